@@ -1,1 +1,28 @@
-//! Hedgerow.
+//! The Hedgerow peer as a state machine.
+//!
+//! Bytes and time go in, bytes and events come out. Nothing here touches a socket, a clock, a
+//! thread, the environment or ambient randomness, so whatever happens in production can be
+//! replayed. The one type to know is [`Engine`].
+
+pub mod config;
+pub mod identity;
+pub mod io;
+pub mod message;
+pub mod name;
+pub mod status;
+pub mod time;
+pub mod verify;
+
+mod engine;
+
+pub use config::{Config, ConfigError, DatabaseConfig, FlowConfig, GroupConfig, LinkConfig};
+pub use engine::Engine;
+pub use identity::{Keypair, ParsePeerError, PeerKey};
+pub use io::{Action, DialId, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
+pub use message::{
+    Arrival, Delivery, GroupSettings, History, JoinError, JoinOptions, MessageId, Order,
+    PublishError, PublishOptions, REDUNDANCY_MAX, SettingsPatch,
+};
+pub use name::{Address, BROADCAST, GroupId, GroupName, NameError, NetworkName};
+pub use time::{Micros, Time};
+pub use verify::{Domain, VerifyJob};

@@ -1,0 +1,379 @@
+//! Every number the engine goes by: what it is, its unit, why this value.
+//!
+//! Values come from a file or flags through the node, or from a scenario; [`Config::check`]
+//! says which one is out of range.
+
+use crate::name::{Address, NetworkName};
+use serde::{Deserialize, Serialize};
+
+/// The engine's configuration. All fields have defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Which network this peer belongs to; others are refused in the handshake.
+    pub network: NetworkName,
+    /// Addresses to dial at the start and whenever no link is left.
+    pub bootstrap: Vec<Address>,
+    /// Where this peer can be dialled, stated in its record.
+    pub addresses: Vec<Address>,
+    /// The last epoch this identity used, as the driver stored it; the new one lies above.
+    pub last_epoch: u64,
+    /// Links and whom to connect to.
+    pub links: LinkConfig,
+    /// Records and the view.
+    pub database: DatabaseConfig,
+    /// Logs, retention and repair.
+    pub groups: GroupConfig,
+    /// Queues.
+    pub flow: FlowConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            network: NetworkName::default(),
+            bootstrap: Vec::new(),
+            addresses: Vec::new(),
+            last_epoch: 0,
+            links: LinkConfig::default(),
+            database: DatabaseConfig::default(),
+            groups: GroupConfig::default(),
+            flow: FlowConfig::default(),
+        }
+    }
+}
+
+/// Links: how many, how they are watched, when to dial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LinkConfig {
+    /// Links a peer aims for over all groups. 8: mean path and repair no longer gain much beyond
+    /// (measured with the `planetlab` example).
+    pub degree: usize,
+    /// Links above which inbound ones are taken only for the ring.
+    pub accept_max: usize,
+    /// Links above which everything is refused.
+    pub links_max: usize,
+    /// Children this peer can feed in a tree; advertised, soft.
+    pub capacity: u16,
+    /// Interval of heartbeats, ms.
+    pub heartbeat_ms: u64,
+    /// Silence after which a link is lost, ms (three heartbeats).
+    pub silence_ms: u64,
+    /// An engine not called for so long restarts its silence clocks first, ms: it slept, not they.
+    pub stall_ms: u64,
+    /// How long a dial may take, ms (three RTTs of a slow path and a handshake).
+    pub dial_timeout_ms: u64,
+    /// Dials at once; the ring walk after a mass crash uses all of them.
+    pub dials_max: usize,
+    /// First and longest wait before an address that failed is dialled again, ms.
+    pub backoff_min_ms: u64,
+    /// See `backoff_min_ms`.
+    pub backoff_max_ms: u64,
+    /// How long a handshake may take after the transport is up, ms.
+    pub handshake_ms: u64,
+    /// Mean interval of looking again at the choice of neighbours, ms.
+    pub choose_ms: u64,
+    /// Shortest time between two swaps of a link for a better one, ms.
+    pub swap_ms: u64,
+    /// How long peers lost from the view still count for the ring, ms.
+    pub ring_memory_ms: u64,
+    /// Advertised RTT: the minimum over so long, ms.
+    pub rtt_window_ms: u64,
+    /// A link lost within so long of coming up has flapped, ms.
+    pub flap_ms: u64,
+    /// The longest time a flapping link is not stated, ms.
+    pub flap_max_ms: u64,
+}
+
+impl Default for LinkConfig {
+    fn default() -> Self {
+        Self {
+            degree: 8,
+            accept_max: 12,
+            links_max: 64,
+            capacity: 12,
+            heartbeat_ms: 1_000,
+            silence_ms: 3_000,
+            stall_ms: 1_000,
+            dial_timeout_ms: 1_500,
+            dials_max: 8,
+            backoff_min_ms: 500,
+            backoff_max_ms: 10_000,
+            handshake_ms: 3_000,
+            choose_ms: 1_000,
+            swap_ms: 30_000,
+            ring_memory_ms: 120_000,
+            rtt_window_ms: 60_000,
+            flap_ms: 5_000,
+            flap_max_ms: 60_000,
+        }
+    }
+}
+
+/// The link-state database.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// Records kept. Full knowledge is meant for some 10,000 peers.
+    pub records_max: usize,
+    /// Bytes of one encoded record.
+    pub record_bytes_max: usize,
+    /// Shortest time between two records of one peer, ms; a loss may come sooner.
+    pub reissue_ms: u64,
+    /// A record is issued again after so long without change, ms.
+    pub refresh_ms: u64,
+    /// After this many refresh intervals an old record is dropped.
+    pub refreshes_kept: u64,
+    /// How long the version of a dropped record is remembered, ms.
+    pub tombstone_ms: u64,
+    /// Versions of dropped records remembered.
+    pub tombstones_max: usize,
+    /// An announced record that has not come is pulled after so long, ms.
+    pub pull_ms: u64,
+    /// How long view hashes may differ without a record crossing before reconciling, ms.
+    pub unequal_ms: u64,
+    /// Shortest time between two reconciliations on a link, ms.
+    pub reconcile_ms: u64,
+    /// Trees wait so long for the view to settle, ms.
+    pub debounce_ms: u64,
+    /// The oldest tree that is still used while the view changes, ms.
+    pub stale_tree_ms: u64,
+    /// A candidate outside the view is tried about this often, ms, at the most.
+    pub candidate_min_ms: u64,
+    /// See `candidate_min_ms`: at the least.
+    pub candidate_max_ms: u64,
+    /// How long peers outside the view are kept as candidates, ms.
+    pub candidate_keep_ms: u64,
+    /// How long leaving waits for two neighbours to confirm, ms.
+    pub leave_ms: u64,
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self {
+            records_max: 16_384,
+            record_bytes_max: 16_384,
+            reissue_ms: 500,
+            refresh_ms: 600_000,
+            refreshes_kept: 3,
+            tombstone_ms: 86_400_000,
+            tombstones_max: 16_384,
+            pull_ms: 100,
+            unequal_ms: 1_000,
+            reconcile_ms: 10_000,
+            debounce_ms: 100,
+            stale_tree_ms: 500,
+            candidate_min_ms: 10_000,
+            candidate_max_ms: 30_000,
+            candidate_keep_ms: 86_400_000,
+            leave_ms: 2_000,
+        }
+    }
+}
+
+/// Groups: logs, retention, repair, limits on messages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GroupConfig {
+    /// Groups a peer can be in.
+    pub groups_max: usize,
+    /// Groups a peer relays for without being in them.
+    pub relayed_max: usize,
+    /// Origins with a log in one group.
+    pub origins_max: usize,
+    /// The largest message, bytes.
+    pub message_bytes_max: usize,
+    /// Messages above this are cut into fragments of this size, bytes.
+    pub fragment_bytes: usize,
+    /// Messages above this travel as bulk: two children a peer, bytes.
+    pub bulk_bytes: usize,
+    /// In a mesh, extra parents announce instead of pushing above this, bytes.
+    pub mesh_push_bytes: usize,
+    /// Retained over all groups, bytes.
+    pub retention_total_bytes: usize,
+    /// How far ahead of the settled point an origin's entries are taken.
+    pub window: u64,
+    /// Bytes received ahead of delivery, per origin, before more is left to be pulled later.
+    pub ahead_bytes_max: usize,
+    /// Announcements are batched for so long, ms.
+    pub announce_ms: u64,
+    /// First wait before a missing entry is pulled, ms; adapts to what trees take.
+    pub grace_ms: u64,
+    /// An unanswered pull is sent elsewhere after so long, ms.
+    pub pull_timeout_ms: u64,
+    /// Pulls for one entry to one link before that link is ignored for it.
+    pub pull_attempts: u8,
+    /// Bytes asked for and not yet received, per link.
+    pub pull_bytes: usize,
+    /// A hole without repair progress for its origin becomes a gap after so long, ms.
+    pub gap_timeout_ms: u64,
+    /// Shortest time between two full digests of a group on a link, ms.
+    pub digest_ms: u64,
+    /// How long a joiner waits for a joined neighbour, ms.
+    pub baseline_ms: u64,
+    /// Without such a neighbour, messages published up to so long before the join are taken, ms.
+    pub baseline_slack_ms: u64,
+    /// How long a message whose origin has no record is kept, ms.
+    pub orphan_ms: u64,
+    /// How long an unacknowledged message is asked about, ms.
+    pub acknowledge_ms: u64,
+}
+
+impl Default for GroupConfig {
+    fn default() -> Self {
+        Self {
+            groups_max: 256,
+            relayed_max: 256,
+            origins_max: 16_384,
+            message_bytes_max: 64 << 20,
+            fragment_bytes: 64 << 10,
+            bulk_bytes: 256 << 10,
+            mesh_push_bytes: 4 << 10,
+            retention_total_bytes: 256 << 20,
+            window: 1 << 20,
+            ahead_bytes_max: 96 << 20,
+            announce_ms: 50,
+            grace_ms: 100,
+            pull_timeout_ms: 1_000,
+            pull_attempts: 3,
+            pull_bytes: 1 << 20,
+            gap_timeout_ms: 60_000,
+            digest_ms: 10_000,
+            baseline_ms: 3_000,
+            baseline_slack_ms: 2_000,
+            orphan_ms: 10_000,
+            acknowledge_ms: 60_000,
+        }
+    }
+}
+
+/// Queues and frames.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FlowConfig {
+    /// The largest frame, read and written, bytes.
+    pub frame_bytes_max: usize,
+    /// Bytes handed to a link's transport and not yet written, so that control overtakes data.
+    pub unsent_bytes: usize,
+    /// Data waiting per link before it turns lazy, bytes.
+    pub data_queue_bytes: usize,
+    /// Answers to pulls waiting per link, bytes.
+    pub repair_queue_bytes: usize,
+    /// Control frames waiting per link, bytes; more than this and the link is closed.
+    pub control_queue_bytes: usize,
+    /// Signature checks under way over all links; more and bundles wait to be pulled.
+    pub verifying_max: usize,
+}
+
+impl Default for FlowConfig {
+    fn default() -> Self {
+        Self {
+            frame_bytes_max: 256 << 10,
+            unsent_bytes: 128 << 10,
+            data_queue_bytes: 8 << 20,
+            repair_queue_bytes: 4 << 20,
+            control_queue_bytes: 8 << 20,
+            verifying_max: 4_096,
+        }
+    }
+}
+
+/// A configured value that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} = {value}: {why}")]
+pub struct ConfigError {
+    /// The key, with dots (`links.degree`).
+    pub key: &'static str,
+    /// What it is set to.
+    pub value: String,
+    /// What it must be.
+    pub why: &'static str,
+}
+
+impl Config {
+    /// Whether all values can work together; the first that cannot otherwise.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let links = &self.links;
+        let flow = &self.flow;
+        let groups = &self.groups;
+        let rules: [(bool, &'static str, String, &'static str); 11] = [
+            (links.degree >= 2, "links.degree", links.degree.to_string(), "at least 2, for the ring"),
+            (
+                links.accept_max >= links.degree,
+                "links.accept_max",
+                links.accept_max.to_string(),
+                "at least links.degree",
+            ),
+            (
+                links.links_max >= links.accept_max,
+                "links.links_max",
+                links.links_max.to_string(),
+                "at least links.accept_max",
+            ),
+            (links.capacity >= 1, "links.capacity", links.capacity.to_string(), "at least 1"),
+            (
+                links.heartbeat_ms >= 10,
+                "links.heartbeat_ms",
+                links.heartbeat_ms.to_string(),
+                "at least 10 ms",
+            ),
+            (
+                links.silence_ms >= 2 * links.heartbeat_ms,
+                "links.silence_ms",
+                links.silence_ms.to_string(),
+                "at least two heartbeats",
+            ),
+            (links.dials_max >= 1, "links.dials_max", links.dials_max.to_string(), "at least 1"),
+            (
+                flow.frame_bytes_max >= 16 << 10 && flow.frame_bytes_max <= 16 << 20,
+                "flow.frame_bytes_max",
+                flow.frame_bytes_max.to_string(),
+                "16 KiB to 16 MiB",
+            ),
+            (
+                groups.fragment_bytes >= 1 << 10
+                    && groups.fragment_bytes + (8 << 10) <= flow.frame_bytes_max,
+                "groups.fragment_bytes",
+                groups.fragment_bytes.to_string(),
+                "1 KiB at least, and 8 KiB below flow.frame_bytes_max",
+            ),
+            (
+                groups.message_bytes_max / groups.fragment_bytes.max(1) <= 1 << 16,
+                "groups.message_bytes_max",
+                groups.message_bytes_max.to_string(),
+                "at most 65,536 fragments",
+            ),
+            (
+                groups.ahead_bytes_max >= groups.message_bytes_max,
+                "groups.ahead_bytes_max",
+                groups.ahead_bytes_max.to_string(),
+                "at least groups.message_bytes_max, or the largest message never completes",
+            ),
+        ];
+        for (holds, key, value, why) in rules {
+            if !holds {
+                return Err(ConfigError { key, value, why });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_hold() {
+        Config::default().check().expect("defaults work");
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named() {
+        let mut config = Config::default();
+        config.links.degree = 1;
+        let error = config.check().expect_err("degree 1 makes no ring");
+        assert_eq!(error.key, "links.degree");
+    }
+}

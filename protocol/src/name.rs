@@ -1,0 +1,182 @@
+//! Names: networks, groups, addresses. Checked once where they enter, trusted afterwards.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The longest group or network name, in bytes of UTF-8.
+pub const NAME_BYTES_MAX: usize = 128;
+/// The longest address, in bytes.
+pub const ADDRESS_BYTES_MAX: usize = 192;
+/// The reserved group that every peer is in.
+pub const BROADCAST: &str = "broadcast";
+
+/// Why a text cannot be a name or an address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing there.
+    #[error("a name needs at least one byte")]
+    Empty,
+    /// Over the limit.
+    #[error("{bytes} bytes are too many, the limit is {max}")]
+    TooLong {
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        max: usize,
+    },
+    /// A control character, which would break terminals and line-based output.
+    #[error("control character U+{0:04X} at byte {1}: names are printable text")]
+    Control(u32, usize),
+}
+
+fn check(text: &str, max: usize) -> Result<(), NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if text.len() > max {
+        return Err(NameError::TooLong { bytes: text.len(), max });
+    }
+    match text.char_indices().find(|(_, c)| c.is_control()) {
+        Some((at, c)) => Err(NameError::Control(c as u32, at)),
+        None => Ok(()),
+    }
+}
+
+macro_rules! text_name {
+    ($(#[$doc:meta])* $name:ident, $max:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks `text` and takes it as a name.
+            pub fn new(text: &str) -> Result<Self, NameError> {
+                check(text, $max)?;
+                Ok(Self(text.into()))
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+            fn try_from(text: String) -> Result<Self, NameError> {
+                Self::new(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0.as_ref().to_owned()
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+    };
+}
+
+text_name!(
+    /// A group's name: 1 to 128 bytes of UTF-8 without control characters.
+    GroupName,
+    NAME_BYTES_MAX
+);
+text_name!(
+    /// A network's name; peers of different networks do not link.
+    NetworkName,
+    NAME_BYTES_MAX
+);
+text_name!(
+    /// Where a peer can be dialled: a multiaddr in production, opaque here.
+    Address,
+    ADDRESS_BYTES_MAX
+);
+
+impl GroupName {
+    /// The group that every peer is in.
+    pub fn broadcast() -> Self {
+        Self(BROADCAST.into())
+    }
+
+    /// Whether this is the reserved group of every peer.
+    pub fn is_broadcast(&self) -> bool {
+        self.as_str() == BROADCAST
+    }
+}
+
+impl Default for NetworkName {
+    fn default() -> Self {
+        Self("hedgerow".into())
+    }
+}
+
+/// A group within a network, as it stands in frames: 16 bytes of a hash of both names.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct GroupId(#[serde(with = "serde_bytes")] pub [u8; 16]);
+
+impl GroupId {
+    /// The id of `group` in `network`.
+    pub fn new(network: &NetworkName, group: &GroupName) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("hedgerow group id v1");
+        hasher.update(&(network.as_str().len() as u64).to_be_bytes());
+        hasher.update(network.as_str().as_bytes());
+        hasher.update(group.as_str().as_bytes());
+        let mut id = [0; 16];
+        id.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        Self(id)
+    }
+}
+
+impl fmt::Debug for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GroupId({:08x})", u32::from_be_bytes([self.0[0], self.0[1], self.0[2], self.0[3]]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_bounded_printable_text() {
+        assert!(GroupName::new("news").is_ok());
+        assert!(GroupName::new("hêdge 🌳").is_ok());
+        assert_eq!(GroupName::new(""), Err(NameError::Empty));
+        assert_eq!(GroupName::new("a\nb"), Err(NameError::Control(10, 1)));
+        assert!(GroupName::new(&"x".repeat(128)).is_ok());
+        assert_eq!(
+            GroupName::new(&"x".repeat(129)),
+            Err(NameError::TooLong { bytes: 129, max: 128 })
+        );
+    }
+
+    #[test]
+    fn group_ids_differ_between_networks_and_do_not_run_together() {
+        let net = |text| NetworkName::new(text).expect("valid");
+        let group = |text| GroupName::new(text).expect("valid");
+        assert_ne!(GroupId::new(&net("a"), &group("b")), GroupId::new(&net("c"), &group("b")));
+        assert_ne!(GroupId::new(&net("ab"), &group("c")), GroupId::new(&net("a"), &group("bc")));
+    }
+}

@@ -1,0 +1,180 @@
+//! What an operator can ask: plain data, the same for the API, the CLI and the simulator.
+
+use crate::identity::PeerKey;
+use crate::io::{LinkEnd, LinkId};
+use crate::message::GroupSettings;
+use crate::name::{Address, GroupName, NetworkName};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// A peer at a glance.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Status {
+    /// Who.
+    pub peer: PeerKey,
+    /// Which network.
+    pub network: NetworkName,
+    /// Which life.
+    pub epoch: u64,
+    /// The version of the own record.
+    pub version: u64,
+    /// Where it can be dialled.
+    pub addresses: Vec<Address>,
+    /// Links that are up.
+    pub links: usize,
+    /// Handshakes and dials under way.
+    pub connecting: usize,
+    /// Records in the database.
+    pub records: usize,
+    /// Peers in the view, this one included.
+    pub view_peers: usize,
+    /// Hash of the view.
+    pub view_hash: u64,
+    /// Groups, this peer's own and relayed ones.
+    pub groups: usize,
+    /// Bytes retained over all groups.
+    pub retained_bytes: usize,
+    /// Bytes waiting in link queues.
+    pub queued_bytes: usize,
+    /// Signature checks under way.
+    pub verifying: usize,
+    /// Whether the engine is leaving or has stopped.
+    pub stopping: bool,
+}
+
+/// One link.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LinkStatus {
+    /// The connection.
+    pub link: LinkId,
+    /// The neighbour.
+    pub peer: PeerKey,
+    /// Its address, as the driver told.
+    pub address: Option<Address>,
+    /// Whether this peer dialled.
+    pub dialled: bool,
+    /// Whether the handshake is done.
+    pub up: bool,
+    /// Smoothed RTT, microseconds.
+    pub rtt_us: Option<u64>,
+    /// The RTT stated in the record, microseconds.
+    pub stated_rtt_us: Option<u64>,
+    /// How long it has been up, ms.
+    pub up_ms: u64,
+    /// Why this end wants it.
+    pub wanted: Vec<String>,
+    /// Whether the other end wants it.
+    pub wanted_by_peer: bool,
+    /// Bytes queued: control, repair, data.
+    pub queued: [usize; 3],
+    /// Bytes received and sent.
+    pub bytes: [u64; 2],
+    /// Payload bundles received and sent.
+    pub bundles: [u64; 2],
+    /// Whether data for it has turned lazy now.
+    pub lazy: bool,
+}
+
+/// What a peer is in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Gets the messages.
+    Member,
+    /// Publishes without getting any.
+    Sender,
+    /// Carries them for others.
+    Relay,
+}
+
+/// One group at this peer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GroupStatus {
+    /// Its name; `None` for a group relayed before any record named it.
+    pub group: Option<GroupName>,
+    /// What this peer is in it.
+    pub role: Role,
+    /// How it works.
+    pub settings: GroupSettings,
+    /// How often the settings were changed.
+    pub settings_version: u64,
+    /// Whether the baseline is taken: messages are due.
+    pub joined: bool,
+    /// Members known in the view.
+    pub members: usize,
+    /// Origins with a log.
+    pub origins: usize,
+    /// Bytes retained.
+    pub retained_bytes: usize,
+    /// Messages retained.
+    pub retained: usize,
+    /// Entries missing now.
+    pub missing: u64,
+    /// Messages handed to the application.
+    pub delivered: u64,
+    /// Entries reported as gaps.
+    pub gaps: u64,
+}
+
+/// One member of a group, or one peer of the network.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MemberStatus {
+    /// Who.
+    pub peer: PeerKey,
+    /// Whether it is this peer.
+    #[serde(rename = "self")]
+    pub is_self: bool,
+    /// Its state.
+    pub state: MemberState,
+    /// What it is in the group.
+    pub role: Role,
+}
+
+/// How a member stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MemberState {
+    /// In the view.
+    Live,
+    /// Known, but outside the view.
+    Unreachable,
+}
+
+/// One peer's place in an overlay, as this peer computes it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OverlayNode {
+    /// Who.
+    pub peer: PeerKey,
+    /// Whether it only relays.
+    pub relay: bool,
+    /// Parents: the tree's first, then a mesh's.
+    pub parents: Vec<PeerKey>,
+    /// Links from the origin along the tree.
+    pub depth: u32,
+    /// Estimated delay from the origin along the tree, microseconds.
+    pub delay_us: u64,
+}
+
+/// An overlay from one origin.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OverlayStatus {
+    /// The group.
+    pub group: GroupName,
+    /// The origin.
+    pub origin: PeerKey,
+    /// Parents every member has.
+    pub redundancy: u8,
+    /// Its peers, by key.
+    pub nodes: Vec<OverlayNode>,
+    /// The links among them: ends and one-way cost in microseconds.
+    pub links: Vec<(PeerKey, PeerKey, u32)>,
+}
+
+/// Counters since the start. Whatever is dropped, refused or evicted is counted here.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Counters {
+    /// By name; the names are stable and documented in the node's metrics.
+    pub values: BTreeMap<&'static str, u64>,
+    /// Links ended, by reason.
+    pub link_ends: BTreeMap<LinkEnd, u64>,
+}

@@ -1,0 +1,165 @@
+//! Links that lower the estimated paths: what is left of the degree goes to whoever shortens the
+//! way from me to everybody the most.
+
+use petgraph::graph::NodeIndex;
+use petgraph::visit::EdgeRef;
+
+use super::near::estimate_us;
+use super::{Choice, Reason, SWAP_DENOMINATOR, SWAP_NUMERATOR, Situation};
+use crate::graph::{LinkGraph, link_weight_us};
+use crate::tree::{Class, Tree, shortest_path_tree};
+
+/// Keeps the best live links as far as the degree goes, and names one that would be better or
+/// fill a free place.
+pub(super) fn choose(situation: &Situation<'_>, graph: &LinkGraph, choice: &mut Choice) {
+    let linked = |peer: usize| situation.candidates[peer].linked.is_some();
+    // Links that the other end wants stay whatever I say, so they count.
+    let claimed = (0..situation.candidates.len())
+        .filter(|&peer| peer != situation.me)
+        .filter(|&peer| {
+            choice.is_wanted(peer) || (linked(peer) && situation.candidates[peer].wants_me)
+        })
+        .count();
+    let mut room = situation.degree.saturating_sub(claimed);
+    if claimed > situation.degree {
+        return;
+    }
+    let paths = Paths::new(situation, graph);
+    let mut worst = None;
+    for (value, peer) in paths.values_of_links(situation, graph) {
+        if choice.is_wanted(peer) || !linked(peer) {
+            continue;
+        }
+        if situation.candidates[peer].wants_me {
+            choice.add(peer, Reason::Path, None);
+        } else if room > 0 {
+            room -= 1;
+            choice.add(peer, Reason::Path, None);
+            worst = Some((value, peer));
+        }
+    }
+    let Some((gain, peer)) = paths.best_candidate(situation, choice) else {
+        return;
+    };
+    if room > 0 {
+        choice.add(peer, Reason::Path, None);
+    } else if let Some((value, worst)) = worst
+        && gain * SWAP_NUMERATOR >= value.saturating_mul(SWAP_DENOMINATOR)
+    {
+        choice.add(peer, Reason::Path, Some(worst));
+    }
+}
+
+/// My shortest paths through the view, and how many peers lie behind each.
+struct Paths {
+    tree: Tree,
+    /// Peers in the subtree below each peer, itself included.
+    behind: Vec<u64>,
+    /// My neighbour on the way to each peer.
+    branch: Vec<u32>,
+}
+
+impl Paths {
+    fn new(situation: &Situation<'_>, graph: &LinkGraph) -> Self {
+        let tree = shortest_path_tree(graph, NodeIndex::new(situation.me), Class::Normal);
+        let mut behind = vec![0u64; graph.node_count()];
+        let mut branch = vec![u32::MAX; graph.node_count()];
+        for &node in tree.order().iter().rev() {
+            behind[node.index()] += 1;
+            if let Some(parent) = tree.parent(node) {
+                behind[parent.index()] += behind[node.index()];
+            }
+        }
+        for &node in tree.order().iter().skip(1) {
+            branch[node.index()] = match tree.parent(node) {
+                Some(parent) if parent != tree.origin() => branch[parent.index()],
+                _ => node.index() as u32,
+            };
+        }
+        Self {
+            tree,
+            behind,
+            branch,
+        }
+    }
+
+    /// My links, most valuable first: by how much all paths together would lengthen without it.
+    fn values_of_links(&self, situation: &Situation<'_>, graph: &LinkGraph) -> Vec<(u64, usize)> {
+        let mut loss = vec![0u64; graph.node_count()];
+        let around = self.delays_around(graph);
+        for &node in self.tree.order().iter().skip(1) {
+            let now = self.tree.delay_us(node).unwrap_or(0);
+            let total = &mut loss[self.branch[node.index()] as usize];
+            *total = total.saturating_add(around[node.index()].saturating_sub(now));
+        }
+        let mut values: Vec<(u64, usize)> = graph
+            .neighbors(NodeIndex::new(situation.me))
+            .map(|peer| (loss[peer.index()], peer.index()))
+            .collect();
+        values.sort_unstable_by_key(|&(value, peer)| (std::cmp::Reverse(value), peer));
+        values
+    }
+
+    /// How far each peer would be without my link to the branch it is in. The way there has to
+    /// cross into the branch from another one, whose delays do not change; so one more run of
+    /// Dijkstra from all crossings at once gives all answers.
+    fn delays_around(&self, graph: &LinkGraph) -> Vec<u64> {
+        let mut around = vec![u64::MAX; graph.node_count()];
+        let mut heap = std::collections::BinaryHeap::new();
+        let push = |heap: &mut std::collections::BinaryHeap<_>, delay: u64, node: NodeIndex| {
+            heap.push(std::cmp::Reverse((delay, node)));
+        };
+        for &node in self.tree.order().iter().skip(1) {
+            for edge in graph.edges(node) {
+                let from = edge.target();
+                if from != self.tree.origin()
+                    && self.branch[from.index()] != self.branch[node.index()]
+                    && let Some(delay) = self.tree.delay_us(from)
+                {
+                    let delay = delay + u64::from(*edge.weight());
+                    around[node.index()] = around[node.index()].min(delay);
+                }
+            }
+            if around[node.index()] != u64::MAX {
+                push(&mut heap, around[node.index()], node);
+            }
+        }
+        while let Some(std::cmp::Reverse((delay, node))) = heap.pop() {
+            if delay > around[node.index()] {
+                continue;
+            }
+            for edge in graph.edges(node) {
+                let next = edge.target();
+                let longer = delay + u64::from(*edge.weight());
+                if next != self.tree.origin()
+                    && self.branch[next.index()] == self.branch[node.index()]
+                    && longer < around[next.index()]
+                {
+                    around[next.index()] = longer;
+                    push(&mut heap, longer, next);
+                }
+            }
+        }
+        around
+    }
+
+    /// Who would shorten my paths the most, by what everybody behind it is sure to gain.
+    fn best_candidate(&self, situation: &Situation<'_>, choice: &Choice) -> Option<(u64, usize)> {
+        let mut best = None;
+        for &node in self.tree.order().iter().skip(1) {
+            let peer = node.index();
+            let candidate = &situation.candidates[peer];
+            if choice.is_wanted(peer) || candidate.linked.is_some() || !candidate.reachable {
+                continue;
+            }
+            let rtt = estimate_us(situation, peer);
+            let direct = u64::from(link_weight_us(rtt, rtt));
+            let now = self.tree.delay_us(node).unwrap_or(0);
+            let gain = now.saturating_sub(direct) * self.behind[peer];
+            if gain > 0 && best.is_none_or(|(most, _)| gain > most) {
+                best = Some((gain, peer));
+            }
+        }
+        best
+    }
+}

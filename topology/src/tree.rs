@@ -1,0 +1,362 @@
+//! The shortest-path tree from an origin, with soft capacities.
+//!
+//! Dijkstra (1959) with predecessors and full tie-breaking, so that every peer which holds the
+//! same view computes the same tree (petgraph's version returns distances only). Ties go by cost,
+//! then hops, then the lower index, which is the smaller key.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use petgraph::graph::NodeIndex;
+use petgraph::visit::EdgeRef;
+use serde::{Deserialize, Serialize};
+
+use crate::graph::LinkGraph;
+
+/// Children a peer feeds at most in a tree for bulk messages: copies share its uplink, so every
+/// further child delays all of them (two halves the rate, eight leaves an eighth).
+const BULK_CAPACITY: u16 = 2;
+
+/// What a tree is to carry.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum Class {
+    /// Small messages: latency decides.
+    #[default]
+    Normal,
+    /// Large messages: copies share the uplink, so nobody feeds more than two.
+    Bulk,
+}
+
+impl Class {
+    /// How many children a peer of this configured capacity feeds in a tree of this class.
+    pub fn capacity(self, configured: u16) -> u16 {
+        match self {
+            Self::Normal => configured,
+            Self::Bulk => configured.min(BULK_CAPACITY),
+        }
+    }
+}
+
+const NONE: u32 = u32::MAX;
+
+/// A tree that spans the peers an origin reaches. Peers it does not reach are not contained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tree {
+    origin: NodeIndex,
+    parent: Vec<u32>,
+    depth: Vec<u32>,
+    delay_us: Vec<u64>,
+    /// Contained peers, parents before children.
+    order: Vec<NodeIndex>,
+    /// Children of `n`, ascending: `children[first_child[n]..first_child[n + 1]]`.
+    first_child: Vec<u32>,
+    children: Vec<NodeIndex>,
+}
+
+impl Tree {
+    /// The root.
+    pub fn origin(&self) -> NodeIndex {
+        self.origin
+    }
+
+    /// Whether the tree reaches `node`.
+    pub fn contains(&self, node: NodeIndex) -> bool {
+        self.depth
+            .get(node.index())
+            .is_some_and(|&depth| depth != NONE)
+    }
+
+    /// Who feeds `node`; none for the origin and for peers not contained.
+    pub fn parent(&self, node: NodeIndex) -> Option<NodeIndex> {
+        match self.parent.get(node.index()) {
+            None | Some(&NONE) => None,
+            Some(&parent) => Some(NodeIndex::new(parent as usize)),
+        }
+    }
+
+    /// Whom `node` feeds, ascending.
+    pub fn children(&self, node: NodeIndex) -> &[NodeIndex] {
+        match self.first_child.get(node.index()..node.index() + 2) {
+            Some(&[first, end]) => &self.children[first as usize..end as usize],
+            _ => &[],
+        }
+    }
+
+    /// Hops from the origin; none when not contained.
+    pub fn depth(&self, node: NodeIndex) -> Option<u32> {
+        self.depth
+            .get(node.index())
+            .copied()
+            .filter(|&depth| depth != NONE)
+    }
+
+    /// Sum of the weights on the way from the origin, in microseconds; none when not contained.
+    pub fn delay_us(&self, node: NodeIndex) -> Option<u64> {
+        self.contains(node).then(|| self.delay_us[node.index()])
+    }
+
+    /// Contained peers in an order that has every parent before its children; the origin first.
+    pub fn order(&self) -> &[NodeIndex] {
+        &self.order
+    }
+
+    /// Number of peers in the graph that the tree was computed on.
+    pub fn node_bound(&self) -> usize {
+        self.parent.len()
+    }
+
+    /// Hops to the deepest peer.
+    pub fn depth_max(&self) -> u32 {
+        self.order
+            .iter()
+            .map(|node| self.depth[node.index()])
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Children of the peer that feeds the most.
+    pub fn children_max(&self) -> usize {
+        self.order
+            .iter()
+            .map(|&node| self.children(node).len())
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The same tree without the branches in which nobody is `wanted`.
+    pub(crate) fn pruned(&self, wanted: impl Fn(NodeIndex) -> bool) -> Self {
+        let mut keep = vec![false; self.parent.len()];
+        for &node in self.order.iter().rev() {
+            if wanted(node) || node == self.origin {
+                keep[node.index()] = true;
+            }
+            if let (true, Some(parent)) = (keep[node.index()], self.parent(node)) {
+                keep[parent.index()] = true;
+            }
+        }
+        let mut builder = Builder::new(self.parent.len());
+        for &node in self.order.iter().filter(|node| keep[node.index()]) {
+            let index = node.index();
+            builder.settle(
+                node,
+                self.parent[index],
+                self.depth[index],
+                self.delay_us[index],
+            );
+        }
+        builder.finish(self.origin)
+    }
+}
+
+/// Collects peers in settling order.
+struct Builder {
+    parent: Vec<u32>,
+    depth: Vec<u32>,
+    delay_us: Vec<u64>,
+    load: Vec<u32>,
+    order: Vec<NodeIndex>,
+}
+
+impl Builder {
+    fn new(nodes: usize) -> Self {
+        Self {
+            parent: vec![NONE; nodes],
+            depth: vec![NONE; nodes],
+            delay_us: vec![0; nodes],
+            load: vec![0; nodes],
+            order: Vec::with_capacity(nodes),
+        }
+    }
+
+    fn is_settled(&self, node: usize) -> bool {
+        self.depth[node] != NONE
+    }
+
+    fn settle(&mut self, node: NodeIndex, parent: u32, depth: u32, delay_us: u64) {
+        let index = node.index();
+        self.parent[index] = parent;
+        self.depth[index] = depth;
+        self.delay_us[index] = delay_us;
+        self.order.push(node);
+        if parent != NONE {
+            self.load[parent as usize] += 1;
+        }
+    }
+
+    fn finish(self, origin: NodeIndex) -> Tree {
+        let nodes = self.parent.len();
+        let mut first_child = Vec::with_capacity(nodes + 1);
+        let mut next = 0;
+        first_child.push(0);
+        for &load in &self.load {
+            next += load;
+            first_child.push(next);
+        }
+        let mut children = vec![NodeIndex::new(0); next as usize];
+        let mut place = first_child.clone();
+        for (node, &parent) in self.parent.iter().enumerate() {
+            if parent != NONE {
+                let slot = &mut place[parent as usize];
+                children[*slot as usize] = NodeIndex::new(node);
+                *slot += 1;
+            }
+        }
+        Tree {
+            origin,
+            parent: self.parent,
+            depth: self.depth,
+            delay_us: self.delay_us,
+            order: self.order,
+            first_child,
+            children,
+        }
+    }
+}
+
+/// A way to reach a peer: cost in microseconds, hops, from whom. Orders as ties are broken.
+type Way = (u64, u32, u32);
+const NO_WAY: Way = (u64::MAX, NONE, NONE);
+
+/// The shortest-path tree of the peers that `origin` reaches.
+///
+/// Capacity is soft. A peer whose best parent has no room takes the neighbour with room that keeps
+/// its path shortest, waiting for one while the tree grows. Only when nobody with room is left
+/// does the waiting peer that has the shortest way go to its least loaded neighbour. So the tree always spans the origin's
+/// component, and being grown from the origin it cannot hold a loop.
+///
+/// An `origin` outside the graph gives an empty tree.
+pub fn shortest_path_tree(graph: &LinkGraph, origin: NodeIndex, class: Class) -> Tree {
+    let mut growth = Growth::new(graph, class);
+    if origin.index() >= graph.node_count() {
+        return growth.builder.finish(origin);
+    }
+    growth.settle(origin, (0, 0, NONE));
+    loop {
+        growth.grow_where_room();
+        if !growth.grow_where_full() {
+            return growth.builder.finish(origin);
+        }
+    }
+}
+
+struct Growth<'a> {
+    graph: &'a LinkGraph,
+    class: Class,
+    builder: Builder,
+    /// The best way known to each peer that is not settled yet.
+    best: Vec<Way>,
+    /// (cost, hops, peer); entries that `best` has overtaken are skipped when they come up.
+    heap: BinaryHeap<Reverse<(u64, u32, u32)>>,
+    /// Peers that met only full neighbours so far, with the cost of the way they could not take.
+    waiting: BinaryHeap<Reverse<(u64, u32, u32)>>,
+}
+
+impl<'a> Growth<'a> {
+    fn new(graph: &'a LinkGraph, class: Class) -> Self {
+        let nodes = graph.node_count();
+        Self {
+            graph,
+            class,
+            builder: Builder::new(nodes),
+            best: vec![NO_WAY; nodes],
+            heap: BinaryHeap::with_capacity(nodes),
+            waiting: BinaryHeap::new(),
+        }
+    }
+
+    fn has_room(&self, node: usize) -> bool {
+        let configured = self.graph.raw_nodes()[node].weight.capacity;
+        self.builder.load[node] < u32::from(self.class.capacity(configured))
+    }
+
+    fn settle(&mut self, node: NodeIndex, (cost, hops, parent): Way) {
+        self.builder.settle(node, parent, hops, cost);
+        let offers_room = self.has_room(node.index());
+        for edge in self.graph.edges(node) {
+            let next = edge.target().index();
+            if self.builder.is_settled(next) {
+                continue;
+            }
+            let way = (
+                cost + u64::from(*edge.weight()),
+                hops + 1,
+                node.index() as u32,
+            );
+            let entry = Reverse((way.0, way.1, next as u32));
+            if !offers_room {
+                // It can never feed anybody by itself, but it proves that `next` is reachable.
+                self.waiting.push(entry);
+            } else if way < self.best[next] {
+                if (way.0, way.1) != (self.best[next].0, self.best[next].1) {
+                    self.heap.push(entry);
+                }
+                self.best[next] = way;
+            }
+        }
+    }
+
+    /// Dijkstra's loop, in which only peers with room have children.
+    fn grow_where_room(&mut self) {
+        while let Some(Reverse((cost, hops, node))) = self.heap.pop() {
+            let index = node as usize;
+            let way = self.best[index];
+            if self.builder.is_settled(index) || (cost, hops) != (way.0, way.1) {
+                continue;
+            }
+            let node = NodeIndex::new(index);
+            if self.has_room(way.2 as usize) {
+                self.settle(node, way);
+                continue;
+            }
+            self.best[index] = self.best_way(node, |growth, parent| {
+                if growth.has_room(parent) {
+                    Some(0)
+                } else {
+                    None
+                }
+            });
+            if self.best[index] == NO_WAY {
+                self.waiting
+                    .push(Reverse((cost, hops, node.index() as u32)));
+            } else {
+                let (cost, hops, _) = self.best[index];
+                self.heap.push(Reverse((cost, hops, node.index() as u32)));
+            }
+        }
+    }
+
+    /// Nobody with room borders a waiting peer: loads one beyond its capacity. Returns whether
+    /// there was anybody to place.
+    fn grow_where_full(&mut self) -> bool {
+        while let Some(Reverse((_, _, node))) = self.waiting.pop() {
+            if !self.builder.is_settled(node as usize) {
+                let node = NodeIndex::new(node as usize);
+                let way = self.best_way(node, |growth, parent| Some(growth.builder.load[parent]));
+                debug_assert_ne!(way, NO_WAY, "a waiting peer borders the tree");
+                self.settle(node, way);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The shortest way to `node` over a settled neighbour of the lowest rank; neighbours without
+    /// a rank are left out.
+    fn best_way(&self, node: NodeIndex, rank: impl Fn(&Self, usize) -> Option<u32>) -> Way {
+        let mut best = (NONE, NO_WAY);
+        for edge in self.graph.edges(node) {
+            let parent = edge.target().index();
+            if !self.builder.is_settled(parent) {
+                continue;
+            }
+            if let Some(rank) = rank(self, parent) {
+                let cost = self.builder.delay_us[parent] + u64::from(*edge.weight());
+                let way = (cost, self.builder.depth[parent] + 1, parent as u32);
+                best = best.min((rank, way));
+            }
+        }
+        best.1
+    }
+}

@@ -1,1 +1,10 @@
-//! Hedgerow.
+//! Many Hedgerow peers at once.
+//!
+//! [`sim`] runs real [`hedgerow_protocol::Engine`]s in virtual time over a modelled network that
+//! carries their encoded bytes. What happens is written into a [`journal`], and [`check`] judges
+//! it; neither knows where the journal came from, so that any other way to run peers can be
+//! judged by the same rules.
+
+pub mod check;
+pub mod journal;
+pub mod sim;

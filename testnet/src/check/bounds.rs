@@ -1,0 +1,57 @@
+//! Memory stays within what the configuration allows.
+
+use super::{Findings, Snapshot};
+
+/// Judges one peer: links, queues, retention, records, checks under way.
+pub fn bounds(snapshot: &Snapshot) -> Findings {
+    let (config, status) = (&snapshot.config, &snapshot.status);
+    let flow = &config.flow;
+    let mut findings = Findings::default();
+    // A frame is taken into a queue when there is room for a part of it.
+    let slack = flow.frame_bytes_max;
+    let mut limit = |what: &str, is: usize, max: usize| {
+        if is > max {
+            let node = snapshot.node;
+            findings.add(|| format!("node {node}: {is} {what}, the limit is {max}"));
+        }
+    };
+    limit("links", status.links, config.links.links_max);
+    limit("records", status.records, config.database.records_max);
+    limit(
+        "signature checks under way",
+        status.verifying,
+        flow.verifying_max,
+    );
+    limit(
+        "bytes retained",
+        status.retained_bytes,
+        config.groups.retention_total_bytes + slack,
+    );
+    limit(
+        "groups",
+        status.groups,
+        config.groups.groups_max + config.groups.relayed_max,
+    );
+    let queue_max = [
+        flow.control_queue_bytes,
+        flow.repair_queue_bytes,
+        flow.data_queue_bytes,
+    ];
+    for link in &snapshot.links {
+        for (kind, (is, max)) in ["control", "repair", "data"]
+            .iter()
+            .zip(link.queued.into_iter().zip(queue_max))
+        {
+            limit(
+                &format!("bytes of {kind} queued for a link"),
+                is,
+                max + slack,
+            );
+        }
+    }
+    for group in &snapshot.groups {
+        let max = group.settings.retention_bytes as usize + slack;
+        limit("bytes retained for a group", group.retained_bytes, max);
+    }
+    findings
+}

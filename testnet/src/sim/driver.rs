@@ -1,0 +1,278 @@
+//! How the world drives a peer: hands it inputs and timeouts, and does what it asks for.
+
+use super::node::NodeState;
+use super::peer::Peer;
+use super::trace::Kind;
+use super::world::{Happening, World};
+use hedgerow_protocol::{Action, Event, Input, Persist, Time, VerifyJob};
+
+/// Timeouts a peer may ask for in one instant before it is taken to spin.
+const SPINS_MAX: u32 = 10_000;
+/// Remembered signature checks; beyond, the memory starts anew.
+const VERIFIED_MAX: usize = 4_000_000;
+/// Written bytes are told to a peer in steps of so many, or with whatever comes to it next.
+const REPORT_BYTES: usize = 16 << 10;
+
+impl<P: Peer> World<P> {
+    /// Calls the peer of a running node as an application would, then drains it.
+    pub fn call<R>(&mut self, node: usize, call: impl FnOnce(&mut P, Time) -> R) -> Option<R> {
+        let result = self.call_undrained(node, call)?;
+        self.settle(node);
+        Some(result)
+    }
+
+    /// Like [`World::call`], for a caller that has something to note before the drain.
+    pub(crate) fn call_undrained<R>(
+        &mut self,
+        node: usize,
+        call: impl FnOnce(&mut P, Time) -> R,
+    ) -> Option<R> {
+        let time = self.time(node);
+        if self.nodes[node].state != NodeState::Running {
+            return None;
+        }
+        self.report_sent(node, 1);
+        self.trace.add(self.now, Kind::Command, node, &[]);
+        Some(call(self.nodes[node].peer.as_mut()?, time))
+    }
+
+    pub(crate) fn on_timeout(&mut self, node: usize) {
+        let now = self.now;
+        let at = &mut self.nodes[node];
+        // A stale entry: an earlier one took its place.
+        if at.timer != Some(now) {
+            return;
+        }
+        at.timer = None;
+        if at.state != NodeState::Running {
+            return;
+        }
+        self.report_sent(node, 1);
+        self.run_timeout(node);
+        self.settle(node);
+    }
+
+    /// Calls `handle_timeout` if the peer's deadline has come.
+    pub(crate) fn run_timeout(&mut self, node: usize) {
+        let now = self.now;
+        let at = &mut self.nodes[node];
+        let time = at.time(now);
+        let Some(peer) = at.peer.as_mut() else { return };
+        if peer
+            .poll_timeout()
+            .is_none_or(|deadline| deadline.mono > time.mono)
+        {
+            return;
+        }
+        at.spins = if at.spins.0 == now {
+            (now, at.spins.1 + 1)
+        } else {
+            (now, 0)
+        };
+        assert!(
+            at.spins.1 < SPINS_MAX,
+            "the peer at node {node} spins at {now}"
+        );
+        peer.handle_timeout(time);
+        self.trace.add(now, Kind::Timeout, node, &[]);
+        self.drain(node);
+    }
+
+    /// Gives an input to a node's peer: at once, or when it goes on.
+    pub(crate) fn feed(&mut self, node: usize, input: Input) {
+        match self.nodes[node].state {
+            NodeState::Running => {
+                self.report_sent(node, 1);
+                self.hand_over(node, input);
+                self.settle(node);
+            }
+            NodeState::Paused => self.nodes[node].inbox.push_back(input),
+            NodeState::Idle | NodeState::Down => {}
+        }
+    }
+
+    /// One input, and what the peer does about it.
+    pub(crate) fn hand_over(&mut self, node: usize, input: Input) {
+        let time = self.nodes[node].time(self.now);
+        self.trace_input(node, &input);
+        if let Some(peer) = self.nodes[node].peer.as_mut() {
+            peer.handle_input(time, input);
+        }
+        self.drain(node);
+    }
+
+    fn drain(&mut self, node: usize) {
+        while let Some(action) = self.nodes[node].peer.as_mut().and_then(Peer::poll_action) {
+            self.act(node, action);
+        }
+    }
+
+    fn trace_input(&mut self, node: usize, input: &Input) {
+        let number;
+        let (kind, bytes): (Kind, &[u8]) = match input {
+            Input::Linked { peer, .. } => (Kind::Linked, &peer.0),
+            Input::Bytes { bytes, .. } => (Kind::Bytes, bytes),
+            Input::LinkLost { link } => {
+                number = link.0.to_le_bytes();
+                (Kind::LinkLost, &number)
+            }
+            Input::DialFailed { dial } => {
+                number = dial.0.to_le_bytes();
+                (Kind::DialFailed, &number)
+            }
+            Input::Sent { bytes, .. } => {
+                number = (*bytes as u64).to_le_bytes();
+                (Kind::Sent, &number)
+            }
+            Input::Verified { valid, .. } => (Kind::Verified, if *valid { &[1] } else { &[0] }),
+            Input::Persisted { .. } => (Kind::Persisted, &[]),
+            Input::Addresses(_) | Input::Discovered(_) => (Kind::Other, &[]),
+        };
+        self.trace.add(self.now, kind, node, bytes);
+    }
+
+    /// Drains a peer, puts what it sent on the network and sets its timer.
+    pub(crate) fn settle(&mut self, node: usize) {
+        loop {
+            self.drain(node);
+            let touched = std::mem::take(&mut self.touched);
+            for &end in &touched {
+                self.offer(end);
+            }
+            self.touched = touched;
+            self.touched.clear();
+            if !self.report_sent(node, REPORT_BYTES) {
+                break;
+            }
+        }
+        self.set_timer(node);
+    }
+
+    /// Tells a peer of bytes that were written, for every link with at least `least` of them.
+    fn report_sent(&mut self, node: usize, least: usize) -> bool {
+        let mut told = false;
+        let mut index = 0;
+        while let Some(&end) = self.nodes[node].reports.get(index) {
+            let Some(at) = self.connections.get(end) else {
+                self.nodes[node].reports.swap_remove(index);
+                continue;
+            };
+            if at.unreported < least {
+                index += 1;
+                continue;
+            }
+            let (link, bytes) = (at.link, std::mem::take(&mut at.unreported));
+            at.report_listed = false;
+            self.nodes[node].reports.swap_remove(index);
+            if self.nodes[node].end_of(link).is_some() {
+                self.hand_over(node, Input::Sent { link, bytes });
+                told = true;
+            }
+        }
+        told
+    }
+
+    fn set_timer(&mut self, node: usize) {
+        let now = self.now;
+        let at = &mut self.nodes[node];
+        if at.state != NodeState::Running {
+            return;
+        }
+        let Some(deadline) = at.peer.as_ref().and_then(Peer::poll_timeout) else {
+            return;
+        };
+        let due = at.virtual_time(deadline).max(now);
+        // An entry that is due earlier will look again; a later one is left to be stale.
+        if at.timer.is_none_or(|scheduled| due < scheduled) {
+            at.timer = Some(due);
+            self.queue
+                .push(due, Happening::Timeout { node: node as u32 });
+        }
+    }
+
+    fn act(&mut self, node: usize, action: Action) {
+        let incarnation = self.nodes[node].incarnation;
+        let node_number = node as u32;
+        match action {
+            Action::Dial {
+                dial,
+                peer,
+                addresses,
+            } => {
+                self.begin_dial(node, dial, peer, &addresses);
+            }
+            Action::Close { link } => self.close(node, link),
+            Action::Send { link, chunks } => self.enqueue(node, link, chunks),
+            Action::Deliver(delivery) => {
+                self.trace
+                    .add(self.now, Kind::Deliver, node, &delivery.payload);
+                self.journal.delivered(self.now, node, &delivery);
+            }
+            Action::Event(event) => self.on_event(node, event),
+            Action::Verify { id, job } => {
+                let valid = self.verify(&job);
+                let at = self.now + self.costs.verify;
+                let node = node_number;
+                self.queue.push(
+                    at,
+                    Happening::Verified {
+                        node,
+                        incarnation,
+                        id,
+                        valid,
+                    },
+                );
+            }
+            Action::Persist {
+                id,
+                what: Persist::Epoch(epoch),
+            } => {
+                let at = self.now + self.costs.persist;
+                let node = node_number;
+                self.queue.push(
+                    at,
+                    Happening::Persisted {
+                        node,
+                        incarnation,
+                        id,
+                        epoch,
+                    },
+                );
+            }
+        }
+    }
+
+    fn on_event(&mut self, node: usize, event: Event) {
+        self.trace.add(self.now, Kind::Event, node, &[]);
+        let ends = matches!(event, Event::Stopped { .. } | Event::IdentityInUse);
+        self.journal.event(self.now, node, event);
+        if ends {
+            self.finish(node);
+        }
+    }
+
+    /// The result of a check, computed once for equal jobs. The payload's hash is no part of a
+    /// job's content hash, and is compared every time.
+    fn verify(&mut self, job: &VerifyJob) -> bool {
+        if let Some((payload, hash)) = &job.payload
+            && blake3::hash(payload).as_bytes() != hash
+        {
+            return false;
+        }
+        let content = job.content_hash();
+        if let Some(&valid) = self.verified.get(&content) {
+            return valid;
+        }
+        if self.verified.len() >= VERIFIED_MAX {
+            self.verified.clear();
+        }
+        let signature = VerifyJob {
+            payload: None,
+            signed: job.signed.clone(),
+            ..*job
+        };
+        let valid = signature.run();
+        self.verified.insert(content, valid);
+        valid
+    }
+}

@@ -1,0 +1,122 @@
+//! A place where a peer runs: its process, its clocks, its sockets, its store.
+
+use super::access::{AccessLink, Bandwidth};
+use super::connection::{EndRef, Segment};
+use hedgerow_protocol::{Input, LinkId, Micros, PeerKey, Time};
+use std::collections::VecDeque;
+
+/// How a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    /// No process runs; the host answers that nobody listens.
+    Idle,
+    /// A peer runs.
+    Running,
+    /// The process is suspended; the host's sockets still work.
+    Paused,
+    /// The host is silent, as after a power cut.
+    Down,
+}
+
+/// The wall clock at virtual time 0: 2023-11-14T22:13:20Z.
+pub(crate) const WALL_START_MS: u64 = 1_700_000_000_000;
+
+#[derive(Debug)]
+pub(crate) struct Node<P> {
+    pub(crate) peer: Option<P>,
+    pub(crate) key: PeerKey,
+    pub(crate) state: NodeState,
+    /// Counts starts and stops, so that answers to a dead process reach no other.
+    pub(crate) incarnation: u32,
+    /// Counts resets of the access lines.
+    pub(crate) line: u32,
+    /// When the earliest timer entry in the queue is due.
+    pub(crate) timer: Option<Micros>,
+    /// Timeouts run in one instant, to catch an engine that spins.
+    pub(crate) spins: (Micros, u32),
+    /// Connections the peer has, by link; ascending, as links are numbered.
+    pub(crate) links: Vec<(LinkId, EndRef)>,
+    pub(crate) next_link: u64,
+    /// Inputs that wait while the process is suspended.
+    pub(crate) inbox: VecDeque<Input>,
+    /// Ends with written bytes not yet told to the peer.
+    pub(crate) reports: Vec<EndRef>,
+    pub(crate) uplink: AccessLink<EndRef, Segment>,
+    pub(crate) downlink: AccessLink<EndRef, Segment>,
+    /// What the peer's monotonic clock shows at virtual time 0.
+    pub(crate) mono_offset: Micros,
+    /// How far the wall clock is off, ms.
+    pub(crate) wall_offset_ms: i64,
+    /// The epoch stored by the peer.
+    pub(crate) last_epoch: u64,
+    /// Which side of a partition the node is on; `None`: on no side, reachable from all.
+    pub(crate) side: Option<u32>,
+    pub(crate) traffic: Traffic,
+}
+
+/// What crossed a node's access line, in bytes of streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes out.
+    pub bytes_sent: u64,
+    /// Bytes in.
+    pub bytes_received: u64,
+}
+
+impl<P> Node<P> {
+    pub(crate) fn new(bandwidth: Bandwidth, mono_offset: Micros, wall_offset_ms: i64) -> Self {
+        Self {
+            peer: None,
+            key: PeerKey::default(),
+            state: NodeState::Idle,
+            incarnation: 0,
+            line: 0,
+            timer: None,
+            spins: (Micros(0), 0),
+            links: Vec::new(),
+            next_link: 1,
+            inbox: VecDeque::new(),
+            reports: Vec::new(),
+            uplink: AccessLink::new(bandwidth.up),
+            downlink: AccessLink::new(bandwidth.down),
+            mono_offset,
+            wall_offset_ms,
+            last_epoch: 0,
+            side: None,
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// The node's clocks at virtual time `now`.
+    pub(crate) fn time(&self, now: Micros) -> Time {
+        let wall = (WALL_START_MS + now.as_millis()).saturating_add_signed(self.wall_offset_ms);
+        Time {
+            mono: self.mono_offset + now,
+            wall_ms: wall,
+        }
+    }
+
+    /// Virtual time of a point on the node's monotonic clock.
+    pub(crate) fn virtual_time(&self, time: Time) -> Micros {
+        time.mono.since(self.mono_offset)
+    }
+
+    pub(crate) fn link_number(&mut self) -> LinkId {
+        self.next_link += 1;
+        LinkId(self.next_link - 1)
+    }
+
+    pub(crate) fn end_of(&self, link: LinkId) -> Option<EndRef> {
+        let at = self
+            .links
+            .binary_search_by_key(&link, |&(link, _)| link)
+            .ok()?;
+        Some(self.links[at].1)
+    }
+
+    pub(crate) fn remove_link(&mut self, link: LinkId) {
+        if let Ok(at) = self.links.binary_search_by_key(&link, |&(link, _)| link) {
+            self.links.remove(at);
+        }
+    }
+}

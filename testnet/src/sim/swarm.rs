@@ -1,0 +1,387 @@
+//! Many engines in a world: what tests and scenarios use.
+
+use super::access::Bandwidth;
+use super::builder::SimBuilder;
+use super::dial::address_of;
+use super::node::NodeState;
+use super::random::Random;
+use super::world::World;
+use crate::check::{Snapshot, Wire};
+use crate::journal::{Change, Message, Receipt};
+use bytes::Bytes;
+use hedgerow_protocol::{
+    Address, Config, Engine, Event, GroupName, JoinError, JoinOptions, Keypair, MessageId, Micros,
+    PublishError, PublishOptions, SettingsPatch,
+};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+/// A simulation of engines. Faults, time and looks at the network are those of [`World`].
+pub struct Sim {
+    world: World<Engine>,
+    config: Config,
+    places: Vec<Place>,
+    scripts: BTreeMap<(Micros, u64), Script>,
+    scripted: u64,
+}
+
+type Script = Box<dyn FnOnce(&mut Sim)>;
+
+/// What outlives a process at a node.
+#[derive(Debug)]
+struct Place {
+    contacts: Vec<usize>,
+    /// Addresses that the last process would have remembered.
+    remembered: Vec<Address>,
+    starts: u64,
+}
+
+/// How often conditions are looked at.
+const LOOK_EVERY: Micros = Micros::from_millis(10);
+/// Addresses that a node remembers between two lives.
+const REMEMBERED_MAX: usize = 64;
+
+impl fmt::Debug for Sim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seed, nodes, now) = (self.world.seed, self.world.len(), self.world.now());
+        write!(f, "Sim(seed {seed}, {nodes} nodes, {now})")
+    }
+}
+
+impl Deref for Sim {
+    type Target = World<Engine>;
+    fn deref(&self) -> &Self::Target {
+        &self.world
+    }
+}
+
+impl DerefMut for Sim {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.world
+    }
+}
+
+impl Sim {
+    /// How a simulation begins.
+    pub fn builder() -> SimBuilder {
+        SimBuilder::new()
+    }
+
+    pub(crate) fn new(world: World<Engine>, config: Config) -> Self {
+        Self {
+            world,
+            config,
+            places: Vec::new(),
+            scripts: BTreeMap::new(),
+            scripted: 0,
+        }
+    }
+
+    /// Adds a node that knows `contacts`; gives its number. It is not started.
+    pub fn add_node(&mut self, bandwidth: Bandwidth, off_ms: i64, contacts: Vec<usize>) -> usize {
+        self.places.push(Place {
+            contacts,
+            remembered: Vec::new(),
+            starts: 0,
+        });
+        self.world.add_node(bandwidth, off_ms)
+    }
+
+    /// The seed that decides this run.
+    pub fn seed(&self) -> u64 {
+        self.world.seed
+    }
+
+    /// Starts a peer at a node where none runs: always with the same key, with the epoch and the
+    /// addresses that the last one there stored.
+    pub fn start_node(&mut self, node: usize) {
+        let seed = self.world.seed;
+        let keypair = Keypair::from_secret(Random::key(seed, "identity", node as u64));
+        let place = &mut self.places[node];
+        place.starts += 1;
+        let mut config = self.config.clone();
+        config.addresses = vec![address_of(node)];
+        config
+            .bootstrap
+            .extend(place.contacts.iter().map(|&contact| address_of(contact)));
+        config.bootstrap.append(&mut place.remembered.clone());
+        config.last_epoch = self.world.last_epoch(node);
+        let rng_seed = Random::key(seed, "engine", (node as u64) << 20 | place.starts);
+        let key = keypair.peer();
+        let engine = Engine::new(keypair, config, rng_seed, self.world.time(node));
+        self.world.start(node, key, engine);
+    }
+
+    /// Kills the process, see [`World::kill`].
+    pub fn kill(&mut self, node: usize) {
+        self.remember(node);
+        self.world.kill(node);
+    }
+
+    /// Silences the host, see [`World::crash`].
+    pub fn crash(&mut self, node: usize) {
+        self.remember(node);
+        self.world.crash(node);
+    }
+
+    /// Starts a peer again that was killed, crashed or left, with what it stored.
+    pub fn restart(&mut self, node: usize) {
+        self.start_node(node);
+    }
+
+    /// Starts a peer again with the same key and nothing else: epoch and addresses are lost.
+    pub fn restart_wiped(&mut self, node: usize) {
+        self.places[node].remembered.clear();
+        self.world.wipe(node);
+        self.start_node(node);
+    }
+
+    /// What a driver stores from time to time: addresses of peers that were useful.
+    fn remember(&mut self, node: usize) {
+        if let Some(engine) = self.world.peer(node) {
+            let known = engine.known_addresses(REMEMBERED_MAX);
+            self.places[node].remembered = known
+                .into_iter()
+                .flat_map(|(_, addresses)| addresses)
+                .collect();
+        }
+    }
+
+    /// The engine at a node where one runs.
+    pub fn engine(&self, node: usize) -> &Engine {
+        self.world
+            .peer(node)
+            .unwrap_or_else(|| panic!("no peer runs at node {node}, {self:?}"))
+    }
+
+    /// Runs `script` when virtual time reaches `at`, after everything else of that instant.
+    pub fn at(&mut self, at: Micros, script: impl FnOnce(&mut Sim) + 'static) {
+        self.scripted += 1;
+        self.scripts
+            .insert((at.max(self.world.now()), self.scripted), Box::new(script));
+    }
+
+    /// Lets time pass until `limit`.
+    pub fn run_to(&mut self, limit: Micros) {
+        while let Some(entry) = self.scripts.first_entry()
+            && entry.key().0 <= limit
+        {
+            let ((at, _), script) = entry.remove_entry();
+            while self.world.step(at) {}
+            script(self);
+        }
+        while self.world.step(limit) {}
+    }
+
+    /// Lets `ms` of virtual time pass.
+    pub fn run_for(&mut self, ms: u64) {
+        self.run_to(self.world.now() + Micros::from_millis(ms));
+    }
+
+    /// Lets time pass until `condition` holds, `limit_ms` at most; gives whether it does. Looks
+    /// every 10 ms.
+    pub fn run_until(&mut self, limit_ms: u64, condition: impl Fn(&Sim) -> bool) -> bool {
+        let limit = self.world.now() + Micros::from_millis(limit_ms);
+        loop {
+            if condition(self) {
+                return true;
+            }
+            if self.world.now() >= limit {
+                return false;
+            }
+            self.run_to(limit.min(self.world.now() + LOOK_EVERY));
+        }
+    }
+
+    /// Joins a group.
+    pub fn try_join(
+        &mut self,
+        node: usize,
+        group: &str,
+        options: JoinOptions,
+    ) -> Result<(), JoinError> {
+        let group = GroupName::new(group)?;
+        self.world
+            .journal
+            .change(self.world.now, node, Change::Join(group.clone()));
+        self.apply(node, |engine, now| engine.join(now, group, options))
+    }
+
+    /// Joins a group with default options, from now on.
+    pub fn join(&mut self, node: usize, group: &str) {
+        self.join_with(node, group, JoinOptions::default());
+    }
+
+    /// Joins a group; the options must be acceptable.
+    pub fn join_with(&mut self, node: usize, group: &str, options: JoinOptions) {
+        self.try_join(node, group, options)
+            .unwrap_or_else(|error| panic!("node {node} joins {group}: {error}, {self:?}"));
+    }
+
+    /// Leaves a group of which the node is a member.
+    pub fn leave(&mut self, node: usize, group: &str) {
+        let group = name(group);
+        self.world
+            .journal
+            .change(self.world.now, node, Change::Leave(group.clone()));
+        self.apply(node, |engine, now| engine.leave(now, &group))
+            .unwrap_or_else(|error| panic!("node {node} leaves {group}: {error}, {self:?}"));
+    }
+
+    /// Changes a group's settings.
+    pub fn try_set_group(
+        &mut self,
+        node: usize,
+        group: &str,
+        patch: SettingsPatch,
+    ) -> Result<(), JoinError> {
+        let group = GroupName::new(group)?;
+        self.apply(node, |engine, now| engine.set_group(now, &group, patch))
+    }
+
+    /// Leaves the network; the process ends when the engine says so.
+    pub fn shutdown(&mut self, node: usize) {
+        self.remember(node);
+        self.world
+            .journal
+            .change(self.world.now, node, Change::Shutdown);
+        self.apply(node, Engine::shutdown);
+    }
+
+    /// Publishes, if the engine takes it.
+    pub fn try_publish(
+        &mut self,
+        node: usize,
+        group: &str,
+        payload: Bytes,
+        options: PublishOptions,
+    ) -> Result<MessageId, PublishError> {
+        let group = name(group);
+        let published = self.world.call_undrained(node, |engine, now| {
+            engine.publish(now, &group, payload.clone(), options)
+        });
+        let published = published.unwrap_or_else(|| panic!("node {node} runs, {self:?}"));
+        if let Ok(id) = published {
+            let now = self.world.now;
+            self.world.journal.published(now, node, &group, id, payload);
+        }
+        self.world.settle(node);
+        published
+    }
+
+    /// Publishes a message that must be taken.
+    pub fn publish(&mut self, node: usize, group: &str, payload: impl Into<Bytes>) -> MessageId {
+        self.try_publish(node, group, payload.into(), PublishOptions::default())
+            .unwrap_or_else(|error| panic!("node {node} publishes: {error}, {self:?}"))
+    }
+
+    /// Publishes, waiting up to `limit_ms` while the engine is busy.
+    pub fn publish_patiently(
+        &mut self,
+        node: usize,
+        group: &str,
+        payload: impl Into<Bytes>,
+        limit_ms: u64,
+    ) -> MessageId {
+        let payload = payload.into();
+        let limit = self.world.now() + Micros::from_millis(limit_ms);
+        loop {
+            let options = PublishOptions::default();
+            match self.try_publish(node, group, payload.clone(), options) {
+                Ok(id) => return id,
+                Err(PublishError::Busy) if self.world.now() < limit => self.run_for(1),
+                Err(error) => panic!("node {node} publishes: {error}, {self:?}"),
+            }
+        }
+    }
+
+    fn apply<R>(
+        &mut self,
+        node: usize,
+        call: impl FnOnce(&mut Engine, hedgerow_protocol::Time) -> R,
+    ) -> R {
+        assert_eq!(
+            self.world.state(node),
+            NodeState::Running,
+            "node {node}, {self:?}"
+        );
+        self.world
+            .call(node, call)
+            .unwrap_or_else(|| panic!("node {node} runs, {self:?}"))
+    }
+
+    /// What a node's application got, in order.
+    pub fn deliveries(&self, node: usize) -> impl Iterator<Item = (&Receipt, &Message)> {
+        let journal = self.world.journal();
+        journal.nodes[node]
+            .receipts
+            .iter()
+            .map(|receipt| (receipt, journal.message(receipt)))
+    }
+
+    /// How often a node's application got a message.
+    pub fn times_delivered(&self, node: usize, id: MessageId) -> usize {
+        self.deliveries(node)
+            .filter(|(_, message)| message.id == id)
+            .count()
+    }
+
+    /// What a node's engine told.
+    pub fn events(&self, node: usize) -> impl Iterator<Item = &Event> {
+        self.world.journal().nodes[node]
+            .events
+            .iter()
+            .map(|(_, event)| event)
+    }
+
+    /// Whether a node has been told since its last start that it has joined `group`.
+    pub fn has_joined(&self, node: usize, group: &str) -> bool {
+        let group = name(group);
+        self.world
+            .journal()
+            .memberships(node, &group)
+            .last()
+            .is_some_and(|m| m.until.is_none())
+    }
+
+    /// Nodes to which this one's engine has a link that is up.
+    pub fn neighbours(&self, node: usize) -> Vec<usize> {
+        let links = self.engine(node).links();
+        let up = links.iter().filter(|link| link.up);
+        up.filter_map(|link| self.node_of(link.peer)).collect()
+    }
+
+    /// What the peers at these nodes say about themselves.
+    pub fn snapshots(&self, nodes: &[usize]) -> Vec<Snapshot> {
+        nodes
+            .iter()
+            .map(|&node| Snapshot::of(node, self.engine(node), &self.config))
+            .collect()
+    }
+
+    /// The connections at these nodes.
+    pub fn wires(&self, nodes: &[usize]) -> Vec<Wire> {
+        let peers = |node| {
+            self.world
+                .connections(node)
+                .into_iter()
+                .map(|at| self.world.key(at))
+        };
+        nodes
+            .iter()
+            .map(|&node| Wire {
+                peers: peers(node).collect(),
+            })
+            .collect()
+    }
+
+    /// The node of a peer.
+    pub fn node_of(&self, peer: hedgerow_protocol::PeerKey) -> Option<usize> {
+        (0..self.world.len()).find(|&node| self.world.key(node) == peer)
+    }
+}
+
+fn name(group: &str) -> GroupName {
+    GroupName::new(group).unwrap_or_else(|error| panic!("{group:?}: {error}"))
+}

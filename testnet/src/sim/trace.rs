@@ -1,0 +1,71 @@
+//! A running hash over everything that happens: equal hashes, equal runs.
+
+use hedgerow_protocol::Micros;
+use std::fmt;
+
+/// The hash of a run so far.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TraceHash(pub [u8; 32]);
+
+impl fmt::Display for TraceHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..16]
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for TraceHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TraceHash({self})")
+    }
+}
+
+/// What kind of thing happened. The numbers are part of the hash: new ones go to the end.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Start,
+    Stop,
+    Timeout,
+    Linked,
+    LinkLost,
+    DialFailed,
+    Bytes,
+    Sent,
+    Verified,
+    Persisted,
+    Deliver,
+    Event,
+    Command,
+    Fault,
+    Other,
+}
+
+/// Collects the trace.
+#[derive(Debug)]
+pub(crate) struct Trace(blake3::Hasher);
+
+impl Trace {
+    pub(crate) fn new() -> Self {
+        Self(blake3::Hasher::new_derive_key(
+            "hedgerow simulator trace v1",
+        ))
+    }
+
+    /// Adds one event; `bytes` is whatever tells it from others of its kind.
+    pub(crate) fn add(&mut self, at: Micros, kind: Kind, node: usize, bytes: &[u8]) {
+        // One buffer of the hash's block size: length first, so that no two traces run together.
+        let mut head = [0; 21];
+        head[..8].copy_from_slice(&at.0.to_le_bytes());
+        head[8] = kind as u8;
+        head[9..13].copy_from_slice(&(node as u32).to_le_bytes());
+        head[13..].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
+        self.0.update(&head);
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn hash(&self) -> TraceHash {
+        TraceHash(*self.0.finalize().as_bytes())
+    }
+}

@@ -1,0 +1,312 @@
+//! The world: nodes, what joins them, and what happens next.
+
+use super::access::Bandwidth;
+use super::connection::{Connections, EndRef};
+use super::dial::Dials;
+use super::latency::Latency;
+use super::node::{Node, NodeState, Traffic};
+use super::peer::Peer;
+use super::queue::EventQueue;
+use super::random::Random;
+use super::trace::{Kind, Trace, TraceHash};
+use crate::journal::{Change, Journal};
+use hedgerow_protocol::{Input, Micros, PeerKey, PersistId, Time, VerifyId};
+use std::collections::HashMap;
+
+/// How the network behaves between access lines.
+#[derive(Clone, Debug)]
+pub struct NetworkModel {
+    /// One-way delays.
+    pub latency: Latency,
+    /// Up to so much is added to a delay, anew for every segment. Streams stay ordered.
+    pub jitter: Micros,
+    /// How many of a million packets get lost.
+    pub loss_ppm: u32,
+    /// What a socket holds for a receiver that does not read, bytes. 256 KiB: the order of
+    /// Linux's and yamux's defaults.
+    pub socket_bytes: usize,
+    /// Time after which a dial that nobody answers fails.
+    pub dial_timeout: Micros,
+    /// How long a closed connection may take to write what was sent.
+    pub linger: Micros,
+}
+
+impl Default for NetworkModel {
+    fn default() -> Self {
+        Self {
+            latency: Latency::uniform_ms(5, 80),
+            jitter: Micros(0),
+            loss_ppm: 0,
+            socket_bytes: 256 << 10,
+            dial_timeout: Micros::from_millis(5_000),
+            linger: Micros::from_millis(5_000),
+        }
+    }
+}
+
+/// What a node's own work takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Costs {
+    /// From asking for a signature check to the answer: an ed25519 verification and a thread.
+    pub verify: Micros,
+    /// From asking to store something to the answer: an fsync.
+    pub persist: Micros,
+}
+
+impl Default for Costs {
+    fn default() -> Self {
+        Self {
+            verify: Micros(60),
+            persist: Micros(2_000),
+        }
+    }
+}
+
+/// What will happen.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    /// A peer's deadline.
+    Timeout { node: u32 },
+    /// An access line has carried its segment.
+    Uplink { node: u32, line: u32 },
+    /// See `Uplink`.
+    Downlink { node: u32, line: u32 },
+    /// The first segment in flight arrives at the receiver's access line.
+    Arrive { end: EndRef },
+    /// The window of a full stream opens.
+    Wake { end: EndRef },
+    /// What was cut off is sent again.
+    Resend { end: EndRef },
+    /// This end hears that the other is gone.
+    Reset { end: EndRef },
+    /// A closed end gives up writing.
+    Linger { end: EndRef },
+    /// The last packet of a handshake reaches the end that was dialled.
+    Accept { end: EndRef },
+    /// A dial goes on.
+    Dial { dial: u32 },
+    /// A signature is checked.
+    Verified {
+        node: u32,
+        incarnation: u32,
+        id: VerifyId,
+        valid: bool,
+    },
+    /// Something is stored.
+    Persisted {
+        node: u32,
+        incarnation: u32,
+        id: PersistId,
+        epoch: u64,
+    },
+}
+
+/// Nodes with peers, the network between them, and virtual time.
+#[derive(Debug)]
+pub struct World<P> {
+    pub(crate) now: Micros,
+    pub(crate) queue: EventQueue<Happening>,
+    pub(crate) nodes: Vec<Node<P>>,
+    pub(crate) connections: Connections,
+    pub(crate) dials: Dials,
+    pub(crate) network: NetworkModel,
+    pub(crate) costs: Costs,
+    /// One-way cuts: from the first set of nodes to the second, by node.
+    pub(crate) cuts: Vec<(Vec<bool>, Vec<bool>)>,
+    pub(crate) seed: u64,
+    pub(crate) random: Random,
+    pub(crate) trace: Trace,
+    pub(crate) journal: Journal,
+    /// Results of checks by content: looked up, never iterated.
+    pub(crate) verified: HashMap<[u8; 32], bool>,
+    /// Ends that were sent to while a peer's actions were drained.
+    pub(crate) touched: Vec<EndRef>,
+    happened: u64,
+}
+
+impl<P: Peer> World<P> {
+    /// An empty world.
+    pub fn new(seed: u64, network: NetworkModel, costs: Costs) -> Self {
+        Self {
+            now: Micros(0),
+            queue: EventQueue::new(),
+            nodes: Vec::new(),
+            connections: Connections::default(),
+            dials: Dials::default(),
+            network,
+            costs,
+            cuts: Vec::new(),
+            seed,
+            random: Random::new(seed, "network"),
+            trace: Trace::new(),
+            journal: Journal::default(),
+            verified: HashMap::new(),
+            touched: Vec::new(),
+            happened: 0,
+        }
+    }
+
+    /// Adds a place for a peer; gives its number. `wall_offset_ms`: how far its clock is off.
+    pub fn add_node(&mut self, bandwidth: Bandwidth, wall_offset_ms: i64) -> usize {
+        // No two monotonic clocks start together.
+        let hour_us = 3_600_000_000;
+        let mono_offset = Micros(self.random.below(hour_us));
+        self.nodes
+            .push(Node::new(bandwidth, mono_offset, wall_offset_ms));
+        self.journal.add_node();
+        self.nodes.len() - 1
+    }
+
+    /// Nodes, with and without a running peer.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there are no nodes.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Virtual time.
+    pub fn now(&self) -> Micros {
+        self.now
+    }
+
+    /// The clocks of a node.
+    pub fn time(&self, node: usize) -> Time {
+        self.nodes[node].time(self.now)
+    }
+
+    /// Events so far.
+    pub fn happened(&self) -> u64 {
+        self.happened
+    }
+
+    /// The hash of everything that happened so far.
+    pub fn trace_hash(&self) -> TraceHash {
+        self.trace.hash()
+    }
+
+    /// What happened, for checks.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// How a node is.
+    pub fn state(&self, node: usize) -> NodeState {
+        self.nodes[node].state
+    }
+
+    /// Whether a peer runs there, suspended or not.
+    pub fn is_alive(&self, node: usize) -> bool {
+        matches!(
+            self.nodes[node].state,
+            NodeState::Running | NodeState::Paused
+        )
+    }
+
+    /// Nodes with a peer, suspended or not.
+    pub fn alive(&self) -> Vec<usize> {
+        (0..self.nodes.len())
+            .filter(|&node| self.is_alive(node))
+            .collect()
+    }
+
+    /// The peer of a node, if one runs.
+    pub fn peer(&self, node: usize) -> Option<&P> {
+        self.nodes[node].peer.as_ref()
+    }
+
+    /// The identity at a node.
+    pub fn key(&self, node: usize) -> PeerKey {
+        self.nodes[node].key
+    }
+
+    /// What crossed a node's access line.
+    pub fn traffic(&self, node: usize) -> Traffic {
+        self.nodes[node].traffic
+    }
+
+    /// The epoch in a node's store.
+    pub fn last_epoch(&self, node: usize) -> u64 {
+        self.nodes[node].last_epoch
+    }
+
+    /// Connections that a node's peer has, as the transport sees it: the other node of each.
+    pub fn connections(&self, node: usize) -> Vec<usize> {
+        let ends = self.nodes[node].links.iter().map(|&(_, end)| end.other());
+        ends.filter_map(|end| Some(self.connections.peek(end)?.node))
+            .collect()
+    }
+
+    /// One-way delay between two nodes, without jitter and waiting.
+    pub fn delay(&self, a: usize, b: usize) -> Micros {
+        self.network.latency.delay(self.seed, a, b)
+    }
+
+    /// Starts `peer` at a node where none runs.
+    pub fn start(&mut self, node: usize, key: PeerKey, peer: P) {
+        let at = &mut self.nodes[node];
+        assert!(at.peer.is_none(), "node {node} already runs a peer");
+        at.key = key;
+        at.peer = Some(peer);
+        at.state = NodeState::Running;
+        at.incarnation += 1;
+        at.timer = None;
+        self.trace.add(self.now, Kind::Start, node, &key.0);
+        self.journal.change(self.now, node, Change::Started);
+        self.settle(node);
+    }
+
+    /// Lets the next event happen if it is due by `limit`; otherwise sets the time to `limit`
+    /// and gives `false`.
+    pub fn step(&mut self, limit: Micros) -> bool {
+        let Some((at, happening)) = self.queue.pop_until(limit) else {
+            self.now = self.now.max(limit);
+            return false;
+        };
+        debug_assert!(at >= self.now, "time never goes back");
+        self.now = at;
+        self.happened += 1;
+        match happening {
+            Happening::Timeout { node } => self.on_timeout(node as usize),
+            Happening::Uplink { node, line } => self.on_uplink(node as usize, line),
+            Happening::Downlink { node, line } => self.on_downlink(node as usize, line),
+            Happening::Arrive { end } => self.on_arrive(end),
+            Happening::Wake { end } => self.on_wake(end),
+            Happening::Resend { end } => self.on_resend(end),
+            Happening::Reset { end } => self.on_reset(end),
+            Happening::Linger { end } => self.on_linger(end),
+            Happening::Accept { end } => self.on_accept(end),
+            Happening::Dial { dial } => self.on_dial(dial),
+            Happening::Verified {
+                node,
+                incarnation,
+                id,
+                valid,
+            } => {
+                if self.nodes[node as usize].incarnation == incarnation {
+                    self.feed(node as usize, Input::Verified { id, valid });
+                }
+            }
+            Happening::Persisted {
+                node,
+                incarnation,
+                id,
+                epoch,
+            } => {
+                if self.nodes[node as usize].incarnation == incarnation {
+                    self.nodes[node as usize].last_epoch = epoch;
+                    self.feed(node as usize, Input::Persisted { id });
+                }
+            }
+        }
+        true
+    }
+
+    /// Lets `ms` of virtual time pass.
+    pub fn run_for(&mut self, ms: u64) {
+        let limit = self.now + Micros::from_millis(ms);
+        while self.step(limit) {}
+    }
+}

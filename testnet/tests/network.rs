@@ -1,0 +1,560 @@
+//! The simulated network itself, with peers that only write down what they get.
+
+use bytes::Bytes;
+use hedgerow_protocol::{Action, Address, DialId, Input, Keypair, LinkId, Micros, PeerKey, Time};
+use hedgerow_testnet::sim::{
+    Bandwidth, Costs, Latency, NetworkModel, NodeState, Peer, TraceHash, World,
+};
+use std::collections::VecDeque;
+
+/// A peer that does what the test says and remembers what happened to it.
+#[derive(Default)]
+struct Scribe {
+    actions: VecDeque<Action>,
+    seen: Vec<(Micros, Input)>,
+    deadline: Option<Time>,
+    timeouts: Vec<Micros>,
+}
+
+impl Peer for Scribe {
+    fn handle_input(&mut self, now: Time, input: Input) {
+        self.seen.push((now.mono, input));
+    }
+    fn handle_timeout(&mut self, now: Time) {
+        self.timeouts.push(now.mono);
+        self.deadline = None;
+    }
+    fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+    fn poll_timeout(&self) -> Option<Time> {
+        self.deadline
+    }
+}
+
+struct Net {
+    world: World<Scribe>,
+    zero: Vec<Micros>,
+    dials: u64,
+}
+
+impl Net {
+    fn new(nodes: usize, seed: u64, change: impl FnOnce(&mut NetworkModel)) -> Self {
+        let mut network = NetworkModel {
+            latency: Latency::constant_ms(50),
+            ..NetworkModel::default()
+        };
+        change(&mut network);
+        let mut net = Self {
+            world: World::new(seed, network, Costs::default()),
+            zero: vec![],
+            dials: 0,
+        };
+        for node in 0..nodes {
+            net.world.add_node(Bandwidth::UNLIMITED, 0);
+            net.zero.push(net.world.time(node).mono);
+            net.start(node);
+        }
+        net
+    }
+
+    fn plain(nodes: usize) -> Self {
+        Self::new(nodes, 1, |_| {})
+    }
+
+    fn start(&mut self, node: usize) {
+        self.world.start(node, key(node), Scribe::default());
+    }
+
+    fn act(&mut self, node: usize, action: Action) {
+        self.world
+            .call(node, |peer, _| peer.actions.push_back(action))
+            .expect("runs");
+    }
+
+    fn dial(&mut self, node: usize, to: usize) -> DialId {
+        self.dials += 1;
+        let dial = DialId(self.dials);
+        let addresses = vec![Address::new(&format!("/memory/{to}")).expect("valid")];
+        self.act(
+            node,
+            Action::Dial {
+                dial,
+                peer: Some(key(to)),
+                addresses,
+            },
+        );
+        dial
+    }
+
+    /// A connection, and the links by which both ends name it.
+    fn connect(&mut self, node: usize, to: usize) -> (LinkId, LinkId) {
+        self.dial(node, to);
+        self.world.run_for(1_000);
+        let last = |net: &Self, node| {
+            net.seen(node)
+                .iter()
+                .rev()
+                .find_map(|(_, input)| match input {
+                    Input::Linked { link, .. } => Some(*link),
+                    _ => None,
+                })
+                .expect("linked")
+        };
+        (last(self, node), last(self, to))
+    }
+
+    fn send(&mut self, node: usize, link: LinkId, bytes: impl Into<Bytes>) {
+        self.act(
+            node,
+            Action::Send {
+                link,
+                chunks: [bytes.into(), Bytes::new()],
+            },
+        );
+    }
+
+    /// What a node got, by virtual time.
+    fn seen(&self, node: usize) -> Vec<(Micros, Input)> {
+        let peer = self.world.peer(node).expect("runs");
+        peer.seen
+            .iter()
+            .map(|(at, input)| (at.since(self.zero[node]), input.clone()))
+            .collect()
+    }
+
+    fn received(&self, node: usize, on: LinkId) -> Vec<(Micros, Bytes)> {
+        let bytes = self
+            .seen(node)
+            .into_iter()
+            .filter_map(|(at, input)| match input {
+                Input::Bytes { link, bytes } if link == on => Some((at, bytes)),
+                _ => None,
+            });
+        bytes.collect()
+    }
+
+    fn received_bytes(&self, node: usize, on: LinkId) -> Vec<u8> {
+        self.received(node, on)
+            .iter()
+            .flat_map(|(_, bytes)| bytes.to_vec())
+            .collect()
+    }
+
+    fn lost_at(&self, node: usize, lost: LinkId) -> Option<Micros> {
+        self.seen(node)
+            .into_iter()
+            .find_map(|(at, input)| match input {
+                Input::LinkLost { link } if link == lost => Some(at),
+                _ => None,
+            })
+    }
+
+    fn failed_at(&self, node: usize, failed: DialId) -> Option<Micros> {
+        self.seen(node)
+            .into_iter()
+            .find_map(|(at, input)| match input {
+                Input::DialFailed { dial } if dial == failed => Some(at),
+                _ => None,
+            })
+    }
+
+    fn sent(&self, node: usize) -> usize {
+        let sent = self.seen(node).into_iter().map(|(_, input)| match input {
+            Input::Sent { bytes, .. } => bytes,
+            _ => 0,
+        });
+        sent.sum()
+    }
+}
+
+fn key(node: usize) -> PeerKey {
+    Keypair::from_secret([node as u8 + 1; 32]).peer()
+}
+
+fn ms(ms: u64) -> Micros {
+    Micros::from_millis(ms)
+}
+
+fn numbered(count: u32) -> Vec<u8> {
+    (0..count).flat_map(u32::to_be_bytes).collect()
+}
+
+#[test]
+fn a_dial_takes_two_round_trips_and_the_other_end_hears_after_half_of_one_more() {
+    let mut net = Net::plain(2);
+    net.dial(0, 1);
+    net.world.run_for(1_000);
+    let (at, linked) = &net.seen(0)[0];
+    assert_eq!(*at, ms(200));
+    assert!(matches!(linked, Input::Linked { peer, dial: Some(DialId(1)), .. } if *peer == key(1)));
+    let (at, linked) = &net.seen(1)[0];
+    assert_eq!(*at, ms(250));
+    assert!(matches!(linked, Input::Linked { peer, dial: None, .. } if *peer == key(0)));
+}
+
+#[test]
+fn bytes_arrive_after_one_latency() {
+    let mut net = Net::plain(2);
+    let (here, there) = net.connect(0, 1);
+    let start = net.world.now();
+    net.send(0, here, "hello");
+    net.world.run_for(1_000);
+    assert_eq!(
+        net.received(1, there),
+        [(start + ms(50), Bytes::from("hello"))]
+    );
+}
+
+#[test]
+fn an_uplink_takes_its_time() {
+    let mut net = Net::plain(2);
+    net.world.set_bandwidth(0, Bandwidth::mbit(8, 8));
+    let (here, there) = net.connect(0, 1);
+    let start = net.world.now();
+    net.send(0, here, vec![7; 1_000_000]);
+    net.world.run_for(10_000);
+    let last = net.received(1, there).last().expect("arrived").0;
+    assert_eq!(
+        last.since(start),
+        ms(1_000 + 50),
+        "1 MB at 1 MB/s and 50 ms"
+    );
+    net.send(0, here, "x");
+    net.world.run_for(1_000);
+    assert_eq!(net.received_bytes(1, there).len(), 1_000_001);
+    assert!(net.sent(0) >= 1_000_000, "what was written is reported");
+}
+
+#[test]
+fn a_downlink_takes_its_time() {
+    let mut net = Net::plain(3);
+    net.world.set_bandwidth(2, Bandwidth::mbit(8, 8));
+    let (a, from_a) = net.connect(0, 2);
+    let (b, from_b) = net.connect(1, 2);
+    let start = net.world.now();
+    net.send(0, a, vec![1; 500_000]);
+    net.send(1, b, vec![2; 500_000]);
+    net.world.run_for(10_000);
+    let last = |link| {
+        net.received(2, link)
+            .last()
+            .expect("arrived")
+            .0
+            .since(start)
+    };
+    assert_eq!(
+        last(from_a).max(last(from_b)),
+        ms(1_000 + 50),
+        "1 MB in all at 1 MB/s"
+    );
+    assert!(
+        last(from_a).min(last(from_b)) > ms(1_000),
+        "both had their share all along"
+    );
+}
+
+#[test]
+fn a_small_flow_does_not_wait_behind_a_large_one() {
+    let mut net = Net::plain(3);
+    net.world.set_bandwidth(0, Bandwidth::mbit(1, 1));
+    let (large, _) = net.connect(0, 1);
+    let (small, at_2) = net.connect(0, 2);
+    let start = net.world.now();
+    net.send(0, large, vec![0; 250_000]);
+    net.world.run_for(100);
+    net.send(0, small, "beat");
+    net.world.run_for(5_000);
+    let arrived = net.received(2, at_2)[0].0.since(start);
+    assert!(
+        arrived < ms(100 + 50 + 30),
+        "{arrived}: two packets' time at most behind the other"
+    );
+}
+
+#[test]
+fn a_long_fat_path_is_filled() {
+    // 50 Mbit/s with a round trip of 100 ms holds 625 kB, more than a socket buffer.
+    let mut net = Net::plain(2);
+    net.world.set_bandwidth(0, Bandwidth::mbit(50, 50));
+    net.world.set_bandwidth(1, Bandwidth::mbit(50, 50));
+    let (here, there) = net.connect(0, 1);
+    let start = net.world.now();
+    net.send(0, here, vec![7; 5_000_000]);
+    net.world.run_for(5_000);
+    let last = net
+        .received(1, there)
+        .last()
+        .expect("arrived")
+        .0
+        .since(start);
+    assert!(
+        last < ms(800 + 50 + 10),
+        "{last}: 5 MB need 800 ms and a latency"
+    );
+}
+
+#[test]
+fn loss_delays_and_neither_loses_nor_reorders() {
+    let mut net = Net::new(2, 3, |network| network.loss_ppm = 50_000);
+    let (here, there) = net.connect(0, 1);
+    let start = net.world.now();
+    for number in 0..1_000_u32 {
+        net.send(0, here, number.to_be_bytes().to_vec());
+        net.world.run_for(10);
+    }
+    net.world.run_for(10_000);
+    assert_eq!(net.received_bytes(1, there), numbered(1_000));
+    let sent = |number: usize| start + ms(10 * number as u64);
+    let received = net.received(1, there);
+    let late = received
+        .iter()
+        .enumerate()
+        .filter(|(i, (at, _))| *at > sent(*i) + ms(50))
+        .count();
+    assert!(
+        late > 30,
+        "{late} of 1000 were late: lost ones and those behind them"
+    );
+    let longest = received
+        .iter()
+        .enumerate()
+        .map(|(i, (at, _))| at.since(sent(i)))
+        .max();
+    assert!(
+        longest >= Some(ms(250)),
+        "{longest:?}: nothing followed, so a timer had to expire"
+    );
+}
+
+#[test]
+fn jitter_keeps_the_order() {
+    let mut net = Net::new(2, 3, |network| network.jitter = ms(40));
+    let (here, there) = net.connect(0, 1);
+    for number in 0..500_u32 {
+        net.send(0, here, number.to_be_bytes().to_vec());
+        net.world.run_for(1);
+    }
+    net.world.run_for(1_000);
+    assert_eq!(net.received_bytes(1, there), numbered(500));
+}
+
+#[test]
+fn a_killed_process_is_heard_of_and_a_crashed_host_is_not() {
+    let mut net = Net::plain(3);
+    let (to_killed, _) = net.connect(0, 1);
+    let (to_crashed, _) = net.connect(0, 2);
+    let start = net.world.now();
+    net.world.kill(1);
+    net.world.crash(2);
+    net.world.run_for(600_000);
+    assert_eq!(net.lost_at(0, to_killed), Some(start + ms(50)));
+    assert_eq!(net.lost_at(0, to_crashed), None);
+}
+
+#[test]
+fn dials_are_refused_by_hosts_and_time_out_on_silence() {
+    let mut net = Net::plain(3);
+    net.world.kill(1);
+    net.world.crash(2);
+    let start = net.world.now();
+    let (refused, silent) = (net.dial(0, 1), net.dial(0, 2));
+    let nowhere = net.dial(0, 77);
+    net.world.run_for(10_000);
+    assert_eq!(net.failed_at(0, refused), Some(start + ms(100)));
+    assert_eq!(net.failed_at(0, silent), Some(start + ms(5_000)));
+    assert_eq!(net.failed_at(0, nowhere), Some(start + ms(1)));
+}
+
+#[test]
+fn a_dial_to_another_key_fails() {
+    let mut net = Net::plain(2);
+    let addresses = vec![Address::new("/memory/1").expect("valid")];
+    net.act(
+        0,
+        Action::Dial {
+            dial: DialId(9),
+            peer: Some(key(5)),
+            addresses,
+        },
+    );
+    net.world.run_for(1_000);
+    assert_eq!(net.failed_at(0, DialId(9)), Some(ms(200)));
+    assert!(net.seen(1).is_empty());
+}
+
+#[test]
+fn what_is_sent_across_a_partition_comes_after_it_heals() {
+    let mut net = Net::plain(3);
+    let (here, there) = net.connect(0, 1);
+    let (within, at_2) = net.connect(0, 2);
+    net.world.partition(&[vec![0, 2], vec![1]]);
+    let start = net.world.now();
+    for number in 0..20_u32 {
+        net.send(0, here, number.to_be_bytes().to_vec());
+        net.world.run_for(100);
+    }
+    net.send(0, within, "same side");
+    let dial = net.dial(2, 1);
+    net.world.run_for(6_000);
+    assert_eq!(net.received_bytes(1, there), b"");
+    assert_eq!(net.received_bytes(2, at_2), b"same side");
+    assert!(net.failed_at(2, dial).is_some());
+    net.world.heal();
+    let healed = net.world.now();
+    net.send(0, here, 20_u32.to_be_bytes().to_vec());
+    net.world.run_for(20_000);
+    assert_eq!(net.received_bytes(1, there), numbered(21));
+    let first = net.received(1, there)[0].0;
+    assert!(
+        first > healed && first < healed + healed.since(start) + ms(100),
+        "{first}"
+    );
+}
+
+#[test]
+fn a_one_way_cut_lets_the_other_way_pass() {
+    let mut net = Net::plain(2);
+    let (here, there) = net.connect(0, 1);
+    net.world.cut_one_way(&[0], &[1]);
+    net.send(0, here, "lost");
+    net.send(1, there, "heard");
+    net.world.run_for(1_000);
+    assert_eq!(net.received_bytes(1, there), b"");
+    assert_eq!(net.received_bytes(0, here), b"heard");
+    net.world.heal();
+    net.world.run_for(10_000);
+    assert_eq!(net.received_bytes(1, there), b"lost");
+}
+
+#[test]
+fn a_suspended_process_pushes_back_and_reads_all_when_it_goes_on() {
+    let mut net = Net::plain(2);
+    net.world.set_bandwidth(0, Bandwidth::mbit(8, 8));
+    let (here, there) = net.connect(0, 1);
+    net.world.pause(1);
+    assert_eq!(net.world.state(1), NodeState::Paused);
+    net.send(0, here, vec![9; 2_000_000]);
+    net.world.run_for(60_000);
+    let written = net.sent(0);
+    assert!(
+        (256 << 10..600_000).contains(&written),
+        "{written}: a window, not all"
+    );
+    assert!(net.received(1, there).is_empty());
+    net.world.resume(1);
+    net.world.run_for(10_000);
+    assert_eq!(net.received_bytes(1, there).len(), 2_000_000);
+    assert_eq!(net.lost_at(0, here), None);
+}
+
+#[test]
+fn a_suspended_process_answers_no_dial() {
+    let mut net = Net::plain(2);
+    net.world.pause(1);
+    let start = net.world.now();
+    let dial = net.dial(0, 1);
+    net.world.run_for(10_000);
+    assert_eq!(net.failed_at(0, dial), Some(start + ms(5_000)));
+}
+
+#[test]
+fn closing_writes_what_was_sent() {
+    let mut net = Net::plain(2);
+    net.world.set_bandwidth(0, Bandwidth::mbit(8, 8));
+    let (here, there) = net.connect(0, 1);
+    let start = net.world.now();
+    net.send(0, here, vec![3; 200_000]);
+    net.act(0, Action::Close { link: here });
+    net.world.run_for(20_000);
+    assert_eq!(net.received_bytes(1, there).len(), 200_000);
+    assert_eq!(net.lost_at(1, there), Some(start + ms(200 + 50)));
+    assert!(net.world.connections(0).is_empty() && net.world.connections(1).is_empty());
+}
+
+#[test]
+fn a_restarted_host_resets_connections_of_its_former_life() {
+    let mut net = Net::plain(2);
+    let (here, _) = net.connect(0, 1);
+    net.world.crash(1);
+    net.world.run_for(1_000);
+    net.start(1);
+    net.world.run_for(1_000);
+    assert_eq!(
+        net.lost_at(0, here),
+        None,
+        "nothing was sent, nothing is known"
+    );
+    let start = net.world.now();
+    net.send(0, here, "there?");
+    net.world.run_for(1_000);
+    assert_eq!(net.lost_at(0, here), Some(start + ms(100)));
+    assert!(net.seen(1).is_empty());
+}
+
+#[test]
+fn both_ends_hear_of_a_reset_link() {
+    let mut net = Net::plain(2);
+    let (here, there) = net.connect(0, 1);
+    net.world.reset_link(0, here);
+    assert!(net.lost_at(0, here).is_some() && net.lost_at(1, there).is_some());
+}
+
+#[test]
+fn a_deadline_that_moves_is_kept_once() {
+    let mut net = Net::plain(1);
+    let deadline = |net: &mut Net, in_ms: u64| {
+        net.world.call(0, |peer, now| {
+            peer.deadline = Some(Time {
+                mono: now.mono + ms(in_ms),
+                ..now
+            });
+        });
+    };
+    deadline(&mut net, 500);
+    deadline(&mut net, 100);
+    deadline(&mut net, 300);
+    net.world.run_for(1_000);
+    let timeouts = &net.world.peer(0).expect("runs").timeouts;
+    assert_eq!(
+        timeouts
+            .iter()
+            .map(|at| at.since(net.zero[0]))
+            .collect::<Vec<_>>(),
+        [ms(300)]
+    );
+}
+
+fn busy_run(seed: u64) -> TraceHash {
+    let mut net = Net::new(6, seed, |network| {
+        network.latency = Latency::uniform_ms(5, 80);
+        network.jitter = ms(10);
+        network.loss_ppm = 20_000;
+    });
+    for node in 0..6 {
+        net.world.set_bandwidth(node, Bandwidth::mbit(1, 2));
+    }
+    let links: Vec<LinkId> = (1..6).map(|node| net.connect(0, node).0).collect();
+    for round in 0..20 {
+        for &link in &links {
+            net.send(0, link, vec![round; 10_000]);
+        }
+        match round {
+            5 => net.world.partition(&[vec![0, 1, 2], vec![3, 4, 5]]),
+            8 => net.world.pause(1),
+            10 => net.world.heal(),
+            12 => net.world.resume(1),
+            15 => net.world.crash(5),
+            _ => {}
+        }
+        net.world.run_for(200);
+    }
+    net.world.run_for(60_000);
+    net.world.trace_hash()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    assert_eq!(busy_run(1), busy_run(1));
+    assert_ne!(busy_run(1), busy_run(2));
+}

@@ -1,1 +1,51 @@
-//! Hedgerow.
+//! A Hedgerow peer as a library: join groups, publish, receive; no broker anywhere.
+//!
+//! ```no_run
+//! use futures::{SinkExt, StreamExt};
+//! use hedgerow::{GroupName, JoinOptions, Node};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let alice = Node::builder().listen("/ip4/127.0.0.1/tcp/0".parse()?).spawn().await?;
+//! let bob = Node::builder().connect(&alice.listen_addresses()).spawn().await?;
+//!
+//! let news = GroupName::new("news")?;
+//! let mut from_alice = alice.join(&news, JoinOptions::default()).await?;
+//! let mut to_bob = bob.join(&news, JoinOptions::default()).await?;
+//! assert!(to_bob.joined().await);
+//!
+//! from_alice.send("good morning".into()).await?;
+//! let message = to_bob.next().await.ok_or("bob has stopped")??;
+//! assert_eq!(message.payload, "good morning");
+//! assert_eq!(message.id.origin, alice.peer());
+//!
+//! bob.shutdown().await;
+//! alice.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod builder;
+mod delivery;
+mod driver;
+mod error;
+mod group;
+mod node;
+mod options;
+mod outbox;
+mod store;
+mod transport;
+
+pub use builder::NodeBuilder;
+pub use delivery::{Gap, Subscription};
+pub use error::NodeError;
+pub use group::{Group, Received};
+pub use hedgerow_protocol as protocol;
+pub use hedgerow_protocol::{
+    Arrival, Config, ConfigError, Delivery, Event, GroupName, GroupSettings, History, JoinError,
+    JoinOptions, Keypair, MessageId, NetworkName, Order, PeerKey, PublishError, PublishOptions,
+    SettingsPatch, status,
+};
+pub use libp2p::Multiaddr;
+pub use node::{AckResult, Events, EventsMissed, Node, ProbeAnswer, ProbeAnswers};
+pub use options::{DeliveryConfig, TransportConfig};

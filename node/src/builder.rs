@@ -1,0 +1,156 @@
+//! What a node is started with.
+
+use crate::driver::{Driver, Parts};
+use crate::node::Shared;
+use crate::outbox::Outboxes;
+use crate::store::Store;
+use crate::transport::{self, LinkLimits, Transport};
+use crate::{DeliveryConfig, Multiaddr, Node, NodeError, TransportConfig};
+use hedgerow_protocol::{Config, Keypair, NetworkName};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, watch};
+
+/// Calls waiting for the node's task, at most; more wait in their callers.
+const COMMANDS: usize = 64;
+
+/// Describes a peer; [`NodeBuilder::spawn`] starts it. Everything has a default: a peer with a
+/// new identity, in memory only, that listens nowhere and finds nobody by itself.
+#[derive(Clone, Debug, Default)]
+pub struct NodeBuilder {
+    identity: Option<Keypair>,
+    data_dir: Option<PathBuf>,
+    engine: Config,
+    transport: TransportConfig,
+    delivery: DeliveryConfig,
+    connect: Vec<Multiaddr>,
+}
+
+impl NodeBuilder {
+    /// Keeps identity, epoch, peers and kept groups in this directory, which is created and
+    /// locked: one process, one directory.
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
+        self
+    }
+
+    /// Uses this identity instead of the stored or a new one; it is not stored.
+    pub fn identity(mut self, identity: Keypair) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Everything about the protocol; see [`Config`]. Replaces what [`NodeBuilder::network`]
+    /// set before.
+    pub fn engine(mut self, config: Config) -> Self {
+        self.engine = config;
+        self
+    }
+
+    /// Everything about listening and connections. Replaces what [`NodeBuilder::listen`] and
+    /// [`NodeBuilder::mdns`] set before.
+    pub fn transport(mut self, config: TransportConfig) -> Self {
+        self.transport = config;
+        self
+    }
+
+    /// How much is kept for local subscribers and publishers.
+    pub fn delivery(mut self, config: DeliveryConfig) -> Self {
+        self.delivery = config;
+        self
+    }
+
+    /// The network to belong to.
+    pub fn network(mut self, network: NetworkName) -> Self {
+        self.engine.network = network;
+        self
+    }
+
+    /// Listens on one more address; port 0 takes a free one.
+    pub fn listen(mut self, address: Multiaddr) -> Self {
+        self.transport.listen.push(address);
+        self
+    }
+
+    /// Addresses of peers to begin with, besides `bootstrap` of the engine's configuration.
+    pub fn connect(mut self, addresses: &[Multiaddr]) -> Self {
+        self.connect.extend_from_slice(addresses);
+        self
+    }
+
+    /// Finds peers on the local network by multicast DNS.
+    pub fn mdns(mut self, on: bool) -> Self {
+        self.transport.mdns = on;
+        self
+    }
+
+    /// Starts the peer on the current tokio runtime. Returns once it listens on all addresses
+    /// and has rejoined the groups that it was told to keep.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with time and I/O enabled.
+    pub async fn spawn(self) -> Result<Node, NodeError> {
+        let Self {
+            identity,
+            data_dir,
+            mut engine,
+            transport,
+            delivery,
+            connect,
+        } = self;
+        for address in &connect {
+            engine.bootstrap.push(transport::to_address(address)?);
+        }
+        engine.check()?;
+
+        let opened = data_dir.clone();
+        let store = tokio::task::spawn_blocking(move || match opened {
+            Some(path) => Store::open(&path, identity),
+            None => Store::in_memory(identity),
+        })
+        .await
+        .map_err(|error| NodeError::Setup(error.to_string()))??;
+        let store = Arc::new(store);
+        engine.last_epoch = engine.last_epoch.max(store.epoch());
+
+        let identity = store.identity().clone();
+        let peer = identity.peer();
+        let network = engine.network.clone();
+        let links = LinkLimits {
+            read_bytes: transport.read_bytes,
+            close: Duration::from_millis(transport.close_ms),
+        };
+        let transport = Transport::start(&identity, &engine, &transport).await?;
+        engine.addresses = transport.addresses();
+
+        let (commands, command_inbox) = mpsc::channel(COMMANDS);
+        let (ended_tell, ended) = watch::channel(false);
+        let shared = Shared {
+            peer,
+            network,
+            data_dir,
+            message_bytes_max: engine.groups.message_bytes_max,
+            commands,
+            events: broadcast::Sender::new(delivery.events_max.max(1)),
+            outboxes: Arc::new(Outboxes::new(delivery.clone())),
+            listening: transport.listening(),
+            ended,
+        };
+        let parts = Parts {
+            engine,
+            delivery,
+            links,
+            store,
+            transport,
+            commands: command_inbox,
+            events: shared.events.clone(),
+            outboxes: shared.outboxes.clone(),
+            ended: ended_tell,
+        };
+        Driver::start(identity, parts)?;
+        Ok(Node {
+            shared: Arc::new(shared),
+        })
+    }
+}

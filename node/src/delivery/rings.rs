@@ -1,0 +1,98 @@
+//! All groups' rings, and the bound over them.
+
+use super::Ring;
+use super::ring::Item;
+use crate::options::DeliveryConfig;
+use hedgerow_protocol::GroupName;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The rings of the groups this node is in, or that somebody waits for.
+#[derive(Debug)]
+pub(crate) struct Rings {
+    limits: DeliveryConfig,
+    by_group: HashMap<GroupName, Arc<Ring>>,
+    /// Bytes pushed since the total was last counted; counting on every push would cost more
+    /// than it bounds.
+    pushed: usize,
+}
+
+impl Rings {
+    pub(crate) fn new(limits: DeliveryConfig) -> Self {
+        Self {
+            limits,
+            by_group: HashMap::new(),
+            pushed: 0,
+        }
+    }
+
+    pub(crate) fn get(&self, group: &GroupName) -> Option<&Arc<Ring>> {
+        self.by_group.get(group)
+    }
+
+    pub(crate) fn get_or_create(&mut self, group: &GroupName) -> &Arc<Ring> {
+        self.by_group
+            .entry(group.clone())
+            .or_insert_with(|| Arc::new(Ring::new()))
+    }
+
+    /// Closes a group's ring: its subscribers end.
+    pub(crate) fn close(&mut self, group: &GroupName) {
+        if let Some(ring) = self.by_group.remove(group) {
+            ring.close();
+        }
+    }
+
+    /// Closes all rings.
+    pub(crate) fn close_all(&mut self) {
+        self.by_group.drain().for_each(|(_, ring)| ring.close());
+    }
+
+    /// Puts an item before the group's subscribers.
+    pub(crate) fn push(&mut self, group: &GroupName, item: Item, now: Instant) {
+        let Some(ring) = self.by_group.get(group) else {
+            return;
+        };
+        self.pushed += item.as_ref().map_or(0, |delivery| delivery.payload.len());
+        ring.push(item, now, &self.limits);
+        if self.pushed > self.limits.total_bytes_max / 16 {
+            self.pushed = 0;
+            self.enforce_total();
+        }
+    }
+
+    /// Drops what is too old, and rings that nobody needs: `is_member` says which groups this
+    /// node is in.
+    pub(crate) fn sweep(&mut self, now: Instant, is_member: impl Fn(&GroupName) -> bool) {
+        if let Some(before) = now.checked_sub(Duration::from_millis(self.limits.keep_ms)) {
+            self.by_group.values().for_each(|ring| ring.expire(before));
+        }
+        self.by_group
+            .retain(|group, ring| is_member(group) || ring.subscribers() > 0);
+        self.enforce_total();
+    }
+
+    /// Bytes kept over all groups.
+    pub(crate) fn bytes(&self) -> usize {
+        self.by_group.values().map(|ring| ring.bytes()).sum()
+    }
+
+    /// Subscribers over all groups.
+    pub(crate) fn subscribers(&self) -> usize {
+        self.by_group.values().map(|ring| ring.subscribers()).sum()
+    }
+
+    /// Over the total, every group gives up the same share of its oldest items, down to 7/8 of
+    /// the limit so that this is rare; each group's newest item stays.
+    fn enforce_total(&mut self) {
+        let bytes = self.bytes();
+        let most = self.limits.total_bytes_max;
+        if bytes > most {
+            let share = most as f64 / bytes as f64 * 0.875;
+            self.by_group.values().for_each(|ring| {
+                ring.shrink_to((ring.bytes() as f64 * share) as usize);
+            });
+        }
+    }
+}

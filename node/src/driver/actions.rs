@@ -1,0 +1,248 @@
+//! Doing what the engine asks for.
+
+use super::{Done, Driver, Phase};
+use crate::delivery::Gap;
+use crate::node::{AckResult, ProbeAnswer};
+use crate::transport::Request;
+use hedgerow_protocol::{
+    Action, DialId, Event, GroupName, Input, Persist, PersistId, SettingsPatch,
+};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::error::TrySendError;
+
+/// How long to wait before a failed write of the epoch is tried again.
+const PERSIST_RETRY: Duration = Duration::from_secs(1);
+
+impl Driver {
+    /// Drains the engine.
+    pub(super) fn perform(&mut self) {
+        while let Some(action) = self.engine.poll_action() {
+            self.on_action(action);
+        }
+        self.verifier.start();
+    }
+
+    fn on_action(&mut self, action: Action) {
+        match action {
+            Action::Send { link, chunks } => {
+                if let Some(handle) = self.links.get(&link) {
+                    handle.send(chunks);
+                }
+            }
+            Action::Deliver(delivery) => {
+                self.tally.delivered += 1;
+                let group = delivery.group.clone();
+                self.rings.push(&group, Ok(delivery), Instant::now());
+            }
+            Action::Verify { id, job } => self.verifier.push(id, job),
+            Action::Event(event) => self.on_event(event),
+            Action::Dial {
+                dial,
+                peer,
+                addresses,
+            } => {
+                self.tally.dials += 1;
+                self.request(
+                    dial,
+                    Request::Dial {
+                        dial,
+                        peer,
+                        addresses,
+                    },
+                );
+            }
+            Action::Close { link } => {
+                if let Some(handle) = self.links.remove(&link) {
+                    handle.close();
+                }
+            }
+            Action::Persist { id, what } => self.persist(id, what),
+        }
+    }
+
+    /// Asks the swarm without waiting for it: a dial that finds no room has failed.
+    fn request(&mut self, dial: DialId, request: Request) {
+        match self.transport.requests.try_send(request) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {
+                self.tally.dials_failed += 1;
+                self.engine
+                    .handle_input(self.clock.now(), Input::DialFailed { dial });
+            }
+        }
+    }
+
+    fn persist(&mut self, id: PersistId, what: Persist) {
+        let Persist::Epoch(epoch) = what;
+        let (store, done) = (self.store.clone(), self.done.clone());
+        tokio::spawn(async move {
+            while !done.is_closed() {
+                let store = store.clone();
+                let written = tokio::task::spawn_blocking(move || store.save_epoch(epoch)).await;
+                match written {
+                    Ok(Ok(())) => {
+                        // The node may have stopped.
+                        let _ = done.send(Done::Persisted(id)).await;
+                        return;
+                    }
+                    Ok(Err(error)) => tracing::error!(%error, "the epoch is not stored; retrying"),
+                    Err(_) => return,
+                }
+                tokio::time::sleep(PERSIST_RETRY).await;
+            }
+        });
+    }
+
+    fn on_event(&mut self, event: Event) {
+        log(&event);
+        match &event {
+            Event::Gap {
+                group,
+                origin,
+                epoch,
+                from,
+                to,
+            } => {
+                self.tally.gaps += 1;
+                let gap = Gap::Lost {
+                    origin: *origin,
+                    epoch: *epoch,
+                    from: *from,
+                    to: *to,
+                };
+                self.rings.push(group, Err(gap), Instant::now());
+            }
+            Event::Joined { group, .. } => {
+                if let Some(ring) = self.rings.get(group) {
+                    ring.set_joined();
+                }
+            }
+            Event::Settings { group, .. } => self.remember_settings(group),
+            Event::Sendable { group } => {
+                if let Some(outbox) = self.blocked.remove(group) {
+                    self.outboxes.relist(&outbox);
+                }
+            }
+            Event::Acknowledged {
+                group,
+                id,
+                have,
+                of,
+                missing,
+                timed_out,
+            } => {
+                if let Some(waiting) = self.acknowledging.remove(&(group.clone(), *id)) {
+                    // Who asked may have gone.
+                    let _ = waiting.send(AckResult {
+                        id: *id,
+                        have: *have,
+                        of: *of,
+                        missing: missing.clone(),
+                        timed_out: *timed_out,
+                    });
+                }
+            }
+            Event::Probe {
+                probe,
+                member,
+                path,
+                round_trip_us,
+            } => {
+                if let Some(answers) = self.probes.get(probe) {
+                    // Who asked reads too slowly or has gone.
+                    let _ = answers.try_send(ProbeAnswer {
+                        member: *member,
+                        path: path.clone(),
+                        round_trip_us: *round_trip_us,
+                    });
+                }
+            }
+            Event::IdentityInUse | Event::Stopped { .. } if self.phase != Phase::Aborted => {
+                self.phase = Phase::Stopped;
+            }
+            _ => {}
+        }
+        // Nobody may listen.
+        let _ = self.events.send(event);
+    }
+
+    /// A kept group is rejoined with the settings that hold, not with those it began with.
+    pub(super) fn remember_settings(&mut self, group: &GroupName) {
+        if self.store.has_group(group)
+            && let Some(settings) = self.settings(group)
+        {
+            let (store, group) = (self.store.clone(), group.clone());
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = store.save_group(group, settings) {
+                    tracing::warn!(%error, "the group's new settings are not stored");
+                }
+            });
+        }
+    }
+
+    /// A group's settings as they hold here, all explicit.
+    pub(super) fn settings(&self, group: &GroupName) -> Option<SettingsPatch> {
+        let groups = self.engine.groups();
+        let status = groups
+            .into_iter()
+            .find(|status| status.group.as_ref() == Some(group))?;
+        // Settings that nobody has chosen stay unchosen.
+        if status.settings_version == 0 {
+            return Some(SettingsPatch::default());
+        }
+        let settings = status.settings;
+        Some(SettingsPatch {
+            redundancy: Some(settings.redundancy),
+            order: Some(settings.order),
+            retention_bytes: Some(settings.retention_bytes),
+            retention_ms: Some(settings.retention_ms),
+        })
+    }
+}
+
+/// What an operator would ask about.
+fn log(event: &Event) {
+    match event {
+        Event::LinkUp { link, peer } => {
+            tracing::info!(link = link.0, neighbour = %peer, "link up");
+        }
+        Event::LinkDown { link, peer, reason } => {
+            tracing::info!(link = link.0, neighbour = %peer, ?reason, "link down");
+        }
+        Event::ViewChanged { peers, hash } => {
+            tracing::debug!(peers, hash = %format_args!("{hash:016x}"), "view changed");
+        }
+        Event::Joined {
+            group,
+            from_neighbour,
+        } => tracing::info!(%group, from_neighbour, "joined"),
+        Event::Gap {
+            group,
+            origin,
+            epoch,
+            from,
+            to,
+        } => {
+            tracing::warn!(%group, %origin, epoch, from, to, "gap");
+        }
+        Event::Settings {
+            group,
+            settings,
+            lost,
+        } => {
+            tracing::info!(%group, ?settings, lost, "group settings");
+        }
+        Event::Equivocation {
+            group,
+            origin,
+            epoch,
+        } => {
+            tracing::warn!(%group, %origin, epoch, "equivocation: cut off");
+        }
+        Event::IdentityInUse => {
+            tracing::error!("another running peer uses this identity; stopping");
+        }
+        Event::Stopped { confirmed } => tracing::info!(confirmed, "left"),
+        Event::Sendable { .. } | Event::Acknowledged { .. } | Event::Probe { .. } => {}
+    }
+}

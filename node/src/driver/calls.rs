@@ -1,0 +1,195 @@
+//! What the handles ask for.
+
+use super::clock::wall_ms;
+use super::{Driver, PEERS_SAVED, Phase};
+use crate::NodeError;
+use crate::delivery::Subscription;
+use crate::node::ProbeAnswer;
+use bytes::Bytes;
+use hedgerow_protocol::status::Counters;
+use hedgerow_protocol::{
+    Address, Engine, GroupName, History, Input, JoinError, JoinOptions, MessageId, PublishError,
+    PublishOptions, SettingsPatch,
+};
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+
+/// Answers to a probe that wait to be read; further ones are lost.
+const PROBE_ANSWERS: usize = 4_096;
+
+/// Says what became of a write.
+type Written = oneshot::Receiver<Result<(), NodeError>>;
+
+impl Driver {
+    /// The engine, to be asked.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Joins a group and subscribes; a further subscriber's history comes from its ring.
+    pub(crate) fn join(
+        &mut self,
+        group: &GroupName,
+        options: JoinOptions,
+    ) -> Result<Subscription, NodeError> {
+        let now = self.clock.now();
+        let JoinOptions { settings, history } = options;
+        if self.members.contains(group) {
+            let check = JoinOptions {
+                settings,
+                history: History::None,
+            };
+            self.engine.join(now, group.clone(), check)?;
+            let ring = self.rings.get_or_create(group).clone();
+            return Ok(Subscription::new(ring, history, now.wall_ms));
+        }
+        self.engine.join(now, group.clone(), options)?;
+        self.members.insert(group.clone());
+        // Attached before the engine is drained: it misses nothing.
+        let ring = self.rings.get_or_create(group).clone();
+        Ok(Subscription::new(ring, History::None, now.wall_ms))
+    }
+
+    /// Rejoins the kept groups at the start.
+    pub(super) fn rejoin(&mut self) {
+        for (group, settings) in self.store.groups() {
+            let options = JoinOptions {
+                settings,
+                history: History::None,
+            };
+            match self.join(&group, options) {
+                Ok(_) => tracing::info!(%group, "rejoined"),
+                Err(error) => tracing::error!(%group, %error, "not rejoined"),
+            }
+        }
+    }
+
+    /// Subscribes without joining.
+    pub(crate) fn subscribe(&mut self, group: &GroupName, history: History) -> Subscription {
+        let ring = self.rings.get_or_create(group).clone();
+        Subscription::new(ring, history, wall_ms())
+    }
+
+    /// Stores a membership.
+    pub(crate) fn keep(&mut self, group: &GroupName) -> Result<Written, NodeError> {
+        if !self.members.contains(group) {
+            return Err(JoinError::NotMember(group.clone()).into());
+        }
+        let settings = self.settings(group).unwrap_or_default();
+        let group = group.clone();
+        Ok(self.write(move |store| store.save_group(group, settings)))
+    }
+
+    /// Whether a membership is stored.
+    pub(crate) fn is_kept(&self, group: &GroupName) -> bool {
+        self.store.has_group(group)
+    }
+
+    /// Leaves a group and forgets it.
+    pub(crate) fn leave(&mut self, group: &GroupName) -> Result<Written, NodeError> {
+        self.engine.leave(self.clock.now(), group)?;
+        self.members.remove(group);
+        self.rings.close(group);
+        let group = group.clone();
+        Ok(self.write(move |store| store.remove_group(&group)))
+    }
+
+    fn write(
+        &self,
+        work: impl FnOnce(&crate::store::Store) -> Result<(), NodeError> + Send + 'static,
+    ) -> Written {
+        let (reply, written) = oneshot::channel();
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || {
+            let result = work(&store);
+            drop(store);
+            // A caller that has gone does not want to know.
+            let _ = reply.send(result);
+        });
+        written
+    }
+
+    /// Changes a group's settings.
+    pub(crate) fn set_group(
+        &mut self,
+        group: &GroupName,
+        patch: SettingsPatch,
+    ) -> Result<(), NodeError> {
+        self.engine.set_group(self.clock.now(), group, patch)?;
+        self.perform();
+        self.remember_settings(group);
+        Ok(())
+    }
+
+    /// Publishes past the group's outbox, unless others wait there.
+    pub(crate) fn try_publish(
+        &mut self,
+        group: &GroupName,
+        payload: Bytes,
+        options: PublishOptions,
+    ) -> Result<MessageId, NodeError> {
+        if self.blocked.contains_key(group) {
+            return Err(PublishError::Busy.into());
+        }
+        Ok(self
+            .engine
+            .publish(self.clock.now(), group, payload, options)?)
+    }
+
+    /// Sends a probe.
+    pub(crate) fn probe(
+        &mut self,
+        group: &GroupName,
+    ) -> Result<mpsc::Receiver<ProbeAnswer>, NodeError> {
+        let probe = self.engine.probe(self.clock.now(), group)?;
+        let (answers, inbox) = mpsc::channel(PROBE_ANSWERS);
+        self.probes.insert(probe, answers);
+        Ok(inbox)
+    }
+
+    /// Names addresses worth a try.
+    pub(crate) fn discovered(&mut self, addresses: Vec<Address>) {
+        self.engine
+            .handle_input(self.clock.now(), Input::Discovered(addresses));
+    }
+
+    /// The engine's counters and the node's own.
+    pub(crate) fn counters(&self) -> Counters {
+        let mut counters = self.engine.counters();
+        let own = [
+            ("node_connections", self.tally.links),
+            ("node_delivered", self.tally.delivered),
+            ("node_dials", self.tally.dials),
+            ("node_dials_failed", self.tally.dials_failed),
+            ("node_discovered", self.tally.discovered),
+            ("node_gaps", self.tally.gaps),
+            ("node_ring_bytes", self.rings.bytes() as u64),
+            ("node_subscribers", self.rings.subscribers() as u64),
+            ("node_verify_batches", self.verifier.batches),
+            ("node_verify_jobs", self.verifier.jobs),
+        ];
+        counters.values.extend(own);
+        counters
+    }
+
+    /// Begins to leave the network.
+    pub(crate) fn begin_shutdown(&mut self) {
+        if self.phase == Phase::Running {
+            self.phase = Phase::Leaving(Instant::now() + self.leave_limit);
+            tracing::info!("leaving");
+            self.engine.shutdown(self.clock.now());
+        }
+    }
+
+    /// Stops without a word.
+    pub(crate) fn abort(&mut self) {
+        self.phase = Phase::Aborted;
+    }
+
+    /// Stores the peers known now, in the background.
+    pub(super) fn save_peers(&self) {
+        let peers = self.engine.known_addresses(PEERS_SAVED);
+        // An error is told by the write at the end.
+        drop(self.write(move |store| store.save_peers(peers)));
+    }
+}

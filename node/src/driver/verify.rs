@@ -1,0 +1,63 @@
+//! Signature checks on the runtime's blocking threads, in batches.
+
+use super::Done;
+use hedgerow_protocol::{VerifyId, VerifyJob};
+use std::collections::VecDeque;
+use tokio::sync::mpsc;
+
+/// Checks in one batch at most: about 2 ms, so that nothing waits long behind others.
+const BATCH: usize = 64;
+
+/// Queues checks and keeps a batch running on each processor. The queue is bounded by the
+/// engine (`flow.verifying_max`).
+#[derive(Debug)]
+pub(super) struct Verifier {
+    waiting: VecDeque<(VerifyId, VerifyJob)>,
+    running: usize,
+    workers: usize,
+    done: mpsc::Sender<Done>,
+    /// Checks and batches since the start.
+    pub(super) jobs: u64,
+    pub(super) batches: u64,
+}
+
+impl Verifier {
+    pub(super) fn new(done: mpsc::Sender<Done>) -> Self {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            waiting: VecDeque::new(),
+            running: 0,
+            workers,
+            done,
+            jobs: 0,
+            batches: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, id: VerifyId, job: VerifyJob) {
+        self.jobs += 1;
+        self.waiting.push_back((id, job));
+    }
+
+    /// Starts what waits, spread over the workers that are free.
+    pub(super) fn start(&mut self) {
+        while !self.waiting.is_empty() && self.running < self.workers {
+            let free = self.workers - self.running;
+            let count = self.waiting.len().div_ceil(free).min(BATCH);
+            let jobs: Vec<_> = self.waiting.drain(..count).collect();
+            let done = self.done.clone();
+            self.running += 1;
+            self.batches += 1;
+            tokio::task::spawn_blocking(move || {
+                let results = jobs.into_iter().map(|(id, job)| (id, job.run())).collect();
+                // The node may have stopped.
+                let _ = done.blocking_send(Done::Verified(results));
+            });
+        }
+    }
+
+    /// A batch has come back.
+    pub(super) fn on_done(&mut self) {
+        self.running -= 1;
+    }
+}

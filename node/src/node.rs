@@ -1,0 +1,377 @@
+//! The handle of a running node.
+
+use crate::delivery::Subscription;
+use crate::driver::{Command, Driver};
+use crate::outbox::{Acknowledging, Outboxes, Reply, Submission};
+use crate::{Group, Multiaddr, NodeBuilder, NodeError};
+use bytes::Bytes;
+use futures::Stream;
+use hedgerow_protocol::status::{
+    Counters, GroupStatus, LinkStatus, MemberStatus, OverlayStatus, Status,
+};
+use hedgerow_protocol::{
+    Event, GroupName, GroupSettings, History, JoinOptions, MessageId, NetworkName, PeerKey,
+    PublishError, PublishOptions, SettingsPatch,
+};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+
+/// A running peer. Clones are handles of the same peer.
+///
+/// The peer ends with [`Node::shutdown`], or, when the last handle (and the last [`Group`],
+/// which holds one) is dropped, by itself in the same orderly way.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What the handles of one peer share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) peer: PeerKey,
+    pub(crate) network: NetworkName,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) message_bytes_max: usize,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) outboxes: Arc<Outboxes>,
+    pub(crate) listening: watch::Receiver<Vec<Multiaddr>>,
+    /// True once the task has ended and everything is released.
+    pub(crate) ended: watch::Receiver<bool>,
+}
+
+/// What became of an acknowledged publication.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AckResult {
+    /// The message.
+    pub id: MessageId,
+    /// Members that have it.
+    pub have: usize,
+    /// Members at publication.
+    pub of: usize,
+    /// Members at publication that left, vanished, or reported it as a gap.
+    pub missing: Vec<PeerKey>,
+    /// Whether waiting ended by time.
+    pub timed_out: bool,
+}
+
+/// One member's answer to a probe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProbeAnswer {
+    /// Who answers.
+    pub member: PeerKey,
+    /// The way from here to it, this peer first.
+    pub path: Vec<PeerKey>,
+    /// From sending the probe to its answer, microseconds.
+    pub round_trip_us: u64,
+}
+
+/// The answers to a probe as they come; dropping it forgets the probe.
+#[derive(Debug)]
+pub struct ProbeAnswers(mpsc::Receiver<ProbeAnswer>);
+
+/// The peer's events as they come. It never slows the peer: who reads too slowly misses some
+/// and is told how many.
+#[derive(Debug)]
+pub struct Events(BroadcastStream<Event>);
+
+/// Events that were missed by reading too slowly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("read too slowly: {0} events were missed")]
+pub struct EventsMissed(pub u64);
+
+impl Node {
+    /// Describes a peer to be started.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::default()
+    }
+
+    /// Who this is.
+    pub fn peer(&self) -> PeerKey {
+        self.shared.peer
+    }
+
+    /// Which network it belongs to.
+    pub fn network(&self) -> &NetworkName {
+        &self.shared.network
+    }
+
+    /// Where it keeps its identity and what it remembers; `None` when only in memory.
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.shared.data_dir.as_deref()
+    }
+
+    /// Where it can be dialled: real ports, in the order of the addresses asked for, each with
+    /// `/p2p/<peer>` at its end.
+    pub fn listen_addresses(&self) -> Vec<Multiaddr> {
+        self.shared.listening.borrow().clone()
+    }
+
+    /// Joins a group until [`Node::leave`] or the end of this process, and subscribes.
+    ///
+    /// Joining what is joined already checks the settings, attaches one more subscriber, and
+    /// serves its history from what this node keeps. Refused without any change when the
+    /// group's settings differ from explicit ones.
+    pub async fn join(&self, group: &GroupName, options: JoinOptions) -> Result<Group, NodeError> {
+        let name = group.clone();
+        let subscription = self
+            .call(move |driver| driver.join(&name, options))
+            .await??;
+        Ok(Group::new(self.clone(), group.clone(), subscription))
+    }
+
+    /// Makes the membership of a joined group survive restarts, until [`Node::leave`]. Returns
+    /// once that is stored; without a data directory it lasts as long as the process.
+    pub async fn keep(&self, group: &GroupName) -> Result<(), NodeError> {
+        let name = group.clone();
+        let written = self.call(move |driver| driver.keep(&name)).await??;
+        written.await.map_err(|_| NodeError::Stopped)?
+    }
+
+    /// Whether a membership was made to survive restarts with [`Node::keep`].
+    pub async fn is_kept(&self, group: &GroupName) -> Result<bool, NodeError> {
+        let name = group.clone();
+        self.call(move |driver| driver.is_kept(&name)).await
+    }
+
+    /// Leaves a group, kept or not; its subscribers end. Returns once that is stored.
+    pub async fn leave(&self, group: &GroupName) -> Result<(), NodeError> {
+        let name = group.clone();
+        let written = self.call(move |driver| driver.leave(&name)).await??;
+        written.await.map_err(|_| NodeError::Stopped)?
+    }
+
+    /// Changes a joined group's settings for all its members, without losing anything.
+    pub async fn set_group(
+        &self,
+        group: &GroupName,
+        patch: SettingsPatch,
+    ) -> Result<(), NodeError> {
+        let name = group.clone();
+        self.call(move |driver| driver.set_group(&name, patch))
+            .await?
+    }
+
+    /// Attaches a subscriber without joining: it gets what this node delivers in the group
+    /// while it is a member for somebody else's sake.
+    pub async fn subscribe(
+        &self,
+        group: &GroupName,
+        history: History,
+    ) -> Result<Subscription, NodeError> {
+        let name = group.clone();
+        self.call(move |driver| driver.subscribe(&name, history))
+            .await
+    }
+
+    /// Publishes a message, waiting while the peer is busy, and returns its name once the peer
+    /// has accepted it. Messages of one caller keep their order. A peer that has not joined
+    /// the group becomes a sender.
+    ///
+    /// Cancelling may or may not publish the message.
+    pub async fn publish(
+        &self,
+        group: &GroupName,
+        payload: Bytes,
+        options: PublishOptions,
+    ) -> Result<MessageId, NodeError> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(group, payload, options, Reply::Caller(reply))
+            .await?;
+        answer
+            .await
+            .map_err(|_| NodeError::Stopped)?
+            .map_err(NodeError::from)
+    }
+
+    /// Publishes like [`Node::publish`], but fails with [`PublishError::Busy`] instead of
+    /// waiting.
+    pub async fn try_publish(
+        &self,
+        group: &GroupName,
+        payload: Bytes,
+        options: PublishOptions,
+    ) -> Result<MessageId, NodeError> {
+        let name = group.clone();
+        self.call(move |driver| driver.try_publish(&name, payload, options))
+            .await?
+    }
+
+    /// Publishes a message and waits until every member that is still there has it.
+    ///
+    /// It ends by itself at `groups.acknowledge_ms`; the result says what is known by then.
+    pub async fn publish_acknowledged(
+        &self,
+        group: &GroupName,
+        payload: Bytes,
+    ) -> Result<AckResult, NodeError> {
+        let (reply, answer) = oneshot::channel();
+        let options = PublishOptions { acknowledge: true };
+        self.submit(group, payload, options, Reply::Acknowledged(reply))
+            .await?;
+        let Acknowledging { id, result } = answer.await.map_err(|_| NodeError::Stopped)??;
+        tracing::debug!(%group, %id, "waiting for acknowledgements");
+        result.await.map_err(|_| NodeError::Stopped)
+    }
+
+    /// Sends a probe along a group's overlay; each member answers once.
+    pub async fn probe(&self, group: &GroupName) -> Result<ProbeAnswers, NodeError> {
+        let name = group.clone();
+        self.call(move |driver| driver.probe(&name))
+            .await?
+            .map(ProbeAnswers)
+    }
+
+    /// The peer at a glance.
+    pub async fn status(&self) -> Result<Status, NodeError> {
+        self.call(|driver| driver.engine().status()).await
+    }
+
+    /// All links, by peer.
+    pub async fn links(&self) -> Result<Vec<LinkStatus>, NodeError> {
+        self.call(|driver| driver.engine().links()).await
+    }
+
+    /// All groups, by name.
+    pub async fn groups(&self) -> Result<Vec<GroupStatus>, NodeError> {
+        self.call(|driver| driver.engine().groups()).await
+    }
+
+    /// A group's members; of `broadcast`: all peers known.
+    pub async fn members(&self, group: &GroupName) -> Result<Vec<MemberStatus>, NodeError> {
+        let name = group.clone();
+        self.call(move |driver| driver.engine().members(&name))
+            .await
+    }
+
+    /// The overlay that carries `origin`'s messages, by default this peer's own; `None` when
+    /// group or origin is unknown.
+    pub async fn overlay(
+        &self,
+        group: &GroupName,
+        origin: Option<PeerKey>,
+    ) -> Result<Option<OverlayStatus>, NodeError> {
+        let name = group.clone();
+        self.call(move |driver| driver.engine().overlay(&name, origin))
+            .await
+    }
+
+    /// The engine's counters and the node's own (`node_*`) since the start.
+    pub async fn counters(&self) -> Result<Counters, NodeError> {
+        self.call(|driver| driver.counters()).await
+    }
+
+    /// A group's settings as they are here; `None` for a group that this peer is not in.
+    pub async fn settings(&self, group: &GroupName) -> Result<Option<GroupSettings>, NodeError> {
+        let groups = self.groups().await?;
+        let found = groups
+            .into_iter()
+            .find(|status| status.group.as_ref() == Some(group));
+        Ok(found.map(|status| status.settings))
+    }
+
+    /// Names an address worth a try. Whether a link comes of it shows in [`Node::events`].
+    pub async fn connect(&self, address: &Multiaddr) -> Result<(), NodeError> {
+        let address = crate::transport::to_address(address)?;
+        self.call(move |driver| driver.discovered(vec![address]))
+            .await
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> Events {
+        Events(BroadcastStream::new(self.shared.events.subscribe()))
+    }
+
+    /// Leaves the network in good order: neighbours confirm that they hold what this peer
+    /// published, for 2 s at most. Returns once ports and data directory are released; calling
+    /// it again waits for the same end.
+    pub async fn shutdown(&self) {
+        // An error means that it has ended already.
+        let _ = self.call(Driver::begin_shutdown).await;
+        self.ended().await;
+    }
+
+    /// Stops at once and tells nobody, as a crash would.
+    pub async fn abort(&self) {
+        let _ = self.call(Driver::abort).await;
+        self.ended().await;
+    }
+
+    /// Waits until the peer has ended, for whatever reason.
+    pub async fn ended(&self) {
+        let mut ended = self.shared.ended.clone();
+        // An error means that the task is gone: ended too.
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Runs `question` where the engine is, between two of its steps.
+    async fn call<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Driver) -> T + Send + 'static,
+    ) -> Result<T, NodeError> {
+        let (reply, answer) = oneshot::channel();
+        let command: Command = Box::new(move |driver| {
+            // A caller that has gone does not want to know.
+            let _ = reply.send(question(driver));
+        });
+        self.shared
+            .commands
+            .send(command)
+            .await
+            .map_err(|_| NodeError::Stopped)?;
+        answer.await.map_err(|_| NodeError::Stopped)
+    }
+
+    async fn submit(
+        &self,
+        group: &GroupName,
+        payload: Bytes,
+        options: PublishOptions,
+        reply: Reply,
+    ) -> Result<(), NodeError> {
+        self.check_size(&payload)?;
+        let mut room = self.shared.outboxes.room(group);
+        std::future::poll_fn(|context| room.poll(context)).await?;
+        room.push(Submission {
+            payload,
+            options,
+            reply,
+        });
+        Ok(())
+    }
+
+    pub(crate) fn check_size(&self, payload: &Bytes) -> Result<(), PublishError> {
+        let (bytes, max) = (payload.len(), self.shared.message_bytes_max);
+        if bytes > max {
+            Err(PublishError::TooLarge { bytes, max })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Stream for ProbeAnswers {
+    type Item = ProbeAnswer;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<ProbeAnswer>> {
+        self.0.poll_recv(context)
+    }
+}
+
+impl Stream for Events {
+    type Item = Result<Event, EventsMissed>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.0).poll_next(context).map(|event| {
+            event.map(|event| {
+                event.map_err(|BroadcastStreamRecvError::Lagged(missed)| EventsMissed(missed))
+            })
+        })
+    }
+}

@@ -1,0 +1,351 @@
+//! From local publishers to the engine: a bounded queue per group that keeps their order.
+
+use crate::options::DeliveryConfig;
+use bytes::Bytes;
+use hedgerow_protocol::{GroupName, MessageId, PublishError, PublishOptions};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use tokio::sync::{Notify, oneshot};
+
+/// Counted per message besides its payload.
+const MESSAGE_BYTES: usize = 64;
+
+/// A message on its way to the engine.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) payload: Bytes,
+    pub(crate) options: PublishOptions,
+    pub(crate) reply: Reply,
+}
+
+/// Who wants to know what became of it.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// One caller, about this message.
+    Caller(oneshot::Sender<Result<MessageId, PublishError>>),
+    /// One caller, about this message and who acknowledged it.
+    Acknowledged(oneshot::Sender<Result<Acknowledging, PublishError>>),
+    /// A sink, about errors only.
+    Sink(Arc<SinkState>),
+}
+
+/// An accepted message whose acknowledgements are awaited.
+#[derive(Debug)]
+pub(crate) struct Acknowledging {
+    pub(crate) id: MessageId,
+    pub(crate) result: oneshot::Receiver<crate::AckResult>,
+}
+
+/// What a sink has under way.
+#[derive(Debug, Default)]
+pub(crate) struct SinkState(Mutex<SinkProgress>);
+
+#[derive(Debug, Default)]
+struct SinkProgress {
+    pending: usize,
+    error: Option<PublishError>,
+    waker: Option<Waker>,
+}
+
+impl SinkState {
+    fn progress(&self) -> MutexGuard<'_, SinkProgress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more message was handed over.
+    pub(crate) fn begin(&self) {
+        self.progress().pending += 1;
+    }
+
+    /// One message was taken by the engine, or refused.
+    pub(crate) fn finish(&self, error: Option<PublishError>) {
+        let waker = {
+            let mut progress = self.progress();
+            progress.pending -= 1;
+            let failed = error.is_some();
+            if progress.error.is_none() {
+                progress.error = error;
+            }
+            if progress.pending == 0 || failed {
+                progress.waker.take()
+            } else {
+                None
+            }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The first error since the last call.
+    pub(crate) fn take_error(&self) -> Option<PublishError> {
+        self.progress().error.take()
+    }
+
+    /// Ready when everything handed over was taken, or something was refused.
+    pub(crate) fn poll_idle(&self, context: &Context<'_>) -> Poll<Result<(), PublishError>> {
+        let mut progress = self.progress();
+        if let Some(error) = progress.error.take() {
+            return Poll::Ready(Err(error));
+        }
+        if progress.pending == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        progress.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// One group's queue.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    pub(crate) group: GroupName,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Submission>,
+    bytes: usize,
+    /// Whether it stands in the list of outboxes with work.
+    listed: bool,
+    closed: bool,
+    /// Publishers that wait for room, first come first woken.
+    waiting: VecDeque<(u64, Waker)>,
+    ticket_next: u64,
+}
+
+impl Outbox {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next message, unless there is none.
+    pub(crate) fn pop(&self) -> Option<Submission> {
+        let (submission, waker) = {
+            let mut state = self.state();
+            let submission = state.queue.pop_front()?;
+            state.bytes -= submission.payload.len() + MESSAGE_BYTES;
+            (submission, state.waiting.pop_front())
+        };
+        if let Some((_, waker)) = waker {
+            waker.wake();
+        }
+        Some(submission)
+    }
+
+    /// Puts back what the engine was too busy for.
+    pub(crate) fn unpop(&self, submission: Submission) {
+        let mut state = self.state();
+        state.bytes += submission.payload.len() + MESSAGE_BYTES;
+        state.queue.push_front(submission);
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state().queue.is_empty()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Groups {
+    by_name: HashMap<GroupName, Arc<Outbox>>,
+    closed: bool,
+}
+
+/// All groups' outboxes, shared by the node's handles and its task.
+#[derive(Debug)]
+pub(crate) struct Outboxes {
+    limits: DeliveryConfig,
+    groups: Mutex<Groups>,
+    listed: Mutex<Vec<Arc<Outbox>>>,
+    work: Notify,
+}
+
+impl Outboxes {
+    pub(crate) fn new(limits: DeliveryConfig) -> Self {
+        Self {
+            limits,
+            groups: Mutex::default(),
+            listed: Mutex::default(),
+            work: Notify::new(),
+        }
+    }
+
+    /// The outbox of `group`.
+    fn get(&self, group: &GroupName) -> Arc<Outbox> {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody holds and that are empty make room for others.
+        if groups.by_name.len() > 64 && !groups.by_name.contains_key(group) {
+            groups
+                .by_name
+                .retain(|_, outbox| Arc::strong_count(outbox) > 1 || !outbox.is_empty());
+        }
+        let closed = groups.closed;
+        let outbox = groups.by_name.entry(group.clone()).or_insert_with(|| {
+            let state = State {
+                closed,
+                ..State::default()
+            };
+            Arc::new(Outbox {
+                group: group.clone(),
+                state: Mutex::new(state),
+            })
+        });
+        outbox.clone()
+    }
+
+    /// Adds a publisher's place before `outbox`.
+    pub(crate) fn room(self: &Arc<Self>, group: &GroupName) -> Room {
+        Room {
+            outboxes: self.clone(),
+            outbox: self.get(group),
+            ticket: None,
+        }
+    }
+
+    /// Hands a message over.
+    fn push(&self, outbox: &Arc<Outbox>, submission: Submission) {
+        let list = {
+            let mut state = outbox.state();
+            if state.closed {
+                drop(state);
+                submission.refuse(PublishError::Stopped);
+                return;
+            }
+            state.bytes += submission.payload.len() + MESSAGE_BYTES;
+            state.queue.push_back(submission);
+            !std::mem::replace(&mut state.listed, true)
+        };
+        if list {
+            self.list(outbox.clone());
+        }
+    }
+
+    /// Waits until some outbox has work.
+    pub(crate) async fn work(&self) {
+        self.work.notified().await;
+    }
+
+    /// The outboxes with work; each is listed again by the next push.
+    pub(crate) fn take_listed(&self) -> Vec<Arc<Outbox>> {
+        let listed =
+            std::mem::take(&mut *self.listed.lock().unwrap_or_else(PoisonError::into_inner));
+        for outbox in &listed {
+            outbox.state().listed = false;
+        }
+        listed
+    }
+
+    /// Lists an outbox again that still has work.
+    pub(crate) fn relist(&self, outbox: &Arc<Outbox>) {
+        if !std::mem::replace(&mut outbox.state().listed, true) {
+            self.list(outbox.clone());
+        }
+    }
+
+    fn list(&self, outbox: Arc<Outbox>) {
+        self.listed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(outbox);
+        self.work.notify_one();
+    }
+
+    /// Refuses everything from now on, what waits included.
+    pub(crate) fn close(&self) {
+        let outboxes: Vec<Arc<Outbox>> = {
+            let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+            groups.closed = true;
+            groups.by_name.values().cloned().collect()
+        };
+        for outbox in outboxes {
+            let (queue, waiting) = {
+                let mut state = outbox.state();
+                state.closed = true;
+                state.bytes = 0;
+                (
+                    std::mem::take(&mut state.queue),
+                    std::mem::take(&mut state.waiting),
+                )
+            };
+            for submission in queue {
+                submission.refuse(PublishError::Stopped);
+            }
+            for (_, waker) in waiting {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// A publisher's way into a group's outbox; gives its place in the line up when dropped.
+#[derive(Debug)]
+pub(crate) struct Room {
+    outboxes: Arc<Outboxes>,
+    outbox: Arc<Outbox>,
+    ticket: Option<u64>,
+}
+
+impl Room {
+    /// Ready when there is room; those that wait are woken in the order in which they came.
+    pub(crate) fn poll(&mut self, context: &Context<'_>) -> Poll<Result<(), PublishError>> {
+        let limits = &self.outboxes.limits;
+        let mut state = self.outbox.state();
+        if let Some(ticket) = self.ticket {
+            state.waiting.retain(|(waiting, _)| *waiting != ticket);
+        }
+        if state.closed {
+            return Poll::Ready(Err(PublishError::Stopped));
+        }
+        if state.queue.len() < limits.outbox_messages_max && state.bytes < limits.outbox_bytes_max {
+            self.ticket = None;
+            return Poll::Ready(Ok(()));
+        }
+        let number = self.ticket.unwrap_or_else(|| {
+            state.ticket_next += 1;
+            state.ticket_next
+        });
+        self.ticket = Some(number);
+        let place = state
+            .waiting
+            .partition_point(|(waiting, _)| *waiting < number);
+        state
+            .waiting
+            .insert(place, (number, context.waker().clone()));
+        Poll::Pending
+    }
+
+    /// Hands a message over, room or not: who asks first keeps the bound.
+    pub(crate) fn push(&self, submission: Submission) {
+        self.outboxes.push(&self.outbox, submission);
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let Some(number) = self.ticket else { return };
+        let mut state = self.outbox.state();
+        let before = state.waiting.len();
+        state.waiting.retain(|(waiting, _)| *waiting != number);
+        // It may have been the one that was woken for the room there is: wake the next.
+        if state.waiting.len() == before
+            && let Some((_, waker)) = state.waiting.pop_front()
+        {
+            waker.wake();
+        }
+    }
+}
+
+impl Submission {
+    /// Tells whoever asked that it was refused.
+    pub(crate) fn refuse(self, error: PublishError) {
+        // A caller that has gone does not want to know.
+        match self.reply {
+            Reply::Caller(reply) => drop(reply.send(Err(error))),
+            Reply::Acknowledged(reply) => drop(reply.send(Err(error))),
+            Reply::Sink(sink) => sink.finish(Some(error)),
+        }
+    }
+}

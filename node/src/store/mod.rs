@@ -1,0 +1,252 @@
+//! What a peer remembers: its key, its epoch, other peers, the groups it was told to keep.
+//!
+//! Each is a file of its own, replaced as a whole, so that a crash leaves the old or the new.
+
+mod files;
+
+use crate::{NodeError, transport};
+use files::DataDir;
+use hedgerow_protocol::{Address, GroupName, Keypair, PeerKey, SettingsPatch};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The key, as libp2p's protobuf encoding of an ed25519 key pair.
+const IDENTITY: &str = "identity.key";
+/// The last epoch, in decimal.
+const EPOCH: &str = "epoch";
+/// Peers with their addresses, JSON.
+const PEERS: &str = "peers.json";
+/// Kept groups with their settings, JSON.
+const GROUPS: &str = "groups.json";
+
+/// A peer's memory, in a directory or for this process only. Calls block on the disk.
+#[derive(Debug)]
+pub(crate) struct Store {
+    identity: Keypair,
+    dir: Option<DataDir>,
+    /// Held while writing, so that the last change is what stays on disk.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    epoch: u64,
+    groups: BTreeMap<GroupName, SettingsPatch>,
+    peers: Vec<KnownPeer>,
+}
+
+/// A peer and where it was last known to be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct KnownPeer {
+    peer: PeerKey,
+    addresses: Vec<Address>,
+}
+
+impl Store {
+    /// Remembers for this process only.
+    pub(crate) fn in_memory(identity: Option<Keypair>) -> Result<Self, NodeError> {
+        let identity = identity.map_or_else(new_identity, Ok)?;
+        Ok(Self {
+            identity,
+            dir: None,
+            state: Mutex::default(),
+        })
+    }
+
+    /// Opens or creates a data directory and holds it until dropped.
+    pub(crate) fn open(path: &Path, identity: Option<Keypair>) -> Result<Self, NodeError> {
+        let dir = DataDir::open(path)?;
+        let identity = match identity {
+            Some(identity) => identity,
+            None => load_identity(&dir)?,
+        };
+        let groups = match dir.read(GROUPS)? {
+            Some(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|error| dir.damaged(GROUPS, error.to_string()))?,
+            None => BTreeMap::new(),
+        };
+        let state = State {
+            epoch: load_epoch(&dir)?,
+            groups,
+            peers: load_peers(&dir)?,
+        };
+        Ok(Self {
+            identity,
+            dir: Some(dir),
+            state: Mutex::new(state),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who this peer is.
+    pub(crate) fn identity(&self) -> &Keypair {
+        &self.identity
+    }
+
+    /// The last epoch that was stored; 0 when none was.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.state().epoch
+    }
+
+    /// Stores an epoch, if it lies above the last.
+    pub(crate) fn save_epoch(&self, epoch: u64) -> Result<(), NodeError> {
+        let mut state = self.state();
+        if epoch > state.epoch {
+            self.write(EPOCH, format!("{epoch}\n").as_bytes())?;
+            state.epoch = epoch;
+        }
+        Ok(())
+    }
+
+    /// Addresses of peers known from before, naming their peers.
+    pub(crate) fn peer_addresses(&self) -> Vec<Address> {
+        let state = self.state();
+        let known = state.peers.iter();
+        known
+            .flat_map(|known| known.addresses.iter().map(|address| (address, known.peer)))
+            .filter_map(|(address, peer)| transport::with_peer(address, peer))
+            .collect()
+    }
+
+    /// Stores the peers worth a try at the next start.
+    pub(crate) fn save_peers(&self, peers: Vec<(PeerKey, Vec<Address>)>) -> Result<(), NodeError> {
+        let peers: Vec<KnownPeer> = peers
+            .into_iter()
+            .map(|(peer, addresses)| KnownPeer { peer, addresses })
+            .collect();
+        let mut state = self.state();
+        // An empty network is no reason to forget the peers that were there yesterday.
+        if !peers.is_empty() && peers != state.peers {
+            self.write_json(PEERS, &peers)?;
+            state.peers = peers;
+        }
+        Ok(())
+    }
+
+    /// The groups to rejoin, and their settings as last known.
+    pub(crate) fn groups(&self) -> Vec<(GroupName, SettingsPatch)> {
+        self.state()
+            .groups
+            .iter()
+            .map(|(group, settings)| (group.clone(), *settings))
+            .collect()
+    }
+
+    /// Whether a group is to be rejoined.
+    pub(crate) fn has_group(&self, group: &GroupName) -> bool {
+        self.state().groups.contains_key(group)
+    }
+
+    /// Stores a group to be rejoined, or its new settings.
+    pub(crate) fn save_group(
+        &self,
+        group: GroupName,
+        settings: SettingsPatch,
+    ) -> Result<(), NodeError> {
+        self.change_groups(|groups| groups.insert(group, settings) != Some(settings))
+    }
+
+    /// Stores that a group is not to be rejoined.
+    pub(crate) fn remove_group(&self, group: &GroupName) -> Result<(), NodeError> {
+        self.change_groups(|groups| groups.remove(group).is_some())
+    }
+
+    fn change_groups(
+        &self,
+        change: impl FnOnce(&mut BTreeMap<GroupName, SettingsPatch>) -> bool,
+    ) -> Result<(), NodeError> {
+        let mut state = self.state();
+        let mut groups = state.groups.clone();
+        if change(&mut groups) {
+            self.write_json(GROUPS, &groups)?;
+            state.groups = groups;
+        }
+        Ok(())
+    }
+
+    fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), NodeError> {
+        let mut bytes = serde_json::to_vec_pretty(value)
+            .map_err(|error| NodeError::data_dir(name)(error.into()))?;
+        bytes.push(b'\n');
+        self.write(name, &bytes)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), NodeError> {
+        self.dir
+            .as_ref()
+            .map_or(Ok(()), |dir| dir.write(name, bytes))
+    }
+}
+
+fn new_identity() -> Result<Keypair, NodeError> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret)
+        .map_err(|error| NodeError::Setup(format!("no randomness for a key: {error}")))?;
+    Ok(Keypair::from_secret(secret))
+}
+
+fn load_identity(dir: &DataDir) -> Result<Keypair, NodeError> {
+    let Some(bytes) = dir.read_secret(IDENTITY)? else {
+        let identity = new_identity()?;
+        let encoded = to_libp2p(&identity)?
+            .to_protobuf_encoding()
+            .map_err(|error| NodeError::Setup(error.to_string()))?;
+        dir.write(IDENTITY, &encoded)?;
+        tracing::info!(peer = %identity.peer(), "created a new identity");
+        return Ok(identity);
+    };
+    let damaged = |why: String| dir.damaged(IDENTITY, why);
+    let decoded = libp2p::identity::Keypair::from_protobuf_encoding(&bytes)
+        .map_err(|error| damaged(error.to_string()))?;
+    let decoded = decoded
+        .try_into_ed25519()
+        .map_err(|_| damaged("a key of another kind than ed25519".to_owned()))?;
+    let secret = decoded.secret();
+    let secret = secret
+        .as_ref()
+        .try_into()
+        .map_err(|_| damaged("a key of another length".to_owned()))?;
+    Ok(Keypair::from_secret(secret))
+}
+
+/// The same key in libp2p's type.
+pub(crate) fn to_libp2p(identity: &Keypair) -> Result<libp2p::identity::Keypair, NodeError> {
+    libp2p::identity::Keypair::ed25519_from_bytes(identity.secret())
+        .map_err(|error| NodeError::Setup(error.to_string()))
+}
+
+/// The stored epoch. A damaged one costs nothing: the next is taken from the clock.
+fn load_epoch(dir: &DataDir) -> Result<u64, NodeError> {
+    let Some(bytes) = dir.read(EPOCH)? else {
+        return Ok(0);
+    };
+    let epoch = std::str::from_utf8(&bytes)
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    if epoch.is_none() {
+        tracing::warn!(
+            file = EPOCH,
+            "the stored epoch is damaged; taking one from the clock"
+        );
+    }
+    Ok(epoch.unwrap_or(0))
+}
+
+/// The stored peers. Damaged ones cost only a slower start.
+fn load_peers(dir: &DataDir) -> Result<Vec<KnownPeer>, NodeError> {
+    let Some(bytes) = dir.read(PEERS)? else {
+        return Ok(Vec::new());
+    };
+    Ok(serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+        tracing::warn!(file = PEERS, %error, "the remembered peers are damaged; forgetting them");
+        Vec::new()
+    }))
+}
+
+#[cfg(test)]
+mod tests;

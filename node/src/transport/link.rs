@@ -1,0 +1,253 @@
+//! A link's bytes: one task reads and writes its substream.
+
+use bytes::Bytes;
+use futures::future::{self, Either};
+use futures::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use futures::{AsyncRead, AsyncWrite};
+use hedgerow_protocol::LinkId;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+
+/// Reading starts with a small buffer, for idle links are many.
+const READ_BYTES_MIN: usize = 4 << 10;
+/// Chunks are put together up to so many bytes before they are written.
+const WRITE_BYTES: usize = 64 << 10;
+/// A chunk of at least so many bytes is written from where it lies.
+const COPY_BYTES_MAX: usize = 16 << 10;
+
+/// What a link has to say.
+#[derive(Debug)]
+pub(crate) enum LinkEvent {
+    /// The next bytes from the other end.
+    Bytes(Bytes),
+    /// Some bytes were written: ask [`LinkHandle::take_sent`].
+    Sent,
+    /// It is gone; nothing follows.
+    Lost,
+}
+
+/// How a link reads and ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkLimits {
+    pub(crate) read_bytes: usize,
+    pub(crate) close: Duration,
+}
+
+/// The engine's end of a link. Dropping it ends the link at once.
+#[derive(Debug)]
+pub(crate) struct LinkHandle {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Rung when the queue has changed.
+    changed: Notify,
+    /// Rung when the link is to end.
+    ending: Notify,
+    /// Bytes written and not yet reported.
+    sent: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    chunks: VecDeque<Bytes>,
+    /// End after writing what is queued.
+    closing: bool,
+    /// End now.
+    dropped: bool,
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LinkHandle {
+    /// A link over `stream` and the task that runs it: to be spawned, it ends with the link.
+    ///
+    /// The queue of chunks is bounded by the engine, which counts what is unsent.
+    pub(crate) fn new<S: AsyncRead + AsyncWrite>(
+        link: LinkId,
+        stream: S,
+        limits: LinkLimits,
+        events: mpsc::Sender<(LinkId, LinkEvent)>,
+    ) -> (Self, impl Future<Output = ()>) {
+        let shared = Arc::<Shared>::default();
+        let task = run(link, stream, limits, events, shared.clone());
+        (Self { shared }, task)
+    }
+
+    /// Queues chunks to be written in order.
+    pub(crate) fn send(&self, chunks: [Bytes; 2]) {
+        let mut queue = self.shared.queue();
+        queue
+            .chunks
+            .extend(chunks.into_iter().filter(|chunk| !chunk.is_empty()));
+        drop(queue);
+        self.shared.changed.notify_one();
+    }
+
+    /// Ends the link after what is queued was written, or the time for it is over.
+    pub(crate) fn close(self) {
+        self.shared.queue().closing = true;
+        // Dropping the handle rings.
+    }
+
+    /// Bytes written since the last call.
+    pub(crate) fn take_sent(&self) -> usize {
+        self.shared.sent.swap(0, Ordering::AcqRel)
+    }
+}
+
+impl Drop for LinkHandle {
+    fn drop(&mut self) {
+        let mut queue = self.shared.queue();
+        queue.dropped = !queue.closing;
+        drop(queue);
+        self.shared.changed.notify_one();
+        self.shared.ending.notify_one();
+    }
+}
+
+/// Reads and writes until either end has enough.
+async fn run<S: AsyncRead + AsyncWrite>(
+    link: LinkId,
+    stream: S,
+    limits: LinkLimits,
+    events: mpsc::Sender<(LinkId, LinkEvent)>,
+    shared: Arc<Shared>,
+) {
+    let (mut reader, writer) = stream.split();
+    let work = async {
+        let closing = {
+            let reading = std::pin::pin!(read(link, &mut reader, limits.read_bytes, &events));
+            let writing = std::pin::pin!(write(link, writer, &events, &shared));
+            match future::select(reading, writing).await {
+                // The other end is done: so are we.
+                Either::Left((error, _)) => Err(error),
+                Either::Right((written, _)) => written,
+            }
+        };
+        match closing {
+            Ok(mut writer) => {
+                writer.close().await?;
+                // What was written is on its way only as long as the connection stands: the
+                // other end closes it when it has read all.
+                drain(&mut reader).await
+            }
+            Err(error) => Err(error),
+        }
+    };
+    let limit = async {
+        shared.ending.notified().await;
+        if !shared.queue().dropped {
+            tokio::time::sleep(limits.close).await;
+        }
+    };
+    let (work, limit) = (std::pin::pin!(work), std::pin::pin!(limit));
+    if let Either::Left((Err(error), _)) = future::select(work, limit).await {
+        tracing::trace!(link = link.0, %error, "link ended");
+    }
+    // The engine may have stopped.
+    let _ = events.send((link, LinkEvent::Lost)).await;
+}
+
+/// Reads until the stream ends; each read is one event.
+async fn read<S: AsyncRead>(
+    link: LinkId,
+    reader: &mut ReadHalf<S>,
+    read_bytes: usize,
+    events: &mpsc::Sender<(LinkId, LinkEvent)>,
+) -> io::Error {
+    let most = read_bytes.max(READ_BYTES_MIN);
+    let mut buffer = vec![0; READ_BYTES_MIN];
+    loop {
+        let count = match reader.read(&mut buffer).await {
+            Ok(0) => return io::ErrorKind::UnexpectedEof.into(),
+            Ok(count) => count,
+            Err(error) => return error,
+        };
+        // A copy of its own size: what the engine keeps of it does not keep the whole buffer.
+        let bytes = Bytes::copy_from_slice(&buffer[..count]);
+        if events.send((link, LinkEvent::Bytes(bytes))).await.is_err() {
+            return io::ErrorKind::BrokenPipe.into();
+        }
+        if count == buffer.len() && count < most {
+            buffer = vec![0; (2 * count).min(most)];
+        }
+    }
+}
+
+/// Reads to the end and forgets it.
+async fn drain<S: AsyncRead>(reader: &mut ReadHalf<S>) -> io::Result<()> {
+    let mut buffer = [0; 1024];
+    while reader.read(&mut buffer).await? > 0 {}
+    Ok(())
+}
+
+/// Writes what is queued. Ends with the writer when the link is to be closed.
+async fn write<S: AsyncWrite>(
+    link: LinkId,
+    mut writer: WriteHalf<S>,
+    events: &mpsc::Sender<(LinkId, LinkEvent)>,
+    shared: &Shared,
+) -> io::Result<WriteHalf<S>> {
+    let mut chunks = VecDeque::new();
+    let mut batch = Vec::new();
+    loop {
+        let closing = {
+            let mut queue = shared.queue();
+            std::mem::swap(&mut chunks, &mut queue.chunks);
+            queue.closing
+        };
+        if chunks.is_empty() {
+            writer.flush().await?;
+            if closing {
+                return Ok(writer);
+            }
+            shared.changed.notified().await;
+            continue;
+        }
+        while let Some(chunk) = chunks.pop_front() {
+            let count = if chunk.len() >= COPY_BYTES_MAX {
+                writer.write_all(&chunk).await?;
+                chunk.len()
+            } else {
+                gather(&mut batch, &chunk, &mut chunks);
+                writer.write_all(&batch).await?;
+                batch.len()
+            };
+            // The engine is told once and then asks for the sum.
+            if shared.sent.fetch_add(count, Ordering::AcqRel) == 0
+                && events.send((link, LinkEvent::Sent)).await.is_err()
+            {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+        }
+        batch.clear();
+        batch.shrink_to(READ_BYTES_MIN);
+    }
+}
+
+/// Puts `first` and the small chunks that follow together.
+fn gather(batch: &mut Vec<u8>, first: &Bytes, chunks: &mut VecDeque<Bytes>) {
+    batch.clear();
+    batch.extend_from_slice(first);
+    while let Some(next) = chunks.front()
+        && next.len() < COPY_BYTES_MAX
+        && batch.len() + next.len() <= WRITE_BYTES
+    {
+        batch.extend_from_slice(next);
+        chunks.pop_front();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+use super::*;
+
+const LIMITS: LinkLimits = LinkLimits {
+    read_bytes: 64 << 10,
+    close: Duration::from_millis(500),
+};
+const LINK: LinkId = LinkId(1);
+
+type Events = mpsc::Receiver<(LinkId, LinkEvent)>;
+
+/// A link over an in-memory pipe of 1 KiB, its events, and the other end.
+fn link() -> (
+    LinkHandle,
+    Events,
+    tokio_util::compat::Compat<tokio::io::DuplexStream>,
+) {
+    use tokio_util::compat::TokioAsyncReadCompatExt;
+    let (near, far) = tokio::io::duplex(1024);
+    let (tell, events) = mpsc::channel(8);
+    let (handle, task) = LinkHandle::new(LINK, near.compat(), LIMITS, tell);
+    tokio::spawn(task);
+    (handle, events, far.compat())
+}
+
+#[tokio::test]
+async fn chunks_are_written_in_order_and_reported() {
+    let (handle, mut events, mut far) = link();
+    let (small, large) = (Bytes::from_static(b"head"), Bytes::from(vec![7; 40_000]));
+    for _ in 0..3 {
+        handle.send([small.clone(), large.clone()]);
+        handle.send([small.clone(), Bytes::new()]);
+    }
+    let expected = [&small[..], &large, &small].concat().repeat(3);
+    let mut got = vec![0; expected.len()];
+    let mut sent = 0;
+    let reading = far.read_exact(&mut got);
+    let counting = async {
+        while sent < expected.len() {
+            let event = events.recv().await.expect("the link lives");
+            assert!(matches!(event, (LINK, LinkEvent::Sent)));
+            sent += handle.take_sent();
+        }
+    };
+    future::join(reading, counting).await.0.expect("reads");
+    assert_eq!((got, sent), (expected.clone(), expected.len()));
+}
+
+#[tokio::test]
+async fn what_comes_is_handed_on_and_its_end_told() {
+    let (handle, mut events, mut far) = link();
+    far.write_all(b"hello").await.expect("writes");
+    far.close().await.expect("closes");
+    let mut got = Vec::new();
+    loop {
+        match events.recv().await.expect("the link tells its end").1 {
+            LinkEvent::Bytes(bytes) => got.extend_from_slice(&bytes),
+            LinkEvent::Sent => panic!("nothing was sent"),
+            LinkEvent::Lost => break,
+        }
+    }
+    assert_eq!(got, b"hello");
+    drop(handle);
+}
+
+#[tokio::test]
+async fn closing_writes_what_is_queued() {
+    let (handle, mut events, mut far) = link();
+    let payload = Bytes::from(vec![9; 100_000]);
+    handle.send([payload.clone(), Bytes::new()]);
+    handle.close();
+    let mut got = Vec::new();
+    far.read_to_end(&mut got).await.expect("reads to the end");
+    assert_eq!(got, payload);
+    drop(far);
+    while !matches!(events.recv().await, Some((LINK, LinkEvent::Lost))) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_cannot_keep_a_closed_link() {
+    let (handle, mut events, far) = link();
+    handle.send([Bytes::from(vec![9; 100_000]), Bytes::new()]);
+    handle.close();
+    while !matches!(events.recv().await, Some((LINK, LinkEvent::Lost))) {}
+    drop(far);
+}
+
+#[tokio::test]
+async fn a_dropped_link_ends_at_once() {
+    let (handle, mut events, mut far) = link();
+    drop(handle);
+    assert!(matches!(events.recv().await, Some((LINK, LinkEvent::Lost))));
+    let mut got = Vec::new();
+    assert_eq!(far.read_to_end(&mut got).await.expect("ends"), 0);
+}

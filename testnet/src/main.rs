@@ -1,0 +1,2 @@
+//! `hedgerow-testnet`.
+fn main() {}

@@ -1,2 +1,77 @@
-//! `hedgerow-testnet`.
-fn main() {}
+//! `hedgerow-testnet`: many Hedgerow peers at once, on this machine.
+
+mod demo;
+mod launch;
+mod terminal;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Many Hedgerow peers at once: start them, watch them work, break them.
+#[derive(Parser)]
+#[command(name = "hedgerow-testnet", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start peers on loopback that run on by themselves; show or stop them
+    Launch(launch::Arguments),
+    /// Show the main job: two groups, real content, peers killed, nothing lost
+    Demo(demo::Arguments),
+}
+
+/// Exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // One thread: the kernel ties peers to the thread that starts them.
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let result = runtime.block_on(async {
+        tokio::select! {
+            // Whatever is under way is dropped, and the peers it owns with it.
+            () = interrupted() => Ok(ExitCode::from(INTERRUPTED)),
+            result = run(arguments.command) => result,
+        }
+    });
+    result.unwrap_or_else(|error| fail(&error))
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Launch(arguments) => launch::run(arguments).await,
+        Command::Demo(arguments) => demo::run(arguments).await,
+    }
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("hedgerow-testnet: {error:#}");
+    ExitCode::FAILURE
+}
+
+/// Ends when somebody wants this program to end.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kinds = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
+    let mut signals: Vec<_> = kinds
+        .into_iter()
+        .filter_map(|kind| signal(kind).ok())
+        .collect();
+    if signals.is_empty() {
+        return std::future::pending().await;
+    }
+    futures::future::select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
+}

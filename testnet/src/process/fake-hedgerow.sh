@@ -21,8 +21,8 @@ run)
     exec 3<> <(:)
     while true; do read -r -t 60 -u 3; done
     ;;
-members)
-    echo "{\"group\":\"$1\",\"members\":[{\"peer\":\"a\",\"self\":true,\"state\":\"live\"},{\"peer\":\"b\",\"self\":false,\"state\":\"live\"},{\"peer\":\"c\",\"self\":false,\"state\":\"unreachable\"}]}"
+groups)
+    echo '{"groups":[{"group":"news","role":"member","joined":true,"members":2},{"group":null,"role":"relay","joined":false,"members":0}]}'
     ;;
 join)
     echo '{"group":"g","origin":"a","epoch":1,"seq":1,"published_at":5,"encoding":"utf8","payload":""}'

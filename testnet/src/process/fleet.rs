@@ -39,14 +39,19 @@ pub struct Fleet {
     peers: Vec<Peer>,
 }
 
+/// What `hedgerow groups --json` says, as far as it matters here.
 #[derive(Deserialize)]
-struct Members {
-    members: Vec<Member>,
+struct Groups {
+    groups: Vec<Group>,
 }
 
-#[derive(Deserialize)]
-struct Member {
-    state: String,
+#[derive(Debug, Deserialize)]
+struct Group {
+    #[serde(rename = "group")]
+    name: Option<String>,
+    role: String,
+    joined: bool,
+    members: usize,
 }
 
 impl Fleet {
@@ -101,30 +106,34 @@ impl Fleet {
         &self.plan.dir
     }
 
-    /// Waits until every living peer sees `count` live members in `group`, itself included.
-    pub async fn until_members(&self, group: &str, count: usize, limit: Duration) -> Result<()> {
+    /// Waits until every living peer is a member of these groups to whom messages are due, and
+    /// sees `count` members in each, itself included.
+    pub async fn until_joined(&self, groups: &[&str], count: usize, limit: Duration) -> Result<()> {
         let deadline = Instant::now() + limit;
         let mut waiting: Vec<&Peer> = self.peers.iter().filter(|peer| peer.is_alive()).collect();
         loop {
             let asked = stream::iter(waiting)
-                .map(|peer| async move { (peer, live_members(peer, group).await) })
+                .map(|peer| async move { (peer, missing(peer, groups, count).await) })
                 .buffer_unordered(ASKING_MAX)
                 .collect::<Vec<_>>()
                 .await;
-            let short: Vec<(&Peer, Result<usize>)> = asked
+            let short: Vec<(&Peer, Result<Option<String>>)> = asked
                 .into_iter()
-                .filter(|(_, seen)| !matches!(seen, Ok(n) if *n >= count))
+                .filter(|(_, missing)| !matches!(missing, Ok(None)))
                 .collect();
-            let Some((peer, seen)) = short.first() else {
+            let Some((peer, missing)) = short.first() else {
                 return Ok(());
             };
             if Instant::now() >= deadline {
-                let seen = match seen {
-                    Ok(members) => format!("{} sees {members}", peer.name()),
-                    Err(error) => format!("{}: {error}", peer.name()),
+                let seen = match missing {
+                    Ok(missing) => missing.clone().unwrap_or_default(),
+                    Err(error) => error.to_string(),
                 };
-                let what = format!("{count} live members of {group} at every peer");
-                let seen = format!("{} peers short, {seen}", short.len());
+                let what = format!(
+                    "{count} joined members of {} at every peer",
+                    groups.join(", ")
+                );
+                let seen = format!("{} peers short, {}: {seen}", short.len(), peer.name());
                 return Err(ProcessError::Condition {
                     what,
                     after: limit,
@@ -170,11 +179,18 @@ impl Fleet {
     }
 }
 
-async fn live_members(peer: &Peer, group: &str) -> Result<usize> {
-    let members: Members = peer.cli().json(&["members", group]).await?;
-    Ok(members
-        .members
-        .iter()
-        .filter(|member| member.state == "live")
-        .count())
+/// What a peer still lacks of being joined to all groups among `count` members.
+async fn missing(peer: &Peer, groups: &[&str], count: usize) -> Result<Option<String>> {
+    let known: Groups = peer.cli().json(&["groups"]).await?;
+    Ok(groups.iter().find_map(|name| {
+        let found = known
+            .groups
+            .iter()
+            .find(|group| group.name.as_deref() == Some(*name));
+        match found {
+            None => Some(format!("not in {name}")),
+            Some(group) if group.role == "member" && group.joined && group.members >= count => None,
+            Some(group) => Some(format!("{name}: {group:?}")),
+        }
+    }))
 }

@@ -28,6 +28,10 @@ pub struct Received {
     pub published_at: u64,
     /// Its content.
     pub payload: Vec<u8>,
+    /// Links it crossed; 0 where the peer does not tell.
+    pub hops: u16,
+    /// Whether the peer had to ask for it.
+    pub pulled: bool,
     /// When its line was read here.
     pub at: Instant,
 }
@@ -41,6 +45,10 @@ struct Line {
     published_at: u64,
     encoding: Encoding,
     payload: String,
+    #[serde(default)]
+    hops: u16,
+    #[serde(default)]
+    arrival: String,
 }
 
 #[derive(Deserialize)]
@@ -66,6 +74,8 @@ pub(super) fn parse(line: &[u8], at: Instant) -> std::result::Result<Received, S
         seq: line.seq,
         published_at: line.published_at,
         payload,
+        hops: line.hops,
+        pulled: line.arrival == "pulled",
         at,
     })
 }

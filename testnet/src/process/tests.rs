@@ -180,18 +180,23 @@ async fn members_are_waited_for_and_the_last_sight_is_told() {
     let mut fleet = fleet(&dir, Lifetime::Owned);
     fleet.grow(2, |_| ()).await.expect("starts");
     fleet
-        .until_members("news", 2, LIMIT)
+        .until_joined(&["news"], 2, LIMIT)
         .await
-        .expect("two live members");
+        .expect("two members");
     let short = Duration::from_millis(50);
     let error = fleet
-        .until_members("news", 3, short)
+        .until_joined(&["news"], 3, short)
         .await
         .expect_err("never three");
     assert!(
         error.to_string().contains("2 peers short, peer-00"),
         "{error}"
     );
+    let error = fleet
+        .until_joined(&["olds"], 1, short)
+        .await
+        .expect_err("no such group");
+    assert!(error.to_string().contains("not in olds"), "{error}");
 }
 
 #[tokio::test]
@@ -225,7 +230,7 @@ async fn a_command_that_fails_shows_what_it_said() {
         "{error}"
     );
     let error = cli
-        .json::<u32>(&["members", "g"])
+        .json::<u32>(&["groups"])
         .await
         .expect_err("not a number");
     assert!(matches!(error, ProcessError::BadOutput { .. }), "{error}");

@@ -1,0 +1,78 @@
+//! What the peers themselves say of groups and overlays.
+
+use hedgerow_testnet::process::{Peer, ProcessError};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// `hedgerow groups --json`, as far as it matters here.
+#[derive(Deserialize)]
+struct Groups {
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    #[serde(rename = "group")]
+    name: Option<String>,
+    bundles_received: Option<u64>,
+    bundles_new: Option<u64>,
+}
+
+/// `hedgerow overlay --json`, as far as it matters here.
+#[derive(Deserialize)]
+struct Overlay {
+    nodes: Vec<OverlayNode>,
+}
+
+#[derive(Deserialize)]
+struct OverlayNode {
+    parents: Vec<String>,
+}
+
+/// Whether a peer is in all of `groups`.
+pub(super) async fn is_in(peer: &Peer, groups: &[&str]) -> Result<bool, ProcessError> {
+    let known: Groups = peer.cli().json(&["groups"]).await?;
+    let known: Vec<&str> = known
+        .groups
+        .iter()
+        .filter_map(|group| group.name.as_deref())
+        .collect();
+    Ok(groups.iter().all(|group| known.contains(group)))
+}
+
+/// How many others each peer feeds in the tree from `origin`, by numbers, as that peer sees it.
+pub(super) async fn children(
+    peers: &[Peer],
+    origin: usize,
+    group: &str,
+) -> Result<BTreeMap<usize, usize>, ProcessError> {
+    let origin = &peers[origin];
+    let arguments = ["overlay", group, "--origin", &origin.ready().peer];
+    let overlay: Overlay = origin.cli().json(&arguments).await?;
+    let number = |key: &String| peers.iter().position(|peer| peer.ready().peer == *key);
+    let mut children = BTreeMap::new();
+    for parent in overlay.nodes.iter().filter_map(|node| node.parents.first()) {
+        if let Some(parent) = number(parent) {
+            *children.entry(parent).or_default() += 1;
+        }
+    }
+    Ok(children)
+}
+
+/// Payload bundles received over those that were new, less 1, over all living peers; `None`
+/// when nothing was received.
+pub(super) async fn redundancy(peers: &[Peer], group: &str) -> Result<Option<f64>, ProcessError> {
+    let (mut received, mut new) = (0, 0);
+    for peer in peers.iter().filter(|peer| peer.is_alive()) {
+        let known: Groups = peer.cli().json(&["groups"]).await?;
+        for known in known
+            .groups
+            .iter()
+            .filter(|known| known.name.as_deref() == Some(group))
+        {
+            received += known.bundles_received.unwrap_or(0);
+            new += known.bundles_new.unwrap_or(0);
+        }
+    }
+    Ok((new > 0).then(|| received as f64 / new as f64 - 1.0))
+}

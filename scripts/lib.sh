@@ -5,7 +5,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 
-say() { printf '%s\n' "$*" >&2; }
+say() { printf '%s' "$@" >&2; printf '\n' >&2; }
 
 die() {
     say "$@"

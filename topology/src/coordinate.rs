@@ -20,6 +20,8 @@ const COMPONENT_MAX_MS: f32 = 30_000.0;
 const ERROR_MAX: f32 = 2.0;
 /// Smallest relative error: keeps the sum of two errors a divisor.
 const ERROR_MIN: f32 = 0.01;
+/// A move that others need to know of, ms.
+const MOVED_MS: f32 = 5.0;
 /// Below this distance two positions coincide and a direction has to be made up, ms.
 const COINCIDE_MS: f32 = 0.001;
 
@@ -117,6 +119,13 @@ impl Coordinate {
         }
         let rise = force * (1.0 - plane);
         self.height = (self.height + rise).clamp(HEIGHT_MIN_MS, COMPONENT_MAX_MS);
+    }
+
+    /// Whether the place has moved materially since `stated`: worth stating anew, and not worth it
+    /// below, because every restatement makes others reconsider their links.
+    pub fn has_moved(&self, stated: &Self) -> bool {
+        let moved = length(self.offset_from(stated)) + (self.height - stated.height).abs();
+        moved > MOVED_MS || moved.is_nan()
     }
 
     fn offset_from(&self, other: &Self) -> [f32; 3] {

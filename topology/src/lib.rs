@@ -7,6 +7,7 @@
 //! | [`graph`], [`subgraph`], [`cuts`] | who is in, and where is the view thin? |
 //! | [`tree`], [`relay`] | which links carry a message from this origin? |
 //! | [`mesh`] | which further links, so that one death cuts nobody off? |
+//! | [`metrics`] | how good is it, by the definitions of the literature? |
 //!
 //! Nothing here knows messages, sockets, clocks or randomness. Every function depends on its
 //! arguments alone and breaks every tie, so peers that hold the same view come to the same answer
@@ -19,6 +20,7 @@ pub mod coordinate;
 pub mod cuts;
 pub mod graph;
 pub mod mesh;
+pub mod metrics;
 pub mod neighbours;
 pub mod relay;
 pub mod subgraph;

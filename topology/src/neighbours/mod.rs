@@ -11,12 +11,15 @@
 //! changed. Links that exist enter the answer before links that would have to be dialled, so that
 //! asking again changes nothing while nothing changes.
 
+mod estimate;
 mod limits;
 mod near;
 mod path;
 mod repair;
 mod ring;
 
+use estimate::Estimates;
+use near::Ranking;
 use serde::{Deserialize, Serialize};
 
 pub use limits::{Admission, Limits, LinkUse, admit, is_closable, shed};
@@ -33,6 +36,7 @@ const SWAP_DENOMINATOR: u64 = 6;
 
 /// What a peer knows of another peer that it could have a link to.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools)] // Independent facts, set by name from independent sources.
 pub struct Candidate {
     /// Position on the ring: a hash of the key.
     pub ring: u64,
@@ -46,8 +50,11 @@ pub struct Candidate {
     pub measured: Option<u32>,
     /// The peer says that it wants the live link to me.
     pub wants_me: bool,
-    /// Worth a dial. False while backing off after failed dials or a refusal.
+    /// Worth a dial. False while backing off after failed dials.
     pub reachable: bool,
+    /// A link to it was refused, or closed for want of interest, not long ago. Nobody searches
+    /// there again until the wait (doubling each time) is over; the ring and repairs still dial.
+    pub cooling: bool,
     /// False when lost less than 2 min ago: counts for the ring only, so that the ring closes
     /// over a mass crash and not on every fragment.
     pub in_view: bool,
@@ -63,6 +70,7 @@ impl Default for Candidate {
             measured: None,
             wants_me: false,
             reachable: true,
+            cooling: false,
             in_view: true,
         }
     }
@@ -71,6 +79,11 @@ impl Default for Candidate {
 impl Candidate {
     fn is_usable(&self) -> bool {
         self.linked.is_some() || self.reachable
+    }
+
+    /// Whether a search may dial it.
+    fn is_open(&self) -> bool {
+        self.linked.is_none() && self.reachable && !self.cooling
     }
 }
 
@@ -90,6 +103,14 @@ pub struct Situation<'a> {
     pub degree: usize,
     /// Chooses the random links. Different for every peer, changing rarely or never.
     pub random_seed: u64,
+}
+
+impl Situation<'_> {
+    /// The view, if there is one that fits.
+    fn view(&self) -> Option<&LinkGraph> {
+        self.graph
+            .filter(|graph| graph.node_count() == self.candidates.len())
+    }
 }
 
 /// Why a link is wanted; each end tells the other.
@@ -117,6 +138,13 @@ impl Reason {
     pub fn is_ring(self) -> bool {
         matches!(self, Self::RingSuccessor | Self::RingPredecessor)
     }
+
+    /// Whether a dial for this reason is part of a search that may go on for as long as estimates
+    /// shift a little. Such dials need a budget that refills slowly (the model of the examples: 16,
+    /// then one every 10 min), the others are few by themselves.
+    pub fn is_search(self) -> bool {
+        matches!(self, Self::Nearest | Self::Shell(_) | Self::Path)
+    }
 }
 
 /// A link that a peer wants: keep it if it lives, dial it if it does not.
@@ -138,16 +166,14 @@ pub fn wants(situation: &Situation<'_>) -> Vec<Want> {
         return Vec::new();
     }
     let mut choice = Choice::new(situation);
+    let estimates = Estimates::new(situation);
+    let ranking = Ranking::new(situation, &estimates, |_| true);
     ring::choose(situation, |_| true, &mut choice);
-    let ranking = near::Ranking::new(situation, |_| true);
-    near::choose_nearest(situation, &ranking, &mut choice);
+    near::choose_nearest(situation, &estimates, &ranking, &mut choice);
     near::choose_shells(situation, &ranking, &mut choice);
     choose_random(situation, &mut choice);
-    if let Some(graph) = situation
-        .graph
-        .filter(|graph| graph.node_count() == situation.candidates.len())
-    {
-        path::choose(situation, graph, &mut choice);
+    if let Some(graph) = situation.view() {
+        path::choose(situation, graph, &estimates, &mut choice);
         repair::choose(situation, graph, &mut choice);
     }
     choice.finish()
@@ -162,7 +188,7 @@ pub fn group_wants(situation: &Situation<'_>, members: &[bool]) -> Vec<Want> {
     let is_member = |peer: usize| members.get(peer).copied().unwrap_or(false);
     let mut choice = Choice::new(situation);
     ring::choose(situation, is_member, &mut choice);
-    let ranking = near::Ranking::new(situation, is_member);
+    let ranking = Ranking::new(situation, &Estimates::new(situation), is_member);
     near::choose_near_enough(situation, &ranking, &mut choice);
     choice.finish()
 }

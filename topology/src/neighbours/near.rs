@@ -3,19 +3,12 @@
 //! Shells are rings of Meridian (Wong, Slivkins, Sirer, SIGCOMM 2005) by rank instead of by
 //! latency, so that each holds somebody however peers lie.
 
+use super::estimate::Estimates;
 use super::{Choice, Reason, SWAP_DENOMINATOR, SWAP_NUMERATOR, Situation, mix};
 use crate::graph::HOP_US;
 
 /// Shells beyond the nearest.
 const SHELLS: usize = 4;
-
-/// Round-trip time to `peer` in microseconds: measured if it ever was, else by coordinates.
-pub(super) fn estimate_us(situation: &Situation<'_>, peer: usize) -> u32 {
-    let mine = &situation.candidates[situation.me];
-    let other = &situation.candidates[peer];
-    let known = other.linked.or(other.measured);
-    known.unwrap_or_else(|| mine.coordinate.distance_us(&other.coordinate))
-}
 
 /// Members of the view from near to far.
 pub(super) struct Ranking {
@@ -24,14 +17,27 @@ pub(super) struct Ranking {
 }
 
 impl Ranking {
-    pub(super) fn new(situation: &Situation<'_>, is_member: impl Fn(usize) -> bool) -> Self {
-        let mut ranks: Vec<(u32, usize)> = (0..situation.candidates.len())
+    pub(super) fn new(
+        situation: &Situation<'_>,
+        estimates: &Estimates,
+        is_member: impl Fn(usize) -> bool,
+    ) -> Self {
+        let mut ranks: Vec<(u32, u64, usize)> = (0..situation.candidates.len())
             .filter(|&peer| peer != situation.me && situation.candidates[peer].in_view)
             .filter(|&peer| is_member(peer))
-            .map(|peer| (estimate_us(situation, peer), peer))
+            .map(|peer| {
+                // Newcomers all stand at the origin: by lot, so that not all flock to one.
+                let lot = mix(situation.random_seed ^ situation.candidates[peer].ring);
+                (estimates.rtt_us(peer), lot, peer)
+            })
             .collect();
         ranks.sort_unstable();
-        Self { ranks }
+        Self {
+            ranks: ranks
+                .into_iter()
+                .map(|(rtt_us, _, peer)| (rtt_us, peer))
+                .collect(),
+        }
     }
 
     /// The ranks of each shell: from the nearest but one outwards, each reaching as many times
@@ -55,20 +61,30 @@ impl Ranking {
 }
 
 /// The nearest live link, and whoever is nearer by enough to be worth a swap.
-pub(super) fn choose_nearest(situation: &Situation<'_>, ranking: &Ranking, choice: &mut Choice) {
+pub(super) fn choose_nearest(
+    situation: &Situation<'_>,
+    estimates: &Estimates,
+    ranking: &Ranking,
+    choice: &mut Choice,
+) {
     let linked = |&&(_, peer): &&(u32, usize)| situation.candidates[peer].linked.is_some();
-    let usable = |&&(_, peer): &&(u32, usize)| situation.candidates[peer].is_usable();
-    let Some(&(reach, nearest)) = ranking.ranks.iter().find(usable) else {
-        return;
-    };
-    let Some(&(reach_now, now)) = ranking.ranks.iter().find(linked) else {
+    let open = |&&(_, peer): &&(u32, usize)| situation.candidates[peer].is_open();
+    let candidate = ranking.ranks.iter().find(open).map(|&(_, peer)| peer);
+    let held = ranking.ranks.iter().find(linked);
+    let swap_for = held
+        .map(|&(_, now)| now)
+        .filter(|&now| !choice.is_wanted(now));
+    if let Some(&(_, now)) = held {
+        choice.add(now, Reason::Nearest, None);
+    }
+    let Some(nearest) = candidate else { return };
+    let Some(&(reach_now, _)) = held else {
         choice.add(nearest, Reason::Nearest, None);
         return;
     };
     let hop = u64::from(HOP_US) * 2;
-    let (cost, cost_now) = (u64::from(reach) + hop, u64::from(reach_now) + hop);
-    let swap_for = (!choice.is_wanted(now)).then_some(now);
-    choice.add(now, Reason::Nearest, None);
+    let cost = u64::from(estimates.cautious_us(nearest)) + hop;
+    let cost_now = u64::from(reach_now) + hop;
     if cost * SWAP_DENOMINATOR <= cost_now * SWAP_NUMERATOR {
         choice.add(nearest, Reason::Nearest, swap_for);
     }
@@ -85,47 +101,56 @@ pub(super) fn choose_near_enough(
     let linked = near
         .map(|&(_, peer)| peer)
         .find(|&peer| situation.candidates[peer].linked.is_some());
-    let usable = || {
-        let peers = ranking.ranks.iter().map(|&(_, peer)| peer);
-        peers
-            .into_iter()
-            .find(|&peer| situation.candidates[peer].is_usable())
+    let nearest = || {
+        let mut peers = ranking.ranks.iter().map(|&(_, peer)| peer);
+        peers.find(|&peer| {
+            let candidate = &situation.candidates[peer];
+            candidate.linked.is_some() || candidate.is_open()
+        })
     };
-    if let Some(peer) = linked.or_else(usable) {
+    if let Some(peer) = linked.or_else(nearest) {
         choice.add(peer, Reason::Nearest, None);
     }
 }
 
 /// One per shell. A live link satisfies it: one that is wanted anyway, else one that the other
 /// end wants, else the nearest. Only an empty shell takes a dial.
+///
+/// Ranks shift a little whenever coordinates do, so a live link still counts for a shell from
+/// half of its first rank to twice its last; one link counts for one shell.
 pub(super) fn choose_shells(situation: &Situation<'_>, ranking: &Ranking, choice: &mut Choice) {
+    let live: Vec<(usize, usize)> = (1..ranking.ranks.len())
+        .map(|rank| (rank, ranking.ranks[rank].1))
+        .filter(|&(_, peer)| situation.candidates[peer].linked.is_some())
+        .collect();
+    let mut counted = vec![false; live.len()];
     for (shell, range) in ranking.shells().into_iter().enumerate() {
         let reason = Reason::Shell(shell as u8);
-        let members = &ranking.ranks[range];
-        let live = members
-            .iter()
-            .map(|&(_, peer)| peer)
-            .filter(|&peer| situation.candidates[peer].linked.is_some())
-            .min_by_key(|&peer| {
-                (
-                    !choice.is_wanted(peer),
-                    !situation.candidates[peer].wants_me,
-                )
+        let near_enough = range.start.div_ceil(2)..range.end * 2;
+        let held_by = (0..live.len())
+            .filter(|&link| !counted[link] && near_enough.contains(&live[link].0))
+            .min_by_key(|&link| {
+                let (rank, peer) = live[link];
+                let wanted = choice.is_wanted(peer) || situation.candidates[peer].wants_me;
+                (!range.contains(&rank), !wanted, link)
             });
-        if let Some(peer) = live {
+        if let Some(link) = held_by {
+            counted[link] = true;
+            choice.add(live[link].1, reason, None);
+            continue;
+        }
+        let members = || ranking.ranks[range.clone()].iter().map(|&(_, peer)| peer);
+        if members().any(|peer| choice.is_wanted(peer)) {
+            continue;
+        }
+        // By lot, so that not everybody nearby dials the same one.
+        let lot = members()
+            .filter(|&peer| situation.candidates[peer].is_open())
+            .min_by_key(|&peer| {
+                mix(situation.random_seed.rotate_left(32) ^ situation.candidates[peer].ring)
+            });
+        if let Some(peer) = lot {
             choice.add(peer, reason, None);
-        } else if !members.iter().any(|&(_, peer)| choice.is_wanted(peer)) {
-            // By lot, so that not everybody nearby dials the same one.
-            let lot = members
-                .iter()
-                .map(|&(_, peer)| peer)
-                .filter(|&peer| situation.candidates[peer].reachable)
-                .min_by_key(|&peer| {
-                    mix(situation.random_seed.rotate_left(32) ^ situation.candidates[peer].ring)
-                });
-            if let Some(peer) = lot {
-                choice.add(peer, reason, None);
-            }
         }
     }
 }

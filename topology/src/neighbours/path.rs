@@ -4,14 +4,23 @@
 use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 
-use super::near::estimate_us;
+use super::estimate::Estimates;
 use super::{Choice, Reason, SWAP_DENOMINATOR, SWAP_NUMERATOR, Situation};
 use crate::graph::{LinkGraph, link_weight_us};
-use crate::tree::{Class, Tree, shortest_path_tree};
+use crate::tree::Tree;
+
+/// A dial has to shorten all my paths together by at least one part in so many; less is not worth
+/// the unrest.
+const GAIN_SHARE_MIN: u64 = 200;
 
 /// Keeps the best live links as far as the degree goes, and names one that would be better or
 /// fill a free place.
-pub(super) fn choose(situation: &Situation<'_>, graph: &LinkGraph, choice: &mut Choice) {
+pub(super) fn choose(
+    situation: &Situation<'_>,
+    graph: &LinkGraph,
+    estimates: &Estimates,
+    choice: &mut Choice,
+) {
     let linked = |peer: usize| situation.candidates[peer].linked.is_some();
     // Links that the other end wants stay whatever I say, so they count.
     let claimed = (0..situation.candidates.len())
@@ -24,7 +33,10 @@ pub(super) fn choose(situation: &Situation<'_>, graph: &LinkGraph, choice: &mut 
     if claimed > situation.degree {
         return;
     }
-    let paths = Paths::new(situation, graph);
+    let Some(tree) = estimates.paths() else {
+        return;
+    };
+    let paths = Paths::new(tree);
     let mut worst = None;
     for (value, peer) in paths.values_of_links(situation, graph) {
         if choice.is_wanted(peer) || !linked(peer) {
@@ -38,32 +50,34 @@ pub(super) fn choose(situation: &Situation<'_>, graph: &LinkGraph, choice: &mut 
             worst = Some((value, peer));
         }
     }
-    let Some((gain, peer)) = paths.best_candidate(situation, choice) else {
+    let Some((gain, peer)) = paths.best_candidate(situation, estimates, choice) else {
         return;
     };
-    if room > 0 {
+    if gain < paths.total_us() / GAIN_SHARE_MIN {
+        return;
+    }
+    if room > 1 {
         choice.add(peer, Reason::Path, None);
     } else if let Some((value, worst)) = worst
-        && gain * SWAP_NUMERATOR >= value.saturating_mul(SWAP_DENOMINATOR)
+        && gain.saturating_mul(SWAP_NUMERATOR) >= value.saturating_mul(SWAP_DENOMINATOR)
     {
         choice.add(peer, Reason::Path, Some(worst));
     }
 }
 
 /// My shortest paths through the view, and how many peers lie behind each.
-struct Paths {
-    tree: Tree,
+struct Paths<'a> {
+    tree: &'a Tree,
     /// Peers in the subtree below each peer, itself included.
     behind: Vec<u64>,
     /// My neighbour on the way to each peer.
     branch: Vec<u32>,
 }
 
-impl Paths {
-    fn new(situation: &Situation<'_>, graph: &LinkGraph) -> Self {
-        let tree = shortest_path_tree(graph, NodeIndex::new(situation.me), Class::Normal);
-        let mut behind = vec![0u64; graph.node_count()];
-        let mut branch = vec![u32::MAX; graph.node_count()];
+impl<'a> Paths<'a> {
+    fn new(tree: &'a Tree) -> Self {
+        let mut behind = vec![0u64; tree.node_bound()];
+        let mut branch = vec![u32::MAX; tree.node_bound()];
         for &node in tree.order().iter().rev() {
             behind[node.index()] += 1;
             if let Some(parent) = tree.parent(node) {
@@ -81,6 +95,16 @@ impl Paths {
             behind,
             branch,
         }
+    }
+
+    /// Sum of the delays to everybody.
+    fn total_us(&self) -> u64 {
+        let delays = self
+            .tree
+            .order()
+            .iter()
+            .filter_map(|&node| self.tree.delay_us(node));
+        delays.fold(0, u64::saturating_add)
     }
 
     /// My links, most valuable first: by how much all paths together would lengthen without it.
@@ -144,18 +168,23 @@ impl Paths {
     }
 
     /// Who would shorten my paths the most, by what everybody behind it is sure to gain.
-    fn best_candidate(&self, situation: &Situation<'_>, choice: &Choice) -> Option<(u64, usize)> {
+    fn best_candidate(
+        &self,
+        situation: &Situation<'_>,
+        estimates: &Estimates,
+        choice: &Choice,
+    ) -> Option<(u64, usize)> {
         let mut best = None;
         for &node in self.tree.order().iter().skip(1) {
             let peer = node.index();
             let candidate = &situation.candidates[peer];
-            if choice.is_wanted(peer) || candidate.linked.is_some() || !candidate.reachable {
+            if choice.is_wanted(peer) || !candidate.is_open() {
                 continue;
             }
-            let rtt = estimate_us(situation, peer);
+            let rtt = estimates.cautious_us(peer);
             let direct = u64::from(link_weight_us(rtt, rtt));
             let now = self.tree.delay_us(node).unwrap_or(0);
-            let gain = now.saturating_sub(direct) * self.behind[peer];
+            let gain = now.saturating_sub(direct).saturating_mul(self.behind[peer]);
             if gain > 0 && best.is_none_or(|(most, _)| gain > most) {
                 best = Some((gain, peer));
             }

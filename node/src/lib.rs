@@ -25,6 +25,10 @@
 //! # }
 //! ```
 
+pub mod api;
+pub mod cli;
+pub mod config;
+
 mod builder;
 mod delivery;
 mod driver;

@@ -1,0 +1,216 @@
+//! Errors as answers: a status code and a body that says what to do.
+
+use super::types::{ErrorBody, ErrorDetail};
+use crate::NodeError;
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use hedgerow_protocol::{JoinError, PublishError};
+
+/// An answer that is not a success.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// A stable word for programs.
+    pub code: &'static str,
+    /// A sentence for people.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+    /// Messages accepted before, for uploads.
+    pub messages: Option<u64>,
+}
+
+impl ApiError {
+    /// An error with a remedy.
+    #[allow(clippy::needless_pass_by_value)] // texts and errors alike read best without `&`
+    pub fn new(
+        status: StatusCode,
+        code: &'static str,
+        message: impl ToString,
+        remedy: impl ToString,
+    ) -> Self {
+        Self {
+            status,
+            code,
+            message: message.to_string(),
+            remedy: remedy.to_string(),
+            messages: None,
+        }
+    }
+
+    /// The same after so many messages of an upload were accepted.
+    pub(super) fn after(self, messages: u64) -> Self {
+        Self {
+            messages: Some(messages),
+            ..self
+        }
+    }
+
+    pub(super) fn bad_request(message: impl ToString, remedy: impl ToString) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message, remedy)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let error = ErrorDetail {
+            code: self.code.to_owned(),
+            message: self.message,
+            remedy: self.remedy,
+        };
+        (
+            self.status,
+            Json(ErrorBody {
+                error,
+                messages: self.messages,
+            }),
+        )
+            .into_response()
+    }
+}
+
+impl From<JoinError> for ApiError {
+    fn from(error: JoinError) -> Self {
+        let (status, code, remedy) = match &error {
+            JoinError::SettingsDiffer { .. } => (
+                StatusCode::CONFLICT,
+                "settings_differ",
+                "join without settings, or change the group's with `hedgerow group set`",
+            ),
+            JoinError::SettingsInvalid => (
+                StatusCode::BAD_REQUEST,
+                "settings_invalid",
+                "choose values in these ranges",
+            ),
+            JoinError::TooManyGroups { .. } => (
+                StatusCode::CONFLICT,
+                "too_many_groups",
+                "leave a group, or raise groups.groups_max in the configuration",
+            ),
+            JoinError::NotMember(_) => (
+                StatusCode::NOT_FOUND,
+                "not_member",
+                "join the group first: `hedgerow join GROUP`",
+            ),
+            JoinError::Stopped => return stopped(&error),
+            JoinError::Name(_) => (
+                StatusCode::BAD_REQUEST,
+                "bad_name",
+                "a group name is 1 to 128 bytes of UTF-8 without control characters",
+            ),
+        };
+        Self::new(status, code, error, remedy)
+    }
+}
+
+impl From<PublishError> for ApiError {
+    fn from(error: PublishError) -> Self {
+        let (status, code, remedy) = match &error {
+            PublishError::TooLarge { .. } => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "message_too_large",
+                "publish smaller messages (`--split lines`), or raise groups.message_bytes_max \
+                 at every peer",
+            ),
+            PublishError::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy", "try again soon"),
+            PublishError::TooManyGroups { .. } => (
+                StatusCode::CONFLICT,
+                "too_many_groups",
+                "leave a group, or raise groups.groups_max in the configuration",
+            ),
+            PublishError::Stopped => return stopped(&error),
+        };
+        Self::new(status, code, error, remedy)
+    }
+}
+
+fn stopped(error: &impl std::fmt::Display) -> ApiError {
+    let remedy = "start it again: `hedgerow run`";
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", error, remedy)
+}
+
+impl From<NodeError> for ApiError {
+    fn from(error: NodeError) -> Self {
+        match error {
+            NodeError::Join(error) => error.into(),
+            NodeError::Publish(error) => error.into(),
+            NodeError::Stopped => stopped(&error),
+            NodeError::Address { .. } => {
+                Self::bad_request(&error, "write addresses like /ip4/192.0.2.1/tcp/4001")
+            }
+            NodeError::Config(_) => Self::bad_request(
+                &error,
+                "`hedgerow config show --origin` says where it is set",
+            ),
+            error => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                error,
+                "look into the peer's log, and at `hedgerow doctor`",
+            ),
+        }
+    }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        let code = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => "body_too_large",
+            _ => "bad_body",
+        };
+        let remedy = "send a JSON object with Content-Type: application/json; see docs/api.md";
+        Self::new(rejection.status(), code, rejection.body_text(), remedy)
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        let remedy = "see the endpoint's query in docs/api.md";
+        Self::new(
+            rejection.status(),
+            "bad_query",
+            rejection.body_text(),
+            remedy,
+        )
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> Self {
+        let remedy = "a group name is 1 to 128 bytes of UTF-8 without control characters, \
+                      percent-encoded in paths";
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "bad_name",
+            rejection.body_text(),
+            remedy,
+        )
+    }
+}
+
+/// No such endpoint.
+pub(super) async fn not_found(uri: axum::http::Uri) -> ApiError {
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        "no_such_endpoint",
+        format!("there is no {}", uri.path()),
+        "docs/api.md lists the endpoints; they begin with /v1/",
+    )
+}
+
+/// An endpoint, but not with this method.
+pub(super) async fn method_not_allowed(
+    method: axum::http::Method,
+    uri: axum::http::Uri,
+) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("{} does not take {method}", uri.path()),
+        "docs/api.md lists the methods of each endpoint",
+    )
+}

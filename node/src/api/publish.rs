@@ -1,0 +1,341 @@
+//! `POST /v1/groups/GROUP/messages`: cuts an upload into messages as it comes and publishes them
+//! in order, as fast as the peer takes them.
+//!
+//! Memory is bounded by one message, one chunk of the upload, and the peer's outbox: the upload
+//! is read no faster than messages are accepted.
+
+use super::error::ApiError;
+use super::extract::{Path, Query};
+use super::server::Api;
+use super::types::{Acknowledged, PublishQuery, Published, Split};
+use crate::outbox::{Acknowledging, Reply, Room, Submission};
+use crate::{AckResult, Node};
+use axum::Json;
+use axum::body::{Body, BodyDataStream};
+use axum::extract::State;
+use bytes::{Buf, Bytes, BytesMut};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use hedgerow_protocol::{GroupName, MessageId, PeerKey, PublishError, PublishOptions};
+use std::collections::{BTreeSet, VecDeque};
+use tokio::sync::oneshot;
+
+/// Messages handed over whose acceptance has not been looked at.
+const WINDOW: usize = 512;
+
+pub(super) async fn upload(
+    State(api): State<Api>,
+    Path(group): Path<GroupName>,
+    Query(query): Query<PublishQuery>,
+    body: Body,
+) -> Result<Json<Published>, ApiError> {
+    let acknowledging_max = api.effective.settings.api.acknowledging_max;
+    let waiting = query.wait.then_some(acknowledging_max);
+    let mut publisher = Publisher::new(&api.node, group, waiting);
+    let mut cutter = Cutter::new(api.node.shared.message_bytes_max);
+    let result = match query.split {
+        Split::None => publish_whole(&mut publisher, &mut cutter, body.into_data_stream()).await,
+        Split::Lines => publish_lines(&mut publisher, &mut cutter, body.into_data_stream()).await,
+    };
+    // What was handed over before an error is settled first, so that the count is right.
+    let settled = publisher.settle().await;
+    match result.and(settled) {
+        Ok(()) => Ok(Json(publisher.finish().await?)),
+        Err(error) => Err(error.after(publisher.accepted)),
+    }
+}
+
+async fn publish_whole(
+    publisher: &mut Publisher,
+    cutter: &mut Cutter,
+    mut body: BodyDataStream,
+) -> Result<(), ApiError> {
+    while let Some(chunk) = body.next().await {
+        cutter.extend(chunk.map_err(|error| broken(&error))?)?;
+    }
+    publisher.publish(cutter.take()).await
+}
+
+async fn publish_lines(
+    publisher: &mut Publisher,
+    cutter: &mut Cutter,
+    mut body: BodyDataStream,
+) -> Result<(), ApiError> {
+    while let Some(chunk) = body.next().await {
+        let mut chunk = chunk.map_err(|error| broken(&error))?;
+        while let Some(at) = chunk.iter().position(|byte| *byte == b'\n') {
+            cutter.extend(chunk.split_to(at))?;
+            chunk.advance(1);
+            publisher.publish(cutter.take()).await?;
+        }
+        cutter.extend(chunk)?;
+    }
+    // The last line may lack its line feed; nothing after a line feed is no line.
+    if cutter.is_empty() {
+        Ok(())
+    } else {
+        publisher.publish(cutter.take()).await
+    }
+}
+
+fn broken(error: &axum::Error) -> ApiError {
+    ApiError::new(
+        axum::http::StatusCode::BAD_REQUEST,
+        "upload_broken",
+        format!("the upload broke off: {error}"),
+        "messages that were complete are published; send the rest again",
+    )
+}
+
+/// The message being put together.
+struct Cutter {
+    /// A single chunk is passed on without copying.
+    first: Bytes,
+    rest: BytesMut,
+    bytes_max: usize,
+}
+
+impl Cutter {
+    fn new(bytes_max: usize) -> Self {
+        Self {
+            first: Bytes::new(),
+            rest: BytesMut::new(),
+            bytes_max,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.first.len() + self.rest.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn extend(&mut self, chunk: Bytes) -> Result<(), ApiError> {
+        let bytes = self.len() + chunk.len();
+        if bytes > self.bytes_max {
+            // `bytes` is what has come so far; nobody waits for the rest to say how much it was.
+            return Err(PublishError::TooLarge {
+                bytes,
+                max: self.bytes_max,
+            }
+            .into());
+        }
+        if self.is_empty() {
+            self.first = chunk;
+        } else {
+            if self.rest.is_empty() {
+                self.rest
+                    .extend_from_slice(&std::mem::take(&mut self.first));
+            }
+            self.rest.extend_from_slice(&chunk);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> Bytes {
+        if self.rest.is_empty() {
+            std::mem::take(&mut self.first)
+        } else {
+            self.rest.split().freeze()
+        }
+    }
+}
+
+type Accepted = oneshot::Receiver<Result<MessageId, PublishError>>;
+type AcceptedAcknowledging = oneshot::Receiver<Result<Acknowledging, PublishError>>;
+
+/// A message that was handed over.
+enum Pending {
+    Plain(Accepted),
+    Acknowledged(AcceptedAcknowledging),
+}
+
+/// Publishes one upload's messages in order.
+struct Publisher {
+    group: GroupName,
+    room: Room,
+    pending: VecDeque<(usize, Pending)>,
+    waiting: Option<Waiting>,
+    accepted: u64,
+    bytes: u64,
+    first: Option<MessageId>,
+    last: Option<MessageId>,
+}
+
+/// Acknowledgements that are awaited.
+struct Waiting {
+    most: usize,
+    results: FuturesUnordered<oneshot::Receiver<AckResult>>,
+    members: usize,
+    missing: BTreeSet<PeerKey>,
+    timed_out: bool,
+}
+
+impl Publisher {
+    fn new(node: &Node, group: GroupName, acknowledging_max: Option<usize>) -> Self {
+        let room = node.shared.outboxes.room(&group);
+        let waiting = acknowledging_max.map(|most| Waiting {
+            most,
+            results: FuturesUnordered::new(),
+            members: 0,
+            missing: BTreeSet::new(),
+            timed_out: false,
+        });
+        Self {
+            group,
+            room,
+            pending: VecDeque::new(),
+            waiting,
+            accepted: 0,
+            bytes: 0,
+            first: None,
+            last: None,
+        }
+    }
+
+    async fn publish(&mut self, payload: Bytes) -> Result<(), ApiError> {
+        while self.pending.len() >= WINDOW {
+            self.settle_one().await?;
+        }
+        // What is settled already is looked at, so that errors stop an upload early.
+        while let Some((_, pending)) = self.pending.front_mut()
+            && pending.is_ready()
+        {
+            self.settle_one().await?;
+        }
+        std::future::poll_fn(|context| self.room.poll(context)).await?;
+        let bytes = payload.len();
+        let options = PublishOptions {
+            acknowledge: self.waiting.is_some(),
+        };
+        let (reply, pending) = if self.waiting.is_some() {
+            let (reply, answer) = oneshot::channel();
+            (Reply::Acknowledged(reply), Pending::Acknowledged(answer))
+        } else {
+            let (reply, answer) = oneshot::channel();
+            (Reply::Caller(reply), Pending::Plain(answer))
+        };
+        self.room.push(Submission {
+            payload,
+            options,
+            reply,
+        });
+        self.pending.push_back((bytes, pending));
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<(), ApiError> {
+        while !self.pending.is_empty() {
+            self.settle_one().await?;
+        }
+        Ok(())
+    }
+
+    async fn settle_one(&mut self) -> Result<(), ApiError> {
+        let Some((bytes, pending)) = self.pending.pop_front() else {
+            return Ok(());
+        };
+        let id = match pending {
+            Pending::Plain(answer) => answer.await.map_err(|_| PublishError::Stopped)??,
+            Pending::Acknowledged(answer) => {
+                let Acknowledging { id, result } =
+                    answer.await.map_err(|_| PublishError::Stopped)??;
+                if let Some(waiting) = &mut self.waiting {
+                    waiting.add(result).await?;
+                }
+                id
+            }
+        };
+        self.accepted += 1;
+        self.bytes += bytes as u64;
+        self.first.get_or_insert(id);
+        self.last = Some(id);
+        Ok(())
+    }
+
+    async fn finish(self) -> Result<Published, ApiError> {
+        let acknowledged = match self.waiting {
+            Some(waiting) => Some(waiting.finish().await?),
+            None => None,
+        };
+        Ok(Published {
+            group: self.group,
+            messages: self.accepted,
+            bytes: self.bytes,
+            first: self.first,
+            last: self.last,
+            acknowledged,
+        })
+    }
+}
+
+impl Pending {
+    fn is_ready(&self) -> bool {
+        match self {
+            Self::Plain(answer) => !answer.is_empty() || answer.is_terminated(),
+            Self::Acknowledged(answer) => !answer.is_empty() || answer.is_terminated(),
+        }
+    }
+}
+
+impl Waiting {
+    async fn add(&mut self, result: oneshot::Receiver<AckResult>) -> Result<(), ApiError> {
+        while self.results.len() >= self.most {
+            self.take_one().await?;
+        }
+        // Those that are in already need no place.
+        while let Some(Some(result)) = self.results.next().now_or_never() {
+            self.count(result.map_err(|_| PublishError::Stopped)?);
+        }
+        self.results.push(result);
+        Ok(())
+    }
+
+    async fn take_one(&mut self) -> Result<(), ApiError> {
+        if let Some(result) = self.results.next().await {
+            let result = result.map_err(|_| PublishError::Stopped)?;
+            self.count(result);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, result: AckResult) {
+        self.members = self.members.max(result.of);
+        self.missing.extend(result.missing);
+        self.timed_out |= result.timed_out;
+    }
+
+    async fn finish(mut self) -> Result<Acknowledged, ApiError> {
+        while !self.results.is_empty() {
+            self.take_one().await?;
+        }
+        Ok(Acknowledged {
+            members: self.members,
+            missing: self.missing.into_iter().collect(),
+            timed_out: self.timed_out,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cutter_joins_chunks_and_refuses_what_is_too_large() {
+        let mut cutter = Cutter::new(6);
+        cutter.extend(Bytes::from_static(b"abc")).expect("room");
+        cutter.extend(Bytes::from_static(b"def")).expect("room");
+        assert_eq!(cutter.take(), "abcdef");
+        assert!(cutter.is_empty());
+        cutter.extend(Bytes::from_static(b"x")).expect("room again");
+        assert_eq!(cutter.take(), "x");
+        assert_eq!(cutter.take(), "");
+        let error = cutter
+            .extend(Bytes::from_static(b"1234567"))
+            .expect_err("too large");
+        assert_eq!(error.code, "message_too_large");
+    }
+}

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
+use tracing::Instrument;
 
 /// Calls waiting for the node's task, at most; more wait in their callers.
 const COMMANDS: usize = 64;
@@ -121,7 +122,11 @@ impl NodeBuilder {
             read_bytes: transport.read_bytes,
             close: Duration::from_millis(transport.close_ms),
         };
-        let transport = Transport::start(&identity, &engine, &transport).await?;
+        // Everything that this peer's tasks have to say names it.
+        let span = tracing::info_span!("peer", %peer);
+        let transport = Transport::start(&identity, &engine, &transport)
+            .instrument(span.clone())
+            .await?;
         engine.addresses = transport.addresses();
 
         let (commands, command_inbox) = mpsc::channel(COMMANDS);
@@ -148,6 +153,7 @@ impl NodeBuilder {
             outboxes: shared.outboxes.clone(),
             ended: ended_tell,
         };
+        let _entered = span.enter();
         Driver::start(identity, parts)?;
         Ok(Node {
             shared: Arc::new(shared),

@@ -64,6 +64,12 @@ pub enum NodeError {
     /// A message was not accepted.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// Too many probes are under way.
+    #[error("already waiting for the answers to {max} probes; try again when some have ended")]
+    TooManyProbes {
+        /// The limit.
+        max: usize,
+    },
     /// The node has stopped.
     #[error("the peer has stopped")]
     Stopped,

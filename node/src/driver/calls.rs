@@ -17,6 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 /// Answers to a probe that wait to be read; further ones are lost.
 const PROBE_ANSWERS: usize = 4_096;
 
+/// Probes whose answers are waited for at once.
+const PROBES: usize = 64;
+
 /// Says what became of a write.
 type Written = oneshot::Receiver<Result<(), NodeError>>;
 
@@ -87,7 +90,11 @@ impl Driver {
 
     /// Leaves a group and forgets it.
     pub(crate) fn leave(&mut self, group: &GroupName) -> Result<Written, NodeError> {
-        self.engine.leave(self.clock.now(), group)?;
+        match self.engine.leave(self.clock.now(), group) {
+            // It could not be rejoined, and is to be forgotten all the same.
+            Err(JoinError::NotMember(_)) if self.store.has_group(group) => {}
+            left => left?,
+        }
         self.members.remove(group);
         self.rings.close(group);
         let group = group.clone();
@@ -141,6 +148,12 @@ impl Driver {
         &mut self,
         group: &GroupName,
     ) -> Result<mpsc::Receiver<ProbeAnswer>, NodeError> {
+        if self.probes.len() >= PROBES {
+            self.probes.retain(|_, answers| !answers.is_closed());
+        }
+        if self.probes.len() >= PROBES {
+            return Err(NodeError::TooManyProbes { max: PROBES });
+        }
         let probe = self.engine.probe(self.clock.now(), group)?;
         let (answers, inbox) = mpsc::channel(PROBE_ANSWERS);
         self.probes.insert(probe, answers);

@@ -129,7 +129,6 @@ impl Driver {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)
             .map_err(|error| NodeError::Setup(format!("no randomness: {error}")))?;
-        let peer = identity.peer();
         let clock = Clock::new();
         let leave_limit = Duration::from_millis(parts.engine.database.leave_ms) + LEAVE_SLACK;
         let engine = Engine::new(identity, parts.engine, seed, clock.now());
@@ -166,13 +165,12 @@ impl Driver {
         };
         driver.rejoin();
         let ended = parts.ended;
-        let span = tracing::info_span!("peer", peer = %peer);
         tokio::spawn(
             async move {
                 driver.run(inboxes).await;
                 ended.send_replace(true);
             }
-            .instrument(span),
+            .in_current_span(),
         );
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Listening: real addresses in the order asked for, and errors that name the address.
 
 use super::address::{is_loopback, with_peer_id, without_peer};
-use super::behaviour::Behaviour;
+use super::behaviour::{Behaviour, BehaviourEvent};
 use crate::{Multiaddr, NodeError};
 use futures::StreamExt;
 use libp2p::Swarm;
@@ -19,13 +19,16 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Listeners(Vec<(ListenerId, Vec<Multiaddr>)>);
 
+/// What else the swarm said while listening began: somebody may be quick to connect.
+pub(super) type Early = Vec<SwarmEvent<BehaviourEvent>>;
+
 impl Listeners {
     /// Listens on all of `addresses`; returns once each has at least one real address.
     pub(super) async fn start(
         swarm: &mut Swarm<Behaviour>,
         addresses: &[Multiaddr],
-    ) -> Result<Self, NodeError> {
-        let mut listeners = Self::default();
+    ) -> Result<(Self, Early), NodeError> {
+        let (mut listeners, mut early) = (Self::default(), Early::new());
         for address in addresses {
             let failed = |why: String| NodeError::Listen {
                 address: address.clone(),
@@ -37,16 +40,21 @@ impl Listeners {
                 .listen_on(plain)
                 .map_err(|error| failed(error.to_string()))?;
             listeners.0.push((id, Vec::new()));
-            let started = listeners.wait_for(swarm, id);
+            let started = listeners.wait_for(swarm, id, &mut early);
             tokio::time::timeout(TIMEOUT, started)
                 .await
                 .map_err(|_| failed("the system gives no address for it".to_owned()))?
                 .map_err(|error| failed(explain(&error)))?;
         }
-        Ok(listeners)
+        Ok((listeners, early))
     }
 
-    async fn wait_for(&mut self, swarm: &mut Swarm<Behaviour>, id: ListenerId) -> io::Result<()> {
+    async fn wait_for(
+        &mut self,
+        swarm: &mut Swarm<Behaviour>,
+        id: ListenerId,
+        early: &mut Early,
+    ) -> io::Result<()> {
         loop {
             match swarm.select_next_some().await {
                 SwarmEvent::ListenerClosed {
@@ -66,8 +74,7 @@ impl Listeners {
                         return Ok(());
                     }
                 }
-                // Nobody can have connected to an address that nobody knows yet.
-                _ => {}
+                other => early.push(other),
             }
         }
     }

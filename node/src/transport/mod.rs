@@ -19,3 +19,6 @@ use libp2p::StreamProtocol;
 
 /// The one protocol of a link: frames both ways on one substream, which the dialler opens.
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/hedgerow/1");
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use super::address::{to_address, with_peer_id};
 use super::behaviour::{Behaviour, BehaviourEvent, LinkOutcome};
 use super::dials::{Dials, Step};
 use super::handler::Outcome;
-use super::listen::Listeners;
+use super::listen::{Early, Listeners};
 use crate::options::TransportConfig;
 use crate::{Multiaddr, NodeError, store};
 use futures::StreamExt;
@@ -76,7 +76,7 @@ impl Transport {
         config: &TransportConfig,
     ) -> Result<Self, NodeError> {
         let mut swarm = build(identity, engine, config)?;
-        let listeners = Listeners::start(&mut swarm, &config.listen).await?;
+        let (listeners, early) = Listeners::start(&mut swarm, &config.listen).await?;
         let local = *swarm.local_peer_id();
         let (requests, request_inbox) = mpsc::channel(REQUESTS);
         let (event_outbox, events) = mpsc::channel(EVENTS);
@@ -91,7 +91,7 @@ impl Transport {
             events: event_outbox,
             listening: listening_tell,
         };
-        let task = tokio::spawn(task.run(request_inbox).in_current_span());
+        let task = tokio::spawn(task.run(early, request_inbox).in_current_span());
         Ok(Self {
             requests,
             events,
@@ -190,13 +190,20 @@ struct SwarmTask {
 
 impl SwarmTask {
     /// Runs until the driver is gone.
-    async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+    async fn run(mut self, early: Early, mut requests: mpsc::Receiver<Request>) {
+        for event in early {
+            if let Some(event) = self.on_swarm_event(event)
+                && self.events.send(event).await.is_err()
+            {
+                return;
+            }
+        }
         loop {
             let event = tokio::select! {
-                request = requests.recv() => match request {
-                    Some(request) => self.on_request(request),
-                    None => return,
-                },
+                request = requests.recv() => {
+                    let Some(request) = request else { return };
+                    self.on_request(request)
+                }
                 event = self.swarm.select_next_some() => self.on_swarm_event(event),
             };
             if let Some(event) = event

@@ -1,0 +1,222 @@
+use super::*;
+use crate::{NodeError, TransportConfig};
+use futures::{AsyncReadExt, AsyncWriteExt};
+use hedgerow_protocol::{Address, Config, DialId, Keypair, PeerKey};
+use libp2p::Stream;
+
+const TCP: &str = "/ip4/127.0.0.1/tcp/0";
+const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
+
+async fn start(secret: u8, listen: &[&str]) -> Result<Transport, NodeError> {
+    let listen = listen
+        .iter()
+        .map(|address| address.parse().expect("valid"))
+        .collect();
+    let config = TransportConfig {
+        listen,
+        ..TransportConfig::default()
+    };
+    Transport::start(&identity(secret), &Config::default(), &config).await
+}
+
+fn identity(secret: u8) -> Keypair {
+    Keypair::from_secret([secret; 32])
+}
+
+async fn dial(from: &Transport, dial: u64, peer: Option<PeerKey>, addresses: Vec<Address>) {
+    let dial = DialId(dial);
+    from.requests
+        .send(Request::Dial {
+            dial,
+            peer,
+            addresses,
+        })
+        .await
+        .expect("runs");
+}
+
+/// The next link: who, as the answer to which dial, and its stream.
+async fn linked(transport: &mut Transport) -> (PeerKey, Option<DialId>, Stream) {
+    loop {
+        match transport.events.recv().await.expect("runs") {
+            TransportEvent::Linked {
+                peer, dial, stream, ..
+            } => return (peer, dial, stream),
+            TransportEvent::DialFailed { dial } => panic!("{dial:?} failed"),
+            TransportEvent::Addresses(_) | TransportEvent::Discovered(_) => {}
+        }
+    }
+}
+
+async fn failed(transport: &mut Transport) -> DialId {
+    loop {
+        match transport.events.recv().await.expect("runs") {
+            TransportEvent::DialFailed { dial } => return dial,
+            TransportEvent::Linked { peer, .. } => panic!("a link to {peer}"),
+            TransportEvent::Addresses(_) | TransportEvent::Discovered(_) => {}
+        }
+    }
+}
+
+async fn linked_pair(listen: &str) {
+    let mut listener = start(1, &[listen]).await.expect("listens");
+    let mut dialler = start(2, &[]).await.expect("starts");
+    let at = listener.addresses();
+    dial(&dialler, 7, Some(identity(1).peer()), at).await;
+    let ((who, answers, mut near), (caller, none, mut far)) =
+        futures::join!(linked(&mut dialler), linked(&mut listener));
+    assert_eq!((who, answers), (identity(1).peer(), Some(DialId(7))));
+    assert_eq!((caller, none), (identity(2).peer(), None));
+    // Full duplex on the one substream.
+    let echo = async {
+        let mut buffer = [0; 5];
+        far.read_exact(&mut buffer).await.expect("reads");
+        far.write_all(&buffer).await.expect("writes");
+        far.flush().await.expect("flushes");
+    };
+    let call = async {
+        near.write_all(b"hello").await.expect("writes");
+        near.flush().await.expect("flushes");
+        let mut buffer = [0; 5];
+        near.read_exact(&mut buffer).await.expect("reads");
+        assert_eq!(&buffer, b"hello");
+    };
+    futures::join!(call, echo);
+    dialler.stop().await;
+    drop(near);
+    // The other end notices.
+    assert!(matches!(far.read(&mut [0; 1]).await, Ok(0) | Err(_)));
+}
+
+#[tokio::test]
+async fn a_dial_over_tcp_gives_both_ends_one_stream() {
+    linked_pair(TCP).await;
+}
+
+#[tokio::test]
+async fn a_dial_over_quic_gives_both_ends_one_stream() {
+    linked_pair(QUIC).await;
+}
+
+#[tokio::test]
+async fn an_unknown_peers_addresses_are_tried_one_by_one() {
+    let mut listener = start(1, &[TCP]).await.expect("listens");
+    let mut dialler = start(2, &[]).await.expect("starts");
+    let nobody = |text: &str| Address::new(text).expect("valid");
+    let mut addresses = vec![
+        nobody("next door"),
+        nobody("/ip4/127.0.0.1/tcp/1"),
+        nobody(&format!("/ip4/127.0.0.1/tcp/1/p2p/{}", identity(3).peer())),
+        nobody("/unix/nowhere"),
+    ];
+    addresses.extend(listener.addresses());
+    dial(&dialler, 1, None, addresses).await;
+    let ((who, answers, _), _) = futures::join!(linked(&mut dialler), linked(&mut listener));
+    assert_eq!((who, answers), (identity(1).peer(), Some(DialId(1))));
+}
+
+#[tokio::test]
+async fn a_dial_that_cannot_work_fails() {
+    let listener = start(1, &[TCP]).await.expect("listens");
+    let mut dialler = start(2, &[TCP]).await.expect("starts");
+    let (there, here) = (listener.addresses(), dialler.addresses());
+    // Nothing to try; another peer answers; an address that names another peer; oneself.
+    dial(&dialler, 1, None, Vec::new()).await;
+    assert_eq!(failed(&mut dialler).await, DialId(1));
+    dial(&dialler, 2, Some(identity(3).peer()), there.clone()).await;
+    assert_eq!(failed(&mut dialler).await, DialId(2));
+    let named = with_peer(&there[0], identity(1).peer()).expect("valid");
+    dial(&dialler, 3, Some(identity(3).peer()), vec![named]).await;
+    assert_eq!(failed(&mut dialler).await, DialId(3));
+    dial(&dialler, 4, Some(identity(2).peer()), here).await;
+    assert_eq!(failed(&mut dialler).await, DialId(4));
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_speak_the_protocol_fails_the_dial() {
+    let mut other = libp2p::SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_quic()
+        .with_behaviour(|_| libp2p::swarm::dummy::Behaviour)
+        .expect("a behaviour")
+        .build();
+    other
+        .listen_on(QUIC.parse().expect("valid"))
+        .expect("listens");
+    let address = loop {
+        use futures::StreamExt;
+        let event = other.select_next_some().await;
+        if let libp2p::swarm::SwarmEvent::NewListenAddr { address, .. } = event {
+            break address;
+        }
+    };
+    let running = tokio::spawn(async move {
+        use futures::StreamExt;
+        loop {
+            other.select_next_some().await;
+        }
+    });
+    let mut dialler = start(2, &[]).await.expect("starts");
+    dial(
+        &dialler,
+        1,
+        None,
+        vec![to_address(&address).expect("valid")],
+    )
+    .await;
+    assert_eq!(failed(&mut dialler).await, DialId(1));
+    running.abort();
+}
+
+#[tokio::test]
+async fn crossing_dials_give_two_connections() {
+    let mut one = start(1, &[TCP]).await.expect("listens");
+    let mut other = start(2, &[TCP]).await.expect("listens");
+    let (here, there) = (one.addresses(), other.addresses());
+    dial(&one, 1, Some(identity(2).peer()), there).await;
+    dial(&other, 2, Some(identity(1).peer()), here).await;
+    let both = |transport| async move {
+        let transport: &mut Transport = transport;
+        let mut dials = [linked(transport).await.1, linked(transport).await.1];
+        dials.sort();
+        dials
+    };
+    let (ones, others) = futures::join!(both(&mut one), both(&mut other));
+    assert_eq!(ones, [None, Some(DialId(1))]);
+    assert_eq!(others, [None, Some(DialId(2))]);
+}
+
+#[tokio::test]
+async fn real_ports_are_told_in_the_order_asked_for() {
+    let transport = start(1, &[QUIC, TCP]).await.expect("listens");
+    let addresses = transport.listening().borrow().clone();
+    let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    let peer = format!("/p2p/{}", identity(1).peer());
+    assert_eq!(texts.len(), 2);
+    assert!(
+        texts[0].contains("/udp/") && texts[1].contains("/tcp/"),
+        "{texts:?}"
+    );
+    assert!(
+        texts
+            .iter()
+            .all(|text| text.ends_with(&peer) && !text.contains("/0/")),
+        "{texts:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    for listen in [TCP, QUIC] {
+        let first = start(1, &[listen]).await.expect("listens");
+        let taken = first.addresses()[0].clone();
+        let error = start(2, &[taken.as_str()]).await.expect_err("taken");
+        let text = error.to_string();
+        assert!(
+            text.contains(taken.as_str()) && text.contains("in use"),
+            "{text}"
+        );
+        first.stop().await;
+        start(2, &[taken.as_str()]).await.expect("released");
+    }
+}

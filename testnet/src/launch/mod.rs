@@ -132,7 +132,7 @@ async fn start(dir: &Path, arguments: &Arguments) -> anyhow::Result<ExitCode> {
         joined_after.as_secs_f64(),
     );
     eprintln!(
-        "They run until `scripts/launch --stop`{}.",
+        "They run until `scripts/launch --stop{}`.",
         dir_flag(&arguments.dir)
     );
     Ok(ExitCode::SUCCESS)

@@ -36,7 +36,7 @@ const LISTEN_ON: Duration = Duration::from_secs(1);
 /// Waits beyond the median that would be noticed.
 const NOTICEABLE: Duration = Duration::from_millis(100);
 /// Who comes back asks for all there is.
-const ALL_THERE_IS: [&str; 2] = ["--last", "1000000"];
+const ALL_THERE_IS: &str = "last=1000000";
 
 /// What is under way: the books, and the commands that publish.
 struct Stage<'a> {
@@ -99,18 +99,15 @@ impl Stage<'_> {
                 peer: index,
                 life: 0,
             };
-            let cli = peer.cli();
+            self.collector.ledger.subscribe(at);
             // The first creates the groups, the others learn from it how they work.
-            if index == 0 {
-                self.collector
-                    .listen(at, &cli, &[TREE_GROUP], &["--overlay", "tree"])?;
-                self.collector
-                    .listen(at, &cli, &[MESH_GROUP], &["--overlay", "mesh"])?;
-                self.collector.listen(at, &cli, &[BROADCAST], &[])?;
-                self.wait_for_creation().await?;
+            let (tree, mesh) = if index == 0 {
+                ("overlay=tree", "overlay=mesh")
             } else {
-                self.collector
-                    .listen(at, &cli, &[TREE_GROUP, MESH_GROUP, BROADCAST], &[])?;
+                ("", "")
+            };
+            for (group, query) in [(TREE_GROUP, tree), (MESH_GROUP, mesh), (BROADCAST, "")] {
+                self.collector.listen(at, &peer.api(), group, query).await?;
             }
         }
         let groups = [TREE_GROUP, MESH_GROUP, BROADCAST];
@@ -122,19 +119,6 @@ impl Stage<'_> {
              (a mesh: everyone has 2 parents)"
         ));
         Ok(())
-    }
-
-    /// Waits until the first peer is in the groups that it creates.
-    async fn wait_for_creation(&self) -> anyhow::Result<()> {
-        let first = &self.fleet.peers()[0];
-        let deadline = Instant::now() + JOINED_WITHIN;
-        while Instant::now() < deadline {
-            if look::is_in(first, &[TREE_GROUP, MESH_GROUP]).await? {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        bail!("the first peer did not create its groups within {JOINED_WITHIN:?}")
     }
 
     /// Books what will be published and sets the publishers going.
@@ -242,17 +226,15 @@ impl Stage<'_> {
             "{} came back as another peer",
             name(index)
         );
-        let cli = peer.cli();
-        let groups = [TREE_GROUP, MESH_GROUP, BROADCAST];
-        self.collector.listen(
-            Subscriber {
-                peer: index,
-                life: 1,
-            },
-            &cli,
-            &groups,
-            &ALL_THERE_IS,
-        )?;
+        let api = peer.api();
+        let at = Subscriber {
+            peer: index,
+            life: 1,
+        };
+        self.collector.ledger.subscribe(at);
+        for group in [TREE_GROUP, MESH_GROUP, BROADCAST] {
+            self.collector.listen(at, &api, group, ALL_THERE_IS).await?;
+        }
         self.story.tell(&format!(
             "{} is back, and asks for all it has missed",
             name(index)
@@ -312,7 +294,7 @@ impl Stage<'_> {
         let totals = ledger.grand_total();
         let clean = ledger.duplicates == 0 && ledger.disordered == 0 && ledger.wrong == 0;
         Ok(Report {
-            passed: complete && clean && totals.different == 0,
+            passed: complete && clean && totals.different == 0 && ledger.complaints.is_empty(),
             nodes,
             killed: self.cast.killed,
             totals,
@@ -326,6 +308,7 @@ impl Stage<'_> {
             longest_wait: longest,
             waited,
             noticeable: NOTICEABLE,
+            complaints: ledger.complaints.clone(),
             groups: vec![
                 result(TREE_GROUP, "tree", &self.tree),
                 result(MESH_GROUP, "mesh", &self.mesh),

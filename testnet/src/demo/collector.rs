@@ -2,24 +2,24 @@
 
 use super::ledger::{Ledger, Subscriber};
 use anyhow::{Context as _, bail};
-use hedgerow_testnet::process::{Cli, MessageStream, ProcessError, Received};
+use hedgerow_testnet::process::{Api, Heard, MessageStream, ProcessError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
-/// Something heard at a subscriber.
-struct Heard {
+/// Something heard at a subscriber; `None` when the stream has ended.
+struct News {
     at: Subscriber,
-    what: Result<Received, ProcessError>,
+    what: Result<Option<Heard>, ProcessError>,
 }
 
 /// The ledger and the streams that fill it.
 pub(crate) struct Collector {
     pub(crate) ledger: Ledger,
-    sender: mpsc::UnboundedSender<Heard>,
-    receiver: mpsc::UnboundedReceiver<Heard>,
-    /// Readers end with the collector, and the commands they read from with them.
+    sender: mpsc::UnboundedSender<News>,
+    receiver: mpsc::UnboundedReceiver<News>,
+    /// Readers end with the collector, and the streams they read with them.
     readers: JoinSet<()>,
 }
 
@@ -34,19 +34,16 @@ impl Collector {
         }
     }
 
-    /// Joins groups at a peer and listens to them; everything published there is due to it.
-    pub(crate) fn listen(
+    /// Joins a group at a subscriber's peer, as `query` says, and listens to it.
+    pub(crate) async fn listen(
         &mut self,
         at: Subscriber,
-        cli: &Cli,
-        groups: &[&str],
-        more: &[&str],
+        api: &Api,
+        group: &str,
+        query: &str,
     ) -> anyhow::Result<()> {
-        self.ledger.subscribe(at);
-        for group in groups {
-            let stream = cli.join(group, more)?;
-            self.readers.spawn(read(at, stream, self.sender.clone()));
-        }
+        let stream = api.join(group, query).await?;
+        self.readers.spawn(read(at, stream, self.sender.clone()));
         Ok(())
     }
 
@@ -63,16 +60,16 @@ impl Collector {
         while !done(&self.ledger) {
             let deadline = end.min(heard_last + patience);
             // A bounded number at a time, so that `done` is asked often, not once a message.
-            let Ok(heard) = timeout_at(deadline.into(), self.receiver.recv()).await else {
+            let Ok(news) = timeout_at(deadline.into(), self.receiver.recv()).await else {
                 return Ok(false);
             };
             heard_last = Instant::now();
-            self.book(heard.context("the collector holds a sender itself")?)?;
+            self.book(news.context("the collector holds a sender itself")?)?;
             for _ in 0..256 {
-                let Ok(heard) = self.receiver.try_recv() else {
+                let Ok(news) = self.receiver.try_recv() else {
                     break;
                 };
-                self.book(heard)?;
+                self.book(news)?;
             }
         }
         Ok(true)
@@ -83,26 +80,36 @@ impl Collector {
         self.until(pause, pause, |_| false).await.map(drop)
     }
 
-    fn book(&mut self, heard: Heard) -> anyhow::Result<()> {
-        match heard.what {
-            Ok(message) => self.ledger.receive(heard.at, &message),
-            // The stream of a killed peer breaks, as it must.
-            Err(_) if !self.ledger.counts(heard.at) => {}
-            Err(error) => bail!("listening at peer {}: {error}", heard.at.peer + 1),
+    fn book(&mut self, news: News) -> anyhow::Result<()> {
+        let name = || format!("peer {}", news.at.peer + 1);
+        let counts = self.ledger.counts(news.at);
+        match news.what {
+            Ok(Some(Heard::Message(message))) => self.ledger.receive(news.at, &message),
+            // The streams of a killed peer break, as they must.
+            _ if !counts => {}
+            Ok(Some(Heard::Gap {
+                origin, from, to, ..
+            })) => {
+                let lost = format!("{}: messages {from} to {to} of {origin} are lost", name());
+                self.ledger.complaints.push(lost);
+            }
+            Ok(Some(Heard::Lagged { messages })) => {
+                let lost = format!("{}: {messages} messages were read too late", name());
+                self.ledger.complaints.push(lost);
+            }
+            Ok(Some(Heard::Joined | Heard::Other(_))) => {}
+            Ok(None) => bail!("{} ended its stream", name()),
+            Err(error) => bail!("{}: {error}", name()),
         }
         Ok(())
     }
 }
 
-async fn read(at: Subscriber, mut stream: MessageStream, sender: mpsc::UnboundedSender<Heard>) {
+async fn read(at: Subscriber, mut stream: MessageStream, sender: mpsc::UnboundedSender<News>) {
     loop {
-        let what = match stream.next().await {
-            Ok(Some(message)) => Ok(message),
-            Ok(None) => return,
-            Err(error) => Err(error),
-        };
-        let over = what.is_err();
-        if sender.send(Heard { at, what }).is_err() || over {
+        let what = stream.next().await;
+        let over = !matches!(what, Ok(Some(_)));
+        if sender.send(News { at, what }).is_err() || over {
             return;
         }
     }

@@ -66,6 +66,8 @@ pub(crate) struct Ledger {
     pub(crate) pulled: u64,
     /// The most links a message crossed.
     pub(crate) hops_max: u16,
+    /// What peers said of messages that they could not deliver.
+    pub(crate) complaints: Vec<String>,
 }
 
 impl Ledger {

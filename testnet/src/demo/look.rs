@@ -4,7 +4,7 @@ use hedgerow_testnet::process::{Peer, ProcessError};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// `hedgerow groups --json`, as far as it matters here.
+/// Answer of `GET /v1/groups`, as far as it matters here.
 #[derive(Deserialize)]
 struct Groups {
     groups: Vec<Group>,
@@ -27,17 +27,6 @@ struct Overlay {
 #[derive(Deserialize)]
 struct OverlayNode {
     parents: Vec<String>,
-}
-
-/// Whether a peer is in all of `groups`.
-pub(super) async fn is_in(peer: &Peer, groups: &[&str]) -> Result<bool, ProcessError> {
-    let known: Groups = peer.cli().json(&["groups"]).await?;
-    let known: Vec<&str> = known
-        .groups
-        .iter()
-        .filter_map(|group| group.name.as_deref())
-        .collect();
-    Ok(groups.iter().all(|group| known.contains(group)))
 }
 
 /// How many others each peer feeds in the tree from `origin`, by numbers, as that peer sees it.
@@ -64,7 +53,7 @@ pub(super) async fn children(
 pub(super) async fn redundancy(peers: &[Peer], group: &str) -> Result<Option<f64>, ProcessError> {
     let (mut received, mut new) = (0, 0);
     for peer in peers.iter().filter(|peer| peer.is_alive()) {
-        let known: Groups = peer.cli().json(&["groups"]).await?;
+        let known: Groups = peer.api().get("/v1/groups").await?;
         for known in known
             .groups
             .iter()

@@ -6,6 +6,9 @@ use crate::terminal::{Align, table, thousands};
 use serde::ser::{Serialize, SerializeMap as _, SerializeStruct as _, Serializer};
 use std::time::Duration;
 
+/// How many complaints of peers are told; more say no more.
+const COMPLAINTS_TOLD: usize = 10;
+
 /// One group's part.
 #[derive(Debug)]
 pub(crate) struct GroupResult {
@@ -36,6 +39,8 @@ pub(crate) struct Report {
     pub(crate) waited: u64,
     pub(crate) noticeable: Duration,
     pub(crate) groups: Vec<GroupResult>,
+    /// What peers said of messages that they could not deliver.
+    pub(crate) complaints: Vec<String>,
 }
 
 impl Report {
@@ -93,6 +98,9 @@ impl Report {
             "  No message crossed more than {} links.",
             self.hops_max
         ));
+        for complaint in self.complaints.iter().take(COMPLAINTS_TOLD) {
+            story.aside(&format!("  {complaint}"));
+        }
         story.aside("");
         let missing = self.totals.expected - self.totals.delivered;
         story.aside(&if self.passed {
@@ -171,6 +179,7 @@ mod tests {
             waited: 0,
             noticeable: Duration::from_millis(100),
             groups: Vec::new(),
+            complaints: Vec::new(),
         };
         assert_eq!(
             serde_json::to_string(&report).expect("plain data"),

@@ -149,12 +149,13 @@ async fn grow_into_groups(
     let dir = fleet.dir().to_owned();
     fleet.grow(1, |_| ()).await?;
     let first = &fleet.peers()[0];
-    for group in &run.groups {
-        first
-            .cli()
-            .text(&["join", group, "--overlay", overlay.name(), "--detach"])
-            .await?;
-    }
+    // At once: a peer that is alone waits a while for others before it is joined.
+    let cli = &first.cli();
+    let creations = run.groups.iter().map(|group| {
+        let arguments = ["join", group, "--overlay", overlay.name(), "--detach"];
+        async move { cli.text(&arguments).await }
+    });
+    futures::future::try_join_all(creations).await?;
     run.peers.extend(Entry::of(first));
     fleet.join_at_start(&run.groups);
     let mut saved = Ok(());

@@ -104,7 +104,7 @@ impl Cli {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| self.not_started(error))?;
-        Ok(MessageStream::new(line(&arguments), child))
+        Ok(MessageStream::of_command(line(&arguments), child))
     }
 
     fn not_started(&self, source: std::io::Error) -> ProcessError {

@@ -101,10 +101,18 @@ pub enum ProcessError {
         /// How long it had.
         after: Duration,
     },
-    /// Output that is not what the CLI promises.
-    #[error("`{command}` printed what cannot be read: {why}: {text:?}")]
+    /// A call of a peer's API came to nothing.
+    #[error("{call}: {why}")]
+    Call {
+        /// Which call, where.
+        call: String,
+        /// Why.
+        why: String,
+    },
+    /// Output that is not what the API or the CLI promises.
+    #[error("`{command}` gave what cannot be read: {why}: {text:?}")]
     BadOutput {
-        /// The command line.
+        /// The command line, or the call.
         command: String,
         /// The beginning of the output.
         text: String,

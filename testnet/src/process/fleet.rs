@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep};
 
 /// Peers that start at the same time; more would only wait for each other's cores.
 const STARTING_MAX: usize = 8;
-/// Commands that ask peers at the same time.
-const ASKING_MAX: usize = 8;
+/// Peers that are asked at the same time.
+const ASKING_MAX: usize = 32;
 /// Pause between two rounds of asking all peers.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
@@ -39,7 +39,7 @@ pub struct Fleet {
     peers: Vec<Peer>,
 }
 
-/// What `hedgerow groups --json` says, as far as it matters here.
+/// Answer of `GET /v1/groups`, as far as it matters here.
 #[derive(Deserialize)]
 struct Groups {
     groups: Vec<Group>,
@@ -181,7 +181,7 @@ impl Fleet {
 
 /// What a peer still lacks of being joined to all groups among `count` members.
 async fn missing(peer: &Peer, groups: &[&str], count: usize) -> Result<Option<String>> {
-    let known: Groups = peer.cli().json(&["groups"]).await?;
+    let known: Groups = peer.api().get("/v1/groups").await?;
     Ok(groups.iter().find_map(|name| {
         let found = known
             .groups

@@ -2,13 +2,14 @@
 //!
 //! A [`Peer`] is one `hedgerow run` with a data directory and log of its own; a [`Fleet`] is many
 //! in one run directory, of which the first bootstraps the rest. What a user can do at a shell goes
-//! through [`Cli`], so that whatever is checked here is checked the way a user meets it.
+//! through [`Cli`]; [`Api`] is what the CLI speaks, for whoever asks and listens much.
 //!
 //! A peer's [`Lifetime`] says who ends it. [`Lifetime::Owned`] ones die with the harness: with the
 //! value that holds them, and by the kernel's hand when the harness itself is killed.
 //! [`Lifetime::Detached`] ones have a session of their own and, once released, live until somebody
 //! stops them.
 
+mod api;
 mod binary;
 mod cli;
 mod error;
@@ -20,10 +21,11 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use api::Api;
 pub use binary::find_binary;
 pub use cli::Cli;
 pub use error::ProcessError;
 pub use fleet::{Fleet, FleetPlan};
 pub use peer::{Lifetime, Peer, PeerPlan, Ready};
 pub use pid::ProcessId;
-pub use stream::{MessageStream, Received};
+pub use stream::{Heard, MessageStream, Received};

@@ -1,5 +1,6 @@
 //! One `hedgerow run` process: its plan, its start, signals to it, its end.
 
+use super::api::Api;
 use super::cli::Cli;
 use super::error::{ProcessError, Result, at};
 use super::pid::ProcessId;
@@ -132,6 +133,11 @@ impl Peer {
     /// The CLI, speaking to this peer.
     pub fn cli(&self) -> Cli {
         Cli::new(&self.binary, &self.plan.data_dir)
+    }
+
+    /// Its API.
+    pub fn api(&self) -> Api {
+        Api::new(&self.ready.api)
     }
 
     /// Its log.

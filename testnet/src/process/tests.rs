@@ -174,11 +174,32 @@ async fn a_number_used_again_is_not_taken_for_the_process() {
         .expect("nobody is hit");
 }
 
+/// Answers every call at `socket` with `body`, like a peer's API, as long as the test runs.
+fn serve(socket: &Path, body: &'static str) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::UnixListener::bind(socket).expect("a socket");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+        }
+    });
+}
+
 #[tokio::test]
 async fn members_are_waited_for_and_the_last_sight_is_told() {
     let dir = temp();
     let mut fleet = fleet(&dir, Lifetime::Owned);
     fleet.grow(2, |_| ()).await.expect("starts");
+    let groups = concat!(
+        r#"{"groups":[{"group":"news","role":"member","joined":true,"members":2},"#,
+        r#"{"group":null,"role":"relay","joined":false,"members":0}]}"#
+    );
+    for peer in fleet.peers() {
+        serve(peer.api().socket(), groups);
+    }
     fleet
         .until_joined(&["news"], 2, LIMIT)
         .await
@@ -200,13 +221,39 @@ async fn members_are_waited_for_and_the_last_sight_is_told() {
 }
 
 #[tokio::test]
+async fn the_api_streams_messages() {
+    let dir = temp();
+    let peer = Peer::start(&fake(), plan(&dir, &[])).await.expect("starts");
+    let line = concat!(
+        r#"{"type":"message","group":"g","origin":"o","epoch":1,"seq":1,"published_at":0,"#,
+        r#""encoding":"utf8","payload":"hello","hops":1,"arrival":"pushed"}"#,
+        "\n"
+    );
+    serve(peer.api().socket(), line);
+    let mut stream = peer.api().join("g", "last=3").await.expect("joins");
+    let first = message(stream.next().await);
+    assert_eq!(
+        (first.payload.as_slice(), first.hops, first.pulled),
+        (&b"hello"[..], 1, false)
+    );
+    assert!(stream.next().await.expect("ends well").is_none());
+}
+
+fn message(heard: Result<Option<Heard>, ProcessError>) -> Received {
+    match heard {
+        Ok(Some(Heard::Message(message))) => message,
+        other => panic!("a message was due: {other:?}"),
+    }
+}
+
+#[tokio::test]
 async fn messages_come_as_bytes_and_a_broken_stream_says_why() {
     let dir = temp();
     let cli = Cli::new(&fake(), dir.path());
     let mut stream = cli.join("whole", &[]).expect("starts");
-    let first = stream.next().await.expect("readable").expect("a message");
+    let first = message(stream.next().await);
     assert_eq!((first.seq, first.payload.as_slice()), (1, &b""[..]));
-    let second = stream.next().await.expect("readable").expect("a message");
+    let second = message(stream.next().await);
     assert_eq!(
         (second.seq, second.payload.as_slice()),
         (2, &b"\xff\x00"[..])

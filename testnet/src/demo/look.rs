@@ -14,8 +14,8 @@ struct Groups {
 struct Group {
     #[serde(rename = "group")]
     name: Option<String>,
-    bundles_received: Option<u64>,
-    bundles_new: Option<u64>,
+    copies: Option<u64>,
+    firsts: Option<u64>,
 }
 
 /// `hedgerow overlay --json`, as far as it matters here.
@@ -59,8 +59,8 @@ pub(super) async fn redundancy(peers: &[Peer], group: &str) -> Result<Option<f64
             .iter()
             .filter(|known| known.name.as_deref() == Some(group))
         {
-            received += known.bundles_received.unwrap_or(0);
-            new += known.bundles_new.unwrap_or(0);
+            received += known.copies.unwrap_or(0);
+            new += known.firsts.unwrap_or(0);
         }
     }
     Ok((new > 0).then(|| received as f64 / new as f64 - 1.0))

@@ -8,6 +8,7 @@
 //! | [`tree`], [`relay`] | which links carry a message from this origin? |
 //! | [`mesh`] | which further links, so that one death cuts nobody off? |
 //! | [`metrics`] | how good is it, by the definitions of the literature? |
+//! | [`export`] | what does it look like? |
 //!
 //! Nothing here knows messages, sockets, clocks or randomness. Every function depends on its
 //! arguments alone and breaks every tie, so peers that hold the same view come to the same answer
@@ -18,6 +19,7 @@
 
 pub mod coordinate;
 pub mod cuts;
+pub mod export;
 pub mod graph;
 pub mod mesh;
 pub mod metrics;

@@ -30,7 +30,7 @@ const DIALS: usize = 8;
 const PASSES: usize = 3;
 /// Dials for a search ([`Reason::is_search`]) that a newcomer has, and the rounds until it gets a
 /// further one (10 min).
-const SEARCH_BUDGET: usize = 16;
+const SEARCH_BUDGET: usize = 32;
 const SEARCH_REFILL_ROUNDS: usize = 20;
 /// A round is quiet when it opens and closes fewer than one in so many links; the mesh is, after
 /// two such rounds. (It never stops looking: coordinates keep shifting a little.)

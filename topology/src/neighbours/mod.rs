@@ -83,7 +83,7 @@ impl Candidate {
 
     /// Whether a search may dial it.
     fn is_open(&self) -> bool {
-        self.linked.is_none() && self.reachable && !self.cooling
+        self.in_view && self.linked.is_none() && self.reachable && !self.cooling
     }
 }
 
@@ -140,7 +140,7 @@ impl Reason {
     }
 
     /// Whether a dial for this reason is part of a search that may go on for as long as estimates
-    /// shift a little. Such dials need a budget that refills slowly (the model of the examples: 16,
+    /// shift a little. Such dials need a budget that refills slowly (the model of the examples: 32,
     /// then one every 10 min), the others are few by themselves.
     pub fn is_search(self) -> bool {
         matches!(self, Self::Nearest | Self::Shell(_) | Self::Path)

@@ -44,7 +44,7 @@ impl Ranking {
     /// further as the one before.
     fn shells(&self) -> [std::ops::Range<usize>; SHELLS] {
         let growth = (self.ranks.len() as f64).sqrt().sqrt();
-        let mut start = 1;
+        let mut start = self.ranks.len().min(1);
         let mut reach = 1.0;
         std::array::from_fn(|shell| {
             reach *= growth;
@@ -136,7 +136,11 @@ pub(super) fn choose_shells(situation: &Situation<'_>, ranking: &Ranking, choice
             });
         if let Some(link) = held_by {
             counted[link] = true;
-            choice.add(live[link].1, reason, None);
+            let peer = live[link].1;
+            // With more links than aimed at, what the other end wants need not be held from here.
+            if live.len() <= situation.degree || !situation.candidates[peer].wants_me {
+                choice.add(peer, reason, None);
+            }
             continue;
         }
         let members = || ranking.ranks[range.clone()].iter().map(|&(_, peer)| peer);

@@ -33,6 +33,11 @@ pub(super) fn choose(
     if claimed > situation.degree {
         return;
     }
+    let has_unclaimed = (0..situation.candidates.len())
+        .any(|peer| linked(peer) && !choice.is_wanted(peer) && peer != situation.me);
+    if room <= 1 && !has_unclaimed {
+        return;
+    }
     let Some(tree) = estimates.paths() else {
         return;
     };

@@ -187,3 +187,124 @@ fn shortest_path_avoiding_link(
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::coordinate::Coordinate;
+    use crate::graph::PeerNode;
+    use crate::neighbours::Candidate;
+
+    fn graph_of(peers: usize, links: &[(usize, usize)]) -> LinkGraph {
+        let mut graph = LinkGraph::default();
+        for _ in 0..peers {
+            graph.add_node(PeerNode { capacity: 12 });
+        }
+        for &(a, b) in links {
+            graph.add_edge(NodeIndex::new(a), NodeIndex::new(b), 6_000);
+        }
+        graph
+    }
+
+    /// What `me` wants for repair: links to add, and links to keep.
+    fn repairs(graph: &LinkGraph, me: usize) -> (Vec<usize>, Vec<usize>) {
+        let mut candidates: Vec<Candidate> = (0..graph.node_count())
+            .map(|index| Candidate {
+                coordinate: Coordinate {
+                    position: [index as f32 * 10.0, 0.0, 0.0],
+                    ..Coordinate::origin()
+                },
+                ..Candidate::default()
+            })
+            .collect();
+        for neighbour in graph.neighbors(NodeIndex::new(me)) {
+            candidates[neighbour.index()].linked = Some(10_000);
+        }
+        let situation = Situation {
+            me,
+            candidates: &candidates,
+            graph: Some(graph),
+            cuts: None,
+            degree: 8,
+            random_seed: 1,
+        };
+        let mut choice = Choice::new(&situation);
+        choose(&situation, graph, &mut choice);
+        let peers = choice.finish().into_iter().map(|want| want.peer);
+        peers.partition(|&peer| candidates[peer].linked.is_none())
+    }
+
+    fn additions(graph: &LinkGraph) -> BTreeSet<(usize, usize)> {
+        let mut pairs = BTreeSet::new();
+        for me in 0..graph.node_count() {
+            for peer in repairs(graph, me).0 {
+                pairs.insert((me.min(peer), me.max(peer)));
+            }
+        }
+        pairs
+    }
+
+    #[test]
+    fn one_pair_mends_each_part_that_an_articulation_point_separates() {
+        // Two squares that share peer 3, and a leaf on 6.
+        let links = [
+            (0, 1),
+            (1, 3),
+            (3, 2),
+            (2, 0),
+            (3, 4),
+            (4, 5),
+            (5, 6),
+            (6, 3),
+            (6, 7),
+        ];
+        let mut graph = graph_of(8, &links);
+        // Around 3 the smaller part holds 1 and 2, and 4 is nearest to 2; around 6 the part is 7,
+        // and 5 is nearest to it. Both ends of a pair want the link.
+        assert_eq!(additions(&graph), BTreeSet::from([(2, 4), (5, 7)]));
+        assert_eq!(repairs(&graph, 2).0, [4]);
+        assert_eq!(repairs(&graph, 4).0, [2]);
+        for (a, b) in additions(&graph) {
+            graph.add_edge(NodeIndex::new(a), NodeIndex::new(b), 6_000);
+        }
+        assert!(Cuts::of(&graph).articulation_points().is_empty());
+        assert!(additions(&graph).is_empty());
+    }
+
+    #[test]
+    fn a_star_and_a_line_become_two_connected() {
+        let star: Vec<(usize, usize)> = (1..20).map(|leaf| (0, leaf)).collect();
+        let line: Vec<(usize, usize)> = (1..20).map(|peer| (peer - 1, peer)).collect();
+        for links in [star, line] {
+            let mut graph = graph_of(20, &links);
+            let mut rounds = 0;
+            while !Cuts::of(&graph).articulation_points().is_empty() {
+                for (a, b) in additions(&graph) {
+                    graph.add_edge(NodeIndex::new(a), NodeIndex::new(b), 6_000);
+                }
+                rounds += 1;
+                assert!(rounds <= 8);
+            }
+            assert!(graph.edge_count() <= 40, "{} links", graph.edge_count());
+        }
+    }
+
+    #[test]
+    fn a_link_that_keeps_the_view_two_connected_stays_wanted() {
+        // Two cliques joined by 0-4 and 1-5: without 0-4, peers 1 and 5 would be articulation
+        // points. Inside a clique any link can go.
+        let mut links = vec![(0, 4), (1, 5)];
+        for clique in [[0, 1, 2, 3], [4, 5, 6, 7]] {
+            for (place, &a) in clique.iter().enumerate() {
+                links.extend(clique[place + 1..].iter().map(|&b| (a, b)));
+            }
+        }
+        assert_eq!(repairs(&graph_of(8, &links), 0), (vec![], vec![4]));
+        assert_eq!(repairs(&graph_of(8, &links), 5), (vec![], vec![1]));
+        // On a ring every link counts.
+        let ring: Vec<(usize, usize)> = (0..6).map(|peer| (peer, (peer + 1) % 6)).collect();
+        assert_eq!(repairs(&graph_of(6, &ring), 2), (vec![], vec![1, 3]));
+    }
+}

@@ -349,3 +349,6 @@ impl Submission {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

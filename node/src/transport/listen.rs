@@ -5,7 +5,7 @@ use super::behaviour::{Behaviour, BehaviourEvent};
 use crate::{Multiaddr, NodeError};
 use futures::StreamExt;
 use libp2p::Swarm;
-use libp2p::core::transport::ListenerId;
+use libp2p::core::transport::{ListenerId, TransportError};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
 use std::io;
@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// A listener that says nothing for so long will not.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the interfaces' addresses are waited for.
+const INTERFACES: Duration = Duration::from_millis(50);
 
 /// The addresses of each listener, in the order asked for.
 #[derive(Debug, Default)]
@@ -28,23 +30,32 @@ impl Listeners {
         swarm: &mut Swarm<Behaviour>,
         addresses: &[Multiaddr],
     ) -> Result<(Self, Early), NodeError> {
+        let failed = |address: &Multiaddr, why| NodeError::Listen {
+            address: address.clone(),
+            why,
+        };
+        // All are checked before any is taken: [::] would find our own 0.0.0.0 in its way.
+        for address in addresses {
+            check_free(address).map_err(|error| failed(address, explain(&error)))?;
+        }
         let (mut listeners, mut early) = (Self::default(), Early::new());
         for address in addresses {
-            let failed = |why: String| NodeError::Listen {
-                address: address.clone(),
-                why,
-            };
-            let plain = without_peer(address.clone());
-            check_free(&plain).map_err(|error| failed(explain(&error)))?;
             let id = swarm
-                .listen_on(plain)
-                .map_err(|error| failed(error.to_string()))?;
+                .listen_on(without_peer(address.clone()))
+                .map_err(|error| failed(address, explain_transport(&error)))?;
             listeners.0.push((id, Vec::new()));
             let started = listeners.wait_for(swarm, id, &mut early);
             tokio::time::timeout(TIMEOUT, started)
                 .await
-                .map_err(|_| failed("the system gives no address for it".to_owned()))?
-                .map_err(|error| failed(explain(&error)))?;
+                .map_err(|_| failed(address, "the system gives no address for it".to_owned()))?
+                .map_err(|error| failed(address, explain(&error)))?;
+            if is_unspecified(address) {
+                // Each interface has an address of its own; they are told one by one.
+                let more =
+                    async { while listeners.wait_for(swarm, id, &mut early).await.is_ok() {} };
+                // The end of that is that no more come.
+                let _ = tokio::time::timeout(INTERFACES, more).await;
+            }
         }
         Ok((listeners, early))
     }
@@ -133,6 +144,25 @@ fn check_free(address: &Multiaddr) -> io::Result<()> {
             UdpSocket::bind(SocketAddr::new(ip, port)).map(drop)
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether it stands for the addresses of all interfaces.
+fn is_unspecified(address: &Multiaddr) -> bool {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => ip.is_unspecified(),
+        Some(Protocol::Ip6(ip)) => ip.is_unspecified(),
+        _ => false,
+    }
+}
+
+fn explain_transport(error: &TransportError<io::Error>) -> String {
+    match error {
+        TransportError::MultiaddrNotSupported(_) => {
+            "no such transport; use /ip4/ADDRESS/tcp/PORT or /ip4/ADDRESS/udp/PORT/quic-v1"
+                .to_owned()
+        }
+        TransportError::Other(error) => explain(error),
     }
 }
 

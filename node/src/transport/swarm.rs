@@ -75,7 +75,7 @@ impl Transport {
         engine: &Config,
         config: &TransportConfig,
     ) -> Result<Self, NodeError> {
-        let mut swarm = build(identity, engine, config)?;
+        let mut swarm = Box::new(build(identity, engine, config)?);
         let (listeners, early) = Listeners::start(&mut swarm, &config.listen).await?;
         let local = *swarm.local_peer_id();
         let (requests, request_inbox) = mpsc::channel(REQUESTS);
@@ -178,7 +178,7 @@ fn to_addresses(addresses: &[Multiaddr]) -> Vec<Address> {
 
 /// The task's state.
 struct SwarmTask {
-    swarm: Swarm<Behaviour>,
+    swarm: Box<Swarm<Behaviour>>,
     external: Vec<Multiaddr>,
     listeners: Listeners,
     dials: Dials,

@@ -220,3 +220,38 @@ async fn a_port_in_use_is_named() {
         start(2, &[taken.as_str()]).await.expect("released");
     }
 }
+
+#[tokio::test]
+async fn all_interfaces_are_listened_on_with_both_versions() {
+    // A port that is free now.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+    let port = free.expect("a port").port();
+    let both = [
+        format!("/ip4/0.0.0.0/tcp/{port}"),
+        format!("/ip6/::/tcp/{port}"),
+    ];
+    let both: Vec<&str> = both.iter().map(String::as_str).collect();
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        // This machine has no IPv6.
+        return;
+    }
+    let transport = start(1, &both).await.expect("listens on both");
+    let addresses = transport.addresses();
+    let reach = |ip: &str| {
+        addresses
+            .iter()
+            .any(|address| address.as_str().starts_with(ip))
+    };
+    assert!(
+        reach("/ip4/127.0.0.1/") && reach("/ip6/::1/"),
+        "{addresses:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_address_of_another_kind_is_refused_with_a_remedy() {
+    let error = start(1, &["/ip4/127.0.0.1/udp/1"])
+        .await
+        .expect_err("no transport");
+    assert!(error.to_string().contains("quic-v1"), "{error}");
+}

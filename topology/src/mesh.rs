@@ -10,6 +10,9 @@ use petgraph::visit::EdgeRef;
 use crate::graph::LinkGraph;
 use crate::tree::Tree;
 
+/// Peers looked at per peer before dominators are found anew. Ordinary meshes need less than one.
+const PASS_WORK_MAX: usize = 8;
+
 /// Who pushes to whom with every peer fed by up to `redundancy` parents. See [`redundant_mesh`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mesh {
@@ -202,66 +205,107 @@ impl<'a> Growth<'a> {
     /// the ones it keeps lies above `d`, and dominated it before. Dependence only shrinks, so one
     /// pass over all dominators, from the origin outwards, is enough.
     fn free_dominated(&mut self) {
-        let dominated = self.dominator_children();
         let mut inside = vec![false; self.graph.node_count()];
-        for place in 1..self.tree.order().len() {
-            let dominator = self.tree.order()[place];
-            let mut set = Vec::new();
-            let mut stack: Vec<NodeIndex> = dominated[dominator.index()].clone();
-            while let Some(node) = stack.pop() {
-                inside[node.index()] = true;
-                stack.extend(&dominated[node.index()]);
-                set.push(node);
-            }
-            if !set.is_empty() {
-                self.free_from(dominator, &set, &mut inside);
-                for node in set {
-                    inside[node.index()] = false;
-                }
-            }
-        }
+        while self.free_dominated_once(&mut inside) {}
     }
 
-    /// The dominator tree, as children lists.
+    /// One pass; returns whether it broke off for another one with dominators found anew. It does
+    /// so where what it goes by has become so outdated that most of the work would be in vain.
+    fn free_dominated_once(&mut self, inside: &mut [bool]) -> bool {
+        let dominators = self.dominators();
+        let avoidable = self.avoidable(&dominators);
+        let mut dominated = vec![Vec::new(); dominators.len()];
+        for (place, &dominator) in dominators.iter().enumerate().skip(1) {
+            dominated[dominator as usize].push(place as u32);
+        }
+        let mut work = 0;
+        let mut changed = false;
+        let mut stack: Vec<u32> = Vec::new();
+        for place in (1..dominators.len()).filter(|&place| avoidable[place]) {
+            if changed && work > dominators.len() * PASS_WORK_MAX {
+                return true;
+            }
+            let mut set = Vec::new();
+            stack.extend(&dominated[place]);
+            while let Some(place) = stack.pop() {
+                stack.extend(&dominated[place as usize]);
+                let node = self.tree.order()[place as usize];
+                inside[node.index()] = true;
+                set.push(node);
+            }
+            work += set.len();
+            changed |= self.free_from(self.tree.order()[place], &set, inside);
+            for node in set {
+                inside[node.index()] = false;
+            }
+        }
+        false
+    }
+
+    /// Everybody's immediate dominator; both by position in the tree's order.
     ///
     /// Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm", 2001. petgraph has it
     /// (`simple_fast`), on hash maps; on arrays a mesh of 10,000 peers takes 7 ms instead of 37.
     /// Numbered by the tree's order: a dominator is on the tree path too, so it always has the
-    /// lower number.
-    fn dominator_children(&self) -> Vec<Vec<NodeIndex>> {
+    /// lower number. Sweeps go forth and back, because extra parents point both ways.
+    fn dominators(&self) -> Vec<u32> {
         let order = self.tree.order();
-        let mut dominator: Vec<u32> = vec![u32::MAX; order.len()];
-        let mut changed = !order.is_empty();
-        if changed {
-            dominator[0] = 0;
+        // The tree's own parents dominate while nothing else is known.
+        let mut dominators = vec![0; order.len()];
+        for (place, node) in order.iter().enumerate().skip(1) {
+            dominators[place] = self.position[self.parents(*node)[0].index()];
         }
-        while changed {
-            changed = false;
-            for place in 1..order.len() {
-                let mut common = u32::MAX;
-                for parent in self.parents(order[place]) {
-                    let parent = self.position[parent.index()];
-                    if common == u32::MAX {
-                        // The tree parent comes first, and before its child.
-                        common = parent;
-                    } else if dominator[parent as usize] != u32::MAX {
-                        common = common_dominator(&dominator, common, parent);
-                    }
-                }
-                changed |= dominator[place] != common;
-                dominator[place] = common;
+        let mut forth = true;
+        loop {
+            let mut changed = false;
+            for step in 1..order.len() {
+                let place = if forth { step } else { order.len() - step };
+                let parents = self.parents(order[place]).iter();
+                let common = parents
+                    .map(|parent| self.position[parent.index()])
+                    .reduce(|a, b| common_dominator(&dominators, a, b))
+                    .unwrap_or(0);
+                changed |= dominators[place] != common;
+                dominators[place] = common;
+            }
+            forth = !forth;
+            if !changed {
+                return dominators;
             }
         }
-        let mut children = vec![Vec::new(); self.graph.node_count()];
-        for (place, &node) in order.iter().enumerate().skip(1) {
-            children[order[dominator[place] as usize].index()].push(node);
+    }
+
+    /// Which peers dominate somebody who has, or whose dominated have, a neighbour beyond their
+    /// reach; by position. The others are the graph's own articulation points.
+    fn avoidable(&self, dominators: &[u32]) -> Vec<bool> {
+        let order = self.tree.order();
+        let mut depth = vec![0u32; order.len()];
+        for place in 1..order.len() {
+            depth[place] = depth[dominators[place] as usize] + 1;
         }
-        children
+        // Depth of the highest dominator that a peer, or anybody it dominates, shares with a
+        // neighbour: all dominators below that one can be avoided.
+        let mut shared = depth.clone();
+        let mut avoidable = vec![false; order.len()];
+        for place in (1..order.len()).rev() {
+            for neighbour in self.graph.neighbors(order[place]) {
+                let neighbour = self.position[neighbour.index()];
+                if neighbour != u32::MAX {
+                    let common = common_dominator(dominators, place as u32, neighbour);
+                    shared[place] = shared[place].min(depth[common as usize]);
+                }
+            }
+            let dominator = dominators[place] as usize;
+            avoidable[dominator] |= shared[place] < depth[dominator];
+            shared[dominator] = shared[dominator].min(shared[place]);
+        }
+        avoidable
     }
 
     /// Frees the peers of `set`, flagged `inside`, that have a neighbour by which to avoid
-    /// `dominator`; the ones nearest to the origin first, because their subtrees come with them.
-    fn free_from(&mut self, dominator: NodeIndex, set: &[NodeIndex], inside: &mut [bool]) {
+    /// `dominator`; returns whether there were any. The ones nearest to the origin go first, because their subtrees come with them.
+    fn free_from(&mut self, dominator: NodeIndex, set: &[NodeIndex], inside: &mut [bool]) -> bool {
+        let mut changed = false;
         let mut frontier = BinaryHeap::new();
         let mut freed = Vec::new();
         for &node in set {
@@ -291,13 +335,14 @@ impl<'a> Growth<'a> {
                 }
             }
             let Some(Reverse((_, node))) = frontier.pop() else {
-                return;
+                return changed;
             };
             if !inside[node.index()] {
                 continue;
             }
             if let Some(parent) = self.way_around(node, dominator, inside) {
                 self.add_parent(node, parent);
+                changed = true;
                 inside[node.index()] = false;
                 freed.push(node);
             }
@@ -350,12 +395,12 @@ impl<'a> Growth<'a> {
 }
 
 /// The lowest peer on both ways up to the origin.
-fn common_dominator(dominator: &[u32], mut a: u32, mut b: u32) -> u32 {
+fn common_dominator(dominators: &[u32], mut a: u32, mut b: u32) -> u32 {
     while a != b {
         if a > b {
-            a = dominator[a as usize];
+            a = dominators[a as usize];
         } else {
-            b = dominator[b as usize];
+            b = dominators[b as usize];
         }
     }
     a

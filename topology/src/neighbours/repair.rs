@@ -6,6 +6,10 @@ use super::{Choice, Reason, Situation};
 use crate::cuts::Cuts;
 use crate::graph::LinkGraph;
 
+/// Neighbours of an articulation point that are looked at, those with the smallest keys: twice
+/// what a peer accepts, so that only a forged hub has more.
+const BORDERS_MAX: usize = 128;
+
 /// Wants a link across every articulation point that I stand beside, where it is mine to add; and
 /// keeps the live links without which there would be a new one.
 ///
@@ -45,6 +49,7 @@ pub(super) fn choose(situation: &Situation<'_>, graph: &LinkGraph, choice: &mut 
 fn mend(situation: &Situation<'_>, graph: &LinkGraph, point: NodeIndex, choice: &mut Choice) {
     let mut borders: Vec<NodeIndex> = graph.neighbors(point).collect();
     borders.sort_unstable();
+    borders.truncate(BORDERS_MAX);
     let (part_of, sizes) = parts_without(graph, point, &borders);
     let largest = (0..sizes.len()).max_by_key(|&part| (sizes[part], std::cmp::Reverse(part)));
     let part = |node: NodeIndex| part_of[node.index()] as usize;

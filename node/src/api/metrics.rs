@@ -24,6 +24,9 @@ const QUEUES: [&str; 3] = ["control", "repair", "data"];
 /// As in [`LinkStatus::bytes`].
 const WAYS: [&str; 2] = ["received", "sent"];
 
+/// What stands among the counters and can go down.
+const LEVELS: [&str; 2] = ["node_ring_bytes", "node_subscribers"];
+
 /// Everything that is measured, at one moment.
 #[derive(Debug, Serialize)]
 pub(super) struct Snapshot {
@@ -127,12 +130,12 @@ impl Snapshot {
 
     fn encode_counters(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
         for (name, value) in &self.counters.values {
-            counters(
-                encoder,
-                name,
-                "Since the start of the peer",
-                [(vec![], *value)],
-            )?;
+            let one = [(vec![], *value)];
+            if LEVELS.contains(name) {
+                gauges(encoder, name, "At this moment", one)?;
+            } else {
+                counters(encoder, name, "Since the start of the peer", one)?;
+            }
         }
         let ends: Vec<(String, u64)> = self
             .counters

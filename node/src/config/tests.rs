@@ -233,3 +233,30 @@ fn socket_paths_too_long_for_a_socket_move_to_the_runtime_directory() {
     let other = paths(format!("/{}", "y".repeat(200)));
     assert_ne!(far.socket(), other.socket());
 }
+
+#[test]
+fn every_key_is_documented_with_its_default() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/config.md");
+    let text = std::fs::read_to_string(path).expect("docs/config.md");
+    let documented: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    let defaults = load(&Sources::default()).expect("defaults load");
+    let entries = entries(&defaults);
+    let missing: Vec<String> = entries
+        .iter()
+        .map(|entry| format!("| `{}` | `{}` |", entry.key, entry.value))
+        .filter(|row| !documented.iter().any(|line| line.starts_with(row)))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/config.md lacks:\n{}",
+        missing.join("\n")
+    );
+    assert_eq!(
+        documented.len(),
+        entries.len(),
+        "docs/config.md has keys that do not exist"
+    );
+}

@@ -349,7 +349,8 @@ impl Sim {
     pub fn neighbours(&self, node: usize) -> Vec<usize> {
         let links = self.engine(node).links();
         let up = links.iter().filter(|link| link.up);
-        up.filter_map(|link| self.node_of(link.peer)).collect()
+        up.filter_map(|link| self.world.node_of(link.peer))
+            .collect()
     }
 
     /// What the peers at these nodes say about themselves.
@@ -374,11 +375,6 @@ impl Sim {
                 peers: peers(node).collect(),
             })
             .collect()
-    }
-
-    /// The node of a peer.
-    pub fn node_of(&self, peer: hedgerow_protocol::PeerKey) -> Option<usize> {
-        (0..self.world.len()).find(|&node| self.world.key(node) == peer)
     }
 }
 

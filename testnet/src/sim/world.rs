@@ -117,6 +117,8 @@ pub struct World<P> {
     pub(crate) random: Random,
     pub(crate) trace: Trace,
     pub(crate) journal: Journal,
+    /// The node that last ran a peer: looked up, never iterated.
+    pub(crate) by_key: HashMap<PeerKey, usize>,
     /// Results of checks by content: looked up, never iterated.
     pub(crate) verified: HashMap<[u8; 32], bool>,
     /// Ends that were sent to while a peer's actions were drained.
@@ -140,6 +142,7 @@ impl<P: Peer> World<P> {
             random: Random::new(seed, "network"),
             trace: Trace::new(),
             journal: Journal::default(),
+            by_key: HashMap::new(),
             verified: HashMap::new(),
             touched: Vec::new(),
             happened: 0,
@@ -222,6 +225,11 @@ impl<P: Peer> World<P> {
         self.nodes[node].key
     }
 
+    /// The node of a peer; the last one where it was started.
+    pub fn node_of(&self, peer: PeerKey) -> Option<usize> {
+        self.by_key.get(&peer).copied()
+    }
+
     /// What crossed a node's access line.
     pub fn traffic(&self, node: usize) -> Traffic {
         self.nodes[node].traffic
@@ -249,6 +257,8 @@ impl<P: Peer> World<P> {
         let at = &mut self.nodes[node];
         assert!(at.peer.is_none(), "node {node} already runs a peer");
         at.key = key;
+        self.by_key.insert(key, node);
+        let at = &mut self.nodes[node];
         at.peer = Some(peer);
         at.state = NodeState::Running;
         at.incarnation += 1;

@@ -501,6 +501,19 @@ fn both_ends_hear_of_a_reset_link() {
 }
 
 #[test]
+fn a_half_open_link_is_found_out_by_sending() {
+    let mut net = Net::plain(2);
+    let (here, there) = net.connect(0, 1);
+    net.world.half_open(1, there);
+    net.world.run_for(5_000);
+    assert!(net.lost_at(1, there).is_some() && net.lost_at(0, here).is_none());
+    net.send(0, here, "still there?");
+    let start = net.world.now();
+    net.world.run_for(1_000);
+    assert_eq!(net.lost_at(0, here), Some(start + ms(100)));
+}
+
+#[test]
 fn a_deadline_that_moves_is_kept_once() {
     let mut net = Net::plain(1);
     let deadline = |net: &mut Net, in_ms: u64| {

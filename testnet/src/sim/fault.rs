@@ -135,6 +135,16 @@ impl<P: Peer> World<P> {
         self.lose(end.other());
     }
 
+    /// `node` forgets the connection behind one of its links; the other end believes in it until
+    /// it sends something.
+    pub fn half_open(&mut self, node: usize, link: LinkId) {
+        let Some(end) = self.nodes[node].end_of(link) else {
+            return;
+        };
+        self.note_fault(node, "half-open");
+        self.lose(end);
+    }
+
     /// Changes a node's access line.
     pub fn set_bandwidth(&mut self, node: usize, bandwidth: Bandwidth) {
         self.nodes[node].uplink.set_rate(bandwidth.up);

@@ -38,6 +38,12 @@ impl Latency {
         Self::constant_ms(1)
     }
 
+    /// Twelve regions of the world, node after node; those of one region are 1 ms apart.
+    pub fn regions() -> Self {
+        let matrix = Matrix::parse(include_str!("regions.tsv"));
+        Self::Matrix(matrix.expect("the built-in matrix is one"))
+    }
+
     /// One-way delay between `a` and `b`.
     pub(crate) fn delay(&self, seed: u64, a: usize, b: usize) -> Micros {
         match self {
@@ -170,6 +176,13 @@ mod tests {
             Micros(500),
             "third node shares the first's place"
         );
+    }
+
+    #[test]
+    fn the_built_in_regions_are_a_matrix() {
+        let regions = Latency::regions();
+        assert_eq!(regions.delay(0, 4, 5), Micros(12_500), "Ireland to Germany");
+        assert_eq!(regions.delay(0, 4, 16), Micros(500), "within a region");
     }
 
     #[test]

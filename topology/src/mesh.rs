@@ -214,6 +214,9 @@ impl<'a> Growth<'a> {
     fn free_dominated_once(&mut self, inside: &mut [bool]) -> bool {
         let dominators = self.dominators();
         let avoidable = self.avoidable(&dominators);
+        if !avoidable.contains(&true) {
+            return false;
+        }
         let mut dominated = vec![Vec::new(); dominators.len()];
         for (place, &dominator) in dominators.iter().enumerate().skip(1) {
             dominated[dominator as usize].push(place as u32);
@@ -288,7 +291,9 @@ impl<'a> Growth<'a> {
         let mut shared = depth.clone();
         let mut avoidable = vec![false; order.len()];
         for place in (1..order.len()).rev() {
-            for neighbour in self.graph.neighbors(order[place]) {
+            // Whom only the origin dominates has nobody to avoid.
+            let neighbours = self.graph.neighbors(order[place]);
+            for neighbour in neighbours.filter(|_| dominators[place] != 0) {
                 let neighbour = self.position[neighbour.index()];
                 if neighbour != u32::MAX {
                     let common = common_dominator(dominators, place as u32, neighbour);
@@ -303,7 +308,8 @@ impl<'a> Growth<'a> {
     }
 
     /// Frees the peers of `set`, flagged `inside`, that have a neighbour by which to avoid
-    /// `dominator`; returns whether there were any. The ones nearest to the origin go first, because their subtrees come with them.
+    /// `dominator`; returns whether there were any. The ones nearest to the origin go first,
+    /// because their subtrees come with them.
     fn free_from(&mut self, dominator: NodeIndex, set: &[NodeIndex], inside: &mut [bool]) -> bool {
         let mut changed = false;
         let mut frontier = BinaryHeap::new();

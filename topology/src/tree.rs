@@ -223,8 +223,8 @@ const NO_WAY: Way = (u64::MAX, NONE, NONE);
 ///
 /// Capacity is soft. A peer whose best parent has no room takes the neighbour with room that keeps
 /// its path shortest, waiting for one while the tree grows. Only when nobody with room is left
-/// does the waiting peer that has the shortest way go to its least loaded neighbour. So the tree always spans the origin's
-/// component, and being grown from the origin it cannot hold a loop.
+/// does the waiting peer that has the shortest way go to its least loaded neighbour. So the tree
+/// always spans the origin's component, and being grown from the origin it cannot hold a loop.
 ///
 /// An `origin` outside the graph gives an empty tree.
 pub fn shortest_path_tree(graph: &LinkGraph, origin: NodeIndex, class: Class) -> Tree {

@@ -61,6 +61,7 @@ pub(crate) fn measure(matrix: &Matrix, effort: &Effort) -> Report {
     let origins: Vec<NodeIndex> = (0..count)
         .map(|index| NodeIndex::new(index * peers / count))
         .collect();
+    #[allow(clippy::disallowed_methods)] // Measuring time is what it is for.
     let started = Instant::now();
     let trees: Vec<Tree> = origins
         .iter()

@@ -18,10 +18,14 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use hedgerow_protocol::{GroupName, MessageId, PeerKey, PublishError, PublishOptions};
 use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Messages handed over whose acceptance has not been looked at.
 const WINDOW: usize = 512;
+/// How long the rest of a refused upload is read, and how long a pause ends that.
+const DISCARD: Duration = Duration::from_secs(2);
+const DISCARD_IDLE: Duration = Duration::from_millis(100);
 
 pub(super) async fn upload(
     State(api): State<Api>,
@@ -33,22 +37,39 @@ pub(super) async fn upload(
     let waiting = query.wait.then_some(acknowledging_max);
     let mut publisher = Publisher::new(&api.node, group, waiting);
     let mut cutter = Cutter::new(api.node.shared.message_bytes_max);
+    let mut body = body.into_data_stream();
     let result = match query.split {
-        Split::None => publish_whole(&mut publisher, &mut cutter, body.into_data_stream()).await,
-        Split::Lines => publish_lines(&mut publisher, &mut cutter, body.into_data_stream()).await,
+        Split::None => publish_whole(&mut publisher, &mut cutter, &mut body).await,
+        Split::Lines => publish_lines(&mut publisher, &mut cutter, &mut body).await,
     };
     // What was handed over before an error is settled first, so that the count is right.
     let settled = publisher.settle().await;
     match result.and(settled) {
         Ok(()) => Ok(Json(publisher.finish().await?)),
-        Err(error) => Err(error.after(publisher.accepted)),
+        Err(error) => {
+            discard(&mut body).await;
+            Err(error.after(publisher.accepted))
+        }
+    }
+}
+
+/// Reads what a client still sends, for a while: one that writes into a closed connection never
+/// comes to read why.
+async fn discard(body: &mut BodyDataStream) {
+    let until = Instant::now() + DISCARD;
+    while Instant::now() < until {
+        match tokio::time::timeout(DISCARD_IDLE, body.next()).await {
+            Ok(Some(Ok(_))) => {}
+            // The end, or a client that waits: it will read the answer.
+            Ok(_) | Err(_) => return,
+        }
     }
 }
 
 async fn publish_whole(
     publisher: &mut Publisher,
     cutter: &mut Cutter,
-    mut body: BodyDataStream,
+    body: &mut BodyDataStream,
 ) -> Result<(), ApiError> {
     while let Some(chunk) = body.next().await {
         cutter.extend(chunk.map_err(|error| broken(&error))?)?;
@@ -59,7 +80,7 @@ async fn publish_whole(
 async fn publish_lines(
     publisher: &mut Publisher,
     cutter: &mut Cutter,
-    mut body: BodyDataStream,
+    body: &mut BodyDataStream,
 ) -> Result<(), ApiError> {
     while let Some(chunk) = body.next().await {
         let mut chunk = chunk.map_err(|error| broken(&error))?;

@@ -25,8 +25,11 @@
 //! # }
 //! ```
 
+#[cfg(feature = "cli")]
 pub mod api;
+#[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
 pub mod config;
 
 mod builder;

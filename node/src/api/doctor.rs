@@ -5,6 +5,7 @@ use super::extract::Json;
 use super::server::Api;
 use super::types::{Check, Health};
 use crate::Multiaddr;
+use crate::config::Settings;
 use axum::extract::State;
 use hedgerow_protocol::status::{LinkStatus, Status};
 use libp2p::multiaddr::Protocol;
@@ -23,7 +24,7 @@ pub(super) async fn examine(State(api): State<Api>) -> Result<Json<Report>, ApiE
     let status = api.node.status().await?;
     let links = api.node.links().await?;
     let listen = api.node.listen_addresses();
-    let degree = api.effective.settings.links.degree;
+    let settings = &api.effective.settings;
     let counters = api.node.counters().await?;
     let gaps: u64 = api
         .node
@@ -41,7 +42,7 @@ pub(super) async fn examine(State(api): State<Api>) -> Result<Json<Report>, ApiE
         identity(&status),
         clock(),
         listening(&listen),
-        linked(&status, &links, degree),
+        linked(&status, &links, settings),
         view(&status),
         queues(&links),
         lost(gaps),
@@ -117,14 +118,20 @@ fn listening(listen: &[Multiaddr]) -> Check {
     check("listen", Health::Ok, all, "")
 }
 
-fn linked(status: &Status, links: &[LinkStatus], degree: usize) -> Check {
+fn linked(status: &Status, links: &[LinkStatus], settings: &Settings) -> Check {
+    let degree = settings.links.degree;
     let found = format!(
         "{} up, {} connecting, {degree} aimed for",
         status.links, status.connecting
     );
+    if status.links == 0 && settings.connect.is_empty() {
+        let remedy = "nobody else is here. If somebody should be: name a running peer with \
+                      --connect MULTIADDR (`hedgerow id` there prints its addresses)";
+        return check("links", Health::Warn, found, remedy);
+    }
     if status.links == 0 {
-        let remedy = "name a running peer with --connect MULTIADDR (`hedgerow id` there prints \
-                      its addresses); check firewalls and that both say the same --network";
+        let remedy = "no peer it was told to connect to answers: check that they run, firewalls, \
+                      and that both sides have the same network (`hedgerow status`)";
         return check("links", Health::Fail, found, remedy);
     }
     if status.links == 1 && status.view_peers > 2 {

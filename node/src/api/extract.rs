@@ -1,9 +1,12 @@
 //! Extractors that reject in the API's own error format.
 
 use super::error::ApiError;
+use axum::body::Bytes;
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// A JSON body.
 #[derive(FromRequest)]
@@ -16,12 +19,19 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-impl<S: Send + Sync, T: serde::de::DeserializeOwned> OptionalFromRequest<S> for Json<T> {
+/// No body at all is no request for anything special.
+impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Option<Self>, ApiError> {
-        let json = <axum::Json<T> as OptionalFromRequest<S>>::from_request(request, state).await?;
-        Ok(json.map(|axum::Json(value)| Self(value)))
+        let body = Bytes::from_request(request, state)
+            .await
+            .map_err(JsonRejection::from)?;
+        if body.is_empty() {
+            return Ok(None);
+        }
+        let axum::Json(value) = axum::Json::from_bytes(&body)?;
+        Ok(Some(Self(value)))
     }
 }
 

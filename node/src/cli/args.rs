@@ -3,7 +3,7 @@
 use crate::Multiaddr;
 use crate::api::types::{SettingsRequest, Split, parse_duration};
 use crate::config::Flag;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use hedgerow_protocol::{GroupName, NetworkName, PeerKey};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failure, 2 usage, 3 no running pee
 #[command(name = "hedgerow", version, about, after_help = EXIT_CODES, propagate_version = true)]
 pub(super) struct Cli {
     /// Where the peer keeps its identity and its socket
-    #[arg(long, global = true, env = "HEDGEROW_DATA_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = "HEDGEROW_DATA_DIR", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(super) data_dir: Option<PathBuf>,
     /// Print JSON instead of tables and text
     #[arg(long, global = true)]
@@ -103,7 +103,7 @@ pub(super) enum ConfigCommand {
 #[command(next_help_heading = "Configuration")]
 pub(super) struct ConfigArgs {
     /// Configuration file (default: config.toml in the data directory, if there)
-    #[arg(long, env = "HEDGEROW_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "HEDGEROW_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
     /// Address to listen on, in place of the configured ones; port 0 is any free one
     #[arg(long, value_name = "MULTIADDR")]
@@ -130,6 +130,15 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl ConfigArgs {
+    /// What holds when no flag is given.
+    pub(super) fn of_environment() -> Self {
+        let config = std::env::var_os("HEDGEROW_CONFIG").map(PathBuf::from);
+        Self {
+            config,
+            ..Self::default()
+        }
+    }
+
     /// The settings these flags make.
     pub(super) fn flags(&self) -> Vec<Flag> {
         let mut flags: Vec<Flag> = Vec::new();
@@ -217,7 +226,7 @@ pub(super) struct PublishArgs {
     #[arg(conflicts_with = "file")]
     pub(super) text: Option<String>,
     /// Publish a file's content
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) file: Option<PathBuf>,
     /// How to cut it: a message a line (as stdin is by default) or one in all (as files are)
     #[arg(long, value_enum)]

@@ -1,6 +1,7 @@
 //! `hedgerow doctor`: what can be seen from outside, then what the peer says of itself.
 
 use super::Context;
+use super::args::ConfigArgs;
 use super::client::ClientError;
 use super::daemon;
 use super::error::CliError;
@@ -127,7 +128,8 @@ fn secrets(directory: &Path) -> Vec<Check> {
 }
 
 fn configuration(context: &Context) -> Check {
-    match daemon::settings(context, &super::args::ConfigArgs::default(), Vec::new()) {
+    let args = ConfigArgs::of_environment();
+    match daemon::settings(context, &args, Vec::new()) {
         Ok(_) => check("configuration", Health::Ok, "in order", ""),
         Err(error) => {
             let remedy = "`hedgerow config show --origin` shows where values come from";

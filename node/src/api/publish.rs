@@ -34,6 +34,7 @@ pub(super) async fn upload(
     body: Body,
 ) -> Result<Json<Published>, ApiError> {
     let acknowledging_max = api.effective.settings.api.acknowledging_max;
+    let _slot = api.streams.take()?;
     let waiting = query.wait.then_some(acknowledging_max);
     let mut publisher = Publisher::new(&api.node, group, waiting);
     let mut cutter = Cutter::new(api.node.shared.message_bytes_max);

@@ -107,3 +107,28 @@ fn exit_codes_are_as_documented() {
     assert_eq!(CliError::BrokenPipe.exit_code(), 0);
     assert_eq!(CliError::Ended(String::new()).exit_code(), 1);
 }
+
+#[test]
+fn every_command_is_documented() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md");
+    let text = std::fs::read_to_string(path).expect("docs/cli.md");
+    for command in Cli::command().get_subcommands() {
+        let below: Vec<&str> = command
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .collect();
+        let lines = match below.as_slice() {
+            [] => vec![command.get_name().to_owned()],
+            below => below
+                .iter()
+                .map(|name| format!("{} {name}", command.get_name()))
+                .collect(),
+        };
+        for line in lines {
+            assert!(
+                text.contains(&format!("hedgerow {line}")),
+                "docs/cli.md lacks {line}"
+            );
+        }
+    }
+}

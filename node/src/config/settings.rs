@@ -70,7 +70,8 @@ pub struct ApiSettings {
     /// The largest JSON body of a request, bytes; 64 KiB is far above any that makes sense.
     /// Messages have a limit of their own, `groups.message_bytes_max`.
     pub body_bytes_max: usize,
-    /// Streams (subscriptions, events, traces) open at once; each holds a few buffers.
+    /// Streams (subscriptions, uploads, events, traces) open at once; each holds a few buffers,
+    /// an upload one message.
     pub streams_max: usize,
     /// Acknowledged publications of one upload that may be under way at once; more wait.
     pub acknowledging_max: usize,

@@ -298,7 +298,12 @@ impl Config {
         let flow = &self.flow;
         let groups = &self.groups;
         let rules: [(bool, &'static str, String, &'static str); 11] = [
-            (links.degree >= 2, "links.degree", links.degree.to_string(), "at least 2, for the ring"),
+            (
+                links.degree >= 2,
+                "links.degree",
+                links.degree.to_string(),
+                "at least 2, for the ring",
+            ),
             (
                 links.accept_max >= links.degree,
                 "links.accept_max",
@@ -311,7 +316,12 @@ impl Config {
                 links.links_max.to_string(),
                 "at least links.accept_max",
             ),
-            (links.capacity >= 1, "links.capacity", links.capacity.to_string(), "at least 1"),
+            (
+                links.capacity >= 1,
+                "links.capacity",
+                links.capacity.to_string(),
+                "at least 1",
+            ),
             (
                 links.heartbeat_ms >= 10,
                 "links.heartbeat_ms",
@@ -324,7 +334,12 @@ impl Config {
                 links.silence_ms.to_string(),
                 "at least two heartbeats",
             ),
-            (links.dials_max >= 1, "links.dials_max", links.dials_max.to_string(), "at least 1"),
+            (
+                links.dials_max >= 1,
+                "links.dials_max",
+                links.dials_max.to_string(),
+                "at least 1",
+            ),
             (
                 flow.frame_bytes_max >= 16 << 10 && flow.frame_bytes_max <= 16 << 20,
                 "flow.frame_bytes_max",

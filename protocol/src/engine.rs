@@ -1,64 +1,351 @@
 //! The engine: one peer, driven from outside.
+//!
+//! This file holds the state and the way in and out; what happens in between stands in the
+//! rooms: `links`, `database`, `group`. Each of them adds its own methods to [`Engine`].
+
+mod control;
+mod query;
+mod timers;
+mod view;
+
+pub(crate) use view::View;
 
 use crate::config::Config;
+use crate::database::{Candidates, Database, OwnRecord, RecordSync};
+use crate::group::{Acknowledging, Forks, Group, Probes, Verifying};
 use crate::identity::{Keypair, PeerKey};
-use crate::io::{Action, Input};
-use crate::message::{
-    JoinError, JoinOptions, MessageId, PublishError, PublishOptions, SettingsPatch,
-};
-use crate::name::GroupName;
-use crate::status::{
-    Counters, GroupStatus, LinkStatus, MemberStatus, OverlayStatus, Status,
-};
-use crate::time::Time;
+use crate::io::{Action, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
+use crate::links::{Chooser, Dialer, Link, Stage};
+use crate::memo::Memo;
+use crate::name::GroupId;
+use crate::status::Counters;
+use crate::time::{Micros, Time};
+use crate::wire::{Frame, WireError};
 use bytes::Bytes;
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// One peer. Every mutation is followed by draining [`Engine::poll_action`] until `None`; then
-/// [`Engine::poll_timeout`] says when [`Engine::handle_timeout`] is due.
+/// One peer.
+///
+/// Every mutation is followed by draining [`Engine::poll_action`] until `None`; then
+/// [`Engine::poll_timeout`] says when [`Engine::handle_timeout`] is due. Calls take the time
+/// as an argument; it must not go back. Nothing in here panics on what came from outside.
 pub struct Engine {
-    peer: PeerKey,
+    pub(crate) me: PeerKey,
+    pub(crate) keypair: Keypair,
+    pub(crate) config: Config,
+    pub(crate) network_hash: [u8; 16],
+    pub(crate) rng: ChaCha12Rng,
+    pub(crate) memo: Memo,
+    pub(crate) now: Time,
+    pub(crate) actions: VecDeque<Action>,
+    pub(crate) counters: Counters,
+
+    pub(crate) links: BTreeMap<LinkId, Link>,
+    /// The link that is up to each neighbour.
+    pub(crate) up: BTreeMap<PeerKey, LinkId>,
+    pub(crate) dialer: Dialer,
+    pub(crate) chooser: Chooser,
+
+    pub(crate) database: Database,
+    pub(crate) own: OwnRecord,
+    pub(crate) sync: RecordSync,
+    pub(crate) candidates: Candidates,
+    pub(crate) view: View,
+
+    pub(crate) groups: BTreeMap<GroupId, Group>,
+    pub(crate) verifying: Verifying,
+    pub(crate) acknowledging: Acknowledging,
+    pub(crate) forks: Forks,
+    pub(crate) probes: Probes,
+    /// Groups whose publisher was told `Busy`.
+    pub(crate) busy: BTreeSet<GroupId>,
+    /// Groups with fragments that wait to be released.
+    pub(crate) outboxes: BTreeSet<GroupId>,
+    /// Origins proven to equivocate, with the epoch.
+    pub(crate) cut_off: BTreeMap<PeerKey, u64>,
+    /// Bytes retained over all groups.
+    pub(crate) retained: usize,
+
+    pub(crate) stopping: Option<Stopping>,
+    /// When leaving looks again.
+    pub(crate) leave_check: Option<Micros>,
+    /// When `handle_timeout` is due.
+    deadline: Option<Micros>,
+    next_verify: u64,
+    next_persist: u64,
 }
 
-#[allow(unused_variables, clippy::unused_self, clippy::needless_pass_by_value)]
+/// Chunks from here on are taken for bulk that flows.
+const BULK_BYTES: usize = 1 << 10;
+
+/// How far leaving has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopping {
+    /// Forwarding on until neighbours confirm, at most until then.
+    Leaving(Micros),
+    /// Done.
+    Stopped,
+}
+
 impl Engine {
-    /// A peer with this identity. `rng_seed` decides every random choice it will make.
+    /// A peer with this identity. `rng_seed` decides every random choice it will make. The
+    /// configuration should have passed [`Config::check`].
     pub fn new(identity: Keypair, config: Config, rng_seed: [u8; 32], now: Time) -> Self {
-        Self { peer: identity.peer() }
+        Self::with_memo(identity, config, rng_seed, now, Memo::default())
     }
+
+    /// The same with a cache that other engines share.
+    pub fn with_memo(
+        identity: Keypair,
+        config: Config,
+        rng_seed: [u8; 32],
+        now: Time,
+        memo: Memo,
+    ) -> Self {
+        let me = identity.peer();
+        let network = blake3::derive_key("hedgerow network v1", config.network.as_str().as_bytes());
+        let mut network_hash = [0; 16];
+        network_hash.copy_from_slice(&network[..16]);
+        let mut rng = ChaCha12Rng::from_seed(rng_seed);
+        let epoch = now.wall_ms.max(config.last_epoch.saturating_add(1)).max(1);
+        let mut engine = Self {
+            me,
+            keypair: identity,
+            network_hash,
+            memo,
+            now,
+            actions: VecDeque::new(),
+            counters: Counters::default(),
+            links: BTreeMap::new(),
+            up: BTreeMap::new(),
+            dialer: Dialer::new(config.bootstrap.clone()),
+            chooser: Chooser::new(rng.next_u64()),
+            database: Database::new(config.database.clone()),
+            own: OwnRecord::new(epoch, config.addresses.clone(), config.links.capacity),
+            sync: RecordSync::default(),
+            candidates: Candidates::default(),
+            view: View::default(),
+            groups: BTreeMap::new(),
+            verifying: Verifying::default(),
+            acknowledging: Acknowledging::default(),
+            forks: Forks::default(),
+            probes: Probes::default(),
+            busy: BTreeSet::new(),
+            outboxes: BTreeSet::new(),
+            cut_off: BTreeMap::new(),
+            retained: 0,
+            stopping: None,
+            leave_check: None,
+            deadline: Some(now.mono),
+            next_verify: 0,
+            next_persist: 0,
+            rng,
+            config,
+        };
+        engine.persist(Persist::Epoch(epoch));
+        engine.issue_record();
+        engine.refresh_view();
+        engine.open_broadcast();
+        engine
+    }
+
     /// Who this is.
-    pub fn peer(&self) -> PeerKey { self.peer }
-    /// Joins a group, or widens a membership by more history. `broadcast` too must be joined to be delivered.
-    pub fn join(&mut self, now: Time, group: GroupName, options: JoinOptions) -> Result<(), JoinError> { Ok(()) }
-    /// Leaves a group: nothing more is delivered.
-    pub fn leave(&mut self, now: Time, group: &GroupName) -> Result<(), JoinError> { Ok(()) }
-    /// Changes a group's settings for everybody; this peer must be a member.
-    pub fn set_group(&mut self, now: Time, group: &GroupName, patch: SettingsPatch) -> Result<(), JoinError> { Ok(()) }
-    /// Publishes a message; a peer that is not a member becomes a sender.
-    pub fn publish(&mut self, now: Time, group: &GroupName, payload: Bytes, options: PublishOptions) -> Result<MessageId, PublishError> { Err(PublishError::Busy) }
-    /// Sends a probe along the overlay of `group`; each member answers with an `Event::Probe` carrying the returned number.
-    pub fn probe(&mut self, now: Time, group: &GroupName) -> Result<u64, JoinError> { Ok(0) }
-    /// Begins to leave the network; ends with `Event::Stopped`.
-    pub fn shutdown(&mut self, now: Time) {}
+    pub fn peer(&self) -> PeerKey {
+        self.me
+    }
+
+    /// The next thing to do. Drain until `None` after every call.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Engine::handle_timeout`] is due next; one deadline, whatever runs inside. The wall
+    /// part is what the last call's clock would show then.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let deadline = self.deadline?;
+        let ahead_ms = deadline.since(self.now.mono).as_millis();
+        Some(Time {
+            mono: deadline,
+            wall_ms: self.now.wall_ms.saturating_add(ahead_ms),
+        })
+    }
+
     /// Takes in what happened outside.
-    pub fn handle_input(&mut self, now: Time, input: Input) {}
-    /// Runs what is due.
-    pub fn handle_timeout(&mut self, now: Time) {}
-    /// The next thing to do.
-    pub fn poll_action(&mut self) -> Option<Action> { None }
-    /// When `handle_timeout` is due next.
-    pub fn poll_timeout(&self) -> Option<Time> { None }
-    /// A glance.
-    pub fn status(&self) -> Status { todo!() }
-    /// All links, by peer.
-    pub fn links(&self) -> Vec<LinkStatus> { vec![] }
-    /// All groups, by name.
-    pub fn groups(&self) -> Vec<GroupStatus> { vec![] }
-    /// A group's members (senders too, see `role`), by key; of `broadcast`: all peers known.
-    pub fn members(&self, group: &GroupName) -> Vec<MemberStatus> { vec![] }
-    /// The overlay that carries `origin`'s messages in `group`, by default this peer's own.
-    pub fn overlay(&self, group: &GroupName, origin: Option<PeerKey>) -> Option<OverlayStatus> { None }
-    /// Counters since the start.
-    pub fn counters(&self) -> Counters { Counters::default() }
-    /// Dialable addresses of known peers, most useful first: what a driver remembers for the next start.
-    pub fn known_addresses(&self, most: usize) -> Vec<(PeerKey, Vec<crate::name::Address>)> { vec![] }
+    pub fn handle_input(&mut self, now: Time, input: Input) {
+        self.advance(now);
+        if self.stopping == Some(Stopping::Stopped) {
+            return;
+        }
+        match input {
+            Input::Linked {
+                link,
+                peer,
+                dial,
+                address,
+            } => self.on_linked(link, peer, dial, address),
+            Input::LinkLost { link } => self.on_link_lost(link, LinkEnd::Transport),
+            Input::DialFailed { dial } => self.on_dial_failed(dial),
+            Input::Bytes { link, bytes } => self.on_bytes(link, bytes),
+            Input::Sent { link, bytes } => self.on_sent(link, bytes),
+            Input::Verified { id, valid } => self.on_verified(id, valid),
+            Input::Persisted { .. } => {}
+            Input::Addresses(addresses) => self.on_addresses(addresses),
+            Input::Discovered(addresses) => self.on_discovered(addresses),
+        }
+    }
+
+    /// Takes note of the time. An engine that was not called for long slept: its silence clocks
+    /// start anew, for it is not the others who were silent.
+    pub(crate) fn advance(&mut self, now: Time) {
+        let stall = Micros::from_millis(self.config.links.stall_ms);
+        let mono = now.mono.max(self.now.mono);
+        let expected = self.deadline.unwrap_or(mono).max(self.now.mono);
+        if mono.since(expected) > stall {
+            self.count("stalls");
+            for link in self.links.values_mut() {
+                link.heard = mono;
+            }
+        }
+        self.now = Time {
+            mono,
+            wall_ms: now.wall_ms,
+        };
+    }
+
+    fn on_bytes(&mut self, id: LinkId, bytes: Bytes) {
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        link.bytes[0] += bytes.len() as u64;
+        link.heard = self.now.mono;
+        if link.decoder.partial_bytes() > 0 || bytes.len() >= BULK_BYTES {
+            link.bulk_heard = self.now.mono;
+        }
+        link.decoder.push(bytes);
+        loop {
+            let Some(link) = self.links.get_mut(&id) else {
+                return;
+            };
+            if link.stage == Stage::Closing {
+                return;
+            }
+            match link
+                .decoder
+                .next_frame()
+                .and_then(|raw| raw.map(Frame::decode).transpose())
+            {
+                Ok(Some(Some(frame))) => self.on_frame(id, frame),
+                Ok(Some(None)) => self.count("frames_unknown"),
+                Ok(None) => return,
+                Err(error) => return self.on_malformed(id, &error),
+            }
+        }
+    }
+
+    pub(crate) fn on_malformed(&mut self, id: LinkId, error: &WireError) {
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
+        tracing::warn!(peer = %link.peer, %error, "malformed bytes, closing the link");
+        let peer = link.peer;
+        self.count("frames_malformed");
+        self.penalise(peer);
+        self.close_link(id, LinkEnd::Malformed);
+    }
+
+    fn on_frame(&mut self, id: LinkId, frame: Frame) {
+        let Some(stage) = self.links.get(&id).map(|link| link.stage) else {
+            return;
+        };
+        self.count_received(frame.name());
+        match (stage, frame) {
+            (Stage::Handshake, Frame::Hello(hello)) => self.on_hello(id, hello),
+            (Stage::Handshake, _) | (_, Frame::Hello(_)) => {
+                let error = WireError::Invalid {
+                    what: "frame",
+                    why: "out of turn",
+                };
+                self.on_malformed(id, &error);
+            }
+            (_, Frame::Bye(bye)) => self.on_bye(id, &bye),
+            (_, Frame::Refuse(refuse)) => self.on_refuse(id, refuse),
+            (_, Frame::Heartbeat(heartbeat)) => self.on_heartbeat(id, heartbeat),
+            (_, Frame::Wants(wants)) => self.on_wants(id, wants.wants),
+            (_, Frame::Records(records)) => self.on_records(id, records.records),
+            (_, Frame::RecordAnnounce(announce)) => self.on_record_announce(id, announce.names),
+            (_, Frame::RecordPull(pull)) => self.on_record_pull(id, &pull.prefixes),
+            (_, Frame::Buckets(buckets)) => self.on_buckets(id, &buckets.hashes),
+            (_, Frame::BucketRecords(frame)) => self.on_bucket_records(id, frame),
+            (Stage::Up, frame) => self.on_group_frame(id, frame),
+            (Stage::Visitor | Stage::Closing, _) => self.count("frames_from_visitors"),
+        }
+    }
+
+    fn on_group_frame(&mut self, id: LinkId, frame: Frame) {
+        match frame {
+            Frame::Bundle(bundle, payload) => self.on_bundle(id, bundle, payload),
+            Frame::Subscribe(subscribe) => self.on_subscribe(id, subscribe),
+            Frame::Baseline(baseline) => self.on_baseline(id, baseline),
+            Frame::Digest(digest) => self.on_digest(id, digest),
+            Frame::Pull(pull) => self.on_pull(id, pull),
+            Frame::NotHeld(not_held) => self.on_not_held(id, not_held),
+            Frame::Acknowledge(acknowledge) => self.on_acknowledge(id, acknowledge),
+            Frame::AskAcknowledge(ask) => self.on_ask_acknowledge(id, ask),
+            Frame::Fork(fork) => self.on_fork(id, fork),
+            Frame::Probe(probe) => self.on_probe(id, probe),
+            Frame::ProbeAnswer(answer) => self.on_probe_answer(id, answer),
+            // Handled before, at every stage.
+            _ => {}
+        }
+    }
+
+    /// Sees to it that `handle_timeout` is due no later than `at`.
+    pub(crate) fn wake_at(&mut self, at: Micros) {
+        self.deadline = Some(self.deadline.map_or(at, |deadline| deadline.min(at)));
+    }
+
+    /// So many milliseconds from now.
+    pub(crate) fn in_ms(&self, ms: u64) -> Micros {
+        self.now.mono + Micros::from_millis(ms)
+    }
+
+    /// A random time between `low_ms` and `high_ms` from now.
+    pub(crate) fn in_random_ms(&mut self, low_ms: u64, high_ms: u64) -> Micros {
+        let span = high_ms.saturating_sub(low_ms).saturating_mul(1_000).max(1);
+        let offset = self.rng.next_u64() % span;
+        self.now.mono + Micros(low_ms.saturating_mul(1_000) + offset)
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.actions.push_back(Action::Event(event));
+    }
+
+    pub(crate) fn persist(&mut self, what: Persist) {
+        let id = PersistId(self.next_persist);
+        self.next_persist += 1;
+        self.actions.push_back(Action::Persist { id, what });
+    }
+
+    pub(crate) fn next_verify_id(&mut self) -> VerifyId {
+        self.next_verify += 1;
+        VerifyId(self.next_verify)
+    }
+
+    pub(crate) fn count(&mut self, name: &'static str) {
+        self.count_many(name, 1);
+    }
+
+    pub(crate) fn count_many(&mut self, name: &'static str, by: u64) {
+        *self.counters.values.entry(name).or_default() += by;
+    }
+
+    pub(crate) fn count_received(&mut self, frame: &'static str) {
+        *self.counters.frames_received.entry(frame).or_default() += 1;
+    }
+
+    pub(crate) fn count_sent(&mut self, frame: &'static str) {
+        *self.counters.frames_sent.entry(frame).or_default() += 1;
+    }
 }

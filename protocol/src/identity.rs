@@ -105,7 +105,9 @@ pub struct Keypair {
 impl Keypair {
     /// The key pair of a 32-byte ed25519 secret (RFC 8032, section 5.1.5).
     pub fn from_secret(secret: [u8; 32]) -> Self {
-        Self { signing: SigningKey::from_bytes(&secret) }
+        Self {
+            signing: SigningKey::from_bytes(&secret),
+        }
     }
 
     /// The 32-byte secret, for a driver that keeps it.
@@ -138,5 +140,6 @@ pub fn verify(peer: PeerKey, message: &[u8], signature: &[u8; 64]) -> bool {
     let Ok(key) = VerifyingKey::from_bytes(&peer.0) else {
         return false;
     };
-    key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)).is_ok()
+    key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature))
+        .is_ok()
 }

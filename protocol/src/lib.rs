@@ -7,18 +7,25 @@
 pub mod config;
 pub mod identity;
 pub mod io;
+pub mod memo;
 pub mod message;
 pub mod name;
+pub mod ranges;
 pub mod status;
 pub mod time;
 pub mod verify;
+pub mod wire;
 
+mod database;
 mod engine;
+mod group;
+mod links;
 
 pub use config::{Config, ConfigError, DatabaseConfig, FlowConfig, GroupConfig, LinkConfig};
 pub use engine::Engine;
 pub use identity::{Keypair, ParsePeerError, PeerKey};
 pub use io::{Action, DialId, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
+pub use memo::Memo;
 pub use message::{
     Arrival, Delivery, GroupSettings, History, JoinError, JoinOptions, MessageId, Order,
     PublishError, PublishOptions, REDUNDANCY_MAX, SettingsPatch,

@@ -28,7 +28,9 @@ impl fmt::Display for MessageId {
 }
 
 /// In which order a member hands messages to its application.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
     /// Each origin's messages in the order of publication.
@@ -144,13 +146,17 @@ pub struct JoinOptions {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
     /// The group exists with other settings.
-    #[error("the group exists with other settings ({current:?}); join without options or change it with `group set`")]
+    #[error(
+        "the group exists with other settings ({current:?}); join without options or change it with `group set`"
+    )]
     SettingsDiffer {
         /// What the group has.
         current: GroupSettings,
     },
     /// A value is out of range.
-    #[error("settings out of range: redundancy 1 to {REDUNDANCY_MAX}, retention up to 1 TiB and 366 days")]
+    #[error(
+        "settings out of range: redundancy 1 to {REDUNDANCY_MAX}, retention up to 1 TiB and 366 days"
+    )]
     SettingsInvalid,
     /// Too many groups.
     #[error("already in {max} groups, the limit (groups.groups_max)")]

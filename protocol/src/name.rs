@@ -36,7 +36,10 @@ fn check(text: &str, max: usize) -> Result<(), NameError> {
         return Err(NameError::Empty);
     }
     if text.len() > max {
-        return Err(NameError::TooLong { bytes: text.len(), max });
+        return Err(NameError::TooLong {
+            bytes: text.len(),
+            max,
+        });
     }
     match text.char_indices().find(|(_, c)| c.is_control()) {
         Some((at, c)) => Err(NameError::Control(c as u32, at)),
@@ -151,7 +154,11 @@ impl GroupId {
 
 impl fmt::Debug for GroupId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GroupId({:08x})", u32::from_be_bytes([self.0[0], self.0[1], self.0[2], self.0[3]]))
+        write!(
+            f,
+            "GroupId({:08x})",
+            u32::from_be_bytes([self.0[0], self.0[1], self.0[2], self.0[3]])
+        )
     }
 }
 
@@ -168,7 +175,10 @@ mod tests {
         assert!(GroupName::new(&"x".repeat(128)).is_ok());
         assert_eq!(
             GroupName::new(&"x".repeat(129)),
-            Err(NameError::TooLong { bytes: 129, max: 128 })
+            Err(NameError::TooLong {
+                bytes: 129,
+                max: 128
+            })
         );
     }
 
@@ -176,7 +186,13 @@ mod tests {
     fn group_ids_differ_between_networks_and_do_not_run_together() {
         let net = |text| NetworkName::new(text).expect("valid");
         let group = |text| GroupName::new(text).expect("valid");
-        assert_ne!(GroupId::new(&net("a"), &group("b")), GroupId::new(&net("c"), &group("b")));
-        assert_ne!(GroupId::new(&net("ab"), &group("c")), GroupId::new(&net("a"), &group("bc")));
+        assert_ne!(
+            GroupId::new(&net("a"), &group("b")),
+            GroupId::new(&net("c"), &group("b"))
+        );
+        assert_ne!(
+            GroupId::new(&net("ab"), &group("c")),
+            GroupId::new(&net("a"), &group("bc"))
+        );
     }
 }

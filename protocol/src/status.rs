@@ -110,6 +110,14 @@ pub struct GroupStatus {
     pub retained: usize,
     /// Entries missing now.
     pub missing: u64,
+    /// Messages published here.
+    pub published: u64,
+    /// Payload copies received: bundles, whether new or not.
+    pub copies: u64,
+    /// Of those, first receipts. RMR is `copies / firsts - 1`.
+    pub firsts: u64,
+    /// First receipts by pull.
+    pub repaired: u64,
     /// Messages handed to the application.
     pub delivered: u64,
     /// Entries reported as gaps.
@@ -175,6 +183,10 @@ pub struct OverlayStatus {
 pub struct Counters {
     /// By name; the names are stable and documented in the node's metrics.
     pub values: BTreeMap<&'static str, u64>,
+    /// Frames received, by kind.
+    pub frames_received: BTreeMap<&'static str, u64>,
+    /// Frames sent, by kind.
+    pub frames_sent: BTreeMap<&'static str, u64>,
     /// Links ended, by reason.
     pub link_ends: BTreeMap<LinkEnd, u64>,
 }

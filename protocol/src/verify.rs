@@ -53,7 +53,11 @@ impl VerifyJob {
         {
             return false;
         }
-        identity::verify(self.signer, &self.domain.digest(&self.signed), &self.signature)
+        identity::verify(
+            self.signer,
+            &self.domain.digest(&self.signed),
+            &self.signature,
+        )
     }
 
     /// Equal for equal jobs: what a simulator may remember results by.

@@ -1,0 +1,211 @@
+//! Candidates: peers outside the view that are tried from time to time, so that one contact
+//! heals a partition.
+
+use crate::engine::Engine;
+use crate::identity::PeerKey;
+use crate::links::Target;
+use crate::name::Address;
+use crate::time::Micros;
+use rand_chacha::rand_core::Rng;
+use std::collections::BTreeMap;
+
+/// Candidates kept.
+const CANDIDATES_MAX: usize = 1_024;
+/// Tried at once while the view is in trouble.
+const BURST: usize = 16;
+/// Fewer links than this is trouble, when there are more peers to be had.
+const LINKS_FEW: usize = 3;
+/// Between two bursts, ms.
+const BURST_PAUSE_MS: u64 = 1_600;
+
+#[derive(Debug)]
+struct Candidate {
+    addresses: Vec<Address>,
+    /// When it became a candidate, and when it was last heard of.
+    first: Micros,
+    seen: Micros,
+}
+
+/// Peers outside the view and where they were.
+#[derive(Debug, Default)]
+pub(crate) struct Candidates {
+    peers: BTreeMap<PeerKey, Candidate>,
+    next: Option<Micros>,
+    /// Members of the view when the last minute began: a sudden drop is trouble.
+    remembered: Option<(Micros, usize)>,
+    pub(crate) evicted: u64,
+}
+
+impl Candidates {
+    pub(crate) fn due(&self) -> Option<Micros> {
+        self.next
+    }
+
+    pub(crate) fn addresses_of(&self, peer: PeerKey) -> Vec<Address> {
+        self.peers
+            .get(&peer)
+            .map_or_else(Vec::new, |candidate| candidate.addresses.clone())
+    }
+
+    /// Takes note of where a peer is said to be.
+    pub(crate) fn learn(&mut self, peer: PeerKey, addresses: Vec<Address>, now: Micros) {
+        if addresses.is_empty() {
+            return;
+        }
+        let first = self.peers.get(&peer).map_or(now, |known| known.first);
+        self.peers.insert(
+            peer,
+            Candidate {
+                addresses,
+                first,
+                seen: now,
+            },
+        );
+        if self.peers.len() > CANDIDATES_MAX {
+            // The longest-lived are kept: whoever floods with new names displaces only those.
+            let newest = self
+                .peers
+                .iter()
+                .max_by_key(|(_, candidate)| candidate.first);
+            if let Some(newest) = newest.map(|(peer, _)| *peer) {
+                self.peers.remove(&newest);
+                self.evicted += 1;
+            }
+        }
+    }
+
+    pub(crate) fn forget(&mut self, peer: PeerKey) {
+        self.peers.remove(&peer);
+    }
+}
+
+impl Engine {
+    /// Peers that fell out of the view become candidates, those that came in are none.
+    pub(crate) fn on_view_changed_for_candidates(&mut self) {
+        let now = self.now.mono;
+        let outside: Vec<(PeerKey, Vec<Address>)> = self
+            .database
+            .records()
+            .filter(|record| !record.record.left && !self.view.contains(record.record.peer))
+            .map(|record| (record.record.peer, record.record.addresses.clone()))
+            .collect();
+        for (peer, addresses) in outside {
+            self.candidates.learn(peer, addresses, now);
+        }
+        let inside: Vec<PeerKey> = self
+            .candidates
+            .peers
+            .keys()
+            .copied()
+            .filter(|peer| self.view.contains(*peer))
+            .collect();
+        for peer in inside {
+            self.candidates.forget(peer);
+        }
+        let left: Vec<PeerKey> = self
+            .candidates
+            .peers
+            .keys()
+            .copied()
+            .filter(|peer| {
+                self.database
+                    .get(*peer)
+                    .is_some_and(|record| record.record.left)
+            })
+            .collect();
+        for peer in left {
+            self.candidates.forget(peer);
+        }
+        if self.is_in_trouble() {
+            self.try_candidates_soon();
+        } else if self.candidates.next.is_none() {
+            self.schedule_candidates();
+        }
+    }
+
+    /// Fewer than three links, or a fifth of the members gone within a minute.
+    fn is_in_trouble(&mut self) -> bool {
+        let now = self.now.mono;
+        let peers = self.view.peers;
+        let minute = Micros::from_millis(60_000);
+        match self.candidates.remembered {
+            Some((since, before)) if now.since(since) < minute => {
+                if peers > before {
+                    self.candidates.remembered = Some((since, peers));
+                }
+            }
+            _ => self.candidates.remembered = Some((now, peers)),
+        }
+        let before = self
+            .candidates
+            .remembered
+            .map_or(peers, |(_, before)| before);
+        self.up.len() < LINKS_FEW || peers * 5 < before * 4
+    }
+
+    pub(crate) fn try_candidates_soon(&mut self) {
+        let at = self.in_random_ms(20, 120);
+        let at = self.candidates.next.map_or(at, |next| next.min(at));
+        self.candidates.next = Some(at);
+        self.wake_at(at);
+    }
+
+    fn schedule_candidates(&mut self) {
+        let config = &self.config.database;
+        let (low, high) = (config.candidate_min_ms, config.candidate_max_ms);
+        let at = self.in_random_ms(low, high);
+        self.candidates.next = Some(at);
+        self.wake_at(at);
+    }
+
+    pub(crate) fn on_candidates_timeout(&mut self) {
+        let now = self.now.mono;
+        if self.candidates.next.is_none_or(|next| next > now) {
+            return;
+        }
+        self.candidates.next = None;
+        let keep = Micros::from_millis(self.config.database.candidate_keep_ms);
+        self.candidates
+            .peers
+            .retain(|_, candidate| now.since(candidate.seen) <= keep);
+        let me = self.me;
+        let view = &self.view;
+        self.database.expire(me, now, |peer| view.contains(peer));
+        let trouble = self.is_in_trouble();
+        self.try_candidates(if trouble { BURST } else { 1 });
+        if trouble && !self.candidates.peers.is_empty() {
+            let at = self.in_random_ms(BURST_PAUSE_MS, BURST_PAUSE_MS * 5 / 4);
+            self.candidates.next = Some(at);
+            self.wake_at(at);
+        } else {
+            self.schedule_candidates();
+        }
+    }
+
+    /// Dials up to `most` candidates, drawn by lot among those that may be dialled.
+    fn try_candidates(&mut self, most: usize) {
+        let now = self.now.mono;
+        let free = |target: &Target| self.dialer.is_free(target, now);
+        let linked = |peer: &PeerKey| self.links.values().any(|link| link.peer == *peer);
+        let mut targets: Vec<Target> = self
+            .candidates
+            .peers
+            .keys()
+            .filter(|peer| !linked(peer) && **peer != self.me)
+            .map(|peer| Target::Peer(*peer))
+            .chain(
+                self.dialer
+                    .loose_outside(|peer| self.view.contains(peer) || peer == self.me)
+                    .into_iter()
+                    .map(Target::Address),
+            )
+            .filter(free)
+            .collect();
+        for _ in 0..most.min(targets.len()) {
+            let at = (self.rng.next_u64() % targets.len() as u64) as usize;
+            let target = targets.swap_remove(at);
+            self.count("candidates_tried");
+            self.dial(target, None);
+        }
+    }
+}

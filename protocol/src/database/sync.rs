@@ -1,0 +1,489 @@
+//! How records travel: pushed along mesh(2) from their issuer, announced elsewhere, pulled when
+//! they do not come, reconciled when hashes stay unequal.
+
+use super::{Offer, name_of};
+use crate::engine::Engine;
+use crate::identity::PeerKey;
+use crate::io::{LinkId, VerifyId};
+use crate::links::Stage;
+use crate::time::Micros;
+use crate::wire::SignedRecord;
+use crate::wire::frame::{BucketRecords, Buckets, RecordAnnounce, RecordName, RecordPull, Records};
+use crate::wire::record::WireRecord;
+use hedgerow_topology::Class;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Records wait so long to travel together, ms.
+const BATCH_MS: u64 = 10;
+/// Records and announcements in one frame.
+const RECORDS_PER_FRAME: usize = 64;
+const NAMES_PER_FRAME: usize = 4_096;
+/// Records that are to be pulled, over all links.
+const PULLS_MAX: usize = 16_384;
+/// Records whose signatures are being checked.
+const CHECKS_MAX: usize = 8_192;
+/// The record mesh's redundancy.
+const REDUNDANCY: u8 = 2;
+
+#[derive(Debug)]
+struct RecordPullState {
+    order: (u64, u64),
+    link: LinkId,
+    due: Micros,
+}
+
+/// A record whose signature is being checked.
+#[derive(Debug)]
+struct Check {
+    record: Arc<SignedRecord>,
+    age_ms: u64,
+    from: LinkId,
+}
+
+/// Records on their way.
+#[derive(Debug, Default)]
+pub(crate) struct RecordSync {
+    flush: Option<Micros>,
+    /// By key prefix.
+    pulls: BTreeMap<u64, RecordPullState>,
+    checks: BTreeMap<VerifyId, Check>,
+    checking: BTreeSet<u64>,
+}
+
+impl RecordSync {
+    pub(crate) fn due(&self) -> Option<Micros> {
+        self.flush
+            .into_iter()
+            .chain(self.pulls.values().map(|pull| pull.due))
+            .min()
+    }
+
+    pub(crate) fn checking(&self) -> usize {
+        self.checks.len()
+    }
+}
+
+impl Engine {
+    /// The record of `peer` as it travels.
+    pub(crate) fn wire_record(&self, peer: PeerKey) -> Option<WireRecord> {
+        let record = self.database.get(peer)?;
+        let age_ms = self.database.age_ms(peer, self.now.mono);
+        Some(WireRecord(record.signed.clone(), record.signature, age_ms))
+    }
+
+    pub(crate) fn on_records(&mut self, from: LinkId, records: Vec<WireRecord>) {
+        for WireRecord(signed, signature, age_ms) in records {
+            if signed.len() > self.config.database.record_bytes_max {
+                self.count("records_oversized");
+                continue;
+            }
+            let memo = self.memo.clone();
+            let decoded = memo.record(&signed, &signature, || {
+                SignedRecord::decode(signed.clone(), signature)
+            });
+            match decoded {
+                Ok(record) => self.on_record(from, record, age_ms),
+                Err(error) => return self.on_malformed(from, &error),
+            }
+        }
+    }
+
+    fn on_record(&mut self, from: LinkId, record: Arc<SignedRecord>, age_ms: u64) {
+        let peer = record.record.peer;
+        if record.record.network != self.network_hash {
+            self.count("records_of_other_networks");
+            return;
+        }
+        let limit = self.config.database.refresh_ms * self.config.database.refreshes_kept;
+        if age_ms > limit {
+            self.count("records_too_old");
+            return;
+        }
+        self.knows_record(from, peer);
+        match self.database.offer(&record, self.now.mono) {
+            Offer::Newer => {}
+            Offer::Same => return,
+            Offer::Older => return self.push_record(from, peer),
+            Offer::Damped => return self.count("records_damped"),
+        }
+        if self.sync.checks.len() >= CHECKS_MAX {
+            self.count("records_unchecked");
+            return;
+        }
+        if !self.sync.checking.insert(record.hash) {
+            return;
+        }
+        let id = self.next_verify_id();
+        let job = record.verify_job();
+        self.sync.checks.insert(
+            id,
+            Check {
+                record,
+                age_ms,
+                from,
+            },
+        );
+        self.actions
+            .push_back(crate::io::Action::Verify { id, job });
+    }
+
+    /// The answer to a record's check; `false`: the id is none of a record.
+    pub(crate) fn on_record_verified(&mut self, id: VerifyId, valid: bool) -> bool {
+        let Some(Check {
+            record,
+            age_ms,
+            from,
+        }) = self.sync.checks.remove(&id)
+        else {
+            return false;
+        };
+        self.sync.checking.remove(&record.hash);
+        if !valid {
+            self.count("records_forged");
+            let error = crate::wire::WireError::Invalid {
+                what: "record",
+                why: "bad signature",
+            };
+            self.on_malformed(from, &error);
+            return true;
+        }
+        self.accept_record(from, record, age_ms);
+        true
+    }
+
+    fn accept_record(&mut self, from: LinkId, record: Arc<SignedRecord>, age_ms: u64) {
+        let peer = record.record.peer;
+        if peer == self.me {
+            let (epoch, version) = record.order();
+            if self.database.offer(&record, self.now.mono) == Offer::Newer {
+                self.on_outbid(epoch, version);
+            }
+            return;
+        }
+        if self.database.insert(record, age_ms, self.now.mono) != Offer::Newer {
+            return;
+        }
+        self.count("records_accepted");
+        self.sync.pulls.remove(&peer.prefix());
+        if let Some(link) = self.links.get_mut(&from) {
+            // Something crossed: the databases are converging.
+            link.unequal_since = None;
+        }
+        self.on_record_for_groups(peer);
+        self.touch_view();
+        self.spread_record(peer, Some(from));
+    }
+
+    /// The other end of `from` has this record: it need not be told.
+    fn knows_record(&mut self, from: LinkId, peer: PeerKey) {
+        if let Some(link) = self.links.get_mut(&from) {
+            link.record_announce.remove(&peer);
+            link.record_push.remove(&peer);
+        }
+    }
+
+    /// Sends the record of `peer` on: whole to the children in its issuer's mesh, by name to
+    /// the other links. A record of a peer outside the view goes whole to everybody: it may be
+    /// what joins two parts.
+    pub(crate) fn spread_record(&mut self, peer: PeerKey, from: Option<LinkId>) {
+        let eager = if peer == self.me {
+            None
+        } else {
+            self.record_children(peer)
+        };
+        let mut touched = false;
+        for (id, link) in &mut self.links {
+            if Some(*id) == from || !link.serves_database() {
+                continue;
+            }
+            let whole = eager
+                .as_ref()
+                .is_none_or(|children| children.contains(&link.peer));
+            if whole && link.stage == Stage::Up {
+                link.record_push.insert(peer);
+            } else {
+                link.record_announce.insert(peer);
+            }
+            touched = true;
+        }
+        if touched {
+            self.flush_records_soon();
+        }
+    }
+
+    fn flush_records_soon(&mut self) {
+        let at = self.in_ms(BATCH_MS);
+        let at = self.sync.flush.map_or(at, |flush| flush.min(at));
+        self.sync.flush = Some(at);
+        self.wake_at(at);
+    }
+
+    fn push_record(&mut self, to: LinkId, peer: PeerKey) {
+        if let Some(link) = self.links.get_mut(&to) {
+            link.record_push.insert(peer);
+            self.flush_records_soon();
+        }
+    }
+
+    /// Whom this peer feeds in the record mesh of `issuer`; `None` when it is not on it.
+    fn record_children(&self, issuer: PeerKey) -> Option<Vec<PeerKey>> {
+        let graph = self.broadcast_graph()?;
+        let origin = graph.index(issuer)?;
+        let me = graph.index(self.me)?;
+        let mesh = graph.route(&self.memo, origin, Class::Normal, REDUNDANCY);
+        if !mesh.tree().contains(me) {
+            return None;
+        }
+        let children = mesh.children(me).iter().chain(mesh.extra_children(me));
+        Some(children.map(|node| graph.key(*node)).collect())
+    }
+
+    pub(crate) fn on_sync_timeout(&mut self) {
+        let now = self.now.mono;
+        if self.sync.flush.is_some_and(|flush| flush <= now) {
+            self.sync.flush = None;
+            self.flush_records();
+        }
+        if self.sync.pulls.values().any(|pull| pull.due <= now) {
+            self.pull_records();
+        }
+    }
+
+    fn flush_records(&mut self) {
+        let ids: Vec<LinkId> = self.links.keys().copied().collect();
+        for id in ids {
+            let Some(link) = self.links.get_mut(&id) else {
+                continue;
+            };
+            let push = std::mem::take(&mut link.record_push);
+            let announce = std::mem::take(&mut link.record_announce);
+            let names: Vec<RecordName> = announce
+                .difference(&push)
+                .filter_map(|peer| self.database.get(*peer).map(|record| name_of(record)))
+                .collect();
+            self.send_records(id, push.into_iter());
+            for names in names.chunks(NAMES_PER_FRAME) {
+                self.send(
+                    id,
+                    RecordAnnounce {
+                        names: names.to_vec(),
+                    },
+                );
+            }
+        }
+    }
+
+    /// Sends the records of `peers`, in frames that fit.
+    fn send_records(&mut self, to: LinkId, peers: impl Iterator<Item = PeerKey>) {
+        let room = self.config.flow.frame_bytes_max / 2;
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        for peer in peers {
+            let Some(record) = self.wire_record(peer) else {
+                continue;
+            };
+            bytes += record.0.len() + 96;
+            batch.push(record);
+            if bytes >= room || batch.len() >= RECORDS_PER_FRAME {
+                self.send(
+                    to,
+                    Records {
+                        records: std::mem::take(&mut batch),
+                    },
+                );
+                bytes = 0;
+            }
+        }
+        if !batch.is_empty() {
+            self.send(to, Records { records: batch });
+        }
+    }
+
+    pub(crate) fn on_record_announce(&mut self, from: LinkId, names: Vec<RecordName>) {
+        for (prefix, epoch, version) in names {
+            let peer = self.database.peer_of(prefix);
+            if let Some(peer) = peer
+                && self.database.compare(Some(peer), (epoch, version)) == Offer::Same
+            {
+                self.knows_record(from, peer);
+            }
+            match self.database.compare(peer, (epoch, version)) {
+                Offer::Newer => self.want_record(from, prefix, (epoch, version)),
+                Offer::Older => {
+                    if let Some(peer) = peer {
+                        self.push_record(from, peer);
+                    }
+                }
+                Offer::Same | Offer::Damped => {}
+            }
+        }
+    }
+
+    fn want_record(&mut self, from: LinkId, prefix: u64, order: (u64, u64)) {
+        let due = self.in_ms(self.config.database.pull_ms);
+        let known = self
+            .sync
+            .pulls
+            .get(&prefix)
+            .is_some_and(|pull| pull.order >= order);
+        if known || self.sync.pulls.len() >= PULLS_MAX {
+            return;
+        }
+        self.sync.pulls.insert(
+            prefix,
+            RecordPullState {
+                order,
+                link: from,
+                due,
+            },
+        );
+        self.wake_at(due);
+    }
+
+    /// Asks for what was announced and has not come.
+    fn pull_records(&mut self) {
+        let now = self.now.mono;
+        let mut asks: BTreeMap<LinkId, Vec<u64>> = BTreeMap::new();
+        let due: Vec<u64> = self
+            .sync
+            .pulls
+            .iter()
+            .filter(|(_, pull)| pull.due <= now)
+            .map(|(prefix, _)| *prefix)
+            .collect();
+        for prefix in due {
+            // Asked once: should the answer not come, hashes stay unequal and are reconciled.
+            let Some(pull) = self.sync.pulls.remove(&prefix) else {
+                continue;
+            };
+            let peer = self.database.peer_of(prefix);
+            if self.database.compare(peer, pull.order) == Offer::Newer {
+                asks.entry(pull.link).or_default().push(prefix);
+            }
+        }
+        for (link, prefixes) in asks {
+            for prefixes in prefixes.chunks(NAMES_PER_FRAME) {
+                self.send(
+                    link,
+                    RecordPull {
+                        prefixes: prefixes.to_vec(),
+                    },
+                );
+            }
+        }
+    }
+
+    pub(crate) fn on_record_pull(&mut self, from: LinkId, prefixes: &[u64]) {
+        let peers: Vec<PeerKey> = prefixes
+            .iter()
+            .take(NAMES_PER_FRAME)
+            .filter_map(|prefix| self.database.peer_of(*prefix))
+            .collect();
+        self.send_records(from, peers.into_iter());
+    }
+
+    /// Starts finding out where two databases differ.
+    pub(crate) fn reconcile(&mut self, id: LinkId) {
+        let now = self.now.mono;
+        let hashes = self.database.buckets().to_vec();
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        link.reconciled = Some(now);
+        link.unequal_since = None;
+        self.count("reconciliations");
+        self.send(id, Buckets { hashes });
+    }
+
+    pub(crate) fn on_buckets(&mut self, from: LinkId, hashes: &[u64]) {
+        if hashes.len() != 256 {
+            let error = crate::wire::WireError::Invalid {
+                what: "buckets",
+                why: "not 256 hashes",
+            };
+            return self.on_malformed(from, &error);
+        }
+        let differing: Vec<u8> = (0..=255_u8)
+            .filter(|&bucket| {
+                self.database.buckets()[usize::from(bucket)] != hashes[usize::from(bucket)]
+            })
+            .collect();
+        // Frames of whole buckets, cut where one gets long.
+        let mut frame = BucketRecords {
+            buckets: Vec::new(),
+            names: Vec::new(),
+        };
+        for bucket in differing {
+            frame.buckets.push(bucket);
+            frame.names.extend(self.database.names_in(bucket));
+            if frame.names.len() >= NAMES_PER_FRAME {
+                let full = BucketRecords {
+                    buckets: std::mem::take(&mut frame.buckets),
+                    names: std::mem::take(&mut frame.names),
+                };
+                self.send(from, full);
+            }
+        }
+        if !frame.buckets.is_empty() {
+            self.send(from, frame);
+        }
+    }
+
+    pub(crate) fn on_bucket_records(&mut self, from: LinkId, frame: BucketRecords) {
+        let mut theirs: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+        for (prefix, epoch, version) in frame.names {
+            theirs.insert(prefix, (epoch, version));
+        }
+        let mut lacking = Vec::new();
+        for bucket in frame.buckets {
+            for (prefix, epoch, version) in self.database.names_in(bucket) {
+                match theirs.remove(&prefix) {
+                    Some(order) if order > (epoch, version) => {
+                        theirs.insert(prefix, order);
+                    }
+                    Some(order) if order == (epoch, version) => {}
+                    _ => lacking.extend(self.database.peer_of(prefix)),
+                }
+            }
+        }
+        self.send_records(from, lacking.into_iter());
+        let prefixes: Vec<u64> = theirs
+            .iter()
+            .filter(|(prefix, order)| {
+                self.database
+                    .compare(self.database.peer_of(**prefix), **order)
+                    == Offer::Newer
+            })
+            .map(|(prefix, _)| *prefix)
+            .collect();
+        for prefixes in prefixes.chunks(NAMES_PER_FRAME) {
+            self.send(
+                from,
+                RecordPull {
+                    prefixes: prefixes.to_vec(),
+                },
+            );
+        }
+    }
+
+    /// Reconciles a link whose ends have differed for a while without a record crossing.
+    pub(crate) fn compare_databases(&mut self, id: LinkId, theirs: u64) {
+        let now = self.now.mono;
+        let unequal = Micros::from_millis(self.config.database.unequal_ms);
+        let pause = Micros::from_millis(self.config.database.reconcile_ms);
+        let ours = self.database.hash();
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        if theirs == ours {
+            link.unequal_since = None;
+            return;
+        }
+        let since = *link.unequal_since.get_or_insert(now);
+        let rested = link.reconciled.is_none_or(|last| now.since(last) >= pause);
+        if now.since(since) >= unequal && rested {
+            self.reconcile(id);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The timer table: whatever is due, in a fixed order, and when the next thing is.
+
+use super::{Engine, Stopping};
+use crate::time::{Micros, Time};
+
+impl Engine {
+    /// Runs what is due. Calling early or late does no harm.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.advance(now);
+        if self.stopping == Some(Stopping::Stopped) {
+            self.deadline = None;
+            return;
+        }
+        self.on_links_timeout();
+        self.on_dials_timeout();
+        self.on_view_timeout();
+        self.on_record_timeout();
+        self.on_sync_timeout();
+        self.on_candidates_timeout();
+        self.on_choose_timeout();
+        self.on_groups_timeout();
+        self.on_stopping_timeout();
+        self.deadline = self.next_deadline();
+    }
+
+    fn next_deadline(&self) -> Option<Micros> {
+        if self.stopping == Some(Stopping::Stopped) {
+            return None;
+        }
+        let leaving = match self.stopping {
+            Some(Stopping::Leaving(until)) => {
+                Some(self.leave_check.map_or(until, |at| at.min(until)))
+            }
+            _ => None,
+        };
+        [
+            self.links_due(),
+            self.dialer.due(),
+            self.view.due(&self.config.database),
+            self.own.due(&self.config.database),
+            self.sync.due(),
+            self.candidates.due(),
+            self.chooser.due(),
+            self.groups_due(),
+            leaving,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}

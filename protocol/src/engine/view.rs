@@ -1,0 +1,142 @@
+//! The view: what the database says is connected to this peer, refreshed a moment after changes.
+
+use super::Engine;
+use crate::config::DatabaseConfig;
+use crate::database::Snapshot;
+use crate::identity::PeerKey;
+use crate::io::Event;
+use crate::time::Micros;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The connected component of two-way edges that contains this peer.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    snapshot: Option<Arc<Snapshot>>,
+    /// This peer's place in the snapshot.
+    pub(crate) me: usize,
+    pub(crate) component: u32,
+    pub(crate) hash: u64,
+    pub(crate) peers: usize,
+    /// The database revision it was taken at.
+    revision: u64,
+    /// First and last change since.
+    dirty: Option<(Micros, Micros)>,
+    /// Since when the view hash has been what it is.
+    pub(crate) stable_since: Micros,
+    /// Peers that were in the view, and when they fell out of it.
+    pub(crate) lost: BTreeMap<PeerKey, Micros>,
+}
+
+impl View {
+    /// The snapshot; an engine takes one as soon as it exists.
+    pub(crate) fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.snapshot.as_ref()
+    }
+
+    /// Whether `peer` is in the view.
+    pub(crate) fn contains(&self, peer: PeerKey) -> bool {
+        self.snapshot.as_ref().is_some_and(|snapshot| {
+            snapshot
+                .index(peer)
+                .is_some_and(|at| snapshot.component(at) == self.component)
+        })
+    }
+
+    /// The peers of the view, ascending.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = PeerKey> + '_ {
+        self.snapshot.iter().flat_map(|snapshot| {
+            snapshot
+                .members_of(self.component)
+                .map(|index| snapshot.records[index].record.peer)
+        })
+    }
+
+    /// When the snapshot is to be taken again: a moment after the last change, but not too long
+    /// after the first.
+    pub(crate) fn due(&self, config: &DatabaseConfig) -> Option<Micros> {
+        let (first, last) = self.dirty?;
+        let settled = last + Micros::from_millis(config.debounce_ms);
+        Some(settled.min(first + Micros::from_millis(config.stale_tree_ms)))
+    }
+}
+
+impl Engine {
+    /// The database has changed.
+    pub(crate) fn touch_view(&mut self) {
+        let now = self.now.mono;
+        let first = self.view.dirty.map_or(now, |(first, _)| first);
+        self.view.dirty = Some((first, now));
+        if let Some(due) = self.view.due(&self.config.database) {
+            self.wake_at(due);
+        }
+    }
+
+    pub(crate) fn on_view_timeout(&mut self) {
+        if self
+            .view
+            .due(&self.config.database)
+            .is_some_and(|due| due <= self.now.mono)
+        {
+            self.refresh_view();
+        }
+        let memory = Micros::from_millis(self.config.links.ring_memory_ms);
+        let now = self.now.mono;
+        self.view.lost.retain(|_, at| now.since(*at) <= memory);
+    }
+
+    /// Takes the snapshot anew and tells everybody inside who depends on it.
+    pub(crate) fn refresh_view(&mut self) {
+        self.view.dirty = None;
+        if self.view.snapshot.is_some() && self.view.revision == self.database.revision {
+            return;
+        }
+        self.view.revision = self.database.revision;
+        let snapshot = self.database.snapshot(&self.memo);
+        let Some(me) = snapshot.index(self.me) else {
+            // Only after this peer has stated that it leaves.
+            return;
+        };
+        let before: Vec<PeerKey> = self.view.peers().collect();
+        let component = snapshot.component(me);
+        let (peers, hash) = snapshot.component_summary(component);
+        self.view.me = me;
+        self.view.component = component;
+        self.view.snapshot = Some(snapshot);
+        let changed = hash != self.view.hash;
+        self.view.hash = hash;
+        self.view.peers = peers;
+        if changed {
+            self.view.stable_since = self.now.mono;
+            self.on_view_changed(&before);
+            self.event(Event::ViewChanged { peers, hash });
+        }
+    }
+
+    fn on_view_changed(&mut self, before: &[PeerKey]) {
+        let now = self.now.mono;
+        for &peer in before {
+            let left = self
+                .database
+                .get(peer)
+                .is_some_and(|record| record.record.left);
+            if !self.view.contains(peer) && !left {
+                self.view.lost.insert(peer, now);
+            }
+        }
+        let present: Vec<PeerKey> = self
+            .view
+            .lost
+            .keys()
+            .copied()
+            .filter(|peer| self.view.contains(*peer))
+            .collect();
+        for peer in present {
+            self.view.lost.remove(&peer);
+        }
+        self.chooser.touch(now);
+        self.wake_at(now);
+        self.on_view_changed_for_candidates();
+        self.on_view_changed_for_groups();
+    }
+}

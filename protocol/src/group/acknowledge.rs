@@ -1,0 +1,397 @@
+//! Acknowledged multicast: members' signed words travel towards the origin, hops merge sets.
+
+use super::{Group, LogKey};
+use crate::engine::Engine;
+use crate::identity::PeerKey;
+use crate::io::{Action, Event, LinkId, VerifyId};
+use crate::message::MessageId;
+use crate::name::GroupId;
+use crate::ranges::RangeSet;
+use crate::status::Role;
+use crate::time::Micros;
+use crate::verify::{Domain, VerifyJob};
+use crate::wire::Bundle;
+use crate::wire::bundle::FLAG_ACKNOWLEDGE;
+use crate::wire::frame::{Acknowledge, AskAcknowledge, MemberAck};
+use bytes::Bytes;
+use hedgerow_topology::Class;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Acknowledgements travel together after so long, ms.
+const BATCH_MS: u64 = 20;
+/// Members are asked again after so long, ms.
+const ASK_MS: u64 = 1_000;
+/// Messages that wait for acknowledgements in one group; the oldest is settled as timed out.
+const TRACKED_MAX: usize = 1_024;
+/// Acknowledgements whose signatures are being checked, and that wait to travel on.
+const CHECKS_MAX: usize = 8_192;
+/// Origins whose messages are to be acknowledged.
+const WANTED_MAX: usize = 4_096;
+/// Acknowledgements in one frame.
+const PER_FRAME: usize = 512;
+/// Links that an origin's question may cross.
+const HOPS_MAX: u16 = 255;
+
+/// A message of this peer that waits for its members.
+#[derive(Debug)]
+struct Tracked {
+    message: MessageId,
+    last: u64,
+    waiting: BTreeSet<PeerKey>,
+    /// Members that reported it lost.
+    lost: Vec<PeerKey>,
+    of: usize,
+    until: Micros,
+    next_ask: Micros,
+}
+
+/// A group's acknowledgements: as origin, as member, as hop.
+#[derive(Debug, Default)]
+pub(crate) struct Tracking {
+    tracked: Vec<Tracked>,
+    /// As member: up to which entry an origin wants to hear.
+    wanted: BTreeMap<LogKey, u64>,
+    /// As hop: what travels on.
+    passing: BTreeMap<LogKey, BTreeMap<PeerKey, MemberAck>>,
+    flush: Option<Micros>,
+}
+
+impl Tracking {
+    pub(crate) fn due(&self) -> Option<Micros> {
+        self.tracked
+            .iter()
+            .map(|tracked| tracked.until.min(tracked.next_ask))
+            .chain(self.flush)
+            .min()
+    }
+}
+
+/// Acknowledgements whose signatures are being checked.
+#[derive(Debug, Default)]
+pub(crate) struct Acknowledging {
+    checks: BTreeMap<VerifyId, (GroupId, LogKey, MemberAck)>,
+}
+
+fn signed_bytes(id: GroupId, key: LogKey, member: PeerKey, up_to: u64, gaps: &RangeSet) -> Bytes {
+    crate::wire::to_cbor(&(id, key.0, key.1, member, up_to, gaps)).into()
+}
+
+impl Group {
+    fn tracked_mut(&mut self) -> &mut Vec<Tracked> {
+        &mut self.tracking.tracked
+    }
+}
+
+impl Engine {
+    /// Waits for the members of this moment to have `message`, whose last entry is `last`.
+    pub(crate) fn track(&mut self, id: GroupId, message: MessageId, last: u64) {
+        let waiting: BTreeSet<PeerKey> = self
+            .group_graph(id)
+            .map(|graph| graph.members().filter(|peer| *peer != self.me).collect())
+            .unwrap_or_default();
+        let until = self.in_ms(self.config.groups.acknowledge_ms);
+        let next_ask = self.in_ms(ASK_MS);
+        let of = waiting.len();
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        let tracked = group.tracked_mut();
+        tracked.push(Tracked {
+            message,
+            last,
+            waiting,
+            lost: Vec::new(),
+            of,
+            until,
+            next_ask,
+        });
+        if tracked.len() > TRACKED_MAX {
+            tracked[0].until = Micros(0);
+        }
+        // Settled with the next timeout at the earliest: the caller learns the name first.
+        if of == 0
+            && let Some(last) = tracked.last_mut()
+        {
+            last.next_ask = self.now.mono;
+        }
+        self.wake_at(self.now.mono);
+    }
+
+    /// A bundle that wants to be acknowledged has come.
+    pub(crate) fn note_acknowledgement(&mut self, id: GroupId, bundle: &Bundle) {
+        let header = &bundle.header;
+        if !header.has(FLAG_ACKNOWLEDGE) || header.origin == self.me {
+            return;
+        }
+        let last = match header.fragment {
+            Some(fragment) => header.last_seq() + u64::from(fragment.count - 1 - fragment.index),
+            None => header.last_seq(),
+        };
+        self.want_acknowledgement(id, (header.origin, header.epoch), last);
+    }
+
+    fn want_acknowledgement(&mut self, id: GroupId, key: LogKey, last: u64) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        if group.role != Role::Member {
+            return;
+        }
+        let wanted = &mut group.tracking.wanted;
+        if wanted.len() < WANTED_MAX || wanted.contains_key(&key) {
+            let up_to = wanted.entry(key).or_insert(last);
+            *up_to = (*up_to).max(last);
+        }
+    }
+
+    /// Acknowledges what has been handed over meanwhile.
+    pub(crate) fn acknowledge_ready(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get(&id) else {
+            return;
+        };
+        let ready: Vec<(LogKey, u64, RangeSet)> = group
+            .tracking
+            .wanted
+            .iter()
+            .filter_map(|(key, wanted)| {
+                let log = group.logs.get(key)?;
+                (log.next() > *wanted).then(|| (*key, log.next() - 1, log.gaps().clone()))
+            })
+            .collect();
+        for (key, up_to, gaps) in ready {
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.tracking.wanted.remove(&key);
+            }
+            let signed = signed_bytes(id, key, self.me, up_to, &gaps);
+            let signature = self.keypair.sign(&Domain::Acknowledgement.digest(&signed));
+            self.pass_acknowledgement(id, key, MemberAck(self.me, up_to, gaps, signature));
+        }
+    }
+
+    /// Puts an acknowledgement on its way; the newest of each member travels.
+    fn pass_acknowledgement(&mut self, id: GroupId, key: LogKey, ack: MemberAck) {
+        let flush = self.in_ms(BATCH_MS);
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        let passing = &mut group.tracking.passing;
+        if passing.len() >= WANTED_MAX && !passing.contains_key(&key) {
+            return self.count("acknowledgements_refused");
+        }
+        let members = passing.entry(key).or_default();
+        match members.get(&ack.0) {
+            Some(known) if known.1 >= ack.1 => return,
+            _ => members.insert(ack.0, ack),
+        };
+        if group.tracking.flush.is_none() {
+            group.tracking.flush = Some(flush);
+            self.wake_at(flush);
+        }
+    }
+
+    pub(crate) fn on_acknowledge(&mut self, from: LinkId, frame: Acknowledge) {
+        let Acknowledge {
+            group: id,
+            origin,
+            epoch,
+            members,
+        } = frame;
+        let key = (origin, epoch);
+        if !self.groups.contains_key(&id) {
+            return;
+        }
+        for ack in members {
+            let known = self.database.get(ack.0).is_some();
+            if !known || ack.0 == self.me || self.acknowledging.checks.len() >= CHECKS_MAX {
+                self.count("acknowledgements_refused");
+                continue;
+            }
+            let job = VerifyJob {
+                signer: ack.0,
+                domain: Domain::Acknowledgement,
+                signed: signed_bytes(id, key, ack.0, ack.1, &ack.2),
+                signature: ack.3,
+                payload: None,
+            };
+            let check = self.next_verify_id();
+            tracing::trace!(link = from.0, member = %ack.0, up_to = ack.1, "acknowledgement");
+            self.acknowledging.checks.insert(check, (id, key, ack));
+            self.actions.push_back(Action::Verify { id: check, job });
+        }
+    }
+
+    /// The answer to a check; `false`: the id is none of an acknowledgement.
+    pub(crate) fn on_acknowledgement_verified(&mut self, check: VerifyId, valid: bool) -> bool {
+        let Some((id, key, ack)) = self.acknowledging.checks.remove(&check) else {
+            return false;
+        };
+        if !valid {
+            self.count("acknowledgements_forged");
+        } else if key.0 == self.me {
+            if key.1 == self.own.epoch {
+                self.take_acknowledgement(id, &ack);
+            }
+        } else {
+            self.pass_acknowledgement(id, key, ack);
+        }
+        true
+    }
+
+    fn take_acknowledgement(&mut self, id: GroupId, ack: &MemberAck) {
+        let MemberAck(member, up_to, gaps, _) = ack;
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        for tracked in group.tracked_mut() {
+            if tracked.last <= *up_to && tracked.waiting.remove(member) {
+                let lost = !gaps.within(tracked.message.seq, tracked.last).is_empty();
+                if lost {
+                    tracked.lost.push(*member);
+                }
+            }
+        }
+        self.settle_tracking(id);
+    }
+
+    /// Reports messages whose members all have them, or have left the view, or ran out of time.
+    pub(crate) fn settle_tracking(&mut self, id: GroupId) {
+        let now = self.now.mono;
+        let view = &self.view;
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        if group.tracking.tracked.is_empty() {
+            return;
+        }
+        let Some(name) = group.name.clone() else {
+            return;
+        };
+        let mut events = Vec::new();
+        group.tracking.tracked.retain(|tracked| {
+            let open = tracked.waiting.iter().any(|peer| view.contains(*peer));
+            let timed_out = open && tracked.until <= now;
+            if open && !timed_out {
+                return true;
+            }
+            let mut missing = tracked.lost.clone();
+            missing.extend(tracked.waiting.iter().copied());
+            missing.sort_unstable();
+            events.push(Event::Acknowledged {
+                group: name.clone(),
+                id: tracked.message,
+                have: tracked.of - missing.len(),
+                of: tracked.of,
+                missing,
+                timed_out,
+            });
+            false
+        });
+        for event in events {
+            self.event(event);
+        }
+    }
+
+    pub(crate) fn on_tracking_timeout(&mut self, id: GroupId) {
+        let now = self.now.mono;
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        if group.tracking.flush.is_some_and(|flush| flush <= now) {
+            group.tracking.flush = None;
+            self.flush_acknowledgements(id);
+        }
+        self.settle_tracking(id);
+        let next = self.in_ms(ASK_MS);
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        let mut ask = None;
+        for tracked in group.tracked_mut() {
+            if tracked.next_ask <= now {
+                tracked.next_ask = next;
+                ask = ask.max(Some((tracked.message.epoch, tracked.last)));
+            }
+        }
+        if let Some((epoch, seq)) = ask {
+            let frame = AskAcknowledge {
+                group: id,
+                origin: self.me,
+                epoch,
+                seq,
+                hops: 0,
+            };
+            self.pass_question(&frame);
+        }
+    }
+
+    /// Sends acknowledgements towards their origins: to it, or to this peer's parent.
+    fn flush_acknowledgements(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        let passing = std::mem::take(&mut group.tracking.passing);
+        for (key, members) in passing {
+            let Some(link) = self.link_towards(id, key.0) else {
+                // The origin asks again once there is a way.
+                self.count("acknowledgements_without_way");
+                continue;
+            };
+            let members: Vec<MemberAck> = members.into_values().collect();
+            for members in members.chunks(PER_FRAME) {
+                let frame = Acknowledge {
+                    group: id,
+                    origin: key.0,
+                    epoch: key.1,
+                    members: members.to_vec(),
+                };
+                self.send(link, frame);
+            }
+        }
+    }
+
+    fn link_towards(&self, id: GroupId, origin: PeerKey) -> Option<LinkId> {
+        if let Some(link) = self.up.get(&origin) {
+            return Some(*link);
+        }
+        let route = self.route(id, origin, Class::Normal)?;
+        route
+            .parents()
+            .find_map(|parent| self.up.get(&parent).copied())
+    }
+
+    fn pass_question(&mut self, ask: &AskAcknowledge) {
+        let Some(route) = self.route(ask.group, ask.origin, Class::Normal) else {
+            return;
+        };
+        let children: Vec<PeerKey> = route.children().collect();
+        for child in children {
+            if let Some(&link) = self.up.get(&child) {
+                self.send(
+                    link,
+                    AskAcknowledge {
+                        hops: ask.hops + 1,
+                        ..ask.clone()
+                    },
+                );
+            }
+        }
+    }
+
+    pub(crate) fn on_ask_acknowledge(&mut self, from: LinkId, ask: AskAcknowledge) {
+        // Only a parent asks: a question cannot go round.
+        let parent = self
+            .links
+            .get(&from)
+            .map(|link| link.peer)
+            .is_some_and(|peer| {
+                self.route(ask.group, ask.origin, Class::Normal)
+                    .is_some_and(|route| route.parents().next() == Some(peer))
+            });
+        if !parent || ask.hops > HOPS_MAX {
+            return self.count("questions_refused");
+        }
+        self.want_acknowledgement(ask.group, (ask.origin, ask.epoch), ask.seq);
+        self.acknowledge_ready(ask.group);
+        self.pass_question(&ask);
+    }
+}

@@ -1,0 +1,392 @@
+//! The joiner's baseline: after which entry of each origin messages are due.
+//!
+//! A joined neighbour's word decides: what it had settled is not due, everything after is, and
+//! origins it did not know begin at 1. With nobody there in time, the clock decides: what was
+//! published no earlier than a moment before the join. The first neighbour met later is then
+//! asked from where that is, so that nobody pulls an old group's whole past only to drop it.
+
+use super::LogKey;
+use crate::engine::Engine;
+use crate::identity::PeerKey;
+use crate::io::{Event, LinkId};
+use crate::message::History;
+use crate::name::GroupId;
+use crate::status::Role;
+use crate::time::Micros;
+use crate::wire::frame::Baseline;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Messages of the past that one neighbour lists.
+const LISTED_MAX: usize = 8_192;
+/// Origins in one frame.
+const ORIGINS_PER_FRAME: usize = 1_024;
+/// Origins taken from all answers.
+const ORIGINS_MAX: usize = 65_536;
+/// With the past asked for, further neighbours' answers are waited for so long, ms.
+const GATHER_MS: u64 = 300;
+
+/// How far finding the baseline has come.
+#[derive(Debug, Default)]
+pub(crate) enum Baselining {
+    /// Not asked for: a relay.
+    #[default]
+    None,
+    /// Asked for.
+    Waiting(Waiting),
+    /// Decided by the clock: what was published from then on, ms since the Unix epoch, is due.
+    ByClock {
+        from_wall_ms: u64,
+        history: History,
+        gathered: Gathered,
+    },
+    /// Decided. A clock that decided first still holds for what it let in.
+    Taken { from_wall_ms: u64 },
+}
+
+/// A baseline being asked for.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    until: Micros,
+    joined_wall_ms: u64,
+    history: History,
+    gathered: Gathered,
+    /// When the first whole answer came, with the past asked for.
+    answered: Option<Micros>,
+    /// Who has answered.
+    answers: BTreeSet<LinkId>,
+}
+
+/// Answers so far.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    settled: BTreeMap<LogKey, u64>,
+    /// (published at, origin and epoch, seq) of messages of the past.
+    past: BTreeSet<(u64, LogKey, u64)>,
+}
+
+impl Gathered {
+    fn take(&mut self, frame: Baseline) {
+        for (origin, epoch, settled, past) in frame.origins {
+            let key = (origin, epoch);
+            if self.settled.len() >= ORIGINS_MAX && !self.settled.contains_key(&key) {
+                continue;
+            }
+            // The first answer counts; later ones only add to the past.
+            self.settled.entry(key).or_insert(settled);
+            for (seq, published_at) in past {
+                if self.past.len() < 4 * LISTED_MAX {
+                    self.past.insert((published_at, key, seq));
+                }
+            }
+        }
+    }
+
+    /// After which entry each origin is due.
+    fn bases(&self, history: History) -> BTreeMap<LogKey, u64> {
+        let mut bases = self.settled.clone();
+        let count = match history {
+            History::None => 0,
+            History::Last(count) => usize::try_from(count).unwrap_or(usize::MAX),
+            History::SinceMs(_) => usize::MAX,
+        };
+        for &(_, key, seq) in self.past.iter().rev().take(count) {
+            let base = bases.entry(key).or_insert(u64::MAX);
+            *base = (*base).min(seq.saturating_sub(1));
+        }
+        bases
+    }
+}
+
+impl Baselining {
+    pub(crate) fn is_taken(&self) -> bool {
+        matches!(self, Self::Taken { .. } | Self::ByClock { .. })
+    }
+
+    /// Whether neighbours are still asked.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self, Self::Waiting(_) | Self::ByClock { .. })
+    }
+
+    pub(crate) fn history(&self) -> History {
+        match self {
+            Self::Waiting(waiting) => waiting.history,
+            Self::ByClock { history, .. } => *history,
+            _ => History::None,
+        }
+    }
+
+    /// What was published before this, ms since the Unix epoch, is not due.
+    pub(crate) fn from_wall_ms(&self) -> u64 {
+        match self {
+            Self::ByClock { from_wall_ms, .. } | Self::Taken { from_wall_ms } => *from_wall_ms,
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn forget(&mut self) {
+        *self = Self::None;
+    }
+
+    pub(crate) fn due(&self) -> Option<Micros> {
+        match self {
+            Self::Waiting(waiting) => Some(waiting.until),
+            _ => None,
+        }
+    }
+}
+
+impl Engine {
+    pub(crate) fn begin_baseline(&mut self, id: GroupId, history: History) {
+        let until = self.in_ms(self.config.groups.baseline_ms);
+        let joined_wall_ms = self.now.wall_ms;
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        group.baseline = Baselining::Waiting(Waiting {
+            until,
+            joined_wall_ms,
+            history,
+            gathered: Gathered::default(),
+            answered: None,
+            answers: BTreeSet::new(),
+        });
+        self.wake_at(until);
+    }
+
+    /// Tells a joiner where to begin, if this peer has itself begun.
+    pub(crate) fn answer_baseline(&mut self, to: LinkId, id: GroupId, history: History) {
+        let Some(group) = self.groups.get(&id) else {
+            return;
+        };
+        if group.role == Role::Relay || !group.baseline.is_taken() {
+            return;
+        }
+        let mut past = self.past_of(id, history);
+        let origins: Vec<_> = group
+            .logs
+            .iter()
+            .map(|(key, log)| {
+                (
+                    key.0,
+                    key.1,
+                    log.settled(),
+                    past.remove(key).unwrap_or_default(),
+                )
+            })
+            .collect();
+        let mut frames: Vec<Baseline> = Vec::new();
+        let (mut batch, mut listed) = (Vec::new(), 0);
+        for origin in origins {
+            listed += origin.3.len();
+            batch.push(origin);
+            if batch.len() >= ORIGINS_PER_FRAME || listed >= LISTED_MAX / 2 {
+                let origins = std::mem::take(&mut batch);
+                frames.push(Baseline {
+                    group: id,
+                    origins,
+                    last: false,
+                });
+                listed = 0;
+            }
+        }
+        frames.push(Baseline {
+            group: id,
+            origins: batch,
+            last: true,
+        });
+        for frame in frames {
+            self.send(to, frame);
+        }
+    }
+
+    /// The messages of the past that `history` asks for, by origin: seq and time of publication.
+    fn past_of(&self, id: GroupId, history: History) -> BTreeMap<LogKey, Vec<(u64, u64)>> {
+        let mut listed: Vec<(u64, LogKey, u64)> = Vec::new();
+        let (count, from_wall_ms) = match history {
+            History::None => return BTreeMap::new(),
+            History::Last(count) => (usize::try_from(count).unwrap_or(usize::MAX), 0),
+            History::SinceMs(ms) => (usize::MAX, self.now.wall_ms.saturating_sub(ms)),
+        };
+        let count = count.min(LISTED_MAX);
+        let Some(group) = self.groups.get(&id) else {
+            return BTreeMap::new();
+        };
+        for (key, log) in &group.logs {
+            let mut messages = 0;
+            'log: for entry in log.entries().rev() {
+                let header = &entry.bundle.header;
+                if header.fragment.is_some_and(|fragment| fragment.index > 0) {
+                    continue;
+                }
+                for index in (0..header.lengths.len()).rev() {
+                    let published_at = header.published_at(index);
+                    if messages >= count || published_at < from_wall_ms {
+                        break 'log;
+                    }
+                    listed.push((published_at, *key, header.seq + index as u64));
+                    messages += 1;
+                }
+            }
+        }
+        listed.sort_unstable_by(|a, b| b.cmp(a));
+        let mut past: BTreeMap<LogKey, Vec<(u64, u64)>> = BTreeMap::new();
+        if matches!(history, History::SinceMs(_)) {
+            // Only where each origin begins matters.
+            for (published_at, key, seq) in listed {
+                past.insert(key, vec![(seq, published_at)]);
+            }
+        } else {
+            for (published_at, key, seq) in listed.into_iter().take(count) {
+                past.entry(key).or_default().push((seq, published_at));
+            }
+        }
+        past
+    }
+
+    pub(crate) fn on_baseline(&mut self, from: LinkId, frame: Baseline) {
+        let now = self.now.mono;
+        let gather = self.in_ms(GATHER_MS);
+        let id = frame.group;
+        let last = frame.last;
+        let asked = self.group_links(id).count();
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        match &mut group.baseline {
+            Baselining::Waiting(waiting) => {
+                waiting.gathered.take(frame);
+                if !last {
+                    return;
+                }
+                waiting.answers.insert(from);
+                waiting.answered.get_or_insert(now);
+                if waiting.history != History::None && waiting.answers.len() < asked {
+                    // Others may hold more of the past.
+                    waiting.until = waiting.until.min(gather);
+                    self.wake_at(gather);
+                    return;
+                }
+                self.take_baseline(id, true);
+            }
+            Baselining::ByClock { gathered, .. } => {
+                gathered.take(frame);
+                if last {
+                    self.upgrade_baseline(id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn on_baseline_timeout(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get(&id) else {
+            return;
+        };
+        if let Baselining::Waiting(waiting) = &group.baseline {
+            let answered = waiting.answered.is_some();
+            self.take_baseline(id, answered);
+        }
+    }
+
+    fn take_baseline(&mut self, id: GroupId, answered: bool) {
+        let slack_ms = self.config.groups.baseline_slack_ms;
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        let Baselining::Waiting(waiting) = std::mem::take(&mut group.baseline) else {
+            return;
+        };
+        if answered {
+            group.baseline = Baselining::Taken { from_wall_ms: 0 };
+            let bases = waiting.gathered.bases(waiting.history);
+            self.apply_bases(id, bases, false);
+        } else {
+            let since_ms = match waiting.history {
+                History::SinceMs(ms) => ms.max(slack_ms),
+                _ => slack_ms,
+            };
+            group.baseline = Baselining::ByClock {
+                from_wall_ms: waiting.joined_wall_ms.saturating_sub(since_ms),
+                history: match waiting.history {
+                    History::Last(count) => History::Last(count),
+                    // What the clock lets in, as seen when it is asked for.
+                    _ => History::SinceMs(since_ms + self.config.groups.baseline_ms),
+                },
+                gathered: Gathered::default(),
+            };
+        }
+        self.baseline_reached(id);
+    }
+
+    /// The first neighbour after the clock decided says from where its origins are due.
+    fn upgrade_baseline(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        let Baselining::ByClock {
+            from_wall_ms,
+            history,
+            gathered,
+        } = std::mem::take(&mut group.baseline)
+        else {
+            return;
+        };
+        // The last so many of the past were asked for: the clock must not drop them again.
+        let from_wall_ms = if matches!(history, History::Last(_)) {
+            0
+        } else {
+            from_wall_ms
+        };
+        group.baseline = Baselining::Taken { from_wall_ms };
+        self.apply_bases(id, gathered.bases(history), true);
+        self.deliver(id);
+    }
+
+    fn apply_bases(&mut self, id: GroupId, bases: BTreeMap<LogKey, u64>, only_untouched: bool) {
+        let own = (self.me, self.own.epoch);
+        for (key, base) in bases {
+            if key == own || base == u64::MAX {
+                continue;
+            }
+            if only_untouched
+                && let Some(log) = self.groups.get(&id).and_then(|group| group.logs.get(&key))
+                && (!log.held().is_empty() || log.settled() > 0)
+            {
+                continue;
+            }
+            let now = self.now.mono;
+            if let Some(log) = self.log_mut(id, key) {
+                log.rebase(base);
+                log.progress = now;
+                let group_changed = base > 0;
+                if group_changed {
+                    self.log_changed(id, key);
+                }
+            }
+        }
+    }
+
+    /// Messages are due from now on.
+    pub(crate) fn baseline_reached(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get(&id) else {
+            return;
+        };
+        let from_neighbour = matches!(group.baseline, Baselining::Taken { .. });
+        if group.delivering
+            && let Some(name) = group.name.clone()
+        {
+            self.event(Event::Joined {
+                group: name,
+                from_neighbour,
+            });
+        }
+        self.deliver(id);
+        self.schedule_repair(id, self.now.mono);
+        // Neighbours that asked meanwhile could not be answered; they ask again, or their own
+        // clock decides. What is held is announced to all.
+        let links: Vec<(PeerKey, LinkId)> = self.group_links(id).collect();
+        for (_, link) in links {
+            self.send_full_digest(link, id, false);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! From the log to the application: in order, whole, once.
+
+use super::log::Next;
+use crate::engine::Engine;
+use crate::identity::PeerKey;
+use crate::io::{Action, Event};
+use crate::message::{Arrival, Delivery, History, MessageId};
+use crate::name::{GroupId, GroupName};
+use crate::status::Role;
+use std::collections::BTreeMap;
+
+impl Engine {
+    /// Hands over what is ready in every log of a group.
+    pub(crate) fn deliver(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        let silent = !group.delivering || group.role != Role::Member;
+        if silent {
+            for log in group.logs.values_mut() {
+                log.skip_ready();
+            }
+            return self.acknowledge_ready(id);
+        }
+        if !group.baseline.is_taken() {
+            return;
+        }
+        let Some(name) = group.name.clone() else {
+            return;
+        };
+        let order = group.order();
+        let from_wall_ms = group.baseline.from_wall_ms();
+        let mut ready = Vec::new();
+        for (key, log) in &mut group.logs {
+            if log.next() <= log.high() {
+                for next in log.take_ready(order) {
+                    ready.push((*key, next));
+                }
+            }
+        }
+        for ((origin, epoch), next) in ready {
+            match next {
+                Next::Message { published_at, .. } if published_at < from_wall_ms => {
+                    self.count("messages_before_join");
+                }
+                next => self.hand_over(&name, id, origin, epoch, next),
+            }
+        }
+        self.acknowledge_ready(id);
+    }
+
+    fn hand_over(
+        &mut self,
+        name: &GroupName,
+        id: GroupId,
+        origin: PeerKey,
+        epoch: u64,
+        next: Next,
+    ) {
+        let group = name.clone();
+        let Some(state) = self.groups.get_mut(&id) else {
+            return;
+        };
+        match next {
+            Next::Message {
+                seq,
+                published_at,
+                payload,
+                hops,
+                arrival,
+            } => {
+                state.stats.delivered += 1;
+                let id = MessageId { origin, epoch, seq };
+                self.actions.push_back(Action::Deliver(Delivery {
+                    group,
+                    id,
+                    published_at,
+                    payload,
+                    hops,
+                    arrival,
+                }));
+            }
+            Next::Gap { from, to } => {
+                state.stats.gaps += to - from + 1;
+                tracing::warn!(%group, %origin, epoch, from, to, "gap");
+                self.event(Event::Gap {
+                    group,
+                    origin,
+                    epoch,
+                    from,
+                    to,
+                });
+            }
+        }
+    }
+
+    /// Hands over retained messages that the application was not there for.
+    pub(crate) fn deliver_history(&mut self, id: GroupId, history: History) {
+        let Some(group) = self.groups.get(&id) else {
+            return;
+        };
+        let Some(name) = group.name.clone() else {
+            return;
+        };
+        let (count, from_wall_ms) = match history {
+            History::None => return,
+            History::Last(count) => (usize::try_from(count).unwrap_or(usize::MAX), 0),
+            History::SinceMs(ms) => (usize::MAX, self.now.wall_ms.saturating_sub(ms)),
+        };
+        let mut past: BTreeMap<(u64, PeerKey, u64, u64), (bytes::Bytes, u16)> = BTreeMap::new();
+        for (key, log) in &group.logs {
+            for entry in log.entries() {
+                let header = &entry.bundle.header;
+                if header.last_seq() >= log.next() {
+                    break;
+                }
+                // Large messages of the past are whole only in a fresh join's log.
+                if header.fragment.is_some() {
+                    continue;
+                }
+                for (index, payload) in entry.bundle.messages().enumerate() {
+                    let published_at = header.published_at(index);
+                    if published_at >= from_wall_ms {
+                        let seq = header.seq + index as u64;
+                        past.insert((published_at, key.0, key.1, seq), (payload, entry.hops));
+                        if past.len() > count {
+                            past.pop_first();
+                        }
+                    }
+                }
+            }
+        }
+        for ((published_at, origin, epoch, seq), (payload, hops)) in past {
+            let arrival = Arrival::Pulled;
+            let next = Next::Message {
+                seq,
+                published_at,
+                payload,
+                hops,
+                arrival,
+            };
+            self.hand_over(&name, id, origin, epoch, next);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Digests: who holds what, told on links that did not carry the payload, and in full when
+//! hashes differ or a link is new.
+
+use super::{Group, LogKey};
+use crate::engine::Engine;
+use crate::io::LinkId;
+use crate::name::GroupId;
+use crate::ranges::RangeSet;
+use crate::time::Micros;
+use crate::wire::bundle::SEQ_MAX;
+use crate::wire::frame::{Digest, DigestEntry};
+
+/// Origins in one frame.
+const ENTRIES_PER_FRAME: usize = 1_024;
+/// Ranges told of one origin.
+const RANGES_TOLD: usize = 256;
+/// Heartbeats in a row whose hash differs before a full digest goes out.
+const UNEQUAL_MAX: u8 = 2;
+
+impl Group {
+    fn entry(&self, key: LogKey) -> Option<DigestEntry> {
+        let log = self.logs.get(&key)?;
+        let above: Vec<(u64, u64)> = log
+            .above()
+            .as_slice()
+            .iter()
+            .take(RANGES_TOLD)
+            .copied()
+            .collect();
+        Some(DigestEntry {
+            origin: key.0,
+            epoch: key.1,
+            floor: log.floor(),
+            settled: log.settled(),
+            above: RangeSet::try_from(above).unwrap_or_default(),
+        })
+    }
+
+    /// A hash of all logs: equal contents, equal hashes.
+    fn log_hash(&mut self) -> u64 {
+        if let Some(hash) = self.hash {
+            return hash;
+        }
+        let mut hasher = blake3::Hasher::new();
+        for ((origin, epoch), log) in self.logs.iter().filter(|(_, log)| log.high() > 0) {
+            hasher.update(&origin.0);
+            hasher.update(&epoch.to_be_bytes());
+            hasher.update(&log.settled().to_be_bytes());
+            for (from, to) in log.above().as_slice() {
+                hasher.update(&from.to_be_bytes());
+                hasher.update(&to.to_be_bytes());
+            }
+            hasher.update(&[0xff]);
+        }
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+        let hash = u64::from_be_bytes(bytes);
+        self.hash = Some(hash);
+        hash
+    }
+}
+
+impl Engine {
+    /// Tells each neighbour what it does not know of recent changes.
+    pub(crate) fn announce(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        group.announce_due = None;
+        let changed = std::mem::take(&mut group.unannounced);
+        let entries: Vec<DigestEntry> =
+            changed.iter().filter_map(|key| group.entry(*key)).collect();
+        let links: Vec<LinkId> = self.group_links(id).map(|(_, link)| link).collect();
+        for link in links {
+            let Some(group) = self.groups.get(&id) else {
+                return;
+            };
+            let Some(remote) = self.links.get(&link).and_then(|link| link.groups.get(&id)) else {
+                continue;
+            };
+            let news: Vec<DigestEntry> = entries
+                .iter()
+                .filter(|entry| {
+                    let key = (entry.origin, entry.epoch);
+                    let Some(log) = group.logs.get(&key) else {
+                        return false;
+                    };
+                    // What it has is no news to it.
+                    let held = log.held();
+                    remote.logs.get(&key).is_none_or(|theirs| {
+                        held.as_slice()
+                            .iter()
+                            .any(|&(from, to)| !theirs.known.covers(from, to))
+                    })
+                })
+                .cloned()
+                .collect();
+            self.send_digest(link, id, news, false);
+        }
+    }
+
+    fn send_digest(&mut self, to: LinkId, id: GroupId, entries: Vec<DigestEntry>, ask: bool) {
+        for (index, chunk) in entries.chunks(ENTRIES_PER_FRAME).enumerate() {
+            let ask = ask && index == 0;
+            self.send(
+                to,
+                Digest {
+                    group: id,
+                    ask,
+                    entries: chunk.to_vec(),
+                },
+            );
+        }
+        if entries.is_empty() && ask {
+            self.send(
+                to,
+                Digest {
+                    group: id,
+                    ask,
+                    entries,
+                },
+            );
+        }
+    }
+
+    /// Tells a neighbour everything.
+    pub(crate) fn send_full_digest(&mut self, to: LinkId, id: GroupId, ask: bool) {
+        let now = self.now.mono;
+        let Some(group) = self.groups.get(&id) else {
+            return;
+        };
+        let entries: Vec<DigestEntry> = group
+            .logs
+            .keys()
+            .filter_map(|key| group.entry(*key))
+            .collect();
+        if let Some(remote) = self.remote_mut(to, id) {
+            remote.digested = Some(now);
+            remote.unequal = 0;
+        }
+        self.send_digest(to, id, entries, ask);
+    }
+
+    pub(crate) fn on_digest(&mut self, from: LinkId, digest: Digest) {
+        let id = digest.group;
+        let now = self.now.mono;
+        if digest.ask {
+            self.answer_digest(from, id);
+        }
+        let Some(remote) = self.remote_mut(from, id) else {
+            return;
+        };
+        let ignored = remote.is_ignored(now);
+        for entry in &digest.entries {
+            if entry.settled < SEQ_MAX && entry.above.last().unwrap_or(0) < SEQ_MAX {
+                remote.states(entry);
+            }
+        }
+        if !ignored {
+            for entry in digest.entries {
+                self.note_missing(id, &entry);
+            }
+        }
+    }
+
+    fn answer_digest(&mut self, to: LinkId, id: GroupId) {
+        let now = self.now.mono;
+        let pause = Micros::from_millis(self.config.groups.announce_ms);
+        let Some(remote) = self.remote_mut(to, id) else {
+            return;
+        };
+        if remote.digested.is_none_or(|last| now.since(last) >= pause) {
+            self.send_full_digest(to, id, false);
+        }
+    }
+
+    /// A neighbour has what this peer lacks.
+    fn note_missing(&mut self, id: GroupId, entry: &DigestEntry) {
+        let now = self.now.mono;
+        let key = (entry.origin, entry.epoch);
+        let window = self.config.groups.window;
+        let own = key == (self.me, self.own.epoch);
+        if own
+            || self
+                .cut_off
+                .get(&key.0)
+                .is_some_and(|&epoch| key.1 <= epoch)
+        {
+            return;
+        }
+        let Some(group) = self.groups.get(&id) else {
+            return;
+        };
+        let relay = group.role == crate::status::Role::Relay;
+        let by_clock = group.baseline.from_wall_ms() > 0;
+        let high = entry
+            .above
+            .last()
+            .unwrap_or(entry.settled)
+            .max(entry.settled);
+        let known = group.logs.get(&key);
+        if high == 0 || known.is_some_and(|log| log.is_settled(1, high)) {
+            return;
+        }
+        // A relay pulls nothing of origins that nobody has given it.
+        if relay && known.is_none() {
+            return;
+        }
+        let fresh = known.is_none();
+        let Some(log) = self.log_mut(id, key) else {
+            return;
+        };
+        if fresh && by_clock && entry.floor > 1 {
+            // What its neighbours no longer hold was before this member's time.
+            log.rebase((entry.floor - 1).min(entry.settled));
+        }
+        let limit = log.settled().saturating_add(window);
+        let mut theirs = entry.above.within(1, limit);
+        theirs.insert(1, entry.settled.min(limit));
+        let mut lacking = RangeSet::new();
+        for &(from, to) in theirs.as_slice() {
+            lacking.extend(&log.unsettled(from, to));
+        }
+        if log.missing.add(&lacking, now) {
+            self.schedule_repair(id, now);
+        }
+    }
+
+    /// The log hashes of the groups that a neighbour shares.
+    pub(crate) fn log_hashes_for(&mut self, link: LinkId) -> Vec<(GroupId, u64)> {
+        let Some(link) = self.links.get(&link) else {
+            return Vec::new();
+        };
+        let shared: Vec<GroupId> = link
+            .groups
+            .iter()
+            .filter(|(_, remote)| remote.role.is_some())
+            .map(|(id, _)| *id)
+            .collect();
+        shared
+            .into_iter()
+            .filter_map(|id| {
+                let group = self.groups.get_mut(&id)?;
+                let ready = !matches!(group.baseline, super::Baselining::Waiting(_));
+                ready.then(|| (id, group.log_hash()))
+            })
+            .collect()
+    }
+
+    /// Hashes that differ twice in a row, and whatever differs after a pause, bring a full
+    /// digest: a lost last announcement is not a lost message.
+    pub(crate) fn compare_logs(&mut self, from: LinkId, hashes: &[(GroupId, u64)]) {
+        let now = self.now.mono;
+        let pause = Micros::from_millis(self.config.groups.digest_ms);
+        for &(id, theirs) in hashes {
+            let Some(group) = self.groups.get_mut(&id) else {
+                continue;
+            };
+            let equal = group.log_hash() == theirs;
+            let Some(remote) = self.remote_mut(from, id) else {
+                continue;
+            };
+            if equal {
+                remote.unequal = 0;
+                continue;
+            }
+            remote.unequal = remote.unequal.saturating_add(1);
+            let rested = remote.digested.is_none_or(|last| now.since(last) >= pause);
+            if remote.unequal >= UNEQUAL_MAX && rested {
+                self.count("digests_for_unequal_hashes");
+                self.send_full_digest(from, id, true);
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Equivocation: two bundles of one origin that cannot both be honest. The proof is passed on,
+//! and the origin is cut off.
+
+use crate::engine::Engine;
+use crate::identity::PeerKey;
+use crate::io::{Action, Event, LinkEnd, LinkId, VerifyId};
+use crate::time::Micros;
+use crate::verify::{Domain, VerifyJob};
+use crate::wire::frame::Fork;
+use crate::wire::{Bundle, BundleHeader};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// Proofs whose signatures are being checked.
+const CHECKS_MAX: usize = 64;
+/// Origins cut off; beyond, proofs are still passed on, but not remembered.
+const CUT_OFF_MAX: usize = 65_536;
+
+/// Proofs being checked, one signature after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Forks {
+    checks: BTreeMap<VerifyId, (Fork, LinkId, bool)>,
+}
+
+fn hash(signed: &[u8]) -> [u8; 32] {
+    *blake3::hash(signed).as_bytes()
+}
+
+/// Whether the two headers cannot both be an honest origin's.
+fn is_proof(first: (&BundleHeader, &[u8]), second: (&BundleHeader, &[u8])) -> bool {
+    let ((a, a_signed), (b, b_signed)) = (first, second);
+    let same_log = a.group == b.group && a.origin == b.origin && a.epoch == b.epoch;
+    let overlap = a.seq <= b.last_seq() && b.seq <= a.last_seq();
+    let differ = a_signed != b_signed;
+    let broken_chain = |a: &BundleHeader, a_signed: &[u8], b: &BundleHeader| {
+        a.last_seq() + 1 == b.seq && b.previous != hash(a_signed)
+    };
+    same_log && differ && (overlap || broken_chain(a, a_signed, b) || broken_chain(b, b_signed, a))
+}
+
+impl Engine {
+    /// Whether a verified bundle contradicts one that is held.
+    pub(crate) fn contradicts(&self, bundle: &Bundle) -> bool {
+        self.contradicted(bundle).is_some()
+    }
+
+    fn contradicted(&self, bundle: &Bundle) -> Option<(Bytes, [u8; 64])> {
+        let header = &bundle.header;
+        let key = (header.origin, header.epoch);
+        let log = self.groups.get(&header.group)?.logs.get(&key)?;
+        let from = header.seq.saturating_sub(1).max(1);
+        log.entries_in(from, header.last_seq() + 1)
+            .map(|entry| &entry.bundle)
+            .find(|held| is_proof((&held.header, &held.signed), (header, &bundle.signed)))
+            .map(|held| (held.signed.clone(), held.signature))
+    }
+
+    pub(crate) fn on_contradiction(&mut self, bundle: &Bundle) {
+        let Some((first, first_signature)) = self.contradicted(bundle) else {
+            return;
+        };
+        let fork = Fork {
+            first,
+            first_signature,
+            second: bundle.signed.clone(),
+            second_signature: bundle.signature,
+        };
+        self.cut_off(&fork, None);
+    }
+
+    pub(crate) fn on_fork(&mut self, from: LinkId, fork: Fork) {
+        let decoded = BundleHeader::decode(&fork.first)
+            .and_then(|first| Ok((first, BundleHeader::decode(&fork.second)?)));
+        let (first, second) = match decoded {
+            Ok(headers) => headers,
+            Err(error) => return self.on_malformed(from, &error),
+        };
+        if self
+            .cut_off
+            .get(&first.origin)
+            .is_some_and(|&epoch| first.epoch <= epoch)
+        {
+            return;
+        }
+        if !is_proof((&first, &fork.first), (&second, &fork.second)) {
+            return self.count("proofs_refused");
+        }
+        if self.forks.checks.len() >= CHECKS_MAX {
+            return self.count("proofs_unchecked");
+        }
+        let job = job(first.origin, &fork.first, fork.first_signature);
+        self.check_fork(fork, from, false, job);
+    }
+
+    fn check_fork(&mut self, fork: Fork, from: LinkId, half_done: bool, job: VerifyJob) {
+        let id = self.next_verify_id();
+        self.forks.checks.insert(id, (fork, from, half_done));
+        self.actions.push_back(Action::Verify { id, job });
+    }
+
+    /// The answer to a check; `false`: the id is none of a proof.
+    pub(crate) fn on_fork_verified(&mut self, id: VerifyId, valid: bool) -> bool {
+        let Some((fork, from, half_done)) = self.forks.checks.remove(&id) else {
+            return false;
+        };
+        if !valid {
+            self.count("proofs_refused");
+        } else if half_done {
+            self.cut_off(&fork, Some(from));
+        } else if let Ok(header) = BundleHeader::decode(&fork.second) {
+            let job = job(header.origin, &fork.second, fork.second_signature);
+            self.check_fork(fork, from, true, job);
+        }
+        true
+    }
+
+    /// Believes no more of the origin, tells everybody why, ends its link.
+    fn cut_off(&mut self, fork: &Fork, from: Option<LinkId>) {
+        let Ok(header) = BundleHeader::decode(&fork.first) else {
+            return;
+        };
+        let (origin, epoch) = (header.origin, header.epoch);
+        if self
+            .cut_off
+            .get(&origin)
+            .is_some_and(|&known| epoch <= known)
+        {
+            return;
+        }
+        if self.cut_off.len() < CUT_OFF_MAX {
+            self.cut_off.insert(origin, epoch);
+        }
+        self.count("origins_cut_off");
+        tracing::warn!(%origin, epoch, "equivocation: the origin is cut off");
+        for (id, group) in &mut self.groups {
+            if let Some(log) = group.logs.get_mut(&(origin, epoch)) {
+                log.missing.remove(0, u64::MAX);
+                log.progress = Micros(0);
+                tracing::debug!(group = ?id, "nothing more is pulled of it");
+            }
+        }
+        if let Some(group) = self
+            .groups
+            .get(&header.group)
+            .and_then(|group| group.name.clone())
+        {
+            self.event(Event::Equivocation {
+                group,
+                origin,
+                epoch,
+            });
+        }
+        let links: Vec<(PeerKey, LinkId)> = self.up.iter().map(|(p, l)| (*p, *l)).collect();
+        for (peer, link) in links {
+            if peer == origin {
+                self.close_link(link, LinkEnd::Equivocation);
+            } else if Some(link) != from {
+                self.send(link, fork.clone());
+            }
+        }
+    }
+}
+
+fn job(signer: PeerKey, signed: &Bytes, signature: [u8; 64]) -> VerifyJob {
+    VerifyJob {
+        signer,
+        domain: Domain::Bundle,
+        signed: signed.clone(),
+        signature,
+        payload: None,
+    }
+}

@@ -1,0 +1,137 @@
+//! To whom a bundle goes: a pure function of the group's graph, the origin, the class and me.
+
+use super::remote::RemoteGroup;
+use crate::database::GroupGraph;
+use crate::engine::Engine;
+use crate::identity::PeerKey;
+use crate::io::LinkId;
+use crate::links::Priority;
+use crate::name::GroupId;
+use crate::wire::Bundle;
+use crate::wire::bundle::FLAG_BULK;
+use crate::wire::frame::BundleFrame;
+use hedgerow_topology::petgraph::graph::NodeIndex;
+use hedgerow_topology::{Class, Mesh};
+use std::sync::Arc;
+
+/// This peer's place in the overlay of one origin.
+pub(crate) struct Route {
+    pub(crate) graph: Arc<GroupGraph>,
+    pub(crate) mesh: Arc<Mesh>,
+    pub(crate) me: NodeIndex,
+}
+
+impl Route {
+    /// Children that the tree gives this peer.
+    pub(crate) fn children(&self) -> impl Iterator<Item = PeerKey> + '_ {
+        self.mesh
+            .children(self.me)
+            .iter()
+            .map(|node| self.graph.key(*node))
+    }
+
+    /// Children for whom this peer is a further parent.
+    pub(crate) fn extra_children(&self) -> impl Iterator<Item = PeerKey> + '_ {
+        self.mesh
+            .extra_children(self.me)
+            .iter()
+            .map(|node| self.graph.key(*node))
+    }
+
+    /// Who feeds this peer, the tree's parent first.
+    pub(crate) fn parents(&self) -> impl Iterator<Item = PeerKey> + '_ {
+        self.mesh
+            .parents(self.me)
+            .iter()
+            .map(|node| self.graph.key(*node))
+    }
+}
+
+impl Engine {
+    /// The overlay from `origin` as this peer sees it; `None` while either is not in it.
+    pub(crate) fn route(&self, id: GroupId, origin: PeerKey, class: Class) -> Option<Route> {
+        let graph = self.group_graph(id)?;
+        let redundancy = self.groups.get(&id)?.settings.values.redundancy;
+        let me = graph.index(self.me)?;
+        let mesh = graph.route(&self.memo, graph.index(origin)?, class, redundancy);
+        Some(Route { graph, mesh, me })
+    }
+
+    /// Pushes a bundle to this peer's children and leaves the rest to announcements.
+    pub(crate) fn forward(
+        &mut self,
+        id: GroupId,
+        bundle: &Arc<Bundle>,
+        hops: u16,
+        from: Option<LinkId>,
+    ) {
+        let header = &bundle.header;
+        let class = if header.has(FLAG_BULK) {
+            Class::Bulk
+        } else {
+            Class::Normal
+        };
+        let Some(route) = self.route(id, header.origin, class) else {
+            return;
+        };
+        let mut targets: Vec<PeerKey> = route.children().collect();
+        if bundle.payload.len() <= self.config.groups.mesh_push_bytes {
+            targets.extend(route.extra_children());
+        }
+        let frame = BundleFrame {
+            hops: hops.saturating_add(1),
+            pulled: false,
+            signed: bundle.signed.clone(),
+            signature: bundle.signature,
+        };
+        let head = frame.encode_head(bundle.payload.len());
+        for peer in targets {
+            let Some(&link) = self.up.get(&peer) else {
+                continue;
+            };
+            if Some(link) != from {
+                self.push_bundle(link, id, bundle, &head);
+            }
+        }
+    }
+
+    /// Queues a bundle for a neighbour that does not have it. A full queue turns lazy: the
+    /// neighbour is told of it and pulls at its own pace.
+    fn push_bundle(
+        &mut self,
+        id: LinkId,
+        group: GroupId,
+        bundle: &Arc<Bundle>,
+        head: &bytes::Bytes,
+    ) {
+        let header = &bundle.header;
+        let key = (header.origin, header.epoch);
+        let (first, last) = (header.seq, header.last_seq());
+        if self
+            .remote_mut(id, group)
+            .is_some_and(|remote| remote.covers(key, first, last))
+        {
+            return;
+        }
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        if link
+            .queue
+            .is_full(Priority::Data, head.len() + bundle.payload.len())
+        {
+            link.lazy = true;
+            return self.count("bundles_left_to_pull");
+        }
+        link.bundles[1] += 1;
+        self.enqueue(id, Priority::Data, [head.clone(), bundle.payload.clone()]);
+        if let Some(remote) = self.remote_mut(id, group) {
+            remote.has(key, first, last);
+        }
+    }
+
+    /// What a neighbour is in a group, if it has said so.
+    pub(crate) fn remote_mut(&mut self, link: LinkId, id: GroupId) -> Option<&mut RemoteGroup> {
+        self.links.get_mut(&link)?.groups.get_mut(&id)
+    }
+}

@@ -1,0 +1,181 @@
+use super::*;
+use crate::identity::Keypair;
+use crate::name::{GroupId, GroupName, NetworkName};
+use crate::wire::{BundleHeader, Fragment};
+use proptest::prelude::*;
+
+fn bundle(seq: u64, fragment: Option<Fragment>, payload: &[u8]) -> Arc<Bundle> {
+    let group = GroupName::new("news").expect("a name");
+    let header = BundleHeader {
+        group: GroupId::new(&NetworkName::default(), &group),
+        origin: Keypair::from_secret([1; 32]).peer(),
+        epoch: 1,
+        seq,
+        flags: 0,
+        published_at: 1_000 + seq,
+        lengths: vec![payload.len() as u32],
+        delays: Vec::new(),
+        fragment,
+        previous: [u8::from(seq > 1); 32],
+        payload_hash: [0; 32],
+    };
+    let keypair = Keypair::from_secret([1; 32]);
+    Arc::new(Bundle::sign(
+        header,
+        Bytes::copy_from_slice(payload),
+        &keypair,
+    ))
+}
+
+fn entry(seq: u64) -> Entry {
+    Entry {
+        bundle: bundle(seq, None, &seq.to_be_bytes()),
+        hops: 1,
+        arrival: Arrival::Pushed,
+    }
+}
+
+fn piece(seq: u64, index: u32, count: u32) -> Entry {
+    let fragment = Some(Fragment { index, count });
+    Entry {
+        bundle: bundle(seq, fragment, &[index as u8; 4]),
+        hops: 1,
+        arrival: Arrival::Pushed,
+    }
+}
+
+fn seqs(ready: &[Next]) -> Vec<(u64, u64)> {
+    ready
+        .iter()
+        .map(|next| match next {
+            Next::Message { seq, .. } => (*seq, 0),
+            Next::Gap { from, to } => (*from, *to),
+        })
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn any_order_of_arrival_gives_each_message_once_and_in_order(
+        arrivals in prop::collection::vec(1_u64..30, 0..120),
+        base in 0_u64..4,
+    ) {
+        let mut log = OriginLog::new(base, Micros(0));
+        let mut got = Vec::new();
+        let mut come = std::collections::BTreeSet::new();
+        for seq in arrivals {
+            prop_assert_eq!(log.insert(entry(seq), Micros(1)), seq > base && come.insert(seq));
+            got.extend(log.take_ready(Order::Fifo));
+        }
+        let expected: Vec<(u64, u64)> =
+            (base + 1..).take_while(|seq| come.contains(seq)).map(|seq| (seq, 0)).collect();
+        prop_assert_eq!(seqs(&got), expected);
+    }
+
+    #[test]
+    fn unordered_gives_each_message_once_when_it_comes(
+        arrivals in prop::collection::vec(1_u64..30, 0..120),
+        switch in 0_usize..120,
+    ) {
+        let mut log = OriginLog::new(0, Micros(0));
+        let mut got = Vec::new();
+        let mut come = std::collections::BTreeSet::new();
+        for (index, seq) in arrivals.into_iter().enumerate() {
+            log.insert(entry(seq), Micros(1));
+            come.insert(seq);
+            // Switching the order live repeats nothing.
+            let order = if index < switch { Order::Unordered } else { Order::Fifo };
+            got.extend(log.take_ready(order));
+        }
+        got.extend(log.take_ready(Order::Unordered));
+        let mut all = seqs(&got);
+        all.sort_unstable();
+        let expected: Vec<(u64, u64)> = come.into_iter().map(|seq| (seq, 0)).collect();
+        prop_assert_eq!(all, expected);
+    }
+}
+
+#[test]
+fn a_gap_is_told_once_and_what_follows_is_delivered() {
+    let mut log = OriginLog::new(0, Micros(0));
+    log.insert(entry(1), Micros(1));
+    log.insert(entry(4), Micros(1));
+    assert_eq!(seqs(&log.take_ready(Order::Fifo)), [(1, 0)]);
+    log.give_up(2, 3);
+    assert_eq!(seqs(&log.take_ready(Order::Fifo)), [(2, 3), (4, 0)]);
+    assert!(
+        !log.insert(entry(2), Micros(2)),
+        "what was given up is settled"
+    );
+}
+
+#[test]
+fn fragments_become_one_message_named_by_the_first() {
+    let mut log = OriginLog::new(0, Micros(0));
+    log.insert(entry(1), Micros(1));
+    log.insert(piece(3, 1, 3), Micros(1));
+    log.insert(piece(2, 0, 3), Micros(1));
+    assert_eq!(seqs(&log.take_ready(Order::Fifo)), [(1, 0)]);
+    log.insert(piece(4, 2, 3), Micros(1));
+    let ready = log.take_ready(Order::Fifo);
+    let Next::Message { seq, payload, .. } = &ready[0] else {
+        panic!("a message, not a gap")
+    };
+    assert_eq!(
+        (*seq, payload.as_ref()),
+        (2, &[0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2][..])
+    );
+    assert_eq!(log.next(), 5);
+}
+
+#[test]
+fn a_lost_fragment_loses_its_whole_message_and_no_other() {
+    for lost in 2..=4 {
+        let mut log = OriginLog::new(0, Micros(0));
+        log.insert(entry(1), Micros(1));
+        for (index, seq) in (2..=4).enumerate().filter(|(_, seq)| *seq != lost) {
+            log.insert(piece(seq, index as u32, 3), Micros(1));
+        }
+        log.insert(entry(5), Micros(1));
+        log.give_up(lost, lost);
+        assert_eq!(
+            seqs(&log.take_ready(Order::Fifo)),
+            [(1, 0), (2, 4), (5, 0)],
+            "{lost} lost"
+        );
+    }
+}
+
+#[test]
+fn a_message_begun_before_the_baseline_is_not_due() {
+    let mut log = OriginLog::new(2, Micros(0));
+    log.insert(piece(3, 2, 3), Micros(1));
+    log.insert(entry(4), Micros(1));
+    assert_eq!(seqs(&log.take_ready(Order::Fifo)), [(4, 0)]);
+}
+
+#[test]
+fn what_was_not_handed_over_is_not_evicted() {
+    let mut log = OriginLog::new(0, Micros(0));
+    log.insert(entry(2), Micros(1));
+    assert!(!log.is_evictable(2));
+    log.insert(entry(1), Micros(1));
+    log.take_ready(Order::Fifo);
+    assert!(log.is_evictable(1) && log.is_evictable(2));
+    assert!(log.evict(1) > 0);
+    assert_eq!(log.floor(), 2);
+    assert_eq!(log.ahead_bytes, 0);
+}
+
+#[test]
+fn a_later_baseline_skips_what_is_not_due() {
+    let mut log = OriginLog::new(0, Micros(0));
+    log.insert(entry(3), Micros(1));
+    log.insert(entry(6), Micros(1));
+    log.rebase(4);
+    assert_eq!(log.settled(), 4);
+    assert!(log.take_ready(Order::Fifo).is_empty());
+    log.insert(entry(5), Micros(1));
+    assert_eq!(seqs(&log.take_ready(Order::Fifo)), [(5, 0), (6, 0)]);
+    assert_eq!(log.ahead_bytes, 0);
+}

@@ -1,0 +1,306 @@
+//! Joining, leaving, and what neighbours tell each other about it.
+
+use super::{Group, LogKey};
+use crate::database::GroupGraph;
+use crate::engine::Engine;
+use crate::identity::PeerKey;
+use crate::io::LinkId;
+use crate::message::{GroupSettings, History, JoinError, JoinOptions};
+use crate::name::{GroupId, GroupName};
+use crate::status::Role;
+use crate::time::Time;
+use crate::wire::frame::Subscribe;
+use std::sync::Arc;
+
+use super::settings::Settings;
+
+/// Groups remembered per neighbour.
+const REMOTE_GROUPS_MAX: usize = 1_024;
+
+impl Engine {
+    /// Joins a group, or asks for more of its past. `broadcast` too must be joined to be
+    /// delivered, though every peer carries it.
+    pub fn join(
+        &mut self,
+        now: Time,
+        group: GroupName,
+        options: JoinOptions,
+    ) -> Result<(), JoinError> {
+        self.advance(now);
+        if self.stopping.is_some() {
+            return Err(JoinError::Stopped);
+        }
+        let id = GroupId::new(&self.config.network, &group);
+        let settings = self.settings_for_join(id, &group, &options)?;
+        self.open_group(id, &group, Role::Member)?;
+        let Some(known) = self.groups.get_mut(&id) else {
+            return Ok(());
+        };
+        known.settings = settings;
+        if known.role == Role::Member && known.delivering {
+            if options.history != History::None {
+                self.deliver_history(id, options.history);
+            }
+            self.consider_record();
+            return Ok(());
+        }
+        let was_silent = known.baseline.is_taken() && known.role != Role::Relay;
+        known.role = Role::Member;
+        known.delivering = true;
+        if was_silent {
+            // A sender, or broadcast: the log is here already, delivery begins now.
+            self.deliver_history(id, options.history);
+            self.baseline_reached(id);
+        } else {
+            self.begin_baseline(id, options.history);
+        }
+        self.tell_neighbours(id);
+        self.consider_record();
+        self.chooser.touch(self.now.mono);
+        self.wake_at(self.now.mono);
+        Ok(())
+    }
+
+    /// What the group's settings are once `options` have been looked at.
+    fn settings_for_join(
+        &self,
+        id: GroupId,
+        name: &GroupName,
+        options: &JoinOptions,
+    ) -> Result<Settings, JoinError> {
+        let mut known = self.settings_in_records(name);
+        if let Some(group) = self.groups.get(&id)
+            && (known.loses_to(&group.settings) || known == group.settings)
+        {
+            known = group.settings;
+        }
+        if options.settings.is_empty() {
+            return Ok(known);
+        }
+        let asked = options.settings.apply(if known.version > 0 {
+            known.values
+        } else {
+            GroupSettings::default()
+        });
+        let asked = asked.ok_or(JoinError::SettingsInvalid)?;
+        if known.version > 0 {
+            if asked != known.values {
+                return Err(JoinError::SettingsDiffer {
+                    current: known.values,
+                });
+            }
+            return Ok(Settings {
+                explicit: true,
+                ..known
+            });
+        }
+        Ok(Settings {
+            version: 1,
+            values: asked,
+            explicit: true,
+        })
+    }
+
+    /// Makes sure the group exists here, at least in `role`.
+    pub(crate) fn open_group(
+        &mut self,
+        id: GroupId,
+        name: &GroupName,
+        role: Role,
+    ) -> Result<(), JoinError> {
+        if self.groups.contains_key(&id) {
+            return Ok(());
+        }
+        let max = self.config.groups.groups_max;
+        let own = self
+            .groups
+            .values()
+            .filter(|group| group.role != Role::Relay)
+            .count();
+        // Broadcast does not count.
+        if own > max {
+            return Err(JoinError::TooManyGroups { max });
+        }
+        let mut group = Group::new(id, Some(name.clone()), role, self.config.groups.grace_ms);
+        group.settings = self.settings_in_records(name);
+        self.groups.insert(id, group);
+        Ok(())
+    }
+
+    /// Every peer carries `broadcast` from the start; nothing is delivered until it is joined.
+    pub(crate) fn open_broadcast(&mut self) {
+        let name = GroupName::broadcast();
+        let id = GroupId::new(&self.config.network, &name);
+        // The limit on groups lies far above one.
+        let _ = self.open_group(id, &name, Role::Member);
+        self.begin_baseline(id, History::None);
+    }
+
+    /// Leaves a group: nothing more is delivered. What this peer published stays to be pulled.
+    pub fn leave(&mut self, now: Time, group: &GroupName) -> Result<(), JoinError> {
+        self.advance(now);
+        let id = GroupId::new(&self.config.network, group);
+        let me = self.me;
+        let known = self.groups.get_mut(&id);
+        let Some(known) =
+            known.filter(|g| g.role == Role::Sender || g.role == Role::Member && g.delivering)
+        else {
+            return Err(JoinError::NotMember(group.clone()));
+        };
+        known.delivering = false;
+        if known.is_broadcast() {
+            return Ok(());
+        }
+        known.role = Role::Relay;
+        known.baseline.forget();
+        let others: Vec<LogKey> = known
+            .logs
+            .keys()
+            .copied()
+            .filter(|(origin, _)| *origin != me)
+            .collect();
+        for key in others {
+            self.drop_log(id, key);
+        }
+        self.tell_neighbours(id);
+        self.consider_record();
+        self.chooser.touch(self.now.mono);
+        self.wake_at(self.now.mono);
+        Ok(())
+    }
+
+    /// Tells every neighbour what this peer is in a group, and asks for a baseline if it needs
+    /// one.
+    pub(crate) fn tell_neighbours(&mut self, id: GroupId) {
+        let links: Vec<LinkId> = self.up.values().copied().collect();
+        for link in links {
+            self.tell_neighbour(link, id);
+        }
+    }
+
+    pub(crate) fn tell_neighbour(&mut self, link: LinkId, id: GroupId) {
+        let Some(group) = self.groups.get(&id) else {
+            return;
+        };
+        let Some(name) = group.name.clone() else {
+            return;
+        };
+        let subscribe = Subscribe {
+            group: name,
+            role: group.told_role(),
+            baseline: group.baseline.is_waiting(),
+            history: group.baseline.history(),
+        };
+        self.send(link, subscribe);
+    }
+
+    pub(crate) fn on_link_up_for_groups(&mut self, link: LinkId) {
+        let ids: Vec<GroupId> = self.groups.keys().copied().collect();
+        let now = self.now.mono;
+        for id in ids {
+            if let Some(group) = self.groups.get_mut(&id) {
+                // Whoever has come may hold what is missing.
+                for log in group
+                    .logs
+                    .values_mut()
+                    .filter(|log| !log.missing.is_empty())
+                {
+                    log.progress = now;
+                }
+            }
+            self.tell_neighbour(link, id);
+        }
+    }
+
+    pub(crate) fn on_subscribe(&mut self, from: LinkId, subscribe: Subscribe) {
+        let id = GroupId::new(&self.config.network, &subscribe.group);
+        let role = match subscribe.role {
+            1 => Some(Role::Member),
+            2 => Some(Role::Sender),
+            3 => Some(Role::Relay),
+            _ => None,
+        };
+        let Some(link) = self.links.get_mut(&from) else {
+            return;
+        };
+        if link.groups.len() >= REMOTE_GROUPS_MAX && !link.groups.contains_key(&id) {
+            self.count("subscriptions_refused");
+            return;
+        }
+        let remote = link.groups.entry(id).or_default();
+        let is_new = remote.role.is_none() && role.is_some();
+        remote.role = role;
+        if role.is_none() {
+            link.groups.remove(&id);
+            return;
+        }
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        if group.name.is_none() {
+            group.name = Some(subscribe.group);
+        }
+        if subscribe.baseline {
+            self.answer_baseline(from, id, subscribe.history);
+        }
+        if is_new {
+            self.send_full_digest(from, id, false);
+        }
+    }
+
+    /// What neighbours are in a group and have a link up.
+    pub(crate) fn group_links(&self, id: GroupId) -> impl Iterator<Item = (PeerKey, LinkId)> + '_ {
+        self.up.iter().filter_map(move |(peer, link)| {
+            let role = self.links.get(link)?.groups.get(&id)?.role;
+            role.map(|_| (*peer, *link))
+        })
+    }
+
+    /// The part of the view that carries a group.
+    pub(crate) fn group_graph(&self, id: GroupId) -> Option<Arc<GroupGraph>> {
+        let name = self.groups.get(&id)?.name.as_ref()?;
+        let snapshot = self.view.snapshot()?;
+        let component = self.view.component;
+        Some(crate::database::group_graph(
+            &self.memo, snapshot, component, id, name,
+        ))
+    }
+
+    /// The whole view, as the group of everybody.
+    pub(crate) fn broadcast_graph(&self) -> Option<Arc<GroupGraph>> {
+        self.group_graph(GroupId::new(&self.config.network, &GroupName::broadcast()))
+    }
+
+    pub(crate) fn on_view_changed_for_groups(&mut self) {
+        let ids: Vec<GroupId> = self.groups.keys().copied().collect();
+        for id in ids {
+            self.settle_tracking(id);
+        }
+        if !self.busy.is_empty() {
+            self.wake_publishers();
+        }
+    }
+
+    /// A relay that nothing more keeps.
+    pub(crate) fn close_idle_relay(&mut self, id: GroupId) {
+        let idle = self.groups.get(&id).is_some_and(|group| {
+            group.role == Role::Relay && group.logs.values().all(|log| log.held().is_empty())
+        });
+        if idle {
+            if let Some(name) = self.groups.get(&id).and_then(|group| group.name.clone()) {
+                let links: Vec<LinkId> = self.up.values().copied().collect();
+                for link in links {
+                    let role = 0;
+                    let subscribe = Subscribe {
+                        group: name.clone(),
+                        role,
+                        baseline: false,
+                        history: History::None,
+                    };
+                    self.send(link, subscribe);
+                }
+            }
+            self.groups.remove(&id);
+        }
+    }
+}

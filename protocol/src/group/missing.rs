@@ -1,0 +1,175 @@
+//! What an origin's log lacks, since when, and who has been asked.
+
+use crate::io::LinkId;
+use crate::ranges::RangeSet;
+use crate::time::Micros;
+
+/// Ranges kept apart; beyond, further ones wait until some are mended.
+const RANGES_MAX: usize = 4_096;
+
+/// One range of entries that somebody says exist and that are not here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lack {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    /// When it was noticed.
+    pub(crate) since: Micros,
+    /// Who has been asked, and when.
+    pub(crate) asked: Option<(LinkId, Micros)>,
+    /// Who has been asked in vain, how often.
+    pub(crate) tries: Vec<(LinkId, u8)>,
+}
+
+impl Lack {
+    pub(crate) fn tries_of(&self, link: LinkId) -> u8 {
+        self.tries
+            .iter()
+            .find(|(id, _)| *id == link)
+            .map_or(0, |(_, tries)| *tries)
+    }
+
+    pub(crate) fn failed(&mut self, link: LinkId) {
+        match self.tries.iter_mut().find(|(id, _)| *id == link) {
+            Some((_, tries)) => *tries = tries.saturating_add(1),
+            None => self.tries.push((link, 1)),
+        }
+    }
+}
+
+/// Disjoint ranges, ascending.
+#[derive(Debug, Default)]
+pub(crate) struct Missing {
+    lacks: Vec<Lack>,
+}
+
+impl Missing {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lacks.is_empty()
+    }
+
+    /// Entries missing.
+    pub(crate) fn len(&self) -> u64 {
+        self.lacks.iter().map(|lack| lack.to - lack.from + 1).sum()
+    }
+
+    pub(crate) fn lacks(&self) -> &[Lack] {
+        &self.lacks
+    }
+
+    pub(crate) fn lacks_mut(&mut self) -> &mut [Lack] {
+        &mut self.lacks
+    }
+
+    /// When `seq` was noticed to be missing, if nobody has been asked for it.
+    pub(crate) fn unasked_since(&self, seq: u64) -> Option<Micros> {
+        let at = self.lacks.partition_point(|lack| lack.to < seq);
+        let lack = self.lacks.get(at)?;
+        (lack.from <= seq && lack.asked.is_none()).then_some(lack.since)
+    }
+
+    /// Takes note of `ranges`; what is known already keeps its age. Says whether any is new.
+    pub(crate) fn add(&mut self, ranges: &RangeSet, now: Micros) -> bool {
+        let mut fresh = ranges.clone();
+        for lack in &self.lacks {
+            fresh.remove(lack.from, lack.to);
+        }
+        for &(from, to) in fresh.as_slice() {
+            if self.lacks.len() >= RANGES_MAX {
+                break;
+            }
+            let at = self.lacks.partition_point(|lack| lack.to < from);
+            self.lacks.insert(
+                at,
+                Lack {
+                    from,
+                    to,
+                    since: now,
+                    asked: None,
+                    tries: Vec::new(),
+                },
+            );
+        }
+        !fresh.is_empty()
+    }
+
+    /// `from..=to` is missing no longer.
+    pub(crate) fn remove(&mut self, from: u64, to: u64) {
+        if from > to || self.lacks.is_empty() {
+            return;
+        }
+        let start = self.lacks.partition_point(|lack| lack.to < from);
+        let end = self.lacks.partition_point(|lack| lack.from <= to);
+        if start >= end {
+            return;
+        }
+        let mut rest = Vec::new();
+        for lack in &self.lacks[start..end] {
+            if lack.from < from {
+                rest.push(Lack {
+                    to: from - 1,
+                    ..lack.clone()
+                });
+            }
+            if lack.to > to {
+                rest.push(Lack {
+                    from: to + 1,
+                    ..lack.clone()
+                });
+            }
+        }
+        self.lacks.splice(start..end, rest);
+    }
+
+    /// Splits the lack at `index` so that it ends at `to`; the rest follows it.
+    pub(crate) fn split(&mut self, index: usize, to: u64) {
+        let Some(lack) = self.lacks.get(index) else {
+            return;
+        };
+        if to < lack.from || to >= lack.to {
+            return;
+        }
+        let rest = Lack {
+            from: to + 1,
+            ..lack.clone()
+        };
+        self.lacks[index].to = to;
+        self.lacks.insert(index + 1, rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spans(missing: &Missing) -> Vec<(u64, u64)> {
+        missing
+            .lacks
+            .iter()
+            .map(|lack| (lack.from, lack.to))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_known_keeps_its_age() {
+        let mut missing = Missing::default();
+        assert!(missing.add(&RangeSet::of(3, 5), Micros(1)));
+        assert!(missing.add(&RangeSet::of(1, 8), Micros(2)));
+        assert!(!missing.add(&RangeSet::of(2, 7), Micros(3)));
+        assert_eq!(spans(&missing), [(1, 2), (3, 5), (6, 8)]);
+        assert_eq!(missing.unasked_since(4), Some(Micros(1)));
+        assert_eq!(missing.unasked_since(7), Some(Micros(2)));
+        assert_eq!(missing.len(), 8);
+    }
+
+    #[test]
+    fn removal_splits() {
+        let mut missing = Missing::default();
+        missing.add(&RangeSet::of(1, 10), Micros(1));
+        missing.remove(4, 5);
+        assert_eq!(spans(&missing), [(1, 3), (6, 10)]);
+        missing.remove(1, 6);
+        assert_eq!(spans(&missing), [(7, 10)]);
+        missing.split(0, 8);
+        assert_eq!(spans(&missing), [(7, 8), (9, 10)]);
+    }
+}

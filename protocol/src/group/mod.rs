@@ -1,0 +1,203 @@
+//! Groups: logs, forwarding, repair, delivery.
+//!
+//! The way of a message: `receive` (is it new?) → `verifying` (is it the origin's?) → `log`
+//! (keep it) → `forward` (to whom?) → `deliver` (to the application). What was missed comes by
+//! `digest` and `pull`; what cannot be had is a gap.
+
+mod acknowledge;
+mod baseline;
+mod deliver;
+mod digest;
+mod fork;
+mod forward;
+mod log;
+mod membership;
+mod missing;
+mod probe;
+mod publish;
+mod pull;
+mod receive;
+mod remote;
+mod retention;
+mod settings;
+
+pub(crate) use acknowledge::{Acknowledging, Tracking};
+pub(crate) use baseline::Baselining;
+pub(crate) use fork::Forks;
+pub(crate) use log::OriginLog;
+pub(crate) use probe::Probes;
+pub(crate) use publish::OwnLog;
+pub(crate) use receive::Verifying;
+pub(crate) use remote::RemoteGroup;
+pub(crate) use retention::Retention;
+pub(crate) use settings::Settings;
+
+use crate::engine::Engine;
+use crate::identity::PeerKey;
+use crate::message::{GroupSettings, Order};
+use crate::name::{GroupId, GroupName};
+use crate::status::Role;
+use crate::time::Micros;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Names a log in a group: origin and epoch.
+pub(crate) type LogKey = (PeerKey, u64);
+
+/// One group at this peer.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) id: GroupId,
+    /// Unknown only to a relay that no record has told it yet.
+    pub(crate) name: Option<GroupName>,
+    pub(crate) role: Role,
+    /// Whether the application wants the messages.
+    pub(crate) delivering: bool,
+    pub(crate) settings: Settings,
+    pub(crate) logs: BTreeMap<LogKey, OriginLog>,
+    pub(crate) own: OwnLog,
+    pub(crate) baseline: Baselining,
+    pub(crate) retention: Retention,
+    pub(crate) tracking: Tracking,
+    /// Logs that changed and have not been announced, and when they are.
+    pub(crate) unannounced: BTreeSet<LogKey>,
+    pub(crate) announce_due: Option<Micros>,
+    /// When something missing is to be pulled or given up next.
+    pub(crate) repair_due: Option<Micros>,
+    /// When digests were last asked for, because nobody was known to hold what is missing.
+    pub(crate) asked_digests: Micros,
+    /// First wait before a pull: how late pushed entries come, smoothed, microseconds.
+    pub(crate) lateness_us: u64,
+    /// The log hash, while nothing has changed.
+    pub(crate) hash: Option<u64>,
+    pub(crate) stats: GroupStats,
+}
+
+/// What a group has done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct GroupStats {
+    pub(crate) copies: u64,
+    pub(crate) firsts: u64,
+    pub(crate) repaired: u64,
+    pub(crate) delivered: u64,
+    pub(crate) gaps: u64,
+    pub(crate) published: u64,
+}
+
+impl Group {
+    pub(crate) fn new(id: GroupId, name: Option<GroupName>, role: Role, grace_ms: u64) -> Self {
+        Self {
+            id,
+            name,
+            role,
+            delivering: false,
+            settings: Settings::default(),
+            logs: BTreeMap::new(),
+            own: OwnLog::default(),
+            baseline: Baselining::default(),
+            retention: Retention::default(),
+            tracking: Tracking::default(),
+            unannounced: BTreeSet::new(),
+            announce_due: None,
+            repair_due: None,
+            asked_digests: Micros(0),
+            lateness_us: grace_ms * 500,
+            hash: None,
+            stats: GroupStats::default(),
+        }
+    }
+
+    pub(crate) fn is_broadcast(&self) -> bool {
+        self.name.as_ref().is_some_and(GroupName::is_broadcast)
+    }
+
+    /// Whether this group asks for links of its own.
+    pub(crate) fn wants_links(&self) -> bool {
+        !self.is_broadcast() && self.role != Role::Relay
+    }
+
+    /// The role as records state it. Everybody is in `broadcast` anyway.
+    pub(crate) fn stated_role(&self) -> u8 {
+        match self.role {
+            _ if self.is_broadcast() => 0,
+            Role::Member => 1,
+            Role::Sender => 2,
+            Role::Relay => 0,
+        }
+    }
+
+    /// The role as neighbours are told.
+    pub(crate) fn told_role(&self) -> u8 {
+        match self.role {
+            Role::Member => 1,
+            Role::Sender => 2,
+            Role::Relay => 3,
+        }
+    }
+
+    pub(crate) fn settings_with_version(&self) -> (u64, GroupSettings) {
+        (self.settings.version, self.settings.values)
+    }
+
+    pub(crate) fn order(&self) -> Order {
+        self.settings.values.order
+    }
+
+    fn due(&self) -> Option<Micros> {
+        self.announce_due
+            .into_iter()
+            .chain(self.repair_due)
+            .chain(self.baseline.due())
+            .chain(self.retention.due(&self.settings.values))
+            .chain(self.tracking.due())
+            .min()
+    }
+}
+
+impl Engine {
+    pub(crate) fn groups_due(&self) -> Option<Micros> {
+        self.groups.values().filter_map(Group::due).min()
+    }
+
+    pub(crate) fn on_groups_timeout(&mut self) {
+        let now = self.now.mono;
+        let due: Vec<GroupId> = self
+            .groups
+            .iter()
+            .filter(|(_, group)| group.due().is_some_and(|due| due <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            self.on_group_timeout(id);
+        }
+    }
+
+    fn on_group_timeout(&mut self, id: GroupId) {
+        let now = self.now.mono;
+        let is_due = |due: Option<Micros>| due.is_some_and(|due| due <= now);
+        let Some(group) = self.groups.get(&id) else {
+            return;
+        };
+        let (announce, repair, baseline, retention, tracking) = (
+            is_due(group.announce_due),
+            is_due(group.repair_due),
+            is_due(group.baseline.due()),
+            is_due(group.retention.due(&group.settings.values)),
+            is_due(group.tracking.due()),
+        );
+        if baseline {
+            self.on_baseline_timeout(id);
+        }
+        if announce {
+            self.announce(id);
+        }
+        if repair {
+            self.repair(id);
+        }
+        if tracking {
+            self.on_tracking_timeout(id);
+        }
+        if retention {
+            self.on_retention_timeout(id);
+        }
+    }
+}

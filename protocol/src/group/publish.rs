@@ -1,0 +1,250 @@
+//! From the application into the own log: bundles signed, large messages cut.
+
+use super::Group;
+use crate::engine::Engine;
+use crate::io::Event;
+use crate::links::Priority;
+use crate::message::{Arrival, History, MessageId, PublishError, PublishOptions};
+use crate::name::{GroupId, GroupName};
+use crate::status::Role;
+use crate::time::Time;
+use crate::wire::bundle::{FLAG_ACKNOWLEDGE, FLAG_BULK, Hash};
+use crate::wire::{Bundle, BundleHeader, Fragment};
+use bytes::Bytes;
+use hedgerow_topology::Class;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// One entry that waits to be signed and sent.
+#[derive(Debug)]
+struct Unreleased {
+    payload: Bytes,
+    published_at: u64,
+    flags: u8,
+    fragment: Option<Fragment>,
+}
+
+/// What this peer publishes in a group.
+#[derive(Debug, Default)]
+pub(crate) struct OwnLog {
+    /// Entries released in this epoch.
+    released: u64,
+    previous: Hash,
+    /// Fragments of a large message, released as the links to the next peers drain.
+    outbox: VecDeque<Unreleased>,
+}
+
+impl OwnLog {
+    /// Entries wait to be released.
+    pub(crate) fn has_outbox(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+}
+
+impl Engine {
+    /// Publishes a message. A peer that is not a member becomes a sender: part of the overlay,
+    /// to whom nothing is delivered. On an error nothing has changed.
+    pub fn publish(
+        &mut self,
+        now: Time,
+        group: &GroupName,
+        payload: Bytes,
+        options: PublishOptions,
+    ) -> Result<MessageId, PublishError> {
+        self.advance(now);
+        if self.stopping.is_some() {
+            return Err(PublishError::Stopped);
+        }
+        let max = self.config.groups.message_bytes_max;
+        if payload.len() > max {
+            return Err(PublishError::TooLarge {
+                bytes: payload.len(),
+                max,
+            });
+        }
+        let id = GroupId::new(&self.config.network, group);
+        self.become_sender(id, group)?;
+        if self.is_busy(id) {
+            self.busy.insert(id);
+            self.count("publishers_told_busy");
+            return Err(PublishError::Busy);
+        }
+        let epoch = self.own.epoch;
+        let published_at = now.wall_ms;
+        let bulk = payload.len() > self.config.groups.bulk_bytes;
+        let flags = if bulk { FLAG_BULK } else { 0 }
+            | if options.acknowledge {
+                FLAG_ACKNOWLEDGE
+            } else {
+                0
+            };
+        let piece = self.config.groups.fragment_bytes;
+        let Some(known) = self.groups.get_mut(&id) else {
+            return Err(PublishError::Stopped);
+        };
+        known.stats.published += 1;
+        let seq = known.own.released + 1;
+        if payload.len() <= piece {
+            known.own.outbox.push_back(Unreleased {
+                payload,
+                published_at,
+                flags,
+                fragment: None,
+            });
+        } else {
+            let count = payload.len().div_ceil(piece) as u32;
+            for index in 0..count {
+                let from = index as usize * piece;
+                let payload = payload.slice(from..(from + piece).min(payload.len()));
+                let fragment = Some(Fragment { index, count });
+                known.own.outbox.push_back(Unreleased {
+                    payload,
+                    published_at,
+                    flags,
+                    fragment,
+                });
+            }
+        }
+        let last = seq + known.own.outbox.len() as u64 - 1;
+        let message = MessageId {
+            origin: self.me,
+            epoch,
+            seq,
+        };
+        if options.acknowledge {
+            self.track(id, message, last);
+        }
+        self.outboxes.insert(id);
+        self.release_outbox(id);
+        Ok(message)
+    }
+
+    fn become_sender(&mut self, id: GroupId, name: &GroupName) -> Result<(), PublishError> {
+        let known = self.groups.get(&id);
+        if known.is_some_and(|group| group.role != Role::Relay) {
+            return Ok(());
+        }
+        let max = self.config.groups.groups_max;
+        self.open_group(id, name, Role::Sender)
+            .map_err(|_| PublishError::TooManyGroups { max })?;
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.role = Role::Sender;
+            group.name = Some(name.clone());
+        }
+        self.begin_baseline(id, History::None);
+        self.tell_neighbours(id);
+        self.consider_record();
+        self.chooser.touch(self.now.mono);
+        self.wake_at(self.now.mono);
+        Ok(())
+    }
+
+    /// Whether publishing must wait: entries wait already, or half of the own child links are
+    /// pressed.
+    fn is_busy(&self, id: GroupId) -> bool {
+        self.groups
+            .get(&id)
+            .is_some_and(|group| group.own.has_outbox())
+            || self.is_pressed(id)
+    }
+
+    fn is_pressed(&self, id: GroupId) -> bool {
+        let Some(route) = self.route(id, self.me, Class::Normal) else {
+            return false;
+        };
+        let links = route
+            .children()
+            .chain(route.extra_children())
+            .filter_map(|peer| self.links.get(self.up.get(&peer)?));
+        let (mut all, mut pressed) = (0, 0);
+        for link in links {
+            all += 1;
+            pressed += usize::from(link.queue.is_pressed(Priority::Data));
+        }
+        all > 0 && pressed * 2 >= all
+    }
+
+    /// Signs and sends what waits, as far as the links to the next peers have room.
+    fn release_outbox(&mut self, id: GroupId) {
+        loop {
+            let pressed = self.is_pressed(id);
+            let Some(group) = self.groups.get_mut(&id) else {
+                break;
+            };
+            if !group.own.has_outbox() {
+                break;
+            }
+            // The first piece always goes: somebody must be pressed for anything to drain.
+            if pressed {
+                return;
+            }
+            let Some(bundle) = group.next_bundle(self.me, self.own.epoch, &self.keypair) else {
+                break;
+            };
+            self.accept_bundle(Arc::new(bundle), 0, Arrival::Local, None);
+        }
+        self.outboxes.remove(&id);
+    }
+
+    pub(crate) fn release_outboxes(&mut self) {
+        for id in self.outboxes.clone() {
+            self.release_outbox(id);
+        }
+    }
+
+    /// Publishers that were told `Busy` may go on where there is room.
+    pub(crate) fn wake_publishers(&mut self) {
+        self.release_outboxes();
+        for id in self.busy.clone() {
+            if self.is_busy(id) {
+                continue;
+            }
+            self.busy.remove(&id);
+            if let Some(name) = self.groups.get(&id).and_then(|group| group.name.clone()) {
+                self.event(Event::Sendable { group: name });
+            }
+        }
+    }
+
+    /// A new epoch begins: seqs begin anew.
+    pub(crate) fn on_own_epoch_changed(&mut self) {
+        for group in self.groups.values_mut() {
+            group.own.released = 0;
+            group.own.previous = [0; 32];
+        }
+    }
+}
+
+impl Group {
+    /// The next entry of the outbox as a signed bundle.
+    fn next_bundle(
+        &mut self,
+        me: crate::identity::PeerKey,
+        epoch: u64,
+        keypair: &crate::identity::Keypair,
+    ) -> Option<Bundle> {
+        let Unreleased {
+            payload,
+            published_at,
+            flags,
+            fragment,
+        } = self.own.outbox.pop_front()?;
+        self.own.released += 1;
+        let header = BundleHeader {
+            group: self.id,
+            origin: me,
+            epoch,
+            seq: self.own.released,
+            flags,
+            published_at,
+            lengths: vec![payload.len() as u32],
+            delays: Vec::new(),
+            fragment,
+            previous: self.own.previous,
+            payload_hash: [0; 32],
+        };
+        let bundle = Bundle::sign(header, payload, keypair);
+        self.own.previous = bundle.hash;
+        Some(bundle)
+    }
+}

@@ -1,0 +1,470 @@
+//! Repair: what is missing is pulled from whoever has it; what nobody has is a gap.
+
+use super::{LogKey, OriginLog};
+use crate::engine::Engine;
+use crate::io::LinkId;
+use crate::links::Priority;
+use crate::name::GroupId;
+use crate::ranges::RangeSet;
+use crate::time::Micros;
+use crate::wire::Bundle;
+use crate::wire::frame::{BundleFrame, Digest, NotHeld, Pull, Wanted};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Ranges in one pull, and pulls per round and log.
+const RANGES_PER_PULL: usize = 256;
+/// The wait before a first pull lies within these, microseconds.
+const GRACE_US: (u64, u64) = (30_000, 500_000);
+/// How often missing things are looked at, ms.
+const ROUND_MS: u64 = 20;
+/// How often digests are asked for while nobody is known to hold what is missing, ms.
+const ASK_MS: u64 = 1_000;
+/// Pulls in a row that come to nothing before a neighbour's announcements are not believed.
+const FAILURES_MAX: u8 = 6;
+/// And for how long, ms.
+const IGNORE_MS: u64 = 30_000;
+
+/// What a round decides to ask of each link.
+type Asks = BTreeMap<LinkId, Vec<Wanted>>;
+
+impl Engine {
+    pub(crate) fn schedule_repair(&mut self, id: GroupId, at: Micros) {
+        let at = at + Micros::from_millis(ROUND_MS);
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        let due = group.repair_due.map_or(at, |due| due.min(at));
+        group.repair_due = Some(due);
+        self.wake_at(due);
+    }
+
+    /// How long something noticed missing is given to come by itself.
+    fn grace(&self, id: GroupId) -> Micros {
+        let lateness = self.groups.get(&id).map_or(0, |group| group.lateness_us);
+        Micros((lateness * 2).clamp(GRACE_US.0, GRACE_US.1))
+    }
+
+    /// One round: fails what was not answered, asks for what is due, gives up what is lost.
+    pub(crate) fn repair(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        group.repair_due = None;
+        if matches!(group.baseline, super::Baselining::Waiting(_)) {
+            return;
+        }
+        let keys: Vec<LogKey> = group
+            .logs
+            .iter()
+            .filter(|(_, log)| !log.missing.is_empty())
+            .map(|(key, _)| *key)
+            .collect();
+        if keys.is_empty() {
+            return;
+        }
+        let links: Vec<LinkId> = self.group_links(id).map(|(_, link)| link).collect();
+        let mut asks = Asks::new();
+        let mut unclaimed = false;
+        for key in &keys {
+            self.fail_late_pulls(id, *key);
+            unclaimed |= self.ask_for(id, *key, &links, &mut asks);
+            self.give_up_lost(id, *key, &links);
+        }
+        for (link, wanted) in asks {
+            for wanted in wanted.chunks(64) {
+                self.count("pulls");
+                self.send(
+                    link,
+                    Pull {
+                        group: id,
+                        wanted: wanted.to_vec(),
+                    },
+                );
+            }
+        }
+        if unclaimed {
+            self.ask_digests(id, &links);
+        }
+        self.deliver(id);
+        let left = self
+            .groups
+            .get(&id)
+            .is_some_and(|group| group.logs.values().any(|log| !log.missing.is_empty()));
+        if left {
+            self.schedule_repair(id, self.now.mono);
+        }
+    }
+
+    /// Pulls that were not answered in time count against whoever was asked.
+    fn fail_late_pulls(&mut self, id: GroupId, key: LogKey) {
+        let now = self.now.mono;
+        let patience = Micros::from_millis(self.config.groups.pull_timeout_ms);
+        let mut failed: Vec<LinkId> = Vec::new();
+        {
+            let (links, groups) = (&self.links, &mut self.groups);
+            let Some(log) = groups
+                .get_mut(&id)
+                .and_then(|group| group.logs.get_mut(&key))
+            else {
+                return;
+            };
+            for lack in log.missing.lacks_mut() {
+                let Some((asked, at)) = lack.asked else {
+                    continue;
+                };
+                let late = match links.get(&asked).filter(|link| link.is_up()) {
+                    None => true,
+                    Some(link) => {
+                        let rtt = Micros(link.rtt.smoothed_us().unwrap_or(0) * 2);
+                        // A link on which bulk still flows is slow, not silent.
+                        now.since(at.max(link.bulk_heard)) > patience + rtt
+                    }
+                };
+                if late {
+                    lack.failed(asked);
+                    lack.asked = None;
+                    if !failed.contains(&asked) {
+                        failed.push(asked);
+                    }
+                }
+            }
+        }
+        let ignore = self.in_ms(IGNORE_MS);
+        for link in failed {
+            self.count("pulls_unanswered");
+            if let Some(link) = self.links.get_mut(&link) {
+                link.pull_budget = (link.pull_budget / 2).max(16 << 10);
+            }
+            let Some(remote) = self.remote_mut(link, id) else {
+                continue;
+            };
+            remote.failures = remote.failures.saturating_add(1);
+            if remote.failures >= FAILURES_MAX {
+                remote.failures = 0;
+                remote.ignored_until = Some(ignore);
+                self.count("announcers_ignored");
+            }
+        }
+    }
+
+    /// Finds somebody to ask for each range that is due. Says whether nobody was known for one.
+    fn ask_for(&mut self, id: GroupId, key: LogKey, links: &[LinkId], asks: &mut Asks) -> bool {
+        let now = self.now.mono;
+        let grace = self.grace(id);
+        let attempts = self.config.groups.pull_attempts;
+        let mut budgets: BTreeMap<LinkId, u64> = BTreeMap::new();
+        let (all_links, groups) = (&self.links, &mut self.groups);
+        let Some(log) = groups
+            .get_mut(&id)
+            .and_then(|group| group.logs.get_mut(&key))
+        else {
+            return false;
+        };
+        for link in links {
+            let Some(state) = all_links.get(link) else {
+                continue;
+            };
+            let under_way: u64 = in_flight(log, *link);
+            let budget = log.entries_for(state.pull_budget);
+            budgets.insert(*link, budget.saturating_sub(under_way));
+        }
+        let mut unclaimed = false;
+        let mut asked = 0;
+        let mut index = 0;
+        while index < log.missing.lacks().len() && asked < RANGES_PER_PULL {
+            let lack = &log.missing.lacks()[index];
+            if lack.asked.is_some() || now.since(lack.since) < grace {
+                index += 1;
+                continue;
+            }
+            let (from, to) = (lack.from, lack.to);
+            let best = links
+                .iter()
+                .filter_map(|link| {
+                    let state = all_links.get(link)?;
+                    let remote = state.groups.get(&id)?;
+                    let tries = lack.tries_of(*link);
+                    if tries >= attempts || remote.is_ignored(now) {
+                        return None;
+                    }
+                    let offer = remote.logs.get(&key)?.can_serve(from, to);
+                    let first = offer.as_slice().first().copied()?;
+                    let room = budgets.get(link).copied().unwrap_or(0);
+                    let rtt = state.rtt.smoothed_us().unwrap_or(u64::MAX);
+                    Some((room == 0, tries, first.0, rtt, *link, first))
+                })
+                .min();
+            let Some((full, _, _, _, link, (offer_from, offer_to))) = best else {
+                unclaimed = true;
+                index += 1;
+                continue;
+            };
+            if full {
+                index += 1;
+                continue;
+            }
+            if offer_from > from {
+                // The front of the range is nobody's; look at the rest on its own.
+                log.missing.split(index, offer_from - 1);
+                unclaimed = true;
+                index += 1;
+                continue;
+            }
+            let room = budgets.get(&link).copied().unwrap_or(1).max(1);
+            let end = offer_to.min(to).min(from.saturating_add(room - 1));
+            log.missing.split(index, end);
+            log.missing.lacks_mut()[index].asked = Some((link, now));
+            budgets.insert(link, room.saturating_sub(end - from + 1));
+            let wanted = asks.entry(link).or_default();
+            match wanted
+                .last_mut()
+                .filter(|last| (last.origin, last.epoch) == key)
+            {
+                Some(last) => last.ranges.insert(from, end),
+                None => wanted.push(Wanted {
+                    origin: key.0,
+                    epoch: key.1,
+                    ranges: RangeSet::of(from, end),
+                }),
+            }
+            asked += 1;
+            index += 1;
+        }
+        unclaimed
+    }
+
+    /// Asks all neighbours what they hold: nobody known has what is missing.
+    fn ask_digests(&mut self, id: GroupId, links: &[LinkId]) {
+        let now = self.now.mono;
+        let pause = Micros::from_millis(ASK_MS);
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        if now.since(group.asked_digests) < pause {
+            return;
+        }
+        group.asked_digests = now;
+        for link in links {
+            self.send(
+                *link,
+                Digest {
+                    group: id,
+                    ask: true,
+                    entries: Vec::new(),
+                },
+            );
+        }
+    }
+
+    /// Gives up what nobody holds any more. Only what a signed bundle proves to exist is a gap;
+    /// what was merely announced is forgotten.
+    fn give_up_lost(&mut self, id: GroupId, key: LogKey, links: &[LinkId]) {
+        let now = self.now.mono;
+        let patience = Micros::from_millis(self.config.groups.gap_timeout_ms);
+        let origin_reachable =
+            key.0 != self.me && self.view.contains(key.0) && !self.up.contains_key(&key.0);
+        let (all_links, groups) = (&self.links, &mut self.groups);
+        let Some(log) = groups
+            .get_mut(&id)
+            .and_then(|group| group.logs.get_mut(&key))
+        else {
+            return;
+        };
+        let out_of_time = !links.is_empty() && now.since(log.progress) > patience;
+        let mut lost = RangeSet::new();
+        let mut claimed = RangeSet::new();
+        for lack in log.missing.lacks() {
+            let mut gone = RangeSet::of(lack.from, lack.to);
+            for link in links {
+                let theirs = all_links
+                    .get(link)
+                    .and_then(|link| link.groups.get(&id))
+                    .and_then(|remote| remote.logs.get(&key));
+                let Some(theirs) = theirs else {
+                    gone = RangeSet::new();
+                    break;
+                };
+                claimed.extend(&theirs.can_serve(lack.from, lack.to));
+                let mut denied = theirs.gone.within(lack.from, lack.to);
+                // What lies below its floor it has settled and let go.
+                if theirs.floor > lack.from {
+                    denied.insert(lack.from, lack.to.min(theirs.floor - 1));
+                }
+                gone = intersection(&gone, &denied);
+            }
+            if out_of_time {
+                lost.insert(lack.from, lack.to);
+            } else if !links.is_empty() && !origin_reachable {
+                lost.extend(&gone);
+            }
+        }
+        if lost.is_empty() {
+            return;
+        }
+        let proven = log.proven;
+        for &(from, to) in lost.as_slice() {
+            log.give_up(from, to.min(proven));
+            log.missing.remove(from, to);
+        }
+        let empty = log.high() == 0 && log.held().is_empty() && log.missing.is_empty();
+        self.count("ranges_given_up");
+        if empty {
+            self.drop_log(id, key);
+        } else {
+            self.log_changed(id, key);
+        }
+    }
+
+    pub(crate) fn on_pull(&mut self, from: LinkId, pull: Pull) {
+        let id = pull.group;
+        for wanted in pull.wanted {
+            let key = (wanted.origin, wanted.epoch);
+            let mut bundles: Vec<Arc<Bundle>> = Vec::new();
+            let mut hops = 0;
+            let mut absent = wanted.ranges.clone();
+            let mut settled = 0;
+            if let Some(log) = self.groups.get(&id).and_then(|group| group.logs.get(&key)) {
+                settled = log.settled();
+                for &(first, last) in wanted.ranges.as_slice().iter().take(RANGES_PER_PULL) {
+                    for entry in log.entries_in(first, last) {
+                        absent.remove(entry.bundle.header.seq, entry.bundle.header.last_seq());
+                        hops = hops.max(entry.hops);
+                        bundles.push(entry.bundle.clone());
+                    }
+                }
+            }
+            for bundle in bundles {
+                if !self.serve(from, id, &bundle, hops) {
+                    break;
+                }
+            }
+            self.deny(from, id, key, &absent, settled);
+        }
+    }
+
+    /// Queues an answer; `false` when the queue is full: the rest is asked for again.
+    fn serve(&mut self, to: LinkId, id: GroupId, bundle: &Arc<Bundle>, hops: u16) -> bool {
+        let frame = BundleFrame {
+            hops: hops.saturating_add(1),
+            pulled: true,
+            signed: bundle.signed.clone(),
+            signature: bundle.signature,
+        };
+        let head = frame.encode_head(bundle.payload.len());
+        if !self.enqueue(to, Priority::Repair, [head, bundle.payload.clone()]) {
+            self.count("pulls_deferred");
+            return false;
+        }
+        self.count("bundles_served");
+        let header = &bundle.header;
+        let key = (header.origin, header.epoch);
+        if let Some(link) = self.links.get_mut(&to) {
+            link.bundles[1] += 1;
+        }
+        if let Some(remote) = self.remote_mut(to, id) {
+            remote.has(key, header.seq, header.last_seq());
+        }
+        true
+    }
+
+    /// Says what of a pull is not held: gone for good up to the settled point, else not yet.
+    fn deny(&mut self, to: LinkId, id: GroupId, key: LogKey, absent: &RangeSet, settled: u64) {
+        for (ranges, gone) in [
+            (absent.within(1, settled), true),
+            (absent.within(settled + 1, u64::MAX), false),
+        ] {
+            if !ranges.is_empty() {
+                let wanted = Wanted {
+                    origin: key.0,
+                    epoch: key.1,
+                    ranges,
+                };
+                self.send(
+                    to,
+                    NotHeld {
+                        group: id,
+                        wanted,
+                        gone,
+                    },
+                );
+            }
+        }
+    }
+
+    pub(crate) fn on_not_held(&mut self, from: LinkId, not_held: NotHeld) {
+        let id = not_held.group;
+        let Wanted {
+            origin,
+            epoch,
+            ranges,
+        } = not_held.wanted;
+        let key = (origin, epoch);
+        let Some(remote) = self.remote_mut(from, id) else {
+            return;
+        };
+        let Some(log) = remote.logs.get_mut(&key) else {
+            return;
+        };
+        for &(first, last) in ranges.as_slice().iter().take(RANGES_PER_PULL) {
+            if not_held.gone {
+                log.gone.insert(first, last);
+            } else {
+                log.known.remove(first, last);
+            }
+        }
+        let Some(log) = self
+            .groups
+            .get_mut(&id)
+            .and_then(|group| group.logs.get_mut(&key))
+        else {
+            return;
+        };
+        for lack in log.missing.lacks_mut() {
+            if lack.asked.is_some_and(|(link, _)| link == from)
+                && !ranges.within(lack.from, lack.to).is_empty()
+            {
+                lack.asked = None;
+            }
+        }
+        self.schedule_repair(id, self.now.mono);
+    }
+
+    pub(crate) fn on_link_down_for_groups(&mut self, link: LinkId) {
+        let now = self.now.mono;
+        let mut touched = Vec::new();
+        for (id, group) in &mut self.groups {
+            for log in group.logs.values_mut() {
+                for lack in log.missing.lacks_mut() {
+                    if lack.asked.is_some_and(|(asked, _)| asked == link) {
+                        lack.asked = None;
+                        touched.push(*id);
+                    }
+                }
+            }
+        }
+        for id in touched {
+            self.schedule_repair(id, now);
+        }
+        if !self.busy.is_empty() {
+            self.wake_publishers();
+        }
+    }
+}
+
+fn in_flight(log: &OriginLog, link: LinkId) -> u64 {
+    log.missing
+        .lacks()
+        .iter()
+        .filter(|lack| lack.asked.is_some_and(|(asked, _)| asked == link))
+        .map(|lack| lack.to - lack.from + 1)
+        .sum()
+}
+
+fn intersection(a: &RangeSet, b: &RangeSet) -> RangeSet {
+    let mut both = RangeSet::new();
+    for &(from, to) in a.as_slice() {
+        both.extend(&b.within(from, to));
+    }
+    both
+}

@@ -1,0 +1,368 @@
+//! A bundle comes in: is it new, is it its origin's, and then everything that follows.
+
+use super::log::Entry;
+use super::{Group, LogKey, OriginLog};
+use crate::engine::Engine;
+use crate::io::{Action, LinkId, VerifyId};
+use crate::message::Arrival;
+use crate::name::GroupId;
+use crate::status::Role;
+use crate::wire::bundle::Hash;
+use crate::wire::frame::BundleFrame;
+use crate::wire::{Bundle, WireError};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Links that a bundle may have crossed.
+const HOPS_MAX: u16 = 1_024;
+
+/// A bundle whose signature is being checked.
+#[derive(Debug)]
+struct Pending {
+    bundle: Arc<Bundle>,
+    from: LinkId,
+    hops: u16,
+    pulled: bool,
+    /// Known to contradict what is held: only its signature matters, as evidence.
+    evidence: bool,
+}
+
+/// Bundles whose signatures are being checked.
+#[derive(Debug, Default)]
+pub(crate) struct Verifying {
+    pending: BTreeMap<VerifyId, Pending>,
+    /// Hash and signature of those, so that a second copy is not checked as well.
+    content: BTreeSet<(Hash, [u8; 64])>,
+}
+
+impl Verifying {
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+}
+
+impl Engine {
+    pub(crate) fn on_bundle(&mut self, from: LinkId, frame: BundleFrame, payload: Bytes) {
+        let BundleFrame {
+            hops,
+            pulled,
+            signed,
+            signature,
+        } = frame;
+        let bundle = match Bundle::decode(signed, signature, payload) {
+            Ok(bundle) => bundle,
+            Err(error) => return self.on_malformed(from, &error),
+        };
+        if let Some(link) = self.links.get_mut(&from) {
+            link.bundles[0] += 1;
+            link.bulk_heard = self.now.mono;
+            if pulled {
+                let grown = link.pull_budget + bundle.payload.len() / 4 + 64;
+                link.pull_budget = grown.min(self.config.groups.pull_bytes);
+            }
+        }
+        if hops > HOPS_MAX || !self.may_receive(from, &bundle) {
+            return;
+        }
+        let header = &bundle.header;
+        let id = header.group;
+        let key = (header.origin, header.epoch);
+        let (first, last) = (header.seq, header.last_seq());
+        if let Some(remote) = self.remote_mut(from, id) {
+            remote.has(key, first, last);
+            if pulled {
+                remote.failures = 0;
+            }
+        }
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        group.stats.copies += 1;
+        let held = group
+            .logs
+            .get(&key)
+            .filter(|log| log.is_settled(first, last));
+        if let Some(log) = held {
+            let other = log
+                .entry(first)
+                .filter(|entry| entry.bundle.hash != bundle.hash);
+            if other.is_some() {
+                self.verify_bundle(from, bundle, hops, pulled, true);
+            }
+            return self.count("bundles_duplicate");
+        }
+        if !self.has_room(id, key, &bundle) {
+            self.count("bundles_without_room");
+            return;
+        }
+        self.verify_bundle(from, bundle, hops, pulled, false);
+    }
+
+    /// Whether this peer has any business with the bundle: in the group, or as its relay.
+    fn may_receive(&mut self, from: LinkId, bundle: &Bundle) -> bool {
+        let header = &bundle.header;
+        if self
+            .cut_off
+            .get(&header.origin)
+            .is_some_and(|&epoch| header.epoch <= epoch)
+        {
+            self.count("bundles_of_cut_off");
+            return false;
+        }
+        if header.origin == self.me && header.epoch == self.own.epoch {
+            // A message never goes back where it came from; should one, it is not taken.
+            self.count("bundles_own_returned");
+            return false;
+        }
+        if let Some(fragment) = header.fragment
+            && fragment.index + 1 < fragment.count
+            && u64::from(fragment.count - 1) * bundle.payload.len() as u64
+                > self.config.groups.message_bytes_max as u64
+        {
+            self.count("messages_oversized");
+            return false;
+        }
+        if self.groups.contains_key(&header.group) {
+            return true;
+        }
+        let relayed = self
+            .groups
+            .values()
+            .filter(|group| group.role == Role::Relay)
+            .count();
+        if relayed >= self.config.groups.relayed_max {
+            self.count("relays_refused");
+            return false;
+        }
+        self.open_relay(header.group);
+        tracing::debug!(link = from.0, group = ?header.group, "relaying");
+        true
+    }
+
+    fn open_relay(&mut self, id: GroupId) {
+        let network = &self.config.network;
+        let name = self
+            .database
+            .records()
+            .flat_map(|record| record.record.groups.iter())
+            .map(|group| &group.name)
+            .find(|name| GroupId::new(network, name) == id)
+            .cloned();
+        let mut group = Group::new(id, name.clone(), Role::Relay, self.config.groups.grace_ms);
+        if let Some(name) = &name {
+            group.settings = self.settings_in_records(name);
+        }
+        self.groups.insert(id, group);
+        self.tell_neighbours(id);
+    }
+
+    /// Whether the bundle lies within the window and memory that its origin may use.
+    fn has_room(&self, id: GroupId, key: LogKey, bundle: &Bundle) -> bool {
+        let limits = &self.config.groups;
+        let Some(group) = self.groups.get(&id) else {
+            return false;
+        };
+        let total_full = self.retained > 2 * limits.retention_total_bytes;
+        let Some(log) = group.logs.get(&key) else {
+            return group.logs.len() < limits.origins_max && !total_full;
+        };
+        let in_window = bundle.header.last_seq() <= log.settled().saturating_add(limits.window);
+        let ahead = log.ahead_bytes + bundle.weight();
+        // What comes next in line always has room: it is what lets the rest go.
+        let is_next = bundle.header.seq <= log.settled() + 1;
+        let has_room =
+            ahead <= limits.ahead_bytes_max && !(total_full && log.ahead_bytes > 1 << 20);
+        in_window && (has_room || is_next)
+    }
+
+    fn verify_bundle(
+        &mut self,
+        from: LinkId,
+        bundle: Bundle,
+        hops: u16,
+        pulled: bool,
+        evidence: bool,
+    ) {
+        let content = (bundle.hash, bundle.signature);
+        if self.verifying.content.contains(&content) {
+            return self.count("bundles_duplicate");
+        }
+        if self.verifying.len() >= self.config.flow.verifying_max {
+            // Not lost: it is pulled again once there is room.
+            self.count("bundles_unchecked");
+            if let Some(group) = self.groups.get_mut(&bundle.header.group)
+                && let Some(log) = group
+                    .logs
+                    .get_mut(&(bundle.header.origin, bundle.header.epoch))
+            {
+                let lacking = log.unsettled(bundle.header.seq, bundle.header.last_seq());
+                log.missing.add(&lacking, self.now.mono);
+                self.schedule_repair(bundle.header.group, self.now.mono);
+            }
+            return;
+        }
+        self.verifying.content.insert(content);
+        let id = self.next_verify_id();
+        let job = bundle.verify_job();
+        let bundle = Arc::new(bundle);
+        self.verifying.pending.insert(
+            id,
+            Pending {
+                bundle,
+                from,
+                hops,
+                pulled,
+                evidence,
+            },
+        );
+        self.actions.push_back(Action::Verify { id, job });
+    }
+
+    pub(crate) fn on_verified(&mut self, id: VerifyId, valid: bool) {
+        if self.on_record_verified(id, valid)
+            || self.on_acknowledgement_verified(id, valid)
+            || self.on_fork_verified(id, valid)
+        {
+            return;
+        }
+        let Some(pending) = self.verifying.pending.remove(&id) else {
+            return;
+        };
+        self.verifying
+            .content
+            .remove(&(pending.bundle.hash, pending.bundle.signature));
+        if !valid {
+            self.count("bundles_forged");
+            let error = WireError::Invalid {
+                what: "bundle",
+                why: "bad signature",
+            };
+            return self.on_malformed(pending.from, &error);
+        }
+        if pending.evidence || self.contradicts(&pending.bundle) {
+            return self.on_contradiction(&pending.bundle);
+        }
+        let arrival = if pending.pulled {
+            Arrival::Pulled
+        } else {
+            Arrival::Pushed
+        };
+        self.accept_bundle(pending.bundle, pending.hops, arrival, Some(pending.from));
+    }
+
+    /// A verified bundle: keep it, pass it on, hand it over.
+    pub(crate) fn accept_bundle(
+        &mut self,
+        bundle: Arc<Bundle>,
+        hops: u16,
+        arrival: Arrival,
+        from: Option<LinkId>,
+    ) {
+        let now = self.now.mono;
+        let header = &bundle.header;
+        let (id, key) = (header.group, (header.origin, header.epoch));
+        let relay = self
+            .groups
+            .get(&id)
+            .is_some_and(|group| group.role == Role::Relay);
+        let fresh = self
+            .groups
+            .get(&id)
+            .is_some_and(|group| !group.logs.contains_key(&key));
+        let Some(log) = self.log_mut(id, key) else {
+            return;
+        };
+        if relay && fresh {
+            // A relay's business begins with what it is given.
+            log.rebase(header.seq - 1);
+        }
+        let unasked = log.missing.unasked_since(header.seq);
+        let entry = Entry {
+            bundle: bundle.clone(),
+            hops,
+            arrival,
+        };
+        if !log.insert(entry, now) {
+            return self.count("bundles_duplicate");
+        }
+        let holes = log.unsettled(log.settled() + 1, header.seq);
+        let has_holes = log.missing.add(&holes, now) || !log.missing.is_empty();
+        let weight = bundle.weight();
+        self.retained += weight;
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        group.retention.push(now, key, header.seq, weight);
+        if arrival != Arrival::Local {
+            group.stats.firsts += 1;
+            group.stats.repaired += u64::from(arrival == Arrival::Pulled);
+        }
+        if let Some(since) = unasked.filter(|_| arrival == Arrival::Pushed) {
+            let late = now.since(since).0;
+            group.lateness_us = (group.lateness_us * 7 + late) / 8;
+        }
+        if has_holes {
+            self.schedule_repair(id, now);
+        }
+        self.note_acknowledgement(id, &bundle);
+        self.log_changed(id, key);
+        self.forward(id, &bundle, hops, from);
+        self.deliver(id);
+        self.trim_retention(id);
+    }
+
+    /// The log of `key`, made when there is room; the two newest epochs of an origin are kept.
+    pub(crate) fn log_mut(&mut self, id: GroupId, key: LogKey) -> Option<&mut OriginLog> {
+        let now = self.now.mono;
+        let group = self.groups.get(&id)?;
+        if !group.logs.contains_key(&key) {
+            if group.logs.len() >= self.config.groups.origins_max {
+                self.count("origins_refused");
+                return None;
+            }
+            let epochs: Vec<u64> = group
+                .logs
+                .range((key.0, 0)..=(key.0, u64::MAX))
+                .map(|((_, epoch), _)| *epoch)
+                .collect();
+            if epochs.len() >= 2 {
+                let oldest = epochs[0];
+                if key.1 < oldest {
+                    self.count("epochs_too_old");
+                    return None;
+                }
+                self.drop_log(id, (key.0, oldest));
+            }
+            let group = self.groups.get_mut(&id)?;
+            group.logs.insert(key, OriginLog::new(0, now));
+        }
+        self.groups.get_mut(&id)?.logs.get_mut(&key)
+    }
+
+    /// Forgets a log.
+    pub(crate) fn drop_log(&mut self, id: GroupId, key: LogKey) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        if let Some(log) = group.logs.remove(&key) {
+            self.retained = self.retained.saturating_sub(log.weight);
+            group.retention.forget(key);
+            group.hash = None;
+        }
+    }
+
+    /// Something in the log has changed: neighbours that did not bring it about are told soon.
+    pub(crate) fn log_changed(&mut self, id: GroupId, key: LogKey) {
+        let due = self.in_ms(self.config.groups.announce_ms);
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        group.hash = None;
+        group.unannounced.insert(key);
+        if group.announce_due.is_none() {
+            group.announce_due = Some(due);
+            self.wake_at(due);
+        }
+    }
+}

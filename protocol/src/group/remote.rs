@@ -1,0 +1,100 @@
+//! What a neighbour is and holds in a group, as far as frames have told.
+
+use super::LogKey;
+use crate::ranges::RangeSet;
+use crate::status::Role;
+use crate::time::Micros;
+use crate::wire::frame::DigestEntry;
+use std::collections::BTreeMap;
+
+/// Logs remembered per neighbour and group.
+const LOGS_MAX: usize = 16_384;
+/// Ranges remembered per log; a neighbour with more holes is taken to hold less.
+const RANGES_MAX: usize = 1_024;
+
+/// One log at a neighbour.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RemoteLog {
+    /// The lowest entry it can serve.
+    pub(crate) floor: u64,
+    /// What it has: stated, sent by it, or sent to it.
+    pub(crate) known: RangeSet,
+    /// What it has said it does not hold, and never will.
+    pub(crate) gone: RangeSet,
+}
+
+impl RemoteLog {
+    /// What it can be asked for.
+    pub(crate) fn can_serve(&self, from: u64, to: u64) -> RangeSet {
+        self.known
+            .within(from.max(self.floor), to)
+            .minus(&self.gone)
+    }
+}
+
+/// A neighbour in a group.
+#[derive(Debug, Default)]
+pub(crate) struct RemoteGroup {
+    /// What it is; `None` once it has left.
+    pub(crate) role: Option<Role>,
+    pub(crate) logs: BTreeMap<LogKey, RemoteLog>,
+    /// Up to where it has stated in digests to have settled each log: not what was merely
+    /// sent to it.
+    pub(crate) stated: BTreeMap<LogKey, u64>,
+    /// When it last got a full digest.
+    pub(crate) digested: Option<Micros>,
+    /// Heartbeats in a row whose log hash differed.
+    pub(crate) unequal: u8,
+    /// Announced and not served: its announcements are not believed until then.
+    pub(crate) ignored_until: Option<Micros>,
+    /// Pulls in a row that came to nothing.
+    pub(crate) failures: u8,
+}
+
+impl RemoteGroup {
+    /// The log `key`, made when there is room.
+    pub(crate) fn log(&mut self, key: LogKey) -> Option<&mut RemoteLog> {
+        if self.logs.len() >= LOGS_MAX && !self.logs.contains_key(&key) {
+            return None;
+        }
+        Some(self.logs.entry(key).or_default())
+    }
+
+    /// It has these entries.
+    pub(crate) fn has(&mut self, key: LogKey, from: u64, to: u64) {
+        if let Some(log) = self.log(key) {
+            log.known.insert(from, to);
+            if log.known.range_count() > RANGES_MAX
+                && let Some(&(from, to)) = log.known.as_slice().first()
+            {
+                log.known.remove(from, to);
+            }
+        }
+    }
+
+    /// It states what it has.
+    pub(crate) fn states(&mut self, entry: &DigestEntry) {
+        let key = (entry.origin, entry.epoch);
+        let Some(log) = self.log(key) else { return };
+        log.floor = entry.floor;
+        let settled = entry.settled;
+        if entry.settled > 0 {
+            log.known.insert(1, entry.settled);
+        }
+        for &(from, to) in entry.above.as_slice().iter().take(RANGES_MAX) {
+            log.known.insert(from, to);
+        }
+        self.stated.insert(key, settled);
+    }
+
+    /// Whether it has all of `from..=to`.
+    pub(crate) fn covers(&self, key: LogKey, from: u64, to: u64) -> bool {
+        self.logs
+            .get(&key)
+            .is_some_and(|log| log.known.covers(from, to))
+    }
+
+    pub(crate) fn is_ignored(&self, now: Micros) -> bool {
+        self.ignored_until.is_some_and(|until| until > now)
+    }
+}

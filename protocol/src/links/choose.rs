@@ -1,0 +1,440 @@
+//! Whom to link to: asks the topology, then dials, tells, sheds and closes accordingly.
+
+use super::dial::Target;
+use super::{Link, Stage, reason_to_wire};
+use crate::database::Snapshot;
+use crate::engine::Engine;
+use crate::identity::PeerKey;
+use crate::io::{LinkEnd, LinkId};
+use crate::time::Micros;
+use crate::wire::frame::Wants;
+use hedgerow_topology::petgraph::graph::NodeIndex;
+use hedgerow_topology::{
+    Admission, Candidate, Limits, LinkUse, Reason, Side, Situation, Want, admit, confirms_ring,
+    group_wants, is_closable, ring_walk, shed, wants,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How long an unwanted link lives: both ends need a moment to say that they want it, ms.
+const UNWANTED_MS: u64 = 3_000;
+/// After a touch the choice waits so long for more to happen, ms.
+const SETTLE_MS: u64 = 20;
+/// Looked at this often even when nothing happened, in multiples of `choose_ms`.
+const IDLE_ROUNDS: u64 = 5;
+/// Dials for a search that a newcomer has, and the time until it gets a further one, ms: such
+/// searches would go on for as long as estimates shift a little.
+const SEARCHES: u32 = 32;
+const SEARCH_REFILL_MS: u64 = 600_000;
+/// First and longest wait before a search tries a peer again that refused, or whose link nobody
+/// wanted, ms.
+const COOL_MIN_MS: u64 = 30_000;
+const COOL_MAX_MS: u64 = 3_600_000;
+/// RTTs remembered of peers without a link.
+const MEASURED_MAX: usize = 1_024;
+
+/// When and from what the choice is made.
+#[derive(Debug)]
+pub(crate) struct Chooser {
+    seed: u64,
+    next: Micros,
+    last: Micros,
+    last_swap: Option<Micros>,
+    /// RTTs of earlier links, microseconds: a peer that only looked near is not dialled again.
+    measured: BTreeMap<PeerKey, u32>,
+    /// Until when no search goes to a peer, and how long the wait was.
+    cooling: BTreeMap<PeerKey, (Micros, Micros)>,
+    searches: u32,
+    refilled: Micros,
+}
+
+impl Chooser {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            next: Micros(0),
+            last: Micros(0),
+            last_swap: None,
+            measured: BTreeMap::new(),
+            cooling: BTreeMap::new(),
+            searches: SEARCHES,
+            refilled: Micros(0),
+        }
+    }
+
+    /// A refusal, or a link that nobody wanted: no search for a while, twice as long each time.
+    pub(crate) fn cool(&mut self, peer: PeerKey, now: Micros) {
+        let most = Micros::from_millis(COOL_MAX_MS);
+        self.cooling
+            .retain(|_, (until, wait)| now.since(*until) < *wait);
+        let wait = match self.cooling.get(&peer) {
+            Some((_, wait)) => wait.times(2).min(most),
+            None => Micros::from_millis(COOL_MIN_MS),
+        };
+        if self.cooling.len() < MEASURED_MAX || self.cooling.contains_key(&peer) {
+            self.cooling.insert(peer, (now + wait, wait));
+        }
+    }
+
+    fn is_cooling(&self, peer: PeerKey, now: Micros) -> bool {
+        self.cooling
+            .get(&peer)
+            .is_some_and(|(until, _)| *until > now)
+    }
+
+    fn refill(&mut self, now: Micros) {
+        let pause = Micros::from_millis(SEARCH_REFILL_MS);
+        while now.since(self.refilled) >= pause {
+            self.refilled = self.refilled + pause;
+            self.searches = (self.searches + 1).min(SEARCHES);
+        }
+    }
+
+    /// Something that the choice depends on has changed.
+    pub(crate) fn touch(&mut self, now: Micros) {
+        let soon = now.max(self.last) + Micros::from_millis(SETTLE_MS);
+        self.next = self.next.min(soon);
+    }
+
+    pub(crate) fn due(&self) -> Option<Micros> {
+        Some(self.next)
+    }
+}
+
+/// The candidates of one moment, with the situation's own indices.
+struct Field {
+    snapshot: Arc<Snapshot>,
+    me: usize,
+    candidates: Vec<Candidate>,
+}
+
+impl Field {
+    fn situation(&self, degree: usize, random_seed: u64) -> Situation<'_> {
+        Situation {
+            me: self.me,
+            candidates: &self.candidates,
+            graph: Some(&self.snapshot.graph),
+            cuts: Some(self.snapshot.cuts()),
+            degree,
+            random_seed,
+        }
+    }
+
+    fn key(&self, index: usize) -> PeerKey {
+        self.snapshot.records[index].record.peer
+    }
+}
+
+impl Engine {
+    pub(crate) fn on_choose_timeout(&mut self) {
+        let now = self.now.mono;
+        if self.chooser.next > now {
+            return;
+        }
+        self.chooser.last = now;
+        let idle = self.config.links.choose_ms * IDLE_ROUNDS;
+        self.chooser.next = self.in_random_ms(idle * 3 / 4, idle * 5 / 4);
+        if self.stopping.is_some() {
+            return;
+        }
+        self.choose();
+    }
+
+    fn choose(&mut self) {
+        self.chooser.refill(self.now.mono);
+        let Some(field) = self.field() else { return };
+        let chosen = self.chosen(&field);
+        self.apply_wants(&field, &chosen);
+        self.dial_ring(&field);
+        self.dial_wants(&field, &chosen);
+        self.close_unwanted(&field);
+        self.shed_surplus(&field);
+    }
+
+    /// Everybody who could be linked to, as the topology wants to see them.
+    fn field(&self) -> Option<Field> {
+        let snapshot = self.view.snapshot()?.clone();
+        let now = self.now.mono;
+        // Those whom a link leads to are as good as in the view, even before records say so.
+        let mut reached = vec![self.view.component];
+        for peer in self.up.keys() {
+            if let Some(at) = snapshot.index(*peer) {
+                let component = snapshot.component(at);
+                if !reached.contains(&component) {
+                    reached.push(component);
+                }
+            }
+        }
+        let candidates = snapshot
+            .records
+            .iter()
+            .enumerate()
+            .map(|(index, record)| {
+                let peer = record.record.peer;
+                let link = self.up.get(&peer).and_then(|id| self.links.get(id));
+                let in_view = link.is_some() || reached.contains(&snapshot.component(index));
+                let recently = self.view.lost.contains_key(&peer);
+                let dialable = !record.record.addresses.is_empty()
+                    && !self.dialer.is_backing_off(peer, now)
+                    && !self.cut_off.contains_key(&peer);
+                let rtt = link
+                    .map(|link| link.rtt.minimum_us().unwrap_or(u64::from(u32::MAX / 2)) as u32);
+                Candidate {
+                    ring: peer.ring_position(),
+                    coordinate: record.record.coordinate(),
+                    linked: rtt,
+                    measured: self.chooser.measured.get(&peer).copied(),
+                    wants_me: link.is_some_and(|link| link.their_wants.is_some()),
+                    reachable: dialable && (in_view || recently),
+                    in_view,
+                    cooling: self.chooser.is_cooling(peer, now),
+                }
+            })
+            .collect();
+        Some(Field {
+            me: self.view.me,
+            snapshot,
+            candidates,
+        })
+    }
+
+    /// Wants for the network and for each further group, the strongest reason per peer.
+    fn chosen(&self, field: &Field) -> Vec<Want> {
+        let situation = field.situation(self.config.links.degree, self.chooser.seed);
+        let mut chosen = wants(&situation);
+        for group in self.groups.values().filter(|group| group.wants_links()) {
+            let Some(name) = &group.name else { continue };
+            let members: Vec<bool> = field
+                .snapshot
+                .records
+                .iter()
+                .map(|r| {
+                    r.record
+                        .group(name)
+                        .is_some_and(|group| group.role().is_some())
+                })
+                .collect();
+            for want in group_wants(&situation, &members) {
+                match chosen.iter_mut().find(|known| known.peer == want.peer) {
+                    Some(known) if want.reason.is_ring() && !known.reason.is_ring() => {
+                        *known = want;
+                    }
+                    Some(_) => {}
+                    None => chosen.push(want),
+                }
+            }
+        }
+        chosen
+    }
+
+    fn apply_wants(&mut self, field: &Field, chosen: &[Want]) {
+        let by_peer: BTreeMap<PeerKey, Reason> = chosen
+            .iter()
+            .map(|want| (field.key(want.peer), want.reason))
+            .collect();
+        let ids: Vec<LinkId> = self.up.values().copied().collect();
+        for id in ids {
+            let Some(link) = self.links.get_mut(&id) else {
+                continue;
+            };
+            link.wants = by_peer.get(&link.peer).copied();
+            if let Some(rtt) = link.rtt.minimum_us()
+                && (self.chooser.measured.len() < MEASURED_MAX
+                    || self.chooser.measured.contains_key(&link.peer))
+            {
+                self.chooser.measured.insert(link.peer, rtt as u32);
+            }
+            let told = reason_to_wire(link.wants);
+            if link.told_wants != told {
+                link.told_wants = told;
+                self.send(id, Wants { wants: told });
+            }
+        }
+    }
+
+    /// While a side of the ring has no living link, dials walk outward on it, many at a time:
+    /// after a mass crash most of those who come first are dead.
+    fn dial_ring(&mut self, field: &Field) {
+        let situation = field.situation(self.config.links.degree, self.chooser.seed);
+        for (side, reason) in [
+            (Side::Successor, Reason::RingSuccessor),
+            (Side::Predecessor, Reason::RingPredecessor),
+        ] {
+            let share = self.config.links.dials_max.div_ceil(2);
+            let mut under_way = 0;
+            for index in ring_walk(&situation, side) {
+                let candidate = &field.candidates[index];
+                if candidate.linked.is_some() || under_way >= share {
+                    break;
+                }
+                let target = Target::Peer(field.key(index));
+                if self.dialer.is_dialling(&target)
+                    || candidate.reachable && self.dial(target, Some(reason))
+                {
+                    under_way += 1;
+                }
+            }
+        }
+    }
+
+    fn dial_wants(&mut self, field: &Field, chosen: &[Want]) {
+        let now = self.now.mono;
+        for want in chosen {
+            if field.candidates[want.peer].linked.is_some() {
+                continue;
+            }
+            if want.swap_for.is_some() {
+                let pause = Micros::from_millis(self.config.links.swap_ms);
+                if self
+                    .chooser
+                    .last_swap
+                    .is_some_and(|last| now.since(last) < pause)
+                {
+                    continue;
+                }
+            }
+            let search = want.reason.is_search();
+            if search && self.chooser.searches == 0 || !self.has_room_for(field, want) {
+                continue;
+            }
+            if self.dial(Target::Peer(field.key(want.peer)), Some(want.reason)) {
+                self.chooser.searches -= u32::from(search);
+                if want.swap_for.is_some() {
+                    self.chooser.last_swap = Some(now);
+                }
+            }
+        }
+    }
+
+    /// Whether this peer would itself take the link that it wants: own dials keep to the limits.
+    fn has_room_for(&self, field: &Field, want: &Want) -> bool {
+        want.swap_for.is_some()
+            || admit(&self.link_uses(field), want.reason, true, self.limits()) != Admission::Refuse
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            accepted: self.config.links.accept_max,
+            max_links: self.config.links.links_max,
+        }
+    }
+
+    /// All links that are up, in the order of `up`.
+    fn link_uses(&self, field: &Field) -> Vec<LinkUse> {
+        self.up
+            .values()
+            .filter_map(|id| self.links.get(id))
+            .map(|link| self.link_use(field, link))
+            .collect()
+    }
+
+    fn link_use(&self, field: &Field, link: &Link) -> LinkUse {
+        let peer = field.snapshot.index(link.peer);
+        let is_bridge = peer.is_some_and(|at| {
+            let (me, at) = (NodeIndex::new(field.me), NodeIndex::new(at));
+            field.snapshot.cuts().is_bridge(me, at)
+        });
+        LinkUse {
+            peer: peer.unwrap_or(field.me),
+            mine: link.wants,
+            theirs: link.their_wants,
+            is_bridge,
+            own_dial: link.dialled,
+            rtt_us: link.rtt.minimum_us().unwrap_or(u64::from(u32::MAX)) as u32,
+        }
+    }
+
+    fn close_unwanted(&mut self, field: &Field) {
+        let now = self.now.mono;
+        let pause = Micros::from_millis(UNWANTED_MS);
+        let ids: Vec<LinkId> = self.up.values().copied().collect();
+        let mut soonest = None;
+        for id in ids {
+            let Some(link) = self.links.get(&id) else {
+                continue;
+            };
+            let closable = is_closable(&self.link_use(field, link));
+            let Some(link) = self.links.get_mut(&id) else {
+                continue;
+            };
+            if !closable {
+                link.unwanted_since = None;
+                continue;
+            }
+            let since = *link.unwanted_since.get_or_insert(now);
+            if now.since(since.max(link.up_since)) >= pause {
+                self.close_link(id, LinkEnd::Unwanted);
+            } else {
+                soonest = Some(since.max(link.up_since) + pause);
+            }
+        }
+        if let Some(at) = soonest {
+            self.chooser.next = self.chooser.next.min(at);
+        }
+    }
+
+    /// Links beyond what is accepted, taken for the ring or to mend the view, cost another one.
+    fn shed_surplus(&mut self, field: &Field) {
+        while self.up.len() > self.config.links.accept_max {
+            let ids: Vec<LinkId> = self.up.values().copied().collect();
+            let Some(victim) = shed(&self.link_uses(field)) else {
+                return;
+            };
+            self.shed_link(ids[victim]);
+        }
+    }
+
+    fn shed_link(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get(&id) {
+            let peer = link.peer;
+            self.count("links_shed");
+            self.penalise(peer);
+        }
+        self.close_link(id, LinkEnd::Shed);
+    }
+
+    /// Whether to take a link that the other end wants for `theirs`.
+    pub(crate) fn admit_link(&mut self, id: LinkId, theirs: Option<Reason>) -> bool {
+        let Some(link) = self.links.get(&id) else {
+            return false;
+        };
+        let limits = self.limits();
+        if self.up.len() < limits.accepted {
+            return true;
+        }
+        let (peer, mine) = (link.peer, link.wants);
+        let Some(field) = self.field() else {
+            return false;
+        };
+        let situation = field.situation(self.config.links.degree, self.chooser.seed);
+        let index = field.snapshot.index(peer);
+        // A ring link must be borne out by the own database; one that this peer dialled for
+        // itself is.
+        let confirmed = mine.is_some_and(Reason::is_ring)
+            || index.is_some_and(|at| confirms_ring(&situation, at));
+        let wanted = match (mine, theirs) {
+            (Some(mine), _) if mine.is_ring() => mine,
+            (_, Some(theirs)) => theirs,
+            (mine, None) => mine.unwrap_or(Reason::Path),
+        };
+        match admit(&self.link_uses(&field), wanted, confirmed, limits) {
+            Admission::Accept => true,
+            Admission::AcceptAndShed(victim) => {
+                if let Some(id) = self.up.values().nth(victim).copied() {
+                    self.shed_link(id);
+                }
+                true
+            }
+            Admission::Refuse => false,
+        }
+    }
+
+    /// Links that are still in their handshake, and dials.
+    pub(crate) fn connecting(&self) -> usize {
+        let handshakes = self
+            .links
+            .values()
+            .filter(|link| link.stage == Stage::Handshake);
+        handshakes.count() + self.dialer.len()
+    }
+}

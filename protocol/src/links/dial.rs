@@ -1,0 +1,270 @@
+//! Dials: a budget, a time limit, backoff that doubles.
+
+use crate::config::LinkConfig;
+use crate::engine::Engine;
+use crate::identity::PeerKey;
+use crate::io::{Action, DialId};
+use crate::name::Address;
+use crate::time::Micros;
+use hedgerow_topology::Reason;
+use std::collections::BTreeMap;
+
+/// Backoffs remembered.
+const BACKOFFS_MAX: usize = 4_096;
+/// Addresses without a known peer that are remembered.
+const LOOSE_ADDRESSES_MAX: usize = 256;
+
+/// Whom a dial goes to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Target {
+    /// A peer of the database.
+    Peer(PeerKey),
+    /// Whoever is there.
+    Address(Address),
+}
+
+#[derive(Debug)]
+struct Dial {
+    target: Target,
+    reason: Option<Reason>,
+    ends: Micros,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Backoff {
+    until: Micros,
+    delay: Micros,
+}
+
+/// Dials under way, and who is not dialled for now.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    next: u64,
+    dials: BTreeMap<DialId, Dial>,
+    backoffs: BTreeMap<Target, Backoff>,
+    /// Addresses without a known peer: bootstrap, discovered, remembered; and who answered.
+    loose: BTreeMap<Address, Option<PeerKey>>,
+    /// When to look again whether bootstrap addresses are needed.
+    next_bootstrap: Option<Micros>,
+}
+
+impl Dialer {
+    pub(crate) fn new(bootstrap: Vec<Address>) -> Self {
+        let loose = bootstrap
+            .into_iter()
+            .map(|address| (address, None))
+            .collect();
+        Self {
+            next: 0,
+            dials: BTreeMap::new(),
+            backoffs: BTreeMap::new(),
+            loose,
+            next_bootstrap: Some(Micros(0)),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.dials.len()
+    }
+
+    pub(crate) fn due(&self) -> Option<Micros> {
+        let dials = self.dials.values().map(|dial| dial.ends).min();
+        dials.into_iter().chain(self.next_bootstrap).min()
+    }
+
+    /// Whether `target` is neither being dialled nor backing off.
+    pub(crate) fn is_free(&self, target: &Target, now: Micros) -> bool {
+        self.backoffs
+            .get(target)
+            .is_none_or(|backoff| backoff.until <= now)
+            && !self.is_dialling(target)
+    }
+
+    pub(crate) fn is_dialling(&self, target: &Target) -> bool {
+        self.dials.values().any(|dial| dial.target == *target)
+    }
+
+    /// Whether `peer` backs off.
+    pub(crate) fn is_backing_off(&self, peer: PeerKey, now: Micros) -> bool {
+        let target = Target::Peer(peer);
+        self.backoffs
+            .get(&target)
+            .is_some_and(|backoff| backoff.until > now)
+    }
+
+    fn back_off(&mut self, target: Target, now: Micros, config: &LinkConfig, jitter: u64) {
+        let least = Micros::from_millis(config.backoff_min_ms);
+        let most = Micros::from_millis(config.backoff_max_ms);
+        let delay = self
+            .backoffs
+            .get(&target)
+            .map_or(least, |backoff| backoff.delay.times(2).min(most));
+        // Jitter of up to a quarter, so that those who failed together do not return together.
+        let until = now + delay + Micros(jitter % (delay.0 / 4).max(1));
+        if self.backoffs.len() >= BACKOFFS_MAX && !self.backoffs.contains_key(&target) {
+            let soonest = self.backoffs.iter().min_by_key(|(_, b)| b.until);
+            if let Some(target) = soonest.map(|(target, _)| target.clone()) {
+                self.backoffs.remove(&target);
+            }
+        }
+        self.backoffs.insert(target, Backoff { until, delay });
+    }
+
+    pub(crate) fn forget_backoff(&mut self, peer: PeerKey) {
+        self.backoffs.remove(&Target::Peer(peer));
+    }
+
+    /// Addresses nobody in the view is known to answer at.
+    pub(crate) fn loose_outside(&self, in_view: impl Fn(PeerKey) -> bool) -> Vec<Address> {
+        self.loose
+            .iter()
+            .filter(|(_, peer)| peer.is_none_or(|peer| !in_view(peer)))
+            .map(|(address, _)| address.clone())
+            .collect()
+    }
+
+    pub(crate) fn add_loose(&mut self, address: Address) -> bool {
+        if self.loose.len() >= LOOSE_ADDRESSES_MAX || self.loose.contains_key(&address) {
+            return false;
+        }
+        self.loose.insert(address, None);
+        true
+    }
+}
+
+impl Engine {
+    /// Dials `target` if it may; says whether it did.
+    pub(crate) fn dial(&mut self, target: Target, reason: Option<Reason>) -> bool {
+        let now = self.now.mono;
+        if self.stopping.is_some()
+            || self.dialer.len() >= self.config.links.dials_max
+            || !self.dialer.is_free(&target, now)
+        {
+            return false;
+        }
+        let (peer, addresses) = match &target {
+            Target::Peer(peer) => (Some(*peer), self.addresses_of(*peer)),
+            Target::Address(address) => (None, vec![address.clone()]),
+        };
+        if addresses.is_empty() || peer == Some(self.me) {
+            return false;
+        }
+        let dial = DialId(self.dialer.next);
+        self.dialer.next += 1;
+        let ends = self.in_ms(self.config.links.dial_timeout_ms);
+        self.dialer.dials.insert(
+            dial,
+            Dial {
+                target,
+                reason,
+                ends,
+            },
+        );
+        self.count("dials");
+        self.wake_at(ends);
+        self.actions.push_back(Action::Dial {
+            dial,
+            peer,
+            addresses,
+        });
+        true
+    }
+
+    /// Where a peer says it is, or was when it was last in the view.
+    pub(crate) fn addresses_of(&self, peer: PeerKey) -> Vec<Address> {
+        match self.database.get(peer) {
+            Some(record) if !record.record.addresses.is_empty() => record.record.addresses.clone(),
+            _ => self.candidates.addresses_of(peer),
+        }
+    }
+
+    /// A dial has been answered by `peer`: the reason it was made for. A peer other than the one
+    /// dialled counts as a failure of that one.
+    pub(crate) fn on_dial_answered(&mut self, dial: DialId, peer: PeerKey) -> Option<Reason> {
+        let Dial { target, reason, .. } = self.dialer.dials.remove(&dial)?;
+        match &target {
+            Target::Address(address) => {
+                if let Some(known) = self.dialer.loose.get_mut(address) {
+                    *known = Some(peer);
+                }
+                self.dialer.backoffs.remove(&target);
+                None
+            }
+            Target::Peer(expected) if *expected == peer => {
+                self.dialer.forget_backoff(peer);
+                reason
+            }
+            Target::Peer(_) => {
+                self.back_off(target);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn on_dial_failed(&mut self, dial: DialId) {
+        let Some(Dial { target, .. }) = self.dialer.dials.remove(&dial) else {
+            return;
+        };
+        self.count("dials_failed");
+        self.back_off(target);
+        self.chooser.touch(self.now.mono);
+        self.wake_at(self.now.mono);
+    }
+
+    pub(crate) fn back_off(&mut self, target: Target) {
+        use rand_chacha::rand_core::Rng;
+        let jitter = self.rng.next_u64();
+        self.dialer
+            .back_off(target, self.now.mono, &self.config.links, jitter);
+    }
+
+    /// A peer that misbehaved or refused is not dialled for a while.
+    pub(crate) fn penalise(&mut self, peer: PeerKey) {
+        self.back_off(Target::Peer(peer));
+    }
+
+    pub(crate) fn on_dials_timeout(&mut self) {
+        let now = self.now.mono;
+        let late: Vec<DialId> = self
+            .dialer
+            .dials
+            .iter()
+            .filter(|(_, dial)| dial.ends <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        for dial in late {
+            self.on_dial_failed(dial);
+        }
+        if self.dialer.next_bootstrap.is_some_and(|at| at <= now) {
+            self.bootstrap();
+        }
+    }
+
+    /// Without any link, every address known is tried; the database takes over from there.
+    fn bootstrap(&mut self) {
+        if !self.up.is_empty() || self.stopping.is_some() {
+            self.dialer.next_bootstrap = None;
+            return;
+        }
+        for address in self.dialer.loose_outside(|_| false) {
+            self.dial(Target::Address(address), None);
+        }
+        let next = self.in_random_ms(400, 600);
+        self.bootstrap_at(next);
+    }
+
+    pub(crate) fn on_discovered(&mut self, addresses: Vec<Address>) {
+        for address in addresses {
+            if self.dialer.add_loose(address.clone()) {
+                self.dial(Target::Address(address), None);
+            }
+        }
+        self.bootstrap_at(self.now.mono);
+    }
+
+    /// Sees to it that addresses are tried at `at`, should there be no link then.
+    pub(crate) fn bootstrap_at(&mut self, at: Micros) {
+        self.dialer.next_bootstrap = Some(at);
+        self.wake_at(at);
+    }
+}

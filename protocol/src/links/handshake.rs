@@ -1,0 +1,325 @@
+//! From a connection to a link that is up, and from a link to its end.
+
+use super::{Link, Stage, reason_from_wire, reason_to_wire};
+use crate::engine::Engine;
+use crate::identity::PeerKey;
+use crate::io::{Action, DialId, Event, LinkEnd, LinkId};
+use crate::name::Address;
+use crate::time::Micros;
+use crate::wire::WIRE_VERSION;
+use crate::wire::frame::{Bye, Hello, Refuse};
+
+/// How long a refused link still serves the database, ms.
+const VISIT_MS: u64 = 3_000;
+/// Alternatives named in a refusal.
+const ALTERNATIVES: usize = 8;
+
+impl Engine {
+    pub(crate) fn on_linked(
+        &mut self,
+        id: LinkId,
+        peer: PeerKey,
+        dial: Option<DialId>,
+        address: Option<Address>,
+    ) {
+        let reason = dial.and_then(|dial| self.on_dial_answered(dial, peer));
+        let now = self.now.mono;
+        let dialled = dial.is_some();
+        let mut link = Link::new(id, peer, address, dialled, &self.config, now);
+        link.wants = reason;
+        self.links.insert(id, link);
+        let refusal = if self.stopping.is_some() {
+            Some(LinkEnd::Stopped)
+        } else if peer == self.me || (dialled && self.has_own_dial_to(peer, id)) {
+            Some(LinkEnd::Duplicate)
+        } else if self.links.len() > 2 * self.config.links.links_max {
+            Some(LinkEnd::Full)
+        } else {
+            None
+        };
+        if let Some(end) = refusal {
+            return self.close_link(id, end);
+        }
+        self.send_hello(id);
+        self.wake_at(self.in_ms(self.config.links.handshake_ms));
+    }
+
+    /// Whether this peer has another connection that it dialled itself. The dialler settles this
+    /// case, for only it knows which came first.
+    fn has_own_dial_to(&self, peer: PeerKey, but: LinkId) -> bool {
+        self.links.values().any(|link| {
+            link.peer == peer && link.id != but && link.dialled && link.stage != Stage::Closing
+        })
+    }
+
+    fn send_hello(&mut self, id: LinkId) {
+        let wants = self.links.get(&id).and_then(|link| link.wants);
+        let hello = Hello {
+            wire: WIRE_VERSION,
+            network: self.config.network.clone(),
+            epoch: self.own.epoch,
+            features: 0,
+            wants: reason_to_wire(wants),
+            record: self.wire_record(self.me),
+        };
+        if let Some(link) = self.links.get_mut(&id) {
+            link.told_wants = hello.wants;
+        }
+        self.send(id, hello);
+    }
+
+    pub(crate) fn on_hello(&mut self, id: LinkId, hello: Hello) {
+        if hello.wire != WIRE_VERSION {
+            tracing::warn!(
+                theirs = hello.wire,
+                ours = WIRE_VERSION,
+                "incompatible wire version"
+            );
+            return self.close_link(id, LinkEnd::Incompatible);
+        }
+        if hello.network != self.config.network {
+            tracing::warn!(network = %hello.network, "a peer of another network");
+            if let Some(link) = self.links.get(&id) {
+                self.penalise(link.peer);
+            }
+            return self.close_link(id, LinkEnd::OtherNetwork);
+        }
+        let theirs = reason_from_wire(hello.wants);
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        link.epoch = hello.epoch;
+        link.their_wants = theirs;
+        let peer = link.peer;
+        if let Some(record) = hello.record {
+            self.on_records(id, vec![record]);
+        }
+        if self
+            .links
+            .get(&id)
+            .is_none_or(|link| link.stage != Stage::Handshake)
+        {
+            return;
+        }
+        if let Some(end) = self.settle_duplicate(id, peer, hello.epoch) {
+            return self.close_link(id, end);
+        }
+        if self.cut_off.contains_key(&peer) {
+            return self.close_link(id, LinkEnd::Equivocation);
+        }
+        if self.admit_link(id, theirs) {
+            self.on_up(id);
+        } else {
+            self.refuse(id);
+        }
+    }
+
+    /// Two connections to one peer: a newer epoch replaces at once, equal epochs collapse to the
+    /// smaller key's dial. Says why the new one must go, if it must.
+    fn settle_duplicate(&mut self, new: LinkId, peer: PeerKey, epoch: u64) -> Option<LinkEnd> {
+        let old = self.links.values().find(|link| {
+            link.peer == peer && link.id != new && matches!(link.stage, Stage::Up | Stage::Visitor)
+        })?;
+        let (old_id, old_epoch, old_dialled) = (old.id, old.epoch, old.dialled);
+        let new_dialled = self.links.get(&new)?.dialled;
+        let reason = if epoch > old_epoch {
+            LinkEnd::Replaced
+        } else if epoch < old_epoch {
+            return Some(LinkEnd::Replaced);
+        } else if new_dialled == old_dialled {
+            // The other end dialled twice: it has given up the first.
+            LinkEnd::Duplicate
+        } else if new_dialled == (self.me < peer) {
+            LinkEnd::Duplicate
+        } else {
+            return Some(LinkEnd::Duplicate);
+        };
+        self.close_link(old_id, reason);
+        None
+    }
+
+    fn on_up(&mut self, id: LinkId) {
+        let now = self.now.mono;
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        link.stage = Stage::Up;
+        link.stage_ends = None;
+        link.up_since = now;
+        link.heard = now;
+        link.next_heartbeat = now;
+        let (peer, dialled) = (link.peer, link.dialled);
+        link.stated_from = self.own.flaps.stated_from(peer, now);
+        self.up.insert(peer, id);
+        self.dialer.forget_backoff(peer);
+        self.view.lost.remove(&peer);
+        tracing::debug!(%peer, "link up");
+        self.event(Event::LinkUp { link: id, peer });
+        self.send_heartbeat(id, true);
+        if dialled {
+            self.reconcile(id);
+        }
+        self.on_link_up_for_groups(id);
+        self.chooser.touch(now);
+        self.wake_at(now);
+    }
+
+    fn refuse(&mut self, id: LinkId) {
+        self.count("links_refused");
+        let alternatives = self
+            .up
+            .keys()
+            .filter_map(|peer| {
+                let addresses = self.addresses_of(*peer);
+                (!addresses.is_empty()).then_some((*peer, addresses))
+            })
+            .take(ALTERNATIVES)
+            .collect();
+        self.send(id, Refuse { alternatives });
+        self.visit(id);
+    }
+
+    fn visit(&mut self, id: LinkId) {
+        let ends = self.in_ms(VISIT_MS);
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        link.stage = Stage::Visitor;
+        link.stage_ends = Some(ends);
+        let dialled = link.dialled;
+        self.wake_at(ends);
+        if dialled {
+            self.reconcile(id);
+        }
+    }
+
+    pub(crate) fn on_refuse(&mut self, id: LinkId, refuse: Refuse) {
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
+        let (peer, was_up) = (link.peer, link.is_up());
+        self.count("links_refused_by_peer");
+        self.penalise(peer);
+        self.chooser.cool(peer, self.now.mono);
+        for (peer, addresses) in refuse.alternatives.into_iter().take(ALTERNATIVES) {
+            if peer != self.me {
+                self.candidates.learn(peer, addresses, self.now.mono);
+            }
+        }
+        if was_up {
+            // It sheds this link after all: groups and record must know at once.
+            self.on_down(id, LinkEnd::Refused);
+        }
+        self.visit(id);
+        self.try_candidates_soon();
+    }
+
+    pub(crate) fn on_bye(&mut self, id: LinkId, bye: &Bye) {
+        if let Some(link) = self.links.get(&id) {
+            tracing::debug!(peer = %link.peer, reason = %bye.reason, "goodbye");
+        }
+        self.on_link_lost(id, LinkEnd::Left);
+        self.actions.push_back(Action::Close { link: id });
+    }
+
+    /// Says goodbye and ends a link.
+    pub(crate) fn close_link(&mut self, id: LinkId, end: LinkEnd) {
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
+        if link.stage == Stage::Closing {
+            return;
+        }
+        if !matches!(end, LinkEnd::Silence | LinkEnd::Stuck) {
+            let chunks = crate::wire::Frame::from(Bye {
+                reason: format!("{end:?}"),
+            })
+            .encode();
+            self.actions.push_back(Action::Send { link: id, chunks });
+        }
+        self.actions.push_back(Action::Close { link: id });
+        self.on_link_lost(id, end);
+    }
+
+    /// A link has ended, by whichever end.
+    pub(crate) fn on_link_lost(&mut self, id: LinkId, end: LinkEnd) {
+        self.on_down(id, end);
+        if let Some(link) = self.links.remove(&id) {
+            *self.counters.link_ends.entry(end).or_default() += 1;
+            tracing::debug!(peer = %link.peer, reason = ?end, "link ended");
+            self.event(Event::LinkDown {
+                link: id,
+                peer: link.peer,
+                reason: end,
+            });
+        }
+    }
+
+    /// A link no longer carries anything: the record, the groups and the choice follow.
+    fn on_down(&mut self, id: LinkId, end: LinkEnd) {
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        if link.stage != Stage::Up {
+            return;
+        }
+        link.stage = Stage::Closing;
+        let (peer, up_since) = (link.peer, link.up_since);
+        let now = self.now.mono;
+        if self.up.get(&peer) == Some(&id) {
+            self.up.remove(&peer);
+        }
+        if matches!(end, LinkEnd::Unwanted | LinkEnd::Shed | LinkEnd::Left) {
+            self.chooser.cool(peer, now);
+        }
+        if matches!(end, LinkEnd::Transport | LinkEnd::Silence) {
+            self.own.flaps.lost(peer, up_since, now, &self.config.links);
+        }
+        self.on_link_down_for_groups(id);
+        self.own.lost_a_link = true;
+        self.consider_record();
+        self.chooser.touch(now);
+        self.bootstrap_at(now);
+    }
+
+    pub(crate) fn on_links_timeout(&mut self) {
+        let now = self.now.mono;
+        let ids: Vec<LinkId> = self.links.keys().copied().collect();
+        for id in ids {
+            let Some(link) = self.links.get(&id) else {
+                continue;
+            };
+            if link.stage_ends.is_some_and(|ends| ends <= now) {
+                let end = match link.stage {
+                    Stage::Visitor => LinkEnd::Refused,
+                    _ => LinkEnd::HandshakeTimeout,
+                };
+                if end == LinkEnd::HandshakeTimeout {
+                    self.penalise(link.peer);
+                }
+                self.close_link(id, end);
+            } else if link.is_up() && self.silence_of(link) <= now {
+                self.close_link(id, LinkEnd::Silence);
+            } else if link.is_up() && link.next_heartbeat <= now {
+                self.send_heartbeat(id, false);
+            }
+        }
+    }
+
+    /// When a link that says nothing more is lost.
+    pub(crate) fn silence_of(&self, link: &Link) -> Micros {
+        // Slow paths get four RTTs on top: a lost packet takes that long to mend.
+        let slack = Micros(link.rtt.smoothed_us().unwrap_or(0) * 4);
+        link.heard + Micros::from_millis(self.config.links.silence_ms) + slack
+    }
+
+    pub(crate) fn links_due(&self) -> Option<Micros> {
+        self.links
+            .values()
+            .filter_map(|link| match link.stage {
+                Stage::Up => Some(link.next_heartbeat.min(self.silence_of(link))),
+                _ => link.stage_ends,
+            })
+            .min()
+    }
+}

@@ -1,0 +1,187 @@
+//! Links: connections to neighbours, from the handshake to the end.
+//!
+//! [`Link`] is one connection's state. `handshake` brings it up, `heartbeat` watches it,
+//! `choose` decides whom to link to and `dial` connects; `queue` holds what waits to be sent.
+
+mod choose;
+mod dial;
+mod handshake;
+mod heartbeat;
+mod queue;
+mod rtt;
+mod send;
+
+pub(crate) use choose::Chooser;
+pub(crate) use dial::{Dialer, Target};
+pub(crate) use queue::{Priority, SendQueue};
+pub(crate) use rtt::RttEstimator;
+
+use crate::config::Config;
+use crate::group::RemoteGroup;
+use crate::identity::PeerKey;
+use crate::io::LinkId;
+use crate::name::{Address, GroupId};
+use crate::time::Micros;
+use crate::wire::FrameDecoder;
+use hedgerow_topology::Reason;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What may be asked of a new link at once, bytes.
+const PULL_BUDGET_START: usize = 128 << 10;
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The other end's hello has not come.
+    Handshake,
+    /// It carries overlay frames.
+    Up,
+    /// Refused, by either end: it serves the database for a moment and then ends.
+    Visitor,
+    /// Said goodbye; waits for the transport to end it.
+    Closing,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: LinkId,
+    pub(crate) peer: PeerKey,
+    pub(crate) address: Option<Address>,
+    /// Whether this peer dialled.
+    pub(crate) dialled: bool,
+    pub(crate) stage: Stage,
+    /// When the connection stood, and when the handshake was done.
+    pub(crate) opened: Micros,
+    pub(crate) up_since: Micros,
+    /// When the stage ends by time: handshakes and visitors.
+    pub(crate) stage_ends: Option<Micros>,
+    /// The last byte from the other end.
+    pub(crate) heard: Micros,
+    /// The other end's epoch, from its hello.
+    pub(crate) epoch: u64,
+    pub(crate) decoder: FrameDecoder,
+    pub(crate) queue: SendQueue,
+    pub(crate) rtt: RttEstimator,
+    /// The other end's last heartbeat stamp, and when it came.
+    pub(crate) echo: Option<(u64, Micros)>,
+    pub(crate) next_heartbeat: Micros,
+    /// Why this end wants it, and what the other end was told.
+    pub(crate) wants: Option<Reason>,
+    pub(crate) told_wants: u16,
+    pub(crate) their_wants: Option<Reason>,
+    /// Since when nobody wants it.
+    pub(crate) unwanted_since: Option<Micros>,
+    /// Not stated before this: flap damping.
+    pub(crate) stated_from: Micros,
+    /// What the other end's database hash was, and since when it has differed from ours.
+    pub(crate) unequal_since: Option<Micros>,
+    pub(crate) reconciled: Option<Micros>,
+    /// What the other end is and holds in each group.
+    pub(crate) groups: BTreeMap<GroupId, RemoteGroup>,
+    /// Records announced to it and not yet sent, by key.
+    pub(crate) record_announce: BTreeSet<PeerKey>,
+    pub(crate) record_push: BTreeSet<PeerKey>,
+    /// When a bundle or a part of one last came: repair that still flows is slow, not silent.
+    pub(crate) bulk_heard: Micros,
+    /// Bytes that may be asked for and not yet received; grows while pulls are answered.
+    pub(crate) pull_budget: usize,
+    pub(crate) bytes: [u64; 2],
+    pub(crate) bundles: [u64; 2],
+    /// Whether a data frame was refused since the queue last drained.
+    pub(crate) lazy: bool,
+}
+
+impl Link {
+    pub(crate) fn new(
+        id: LinkId,
+        peer: PeerKey,
+        address: Option<Address>,
+        dialled: bool,
+        config: &Config,
+        now: Micros,
+    ) -> Self {
+        Self {
+            id,
+            peer,
+            address,
+            dialled,
+            stage: Stage::Handshake,
+            opened: now,
+            up_since: now,
+            stage_ends: Some(now + Micros::from_millis(config.links.handshake_ms)),
+            heard: now,
+            epoch: 0,
+            decoder: FrameDecoder::new(config.flow.frame_bytes_max),
+            queue: SendQueue::new(&config.flow),
+            rtt: RttEstimator::default(),
+            echo: None,
+            next_heartbeat: now,
+            wants: None,
+            told_wants: 0,
+            their_wants: None,
+            unwanted_since: None,
+            stated_from: now,
+            unequal_since: None,
+            reconciled: None,
+            groups: BTreeMap::new(),
+            record_announce: BTreeSet::new(),
+            record_push: BTreeSet::new(),
+            bulk_heard: now,
+            pull_budget: PULL_BUDGET_START,
+            bytes: [0; 2],
+            bundles: [0; 2],
+            lazy: false,
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.stage == Stage::Up
+    }
+
+    /// Whether database frames may cross.
+    pub(crate) fn serves_database(&self) -> bool {
+        matches!(self.stage, Stage::Up | Stage::Visitor)
+    }
+}
+
+/// A reason as it stands on the wire; 0 is none.
+pub(crate) fn reason_to_wire(reason: Option<Reason>) -> u16 {
+    match reason {
+        None => 0,
+        Some(Reason::RingSuccessor) => 1,
+        Some(Reason::RingPredecessor) => 2,
+        Some(Reason::Repair) => 3,
+        Some(Reason::Nearest) => 4,
+        Some(Reason::Path) => 5,
+        Some(Reason::Shell(shell)) => 0x100 + u16::from(shell),
+        Some(Reason::Random(slot)) => 0x200 + u16::from(slot),
+    }
+}
+
+/// The opposite. Reasons unknown to this build count as the weakest.
+pub(crate) fn reason_from_wire(wire: u16) -> Option<Reason> {
+    Some(match wire {
+        0 => return None,
+        1 => Reason::RingSuccessor,
+        2 => Reason::RingPredecessor,
+        3 => Reason::Repair,
+        4 => Reason::Nearest,
+        0x100..=0x1ff => Reason::Shell((wire & 0xff) as u8),
+        0x200..=0x2ff => Reason::Random((wire & 0xff) as u8),
+        _ => Reason::Path,
+    })
+}
+
+/// A reason in words, for people.
+pub(crate) fn reason_name(reason: Reason) -> String {
+    match reason {
+        Reason::RingSuccessor => "ring successor".into(),
+        Reason::RingPredecessor => "ring predecessor".into(),
+        Reason::Repair => "repair".into(),
+        Reason::Nearest => "nearest".into(),
+        Reason::Path => "path".into(),
+        Reason::Shell(shell) => format!("shell {shell}"),
+        Reason::Random(slot) => format!("random {slot}"),
+    }
+}

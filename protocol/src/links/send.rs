@@ -1,0 +1,85 @@
+//! From a frame to the transport.
+
+use super::{Priority, Stage};
+use crate::engine::Engine;
+use crate::io::{Action, LinkEnd, LinkId};
+use crate::wire::Frame;
+use bytes::Bytes;
+
+impl Engine {
+    /// Queues a control frame. A link that cannot even take control is closed.
+    pub(crate) fn send(&mut self, link: LinkId, frame: impl Into<Frame>) {
+        let frame = frame.into();
+        self.count_sent(frame.name());
+        let chunks = frame.encode();
+        if chunks[0].len() > self.config.flow.frame_bytes_max {
+            // Senders of lists cut them to fit; this is the net below them.
+            debug_assert!(false, "a {} frame over the limit", frame.name());
+            self.count("frames_oversized_unsent");
+            return;
+        }
+        if !self.enqueue(link, Priority::Control, chunks) {
+            self.close_link(link, LinkEnd::Stuck);
+        }
+    }
+
+    /// Queues chunks; says whether they were taken. Chunks for a link that is gone are taken
+    /// and forgotten.
+    pub(crate) fn enqueue(&mut self, id: LinkId, priority: Priority, chunks: [Bytes; 2]) -> bool {
+        let Some(link) = self.links.get_mut(&id) else {
+            return true;
+        };
+        if link.stage == Stage::Closing {
+            return true;
+        }
+        if link.queue.push(priority, chunks).is_err() {
+            return false;
+        }
+        self.pump(id);
+        true
+    }
+
+    /// Hands the transport everything that waits: the link is about to end.
+    pub(crate) fn flush_queue(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        let waiting = link.queue.drain_control();
+        for chunks in waiting {
+            self.actions.push_back(Action::Send { link: id, chunks });
+        }
+    }
+
+    /// Hands the transport what it has room for.
+    pub(crate) fn pump(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        while let Some(chunks) = link.queue.pop() {
+            link.bytes[1] += (chunks[0].len() + chunks[1].len()) as u64;
+            self.actions.push_back(Action::Send { link: id, chunks });
+        }
+    }
+
+    /// The transport has written: more may go out, and publishers may go on.
+    pub(crate) fn on_sent(&mut self, id: LinkId, bytes: usize) {
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        link.queue.written(bytes);
+        self.pump(id);
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        let drained = !link.queue.is_pressed(Priority::Data);
+        if drained && link.lazy {
+            link.lazy = false;
+        }
+        if drained && !self.busy.is_empty() {
+            self.wake_publishers();
+        }
+        if drained && !self.outboxes.is_empty() {
+            self.release_outboxes();
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What can be computed once and used by many: records, snapshots, group graphs, trees.
+//!
+//! A peer has one of its own. A simulator gives one to all its engines, so that thousands of
+//! equal databases and trees cost little more than one. Every entry is keyed by a hash of all
+//! that it depends on, so sharing changes nothing but speed; every table is bounded.
+
+use crate::database::{GroupGraph, Snapshot};
+use crate::name::GroupId;
+use crate::wire::SignedRecord;
+use hedgerow_topology::{Class, Mesh};
+use lru::LruCache;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Names a tree or mesh: graph hash, origin's index in it, class, redundancy.
+pub(crate) type RouteKey = (u64, u32, Class, u8);
+
+#[derive(Debug)]
+struct Tables {
+    records: LruCache<[u8; 32], Arc<SignedRecord>>,
+    snapshots: LruCache<u64, Arc<Snapshot>>,
+    graphs: LruCache<(u64, u32, GroupId), Arc<GroupGraph>>,
+    routes: LruCache<RouteKey, Arc<Mesh>>,
+}
+
+/// A bounded cache that engines can share. Cloning gives another handle to the same.
+#[derive(Clone, Debug)]
+pub struct Memo {
+    tables: Arc<Mutex<Tables>>,
+}
+
+impl Default for Memo {
+    /// Sized for one peer of a large network.
+    fn default() -> Self {
+        Self::new(1_024, 4, 256, 1_024)
+    }
+}
+
+fn size(entries: usize) -> NonZeroUsize {
+    NonZeroUsize::new(entries.max(1)).unwrap_or(NonZeroUsize::MIN)
+}
+
+impl Memo {
+    /// A cache of so many records, snapshots, group graphs and trees.
+    pub fn new(records: usize, snapshots: usize, graphs: usize, routes: usize) -> Self {
+        Self {
+            tables: Arc::new(Mutex::new(Tables {
+                records: LruCache::new(size(records)),
+                snapshots: LruCache::new(size(snapshots)),
+                graphs: LruCache::new(size(graphs)),
+                routes: LruCache::new(size(routes)),
+            })),
+        }
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        // A panic elsewhere leaves the tables whole: entries are inserted complete.
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The record with these signed bytes and signature, decoded by `decode` when it is new.
+    pub(crate) fn record<E>(
+        &self,
+        signed: &[u8],
+        signature: &[u8; 64],
+        decode: impl FnOnce() -> Result<SignedRecord, E>,
+    ) -> Result<Arc<SignedRecord>, E> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(signature);
+        hasher.update(signed);
+        let key = *hasher.finalize().as_bytes();
+        if let Some(record) = self.tables().records.get(&key) {
+            return Ok(record.clone());
+        }
+        let record = Arc::new(decode()?);
+        self.tables().records.put(key, record.clone());
+        Ok(record)
+    }
+
+    pub(crate) fn snapshot(&self, hash: u64, build: impl FnOnce() -> Snapshot) -> Arc<Snapshot> {
+        if let Some(snapshot) = self.tables().snapshots.get(&hash) {
+            return snapshot.clone();
+        }
+        let snapshot = Arc::new(build());
+        self.tables().snapshots.put(hash, snapshot.clone());
+        snapshot
+    }
+
+    pub(crate) fn graph(
+        &self,
+        key: (u64, u32, GroupId),
+        build: impl FnOnce() -> GroupGraph,
+    ) -> Arc<GroupGraph> {
+        if let Some(graph) = self.tables().graphs.get(&key) {
+            return graph.clone();
+        }
+        let graph = Arc::new(build());
+        self.tables().graphs.put(key, graph.clone());
+        graph
+    }
+
+    pub(crate) fn route(&self, key: RouteKey, build: impl FnOnce() -> Mesh) -> Arc<Mesh> {
+        if let Some(route) = self.tables().routes.get(&key) {
+            return route.clone();
+        }
+        let route = Arc::new(build());
+        self.tables().routes.put(key, route.clone());
+        route
+    }
+}

@@ -1,0 +1,205 @@
+//! Bundles: what an origin signs, peers forward verbatim, log and pull.
+
+use super::{WireError, from_cbor, to_cbor};
+use crate::identity::{Keypair, PeerKey};
+use crate::name::GroupId;
+use crate::verify::{Domain, VerifyJob};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+
+/// Messages one bundle may hold.
+pub const BUNDLE_MESSAGES_MAX: usize = 4_096;
+/// Fragments one message may have.
+pub const FRAGMENTS_MAX: u32 = 1 << 16;
+/// Sequence numbers stay below this, so that sums never overflow.
+pub const SEQ_MAX: u64 = 1 << 62;
+
+/// Bit in [`BundleHeader::flags`]: a bulk message, forwarded with capacity 2.
+pub const FLAG_BULK: u8 = 1;
+/// Bit in [`BundleHeader::flags`]: members acknowledge it.
+pub const FLAG_ACKNOWLEDGE: u8 = 2;
+
+/// A 32-byte hash.
+pub type Hash = [u8; 32];
+
+/// What the origin signs: names, sizes and the hash of the payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct BundleHeader {
+    /// The group, network included.
+    pub group: GroupId,
+    /// Who published it.
+    pub origin: PeerKey,
+    /// Which life of the origin.
+    pub epoch: u64,
+    /// The first entry in it.
+    pub seq: u64,
+    /// `FLAG_*`; unknown bits are ignored.
+    pub flags: u8,
+    /// When the first message was published, ms since the Unix epoch.
+    pub published_at: u64,
+    /// The lengths of the messages in the payload.
+    pub lengths: Vec<u32>,
+    /// How much later than `published_at` each message was published, ms; empty when none was.
+    pub delays: Vec<u32>,
+    /// The place of a fragment in its message; a bundle of a fragment holds nothing else.
+    pub fragment: Option<Fragment>,
+    /// Hash of the origin's previous bundle in this group and epoch; zeros for the first.
+    #[serde(with = "serde_bytes")]
+    pub previous: Hash,
+    /// BLAKE3 of the payload.
+    #[serde(with = "serde_bytes")]
+    pub payload_hash: Hash,
+}
+
+/// One piece of a message that is too large for one bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fragment {
+    /// Which piece, from 0.
+    pub index: u32,
+    /// Of how many.
+    pub count: u32,
+}
+
+impl BundleHeader {
+    /// Entries in it.
+    pub fn count(&self) -> u64 {
+        self.lengths.len() as u64
+    }
+
+    /// The last entry in it.
+    pub fn last_seq(&self) -> u64 {
+        self.seq + self.count() - 1
+    }
+
+    /// When message `index` of it was published, ms since the Unix epoch.
+    pub fn published_at(&self, index: usize) -> u64 {
+        let delay = self.delays.get(index).copied().unwrap_or(0);
+        self.published_at.saturating_add(u64::from(delay))
+    }
+
+    /// Whether a `FLAG_*` is set.
+    pub fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Decodes signed bytes on their own: evidence has no payload.
+    pub fn decode(signed: &[u8]) -> Result<Self, WireError> {
+        let header: Self = from_cbor("bundle", signed)?;
+        let total: u64 = header.lengths.iter().map(|&length| u64::from(length)).sum();
+        header.check(usize::try_from(total).unwrap_or(usize::MAX))?;
+        Ok(header)
+    }
+
+    fn check(&self, payload_bytes: usize) -> Result<(), WireError> {
+        let total: u64 = self.lengths.iter().map(|&length| u64::from(length)).sum();
+        let fragment_fits = self.fragment.is_none_or(|fragment| {
+            self.lengths.len() == 1
+                && (2..=FRAGMENTS_MAX).contains(&fragment.count)
+                && fragment.index < fragment.count
+                && self.seq > u64::from(fragment.index)
+        });
+        let rules = [
+            (!self.lengths.is_empty(), "no message in it"),
+            (
+                self.lengths.len() <= BUNDLE_MESSAGES_MAX,
+                "too many messages",
+            ),
+            (
+                total == payload_bytes as u64,
+                "lengths do not add up to the payload",
+            ),
+            (
+                self.delays.is_empty() || self.delays.len() == self.lengths.len(),
+                "as many delays as messages, or none",
+            ),
+            (self.seq >= 1 && self.seq < SEQ_MAX, "seq out of range"),
+            (self.epoch >= 1, "epochs begin at 1"),
+            (fragment_fits, "an impossible fragment"),
+            (
+                (self.seq == 1) == (self.previous == [0; 32]),
+                "only the first has no previous",
+            ),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, why)) => Err(WireError::Invalid {
+                what: "bundle",
+                why,
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A bundle: signed header, signature, payload.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    /// What the signed bytes say.
+    pub header: BundleHeader,
+    /// The signed bytes, passed on verbatim.
+    pub signed: Bytes,
+    /// The origin's signature.
+    pub signature: [u8; 64],
+    /// The messages, one after another.
+    pub payload: Bytes,
+    /// BLAKE3 of the signed bytes: what the next bundle's `previous` states.
+    pub hash: Hash,
+}
+
+impl Bundle {
+    /// Signs `header` over `payload`; fills in the payload's hash.
+    pub fn sign(mut header: BundleHeader, payload: Bytes, keypair: &Keypair) -> Self {
+        header.payload_hash = *blake3::hash(&payload).as_bytes();
+        let signed: Bytes = to_cbor(&header).into();
+        let signature = keypair.sign(&Domain::Bundle.digest(&signed));
+        let hash = *blake3::hash(&signed).as_bytes();
+        Self {
+            header,
+            signed,
+            signature,
+            payload,
+            hash,
+        }
+    }
+
+    /// Decodes and checks everything but signature and payload hash; see [`Self::verify_job`].
+    pub fn decode(signed: Bytes, signature: [u8; 64], payload: Bytes) -> Result<Self, WireError> {
+        let header: BundleHeader = from_cbor("bundle", &signed)?;
+        header.check(payload.len())?;
+        let hash = *blake3::hash(&signed).as_bytes();
+        Ok(Self {
+            header,
+            signed,
+            signature,
+            payload,
+            hash,
+        })
+    }
+
+    /// The check of its signature and payload.
+    pub fn verify_job(&self) -> VerifyJob {
+        VerifyJob {
+            signer: self.header.origin,
+            domain: Domain::Bundle,
+            signed: self.signed.clone(),
+            signature: self.signature,
+            payload: Some((self.payload.clone(), self.header.payload_hash)),
+        }
+    }
+
+    /// The messages in it, in order.
+    pub fn messages(&self) -> impl Iterator<Item = Bytes> + '_ {
+        let mut at = 0;
+        self.header.lengths.iter().map(move |&length| {
+            let end = at + length as usize;
+            let message = self.payload.slice(at..end);
+            at = end;
+            message
+        })
+    }
+
+    /// What it weighs in logs and queues, bytes.
+    pub fn weight(&self) -> usize {
+        self.signed.len() + self.payload.len() + 192
+    }
+}

@@ -1,0 +1,391 @@
+//! Every frame that two peers exchange on a link.
+
+use super::record::WireRecord;
+use super::stream::{self, RawFrame};
+use super::{WireError, from_cbor, to_cbor};
+use crate::identity::PeerKey;
+use crate::message::History;
+use crate::name::{Address, GroupId, GroupName, NetworkName};
+use crate::ranges::RangeSet;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+
+/// The first frame on a link, both ways. A map: fields unknown to a build are skipped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The sender's wire version.
+    pub wire: u16,
+    /// Its network.
+    pub network: NetworkName,
+    /// Its epoch: a newer one replaces links of an older.
+    pub epoch: u64,
+    /// Optional features it knows; none yet.
+    #[serde(default)]
+    pub features: u64,
+    /// Why it wants the link; see [`Wants`].
+    #[serde(default)]
+    pub wants: u16,
+    /// Its record, once it has stated one.
+    #[serde(default)]
+    pub record: Option<WireRecord>,
+}
+
+/// Life, RTT and hashes, every second.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct Heartbeat {
+    /// The sender's monotonic clock, microseconds; comes back as `echo`.
+    pub stamp_us: u64,
+    /// The last stamp got from the receiver; 0 for none.
+    pub echo_us: u64,
+    /// How long that stamp has lain here, microseconds.
+    pub held_us: u64,
+    /// Whether an answer is wanted at once.
+    pub ask: bool,
+    /// Hash of the sender's database.
+    pub database: u64,
+    /// Log hashes of the groups both are in.
+    pub groups: Vec<(GroupId, u64)>,
+}
+
+/// Records, newest known.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct Records {
+    /// Up to a frame full of them.
+    pub records: Vec<WireRecord>,
+}
+
+/// (key prefix, epoch, version): names a record in about 20 bytes.
+pub type RecordName = (u64, u64, u64);
+
+/// "I hold these records."
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct RecordAnnounce {
+    /// Which.
+    pub names: Vec<RecordName>,
+}
+
+/// "Send me your records of these peers."
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct RecordPull {
+    /// Key prefixes.
+    pub prefixes: Vec<u64>,
+}
+
+/// Hashes of all records by the first byte of their hashed key: finds where databases differ.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct Buckets {
+    /// 256 hashes.
+    pub hashes: Vec<u64>,
+}
+
+/// "In these buckets I hold these records": the answer to [`Buckets`].
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct BucketRecords {
+    /// Which buckets.
+    pub buckets: Vec<u8>,
+    /// Everything in them.
+    pub names: Vec<RecordName>,
+}
+
+/// Why the sender wants this link now; 0: it does not.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct Wants {
+    /// A bit per reason.
+    pub wants: u16,
+}
+
+/// "I am full; try these." The link then serves the database for a moment and ends.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct Refuse {
+    /// Other peers and where they are.
+    pub alternatives: Vec<(PeerKey, Vec<Address>)>,
+}
+
+/// The last frame on a link.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct Bye {
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// A bundle on one hop. The payload follows raw.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct BundleFrame {
+    /// Links crossed so far, this one included.
+    pub hops: u16,
+    /// Whether it answers a pull.
+    pub pulled: bool,
+    /// What the origin signed.
+    pub signed: Bytes,
+    /// The origin's signature.
+    #[serde(with = "serde_bytes")]
+    pub signature: [u8; 64],
+}
+
+/// What a link's ends tell each other of a group, faster than records do.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct Subscribe {
+    /// The group.
+    pub group: GroupName,
+    /// 0 none (any more), 1 member, 2 sender, 3 relay.
+    pub role: u8,
+    /// Whether a [`Baseline`] is wanted.
+    pub baseline: bool,
+    /// How much of the past is wanted.
+    pub history: History,
+}
+
+/// Origin, epoch, the settled entry after which a joiner begins, and (seq, time of publication)
+/// of the past that it asked for.
+pub type BaselineOrigin = (PeerKey, u64, u64, Vec<(u64, u64)>);
+
+/// Where a joiner begins, by a joined neighbour.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct Baseline {
+    /// The group.
+    pub group: GroupId,
+    /// By origin: what is settled here, and which messages of the past answer the question.
+    pub origins: Vec<BaselineOrigin>,
+    /// Whether this is the last of several frames.
+    pub last: bool,
+}
+
+/// What a peer holds of one origin's epoch.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct DigestEntry {
+    /// The origin.
+    pub origin: PeerKey,
+    /// Its epoch.
+    pub epoch: u64,
+    /// The lowest entry held.
+    pub floor: u64,
+    /// All up to here are settled: held, or known to be lost, or not due.
+    pub settled: u64,
+    /// What is held above.
+    pub above: RangeSet,
+}
+
+/// "What I hold" (IHAVE, by range).
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct Digest {
+    /// The group.
+    pub group: GroupId,
+    /// Whether an answer of the same kind is wanted.
+    pub ask: bool,
+    /// By origin.
+    pub entries: Vec<DigestEntry>,
+}
+
+/// Entries of one origin's epoch.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct Wanted {
+    /// The origin.
+    pub origin: PeerKey,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Which entries.
+    pub ranges: RangeSet,
+}
+
+/// "Send me these" (IWANT, by range).
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct Pull {
+    /// The group.
+    pub group: GroupId,
+    /// By origin.
+    pub wanted: Vec<Wanted>,
+}
+
+/// The answer to a pull of what is not held.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct NotHeld {
+    /// The group.
+    pub group: GroupId,
+    /// Which.
+    pub wanted: Wanted,
+    /// Whether it is gone for good here (evicted or a gap), not merely missing yet.
+    pub gone: bool,
+}
+
+/// One member's word that it has an origin's messages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemberAck(
+    /// The member.
+    pub PeerKey,
+    /// Everything up to here is settled there.
+    pub u64,
+    /// What of it is lost there.
+    pub RangeSet,
+    /// The member's signature.
+    #[serde(with = "serde_bytes")]
+    pub [u8; 64],
+);
+
+/// Acknowledgements on their way to the origin; hops merge sets, never minima.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct Acknowledge {
+    /// The group.
+    pub group: GroupId,
+    /// The origin.
+    pub origin: PeerKey,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Who has what.
+    pub members: Vec<MemberAck>,
+}
+
+/// An origin asks its members again, down the tree.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct AskAcknowledge {
+    /// The group.
+    pub group: GroupId,
+    /// The origin.
+    pub origin: PeerKey,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Up to which entry.
+    pub seq: u64,
+    /// Links crossed so far; more than 255 are not believed.
+    pub hops: u16,
+}
+
+/// Two bundles' signed headers that cannot both be honest: proof of equivocation.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct Fork {
+    /// The one that stands first, or either.
+    pub first: Bytes,
+    /// Its signature.
+    #[serde(with = "serde_bytes")]
+    pub first_signature: [u8; 64],
+    /// The one that contradicts it.
+    pub second: Bytes,
+    /// Its signature.
+    #[serde(with = "serde_bytes")]
+    pub second_signature: [u8; 64],
+}
+
+/// A probe on its way down the overlay.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct Probe {
+    /// The group.
+    pub group: GroupId,
+    /// Numbers it among the origin's probes.
+    pub probe: u64,
+    /// The way so far, the origin first.
+    pub path: Vec<PeerKey>,
+}
+
+/// A member's answer, back along the probe's way.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct ProbeAnswer {
+    /// The group.
+    pub group: GroupId,
+    /// Which probe.
+    pub probe: u64,
+    /// The probe's way, origin first, the answering member last.
+    pub path: Vec<PeerKey>,
+}
+
+macro_rules! frames {
+    ($($(#[$doc:meta])* $number:literal $name:ident),* $(,)?) => {
+        /// A frame, understood.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Frame {
+            $($(#[$doc])* $name($name),)*
+            /// See [`BundleFrame`]; with its payload.
+            Bundle(BundleFrame, Bytes),
+        }
+
+        impl Frame {
+            /// Understands a frame. `None`: a kind this build does not know, to be skipped.
+            pub fn decode(raw: RawFrame) -> Result<Option<Self>, WireError> {
+                Ok(Some(match raw.kind {
+                    BUNDLE_KIND => Self::Bundle(from_cbor("bundle frame", &raw.header)?, raw.payload),
+                    $($number => Self::$name(from_cbor(stringify!($name), &raw.header)?),)*
+                    _ => return Ok(None),
+                }))
+            }
+
+            /// Head and payload to write.
+            pub fn encode(&self) -> [Bytes; 2] {
+                match self {
+                    Self::Bundle(frame, payload) => [
+                        stream::encode_head(BUNDLE_KIND, &to_cbor(frame), payload.len()),
+                        payload.clone(),
+                    ],
+                    $(Self::$name(frame) => {
+                        [stream::encode_head($number, &to_cbor(frame), 0), Bytes::new()]
+                    })*
+                }
+            }
+
+            /// Its kind, for counters and logs.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    Self::Bundle(..) => "Bundle",
+                    $(Self::$name(_) => stringify!($name),)*
+                }
+            }
+        }
+
+        $(impl From<$name> for Frame {
+            fn from(frame: $name) -> Self {
+                Self::$name(frame)
+            }
+        })*
+    };
+}
+
+/// The kind of bundle frames.
+const BUNDLE_KIND: u8 = 16;
+
+frames! {
+    /// See [`struct@Hello`].
+    0 Hello,
+    /// See [`struct@Heartbeat`].
+    1 Heartbeat,
+    /// See [`struct@Records`].
+    2 Records,
+    /// See [`struct@RecordAnnounce`].
+    3 RecordAnnounce,
+    /// See [`struct@RecordPull`].
+    4 RecordPull,
+    /// See [`struct@Buckets`].
+    5 Buckets,
+    /// See [`struct@BucketRecords`].
+    6 BucketRecords,
+    /// See [`struct@Wants`].
+    7 Wants,
+    /// See [`struct@Refuse`].
+    8 Refuse,
+    /// See [`struct@Bye`].
+    9 Bye,
+    /// See [`struct@Subscribe`].
+    17 Subscribe,
+    /// See [`struct@Baseline`].
+    18 Baseline,
+    /// See [`struct@Digest`].
+    19 Digest,
+    /// See [`struct@Pull`].
+    20 Pull,
+    /// See [`struct@NotHeld`].
+    21 NotHeld,
+    /// See [`struct@Acknowledge`].
+    22 Acknowledge,
+    /// See [`struct@AskAcknowledge`].
+    23 AskAcknowledge,
+    /// See [`struct@Fork`].
+    24 Fork,
+    /// See [`struct@Probe`].
+    25 Probe,
+    /// See [`struct@ProbeAnswer`].
+    26 ProbeAnswer,
+}
+
+impl BundleFrame {
+    /// The head of a bundle's frame; the payload follows it unchanged.
+    pub fn encode_head(&self, payload_bytes: usize) -> Bytes {
+        stream::encode_head(BUNDLE_KIND, &to_cbor(self), payload_bytes)
+    }
+}

@@ -1,0 +1,85 @@
+//! What stands on the wire: frames, records, bundles. Bytes in, checked values out.
+//!
+//! Nothing here knows what the engine does with a value; a value that decodes is well formed
+//! and within the wire's own limits, no more.
+
+pub mod bundle;
+pub mod frame;
+pub mod record;
+pub mod stream;
+
+pub use bundle::{Bundle, BundleHeader, Fragment};
+pub use frame::Frame;
+pub use record::{Record, RecordGroup, RecordLink, SignedRecord};
+pub use stream::{FRAME_HEAD_BYTES, FrameDecoder, RawFrame};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The wire version this build speaks. Peers of another version are refused by name.
+pub const WIRE_VERSION: u16 = 1;
+
+/// Why bytes are no frame, record or bundle.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// A frame over the limit.
+    #[error("a frame of {bytes} bytes, the limit is {max}")]
+    TooLong {
+        /// What it states.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A frame too short for what it states to contain.
+    #[error("a frame of {bytes} bytes is too short for what it states")]
+    TooShort {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Not the CBOR that this kind of frame has.
+    #[error("not a {what}: {why}")]
+    Cbor {
+        /// What was expected.
+        what: &'static str,
+        /// The decoder's word.
+        why: String,
+    },
+    /// Decodes, but breaks a rule.
+    #[error("{what}: {why}")]
+    Invalid {
+        /// What was decoded.
+        what: &'static str,
+        /// The rule.
+        why: &'static str,
+    },
+}
+
+/// `value` as CBOR (RFC 8949).
+pub(crate) fn to_cbor<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(128);
+    // Writing to a Vec cannot fail, and our types serialize without error.
+    ciborium::into_writer(value, &mut bytes).expect("our own types encode");
+    bytes
+}
+
+/// A `what` from CBOR, using all of `bytes`.
+pub(crate) fn from_cbor<T: DeserializeOwned>(
+    what: &'static str,
+    mut bytes: &[u8],
+) -> Result<T, WireError> {
+    let value =
+        ciborium::de::from_reader_with_recursion_limit(&mut bytes, 16).map_err(|error| {
+            WireError::Cbor {
+                what,
+                why: error.to_string(),
+            }
+        })?;
+    if bytes.is_empty() {
+        Ok(value)
+    } else {
+        Err(WireError::Cbor {
+            what,
+            why: format!("{} bytes follow it", bytes.len()),
+        })
+    }
+}

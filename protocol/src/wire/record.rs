@@ -1,0 +1,263 @@
+//! Records: a peer's signed statement about itself (a link-state advertisement, after OSPF,
+//! RFC 2328 section 12, except that every peer speaks of itself only).
+
+use super::{WireError, from_cbor, to_cbor};
+use crate::identity::{Keypair, PeerKey};
+use crate::message::{GroupSettings, Order};
+use crate::name::{Address, GroupName};
+use crate::status::Role;
+use crate::verify::{Domain, VerifyJob};
+use bytes::Bytes;
+use hedgerow_topology::Coordinate;
+use serde::{Deserialize, Serialize};
+use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+
+/// Addresses one record may state.
+pub const ADDRESSES_MAX: usize = 8;
+/// Links one record may state.
+pub const LINKS_MAX: usize = 256;
+/// Groups one record may state.
+pub const GROUPS_MAX: usize = 512;
+/// The version of the overlay algorithms in this build; the lowest in a view is used.
+pub const ALGORITHM_VERSION: u16 = 1;
+
+/// What a peer says of itself. Ordered against others of the same peer by (epoch, version).
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct Record {
+    /// Which network, hashed: a record is none of another network's.
+    #[serde(with = "serde_bytes")]
+    pub network: [u8; 16],
+    /// Whose.
+    pub peer: PeerKey,
+    /// Which life.
+    pub epoch: u64,
+    /// Which statement of that life.
+    pub version: u64,
+    /// Whether the peer has left for good.
+    pub left: bool,
+    /// The overlay algorithms it knows.
+    pub algorithm: u16,
+    /// Children it can feed.
+    pub capacity: u16,
+    /// Its coordinate: x, y, z, height, error, in ms.
+    pub coordinate: [f32; 5],
+    /// Where it can be dialled.
+    pub addresses: Vec<Address>,
+    /// Its groups, ascending by name.
+    pub groups: Vec<RecordGroup>,
+    /// Its links, ascending by peer.
+    pub links: Vec<RecordLink>,
+}
+
+/// A group in a record.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct RecordGroup {
+    /// The group.
+    pub name: GroupName,
+    /// 1 member, 2 sender, 0 neither (settings of `broadcast`).
+    pub role: u8,
+    /// How often its settings were changed; 0 is the defaults.
+    pub settings_version: u64,
+    /// Redundancy, order, retention in bytes and ms; absent at version 0.
+    pub settings: Option<(u8, u8, u64, u64)>,
+}
+
+/// A link in a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct RecordLink {
+    /// The neighbour.
+    pub peer: PeerKey,
+    /// The stated RTT in microseconds.
+    pub rtt_us: u32,
+}
+
+/// Settings as they stand in records and frames.
+pub fn settings_to_wire(settings: GroupSettings) -> (u8, u8, u64, u64) {
+    let order = match settings.order {
+        Order::Fifo => 0,
+        Order::Unordered => 1,
+    };
+    (
+        settings.redundancy,
+        order,
+        settings.retention_bytes,
+        settings.retention_ms,
+    )
+}
+
+/// The opposite; `None` for values out of range or orders unknown to this build.
+pub fn settings_from_wire(wire: (u8, u8, u64, u64)) -> Option<GroupSettings> {
+    let order = match wire.1 {
+        0 => Order::Fifo,
+        1 => Order::Unordered,
+        _ => return None,
+    };
+    let settings = GroupSettings {
+        redundancy: wire.0,
+        order,
+        retention_bytes: wire.2,
+        retention_ms: wire.3,
+    };
+    settings.is_valid().then_some(settings)
+}
+
+impl RecordGroup {
+    /// The role, if it is one.
+    pub fn role(&self) -> Option<Role> {
+        match self.role {
+            1 => Some(Role::Member),
+            2 => Some(Role::Sender),
+            _ => None,
+        }
+    }
+
+    /// The settings and their version; defaults at version 0.
+    pub fn settings(&self) -> (u64, GroupSettings) {
+        match self.settings.and_then(settings_from_wire) {
+            Some(settings) if self.settings_version > 0 => (self.settings_version, settings),
+            _ => (0, GroupSettings::default()),
+        }
+    }
+}
+
+impl Record {
+    /// The coordinate.
+    pub fn coordinate(&self) -> Coordinate {
+        let [x, y, z, height, error] = self.coordinate;
+        Coordinate {
+            position: [x, y, z],
+            height,
+            error,
+        }
+    }
+
+    /// The group `name`, if it is stated.
+    pub fn group(&self, name: &GroupName) -> Option<&RecordGroup> {
+        self.groups
+            .binary_search_by(|group| group.name.cmp(name))
+            .ok()
+            .map(|at| &self.groups[at])
+    }
+
+    /// The stated RTT to `peer`, microseconds.
+    pub fn rtt_us(&self, peer: PeerKey) -> Option<u32> {
+        self.links
+            .binary_search_by(|link| link.peer.cmp(&peer))
+            .ok()
+            .map(|at| self.links[at].rtt_us)
+    }
+
+    /// The first rule it breaks, if any.
+    fn check(&self) -> Result<(), WireError> {
+        let rules = [
+            (self.addresses.len() <= ADDRESSES_MAX, "too many addresses"),
+            (self.links.len() <= LINKS_MAX, "too many links"),
+            (self.groups.len() <= GROUPS_MAX, "too many groups"),
+            (
+                self.links.windows(2).all(|w| w[0].peer < w[1].peer),
+                "links are not ascending",
+            ),
+            (
+                self.groups.windows(2).all(|w| w[0].name < w[1].name),
+                "groups are not ascending",
+            ),
+            (
+                self.links.iter().all(|link| link.peer != self.peer),
+                "a link to itself",
+            ),
+            (self.coordinate().is_valid(), "a coordinate out of range"),
+            (self.capacity >= 1, "no capacity"),
+            (
+                self.epoch >= 1 && self.version >= 1,
+                "epoch and version begin at 1",
+            ),
+            (
+                self.groups.iter().all(|group| group.role <= 2),
+                "an unknown role",
+            ),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, why)) => Err(WireError::Invalid {
+                what: "record",
+                why,
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A record as its peer signed it: bytes to pass on verbatim, and what they say.
+#[derive(Clone, Debug)]
+pub struct SignedRecord {
+    /// What the bytes say.
+    pub record: Record,
+    /// The signed bytes.
+    pub signed: Bytes,
+    /// The peer's signature.
+    pub signature: [u8; 64],
+    /// A hash of the signed bytes: equal records, equal hashes.
+    pub hash: u64,
+}
+
+impl SignedRecord {
+    /// Signs `record`; the keypair must be the peer's own.
+    pub fn sign(record: Record, keypair: &Keypair) -> Self {
+        debug_assert_eq!(record.peer, keypair.peer(), "a peer speaks only of itself");
+        let signed: Bytes = to_cbor(&record).into();
+        let signature = keypair.sign(&Domain::Record.digest(&signed));
+        let hash = content_hash(&signed);
+        Self {
+            record,
+            signed,
+            signature,
+            hash,
+        }
+    }
+
+    /// Decodes and checks everything but the signature; see [`Self::verify_job`].
+    pub fn decode(signed: Bytes, signature: [u8; 64]) -> Result<Self, WireError> {
+        let record: Record = from_cbor("record", &signed)?;
+        record.check()?;
+        let hash = content_hash(&signed);
+        Ok(Self {
+            record,
+            signed,
+            signature,
+            hash,
+        })
+    }
+
+    /// The check of its signature.
+    pub fn verify_job(&self) -> VerifyJob {
+        VerifyJob {
+            signer: self.record.peer,
+            domain: Domain::Record,
+            signed: self.signed.clone(),
+            signature: self.signature,
+            payload: None,
+        }
+    }
+
+    /// (epoch, version): which of two records of one peer is newer.
+    pub fn order(&self) -> (u64, u64) {
+        (self.record.epoch, self.record.version)
+    }
+}
+
+fn content_hash(signed: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&blake3::hash(signed).as_bytes()[..8]);
+    u64::from_be_bytes(bytes)
+}
+
+/// A signed record with its age, as it travels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WireRecord(
+    /// The signed bytes.
+    pub Bytes,
+    /// The signature.
+    #[serde(with = "serde_bytes")]
+    pub [u8; 64],
+    /// How long ago it was issued, ms, as far as the sender knows; only grows.
+    pub u64,
+);

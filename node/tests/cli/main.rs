@@ -1,0 +1,10 @@
+//! The real program: exit codes, output, and what two processes do with each other.
+
+#![cfg(feature = "cli")]
+
+mod api;
+mod calls;
+mod lifecycle;
+mod messages;
+mod one_shot;
+mod peers;

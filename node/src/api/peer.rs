@@ -59,13 +59,19 @@ struct Missed {
 
 pub(super) async fn events(State(api): State<Api>) -> Result<Response, ApiError> {
     let slot = api.streams.take()?;
-    let lines = api.node.events().map(|event| match event {
-        Ok(event) => line(&event),
-        Err(missed) => line(&Missed {
-            event: "missed",
-            events: missed.0,
-        }),
-    });
+    let node = api.node.clone();
+    let lines = api
+        .node
+        .events()
+        // Handles of the node live on in the API; its end must be looked for.
+        .take_until(Box::pin(async move { node.ended().await }))
+        .map(|event| match event {
+            Ok(event) => line(&event),
+            Err(missed) => line(&Missed {
+                event: "missed",
+                events: missed.0,
+            }),
+        });
     Ok(ndjson(lines, slot))
 }
 

@@ -35,8 +35,17 @@ fn a_peer_says_who_it_is_serves_its_owner_only_and_ends_in_good_order() {
     assert_eq!(second.code, 1, "{}", second.stderr);
     assert!(second.stderr.contains("in use"), "{}", second.stderr);
 
+    // Streams that are open end with it.
+    let reader = peer.join("news");
     peer.run("shutdown").ok();
     assert_eq!(peer.process.code(), 0);
+    let done = reader.done();
+    assert_eq!(done.code, 1);
+    assert!(
+        done.stderr.contains("the peer has stopped"),
+        "{}",
+        done.stderr
+    );
     assert!(!socket(&peer.ready).exists());
     assert_eq!(run(&dir, "status").code, 3);
 }

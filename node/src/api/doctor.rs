@@ -35,7 +35,7 @@ pub(super) async fn examine(State(api): State<Api>) -> Result<Json<Report>, ApiE
         .sum();
     let equivocations = counters
         .values
-        .get("equivocations")
+        .get("origins_cut_off")
         .copied()
         .unwrap_or_default();
     let checks = vec![

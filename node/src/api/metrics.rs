@@ -137,6 +137,13 @@ impl Snapshot {
                 counters(encoder, name, "Since the start of the peer", one)?;
             }
         }
+        let kinds = [&self.counters.frames_received, &self.counters.frames_sent];
+        let frames = WAYS.iter().zip(kinds).flat_map(|(way, kinds)| {
+            kinds
+                .iter()
+                .map(move |(kind, count)| (vec![("kind", *kind), ("direction", *way)], *count))
+        });
+        counters(encoder, "frames", "Frames over all links, by kind", frames)?;
         let ends: Vec<(String, u64)> = self
             .counters
             .link_ends
@@ -223,6 +230,29 @@ impl Snapshot {
             "group_missing",
             "Entries known of and not here yet",
             missing,
+        )?;
+        let published = series(|group| group.published);
+        counters(
+            encoder,
+            "group_published",
+            "Messages published here",
+            published,
+        )?;
+        let copies = series(|group| group.copies);
+        counters(encoder, "group_copies", "Payload copies received", copies)?;
+        let firsts = series(|group| group.firsts);
+        counters(
+            encoder,
+            "group_firsts",
+            "Copies that were the first of theirs",
+            firsts,
+        )?;
+        let repaired = series(|group| group.repaired);
+        counters(
+            encoder,
+            "group_repaired",
+            "First copies that were pulled",
+            repaired,
         )?;
         let delivered = series(|group| group.delivered);
         counters(encoder, "group_delivered", "Messages delivered", delivered)?;

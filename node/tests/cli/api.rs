@@ -211,6 +211,22 @@ fn metrics_have_the_documented_names() {
     ] {
         assert!(series(name), "no {name} in\n{}", text.text());
     }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/api.md");
+    let documented = std::fs::read_to_string(path).expect("docs/api.md");
+    let shown = text
+        .text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "));
+    for (name, kind) in shown.filter_map(|line| line.split_once(' ')) {
+        let name = match kind {
+            "counter" => format!("{name}_total"),
+            _ => name.to_owned(),
+        };
+        assert!(
+            documented.contains(&format!("`{name}`")),
+            "docs/api.md lacks {name}"
+        );
+    }
     let json = first.run("metrics --json").json();
     assert_eq!(json["status"]["peer"], json!(first.id));
 }

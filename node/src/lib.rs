@@ -1,6 +1,6 @@
 //! A Hedgerow peer as a library: join groups, publish, receive; no broker anywhere.
 //!
-//! ```no_run
+//! ```
 //! use futures::{SinkExt, StreamExt};
 //! use hedgerow::{GroupName, JoinOptions, Node};
 //!

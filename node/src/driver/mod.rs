@@ -396,3 +396,6 @@ async fn release(mut store: Arc<Store>) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

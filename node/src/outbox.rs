@@ -280,6 +280,16 @@ impl Outboxes {
     }
 }
 
+/// Closes all outboxes when dropped, whatever the reason.
+#[derive(Debug)]
+pub(crate) struct ClosesOutboxes(pub(crate) Arc<Outboxes>);
+
+impl Drop for ClosesOutboxes {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 /// A publisher's way into a group's outbox; gives its place in the line up when dropped.
 #[derive(Debug)]
 pub(crate) struct Room {

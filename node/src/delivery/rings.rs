@@ -44,7 +44,7 @@ impl Rings {
         }
     }
 
-    /// Closes all rings.
+    /// Closes all rings; dropping does so too, whatever the reason.
     pub(crate) fn close_all(&mut self) {
         self.by_group.drain().for_each(|(_, ring)| ring.close());
     }
@@ -94,5 +94,11 @@ impl Rings {
                 ring.shrink_to((ring.bytes() as f64 * share) as usize);
             });
         }
+    }
+}
+
+impl Drop for Rings {
+    fn drop(&mut self) {
+        self.close_all();
     }
 }

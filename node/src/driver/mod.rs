@@ -11,7 +11,7 @@ mod verify;
 
 use crate::delivery::Rings;
 use crate::node::{AckResult, ProbeAnswer};
-use crate::outbox::{Outbox, Outboxes};
+use crate::outbox::{ClosesOutboxes, Outbox, Outboxes};
 use crate::store::Store;
 use crate::transport::{LinkEvent, LinkHandle, LinkLimits, Transport, TransportEvent};
 use crate::{DeliveryConfig, NodeError};
@@ -165,8 +165,10 @@ impl Driver {
         };
         driver.rejoin();
         let ended = parts.ended;
+        let closes = ClosesOutboxes(driver.outboxes.clone());
         tokio::spawn(
             async move {
+                let _closes = closes;
                 driver.run(inboxes).await;
                 ended.send_replace(true);
             }

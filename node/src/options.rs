@@ -14,7 +14,7 @@ pub struct TransportConfig {
     /// Find peers on the local network by multicast DNS (RFC 6762). Off: a library opens no
     /// multicast socket unasked.
     pub mdns: bool,
-    /// Connections from outside, at once. 96: `links.links_max` and room for those that are
+    /// Connections from outside, at once. 160: `links.links_max` and room for those that are
     /// refused by name or only fetch the database.
     pub incoming_max: u32,
     /// Connections to one peer at once. 4: crossing dials, and a restarted peer's new ones.
@@ -37,7 +37,7 @@ impl Default for TransportConfig {
             listen: Vec::new(),
             external: Vec::new(),
             mdns: false,
-            incoming_max: 96,
+            incoming_max: 160,
             per_peer_max: 4,
             pending_max: 64,
             substream_ms: 3_000,

@@ -1,7 +1,8 @@
 //! Starting nodes and waiting for what must come.
 
 use futures::{Stream, StreamExt};
-use hedgerow::{Event, Gap, Group, GroupName, JoinOptions, Node, NodeBuilder, Received};
+use hedgerow::status::Role;
+use hedgerow::{Config, Event, Gap, Group, GroupName, JoinOptions, Node, NodeBuilder, Received};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -24,7 +25,14 @@ pub(crate) fn group(name: &str) -> GroupName {
 
 /// A node on a free port of loopback.
 pub(crate) fn builder() -> NodeBuilder {
-    Node::builder().listen(TCP.parse().expect("a valid address"))
+    quick().listen(TCP.parse().expect("a valid address"))
+}
+
+/// A node that waits less than usual for others before it takes a group to be new.
+pub(crate) fn quick() -> NodeBuilder {
+    let mut config = Config::default();
+    config.groups.baseline_ms = 500;
+    Node::builder().engine(config)
 }
 
 pub(crate) async fn spawn(builder: NodeBuilder) -> Node {
@@ -106,4 +114,26 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         }
     };
     soon(what, asking).await;
+}
+
+/// The groups that `node` is a member of, by name; every peer carries `broadcast`.
+pub(crate) async fn memberships(node: &Node) -> Vec<String> {
+    let groups = node.groups().await.expect("answers");
+    let names = groups
+        .into_iter()
+        .filter(|status| status.role == Role::Member)
+        .filter_map(|status| status.group);
+    names
+        .filter(|name| !name.is_broadcast())
+        .map(|name| name.to_string())
+        .collect()
+}
+
+/// How many messages of `name` were handed out at `node`.
+pub(crate) async fn delivered(node: &Node, name: &str) -> u64 {
+    let groups = node.groups().await.expect("answers");
+    let found = groups
+        .into_iter()
+        .find(|status| status.group == Some(group(name)));
+    found.map_or(0, |status| status.delivered)
 }

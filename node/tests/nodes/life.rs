@@ -1,7 +1,7 @@
 //! Starting, stopping, crashing, coming back.
 
 use crate::common::{
-    TCP, builder, event, group, join, receive, sees, soon, spawn, spawn_beside, until,
+    TCP, builder, event, group, join, quick, memberships, receive, sees, soon, spawn, spawn_beside, until,
 };
 use futures::StreamExt;
 use hedgerow::{Event, JoinOptions, Node, NodeError, SettingsPatch};
@@ -35,14 +35,7 @@ async fn a_restarted_node_is_the_same_peer_in_the_same_groups() {
     let bob = spawn(start()).await;
     assert_eq!(bob.peer(), peer);
     assert!(bob.status().await.expect("answers").epoch > first);
-    let names: Vec<_> = bob
-        .groups()
-        .await
-        .expect("answers")
-        .into_iter()
-        .map(|s| s.group)
-        .collect();
-    assert_eq!(names, [Some(group("mesh")), Some(group("news"))]);
+    assert_eq!(memberships(&bob).await, ["mesh", "news"]);
     let settings = bob
         .settings(&group("mesh"))
         .await
@@ -64,7 +57,7 @@ async fn a_restarted_node_is_the_same_peer_in_the_same_groups() {
     bob.leave(&group("news")).await.expect("leaves");
     soon("bob stops", bob.shutdown()).await;
     let bob = spawn(start()).await;
-    assert!(bob.groups().await.expect("answers").is_empty());
+    assert!(memberships(&bob).await.is_empty());
 }
 
 #[tokio::test]
@@ -105,7 +98,7 @@ async fn one_data_directory_is_one_process() {
 async fn a_port_in_use_and_nonsense_are_refused_by_name() {
     let first = spawn(builder()).await;
     let taken = first.listen_addresses()[0].clone();
-    let error = Node::builder()
+    let error = quick()
         .listen(taken.clone())
         .spawn()
         .await
@@ -166,7 +159,7 @@ async fn shutdown_says_goodbye_and_releases_the_port() {
     );
     assert!(matches!(bob.status().await, Err(NodeError::Stopped)));
     soon("stopping again is fine", bob.shutdown()).await;
-    soon("the port is free", spawn(Node::builder().listen(port))).await;
+    soon("the port is free", spawn(quick().listen(port))).await;
 }
 
 #[tokio::test]
@@ -186,7 +179,7 @@ async fn a_node_without_handles_leaves_by_itself() {
 #[tokio::test]
 async fn a_node_that_only_dials_is_a_full_member() {
     let alice = spawn(builder()).await;
-    let bob = spawn(Node::builder().connect(&alice.listen_addresses())).await;
+    let bob = spawn(quick().connect(&alice.listen_addresses())).await;
     assert!(bob.listen_addresses().is_empty());
     let mut with_alice = join(&alice, "news").await;
     let with_bob = join(&bob, "news").await;
@@ -197,7 +190,7 @@ async fn a_node_that_only_dials_is_a_full_member() {
 #[tokio::test]
 async fn connect_links_running_nodes() {
     let alice = spawn(builder()).await;
-    let bob = spawn(Node::builder().listen(TCP.parse().expect("valid"))).await;
+    let bob = spawn(quick().listen(TCP.parse().expect("valid"))).await;
     bob.connect(&alice.listen_addresses()[0])
         .await
         .expect("a usable address");

@@ -1,6 +1,8 @@
 //! Ten nodes that know only one of them.
 
-use crate::common::{builder, group, join, receive_many, sees, soon, spawn, spawn_beside, until};
+use crate::common::{
+    builder, delivered, join, receive_many, sees, soon, spawn, spawn_beside, until,
+};
 use hedgerow::{JoinOptions, Node, PublishOptions};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,14 +52,10 @@ async fn ten_nodes_around_a_hub_get_everything_exactly_once_and_find_each_other(
         .await;
     }
     for node in &nodes {
-        let status = node.groups().await.expect("answers");
-        let news = status
-            .iter()
-            .find(|status| status.group == Some(group("news")));
-        let delivered = news.map(|status| status.delivered);
+        let delivered = delivered(node, "news").await;
         assert_eq!(
             delivered,
-            Some((NODES * MESSAGES) as u64),
+            (NODES * MESSAGES) as u64,
             "delivered twice, or not at all"
         );
     }

@@ -97,7 +97,8 @@ struct Tally {
 
 /// The engine's driver.
 pub(crate) struct Driver {
-    engine: Engine,
+    /// Large: on the heap, so that the task's future is not.
+    engine: Box<Engine>,
     clock: Clock,
     store: Arc<Store>,
     transport: Transport,
@@ -140,7 +141,7 @@ impl Driver {
             done: done_inbox,
         };
         let mut driver = Self {
-            engine,
+            engine: Box::new(engine),
             clock,
             store: parts.store,
             transport: parts.transport,

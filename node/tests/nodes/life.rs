@@ -1,10 +1,11 @@
 //! Starting, stopping, crashing, coming back.
 
 use crate::common::{
-    TCP, builder, event, group, join, quick, memberships, receive, sees, soon, spawn, spawn_beside, until,
+    TCP, builder, event, group, join, memberships, quick, receive, sees, soon, spawn, spawn_beside,
+    until,
 };
 use futures::StreamExt;
-use hedgerow::{Event, JoinOptions, Node, NodeError, SettingsPatch};
+use hedgerow::{Event, JoinOptions, NodeError, SettingsPatch};
 
 #[tokio::test]
 async fn a_restarted_node_is_the_same_peer_in_the_same_groups() {

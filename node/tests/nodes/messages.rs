@@ -1,8 +1,8 @@
 //! What is published arrives.
 
 use crate::common::{
-    PATIENCE, QUIC, TCP, builder, group, join, quick, receive, receive_many, soon, spawn, spawn_beside,
-    until,
+    PATIENCE, QUIC, TCP, builder, group, join, quick, receive, receive_many, soon, spawn,
+    spawn_beside, until,
 };
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};

@@ -38,7 +38,8 @@ const LINK_EVENTS_BATCH: usize = 64;
 const DONE: usize = 64;
 /// How often old deliveries are dropped.
 const SWEEP: Duration = Duration::from_secs(5);
-/// How often known peers are stored, in sweeps.
+/// How often known peers are stored, in sweeps. In the beginning they are stored more often (after
+/// 1, 2, 4 and 8): a young peer that is killed must find back when its bootstrap has died too.
 const SWEEPS_PER_SAVE: u32 = 12;
 /// Peers remembered for the next start.
 const PEERS_SAVED: usize = 256;
@@ -264,7 +265,7 @@ impl Driver {
         self.acknowledging.retain(|_, result| !result.is_closed());
         while self.link_tasks.try_join_next().is_some() {}
         self.sweeps += 1;
-        if self.sweeps.is_multiple_of(SWEEPS_PER_SAVE) {
+        if self.sweeps.is_power_of_two() || self.sweeps.is_multiple_of(SWEEPS_PER_SAVE) {
             self.save_peers();
         }
         now + SWEEP

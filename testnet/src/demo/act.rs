@@ -133,7 +133,7 @@ impl Stage<'_> {
         let streams = [(TREE_GROUP, tree), (MESH_GROUP, mesh)];
         for (group, peers) in streams {
             for peer in peers {
-                self.open(group, peer, b"\n");
+                self.open(group, peer, "a line", b"\n");
                 let publication = self.last_opened(group);
                 for line in self.content.lines() {
                     self.collector.ledger.publish(publication, line);
@@ -144,7 +144,7 @@ impl Stage<'_> {
             }
         }
         for group in [TREE_GROUP, MESH_GROUP] {
-            self.open(group, sender, b"");
+            self.open(group, sender, "the program", b"");
             let publication = self.last_opened(group);
             self.collector
                 .ledger
@@ -153,7 +153,7 @@ impl Stage<'_> {
             self.feeds
                 .spawn(send_file(cli, group, self.content.binary_file.clone()));
         }
-        self.open(BROADCAST, crier, b"\n");
+        self.open(BROADCAST, crier, "a broadcast", b"\n");
         self.story.tell(&format!(
             "{} stream {} ({}) into {TREE_GROUP}, {} into {MESH_GROUP}, all at once;",
             name_all(&tree),
@@ -284,7 +284,7 @@ impl Stage<'_> {
             redundancy.insert(group, look::redundancy(self.fleet.peers(), group).await?);
         }
         let ledger = &self.collector.ledger;
-        let (longest, waited) = ledger.waits(killed_at, NOTICEABLE);
+        let waits = ledger.waits(killed_at, NOTICEABLE);
         let result =
             |group: &'static str, overlay: &'static str, publications: &[usize]| GroupResult {
                 group,
@@ -305,8 +305,7 @@ impl Stage<'_> {
             hops_max: ledger.hops_max,
             rmr_tree: redundancy[TREE_GROUP],
             rmr_mesh: redundancy[MESH_GROUP],
-            longest_wait: longest,
-            waited,
+            waits,
             noticeable: NOTICEABLE,
             complaints: ledger.complaints.clone(),
             groups: vec![
@@ -317,9 +316,9 @@ impl Stage<'_> {
         })
     }
 
-    fn open(&mut self, group: &'static str, peer: usize, terminator: &'static [u8]) {
+    fn open(&mut self, group: &'static str, peer: usize, what: &str, terminator: &'static [u8]) {
         let origin = self.fleet.peers()[peer].ready().peer.clone();
-        let id = self.collector.ledger.open(group, &origin, terminator);
+        let id = self.collector.ledger.open(group, &origin, what, terminator);
         self.publications(group).push(id);
     }
 

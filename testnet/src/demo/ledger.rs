@@ -19,6 +19,8 @@ pub(crate) struct Subscriber {
 /// message, so that a message's seq is its index and 1.
 #[derive(Debug)]
 struct Publication {
+    /// What one of its messages is, for people.
+    what: String,
     messages: Vec<Hash>,
     terminator: &'static [u8],
     digest: blake3::Hasher,
@@ -49,6 +51,17 @@ pub(crate) struct Totals {
     pub(crate) different: usize,
 }
 
+/// How long messages took beyond the median.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Waits {
+    /// The longest.
+    pub(crate) longest: Duration,
+    /// Of what, and where.
+    pub(crate) what: String,
+    /// How many (message, subscriber) pairs waited noticeably long.
+    pub(crate) noticed: u64,
+}
+
 /// The books of the demo.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -72,11 +85,18 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// Opens a publication of `origin` in `group`; in its bytes as a whole, `terminator` follows
-    /// every message.
-    pub(crate) fn open(&mut self, group: &str, origin: &str, terminator: &'static [u8]) -> usize {
+    /// every message. `what` says what a message is.
+    pub(crate) fn open(
+        &mut self,
+        group: &str,
+        origin: &str,
+        what: &str,
+        terminator: &'static [u8],
+    ) -> usize {
         let id = self.publications.len();
         let digest = blake3::Hasher::new();
         self.publications.push(Publication {
+            what: format!("{what} in {group}"),
             messages: Vec::new(),
             terminator,
             digest,
@@ -182,35 +202,40 @@ impl Ledger {
     }
 
     /// How much longer than the median subscriber any other waited for a message of which a copy
-    /// was still due after `kill`: the longest such wait, and how many (message, subscriber) pairs
-    /// waited longer than `noticeable`. Only subscribers that lived all along count.
-    pub(crate) fn waits(&self, kill: Instant, noticeable: Duration) -> (Duration, u64) {
-        let mut longest = Duration::ZERO;
-        let mut waited = 0;
+    /// was still due after `kill`. Only subscribers that lived all along count.
+    pub(crate) fn waits(&self, kill: Instant, noticeable: Duration) -> Waits {
+        let mut waits = Waits::default();
         let steady = |(subscriber, counts): &&(Subscriber, bool)| *counts && subscriber.life == 0;
-        for id in 0..self.publications.len() {
-            let logs: Vec<&Log> = self
+        for (id, publication) in self.publications.iter().enumerate() {
+            let logs: Vec<(Subscriber, &Log)> = self
                 .subscribers
                 .iter()
                 .filter(steady)
-                .filter_map(|(subscriber, _)| self.logs.get(&(*subscriber, id)))
+                .filter_map(|(subscriber, _)| {
+                    Some((*subscriber, self.logs.get(&(*subscriber, id))?))
+                })
                 .collect();
-            for index in 0..self.publications[id].messages.len() {
-                let receipt = |log: &&Log| log.receipts.get(index).copied().flatten();
-                let mut receipts: Vec<Instant> = logs.iter().filter_map(receipt).collect();
+            for index in 0..publication.messages.len() {
+                let receipt = |(subscriber, log): &(Subscriber, &Log)| {
+                    Some((log.receipts.get(index).copied().flatten()?, *subscriber))
+                };
+                let mut receipts: Vec<(Instant, Subscriber)> =
+                    logs.iter().filter_map(receipt).collect();
                 receipts.sort_unstable();
-                if receipts.last().is_none_or(|last| *last < kill) {
+                let Some((last, slowest)) = receipts.last().copied().filter(|last| last.0 >= kill)
+                else {
                     continue;
+                };
+                let median = receipts[receipts.len() / 2].0;
+                if last - median > waits.longest {
+                    waits.longest = last - median;
+                    waits.what = format!("{} at peer {}", publication.what, slowest.peer + 1);
                 }
-                let median = receipts[receipts.len() / 2];
-                for receipt in receipts {
-                    let wait = receipt.saturating_duration_since(median);
-                    longest = longest.max(wait);
-                    waited += u64::from(wait > noticeable);
-                }
+                let late = |at: &Instant| at.saturating_duration_since(median) > noticeable;
+                waits.noticed += receipts.iter().filter(|(at, _)| late(at)).count() as u64;
             }
         }
-        (longest, waited)
+        waits
     }
 }
 
@@ -238,7 +263,7 @@ mod tests {
 
     fn ledger(subscribers: &[Subscriber]) -> Ledger {
         let mut ledger = Ledger::default();
-        let lines = ledger.open("g", "o", b"\n");
+        let lines = ledger.open("g", "o", "a line", b"\n");
         for line in ["one", "", "three"] {
             ledger.publish(lines, line.as_bytes());
         }
@@ -310,8 +335,25 @@ mod tests {
             ledger.receive(subscriber, &message(1, "one", start + ms(first)));
             ledger.receive(subscriber, &message(2, "", start + ms(second)));
         }
-        assert_eq!(ledger.waits(start + ms(90), ms(20)), (ms(40), 1));
-        assert_eq!(ledger.waits(start, ms(20)), (ms(60), 2));
-        assert_eq!(ledger.waits(start + ms(200), ms(20)), (Duration::ZERO, 0));
+        let late = ledger.waits(start + ms(90), ms(20));
+        let what = "a line in g at peer 3".to_owned();
+        assert_eq!(
+            late,
+            Waits {
+                longest: ms(40),
+                what: what.clone(),
+                noticed: 1
+            }
+        );
+        let all = ledger.waits(start, ms(20));
+        assert_eq!(
+            all,
+            Waits {
+                longest: ms(60),
+                what,
+                noticed: 2
+            }
+        );
+        assert_eq!(ledger.waits(start + ms(200), ms(20)), Waits::default());
     }
 }

@@ -1,6 +1,6 @@
 //! How the demo ended: for people, and as one line of JSON.
 
-use super::ledger::Totals;
+use super::ledger::{Totals, Waits};
 use super::story::Story;
 use crate::terminal::{Align, table, thousands};
 use serde::ser::{Serialize, SerializeMap as _, SerializeStruct as _, Serializer};
@@ -33,10 +33,9 @@ pub(crate) struct Report {
     /// Relative message redundancy: copies received for each first one, less 1.
     pub(crate) rmr_tree: Option<f64>,
     pub(crate) rmr_mesh: Option<f64>,
-    /// The longest that a living peer waited for a message beyond the median, after the kill.
-    pub(crate) longest_wait: Duration,
-    /// Receipts that came later than the median by more than `noticeable`.
-    pub(crate) waited: u64,
+    /// How long living peers waited for messages beyond the median, after the kill.
+    pub(crate) waits: Waits,
+    /// From which wait on receipts were counted as late.
     pub(crate) noticeable: Duration,
     pub(crate) groups: Vec<GroupResult>,
     /// What peers said of messages that they could not deliver.
@@ -86,10 +85,17 @@ impl Report {
             ratio(self.rmr_mesh)
         ));
         story.aside(&format!(
-            "  After the kill the longest wait beyond a message's median was {} ms; {} of {} \
-             receipts were {} ms late; {} were pulled from others.",
-            self.longest_wait.as_millis(),
-            thousands(self.waited),
+            "  After the kill the longest wait beyond a message's median was {} ms{}.",
+            self.waits.longest.as_millis(),
+            if self.waits.what.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", self.waits.what)
+            },
+        ));
+        story.aside(&format!(
+            "  {} of {} receipts were later than the median by {} ms; {} were pulled.",
+            thousands(self.waits.noticed),
             thousands(self.totals.delivered),
             self.noticeable.as_millis(),
             thousands(self.pulled),
@@ -142,7 +148,7 @@ impl Serialize for Report {
         line.serialize_field("app_duplicates", &self.app_duplicates)?;
         line.serialize_field("order_violations", &self.order_violations)?;
         line.serialize_field("rmr", &Rmr(self.rmr_tree, self.rmr_mesh))?;
-        let longest_ms = rounded(self.longest_wait.as_secs_f64() * 1e3);
+        let longest_ms = rounded(self.waits.longest.as_secs_f64() * 1e3);
         line.serialize_field("repair_ms_max", &longest_ms)?;
         line.end()
     }
@@ -175,8 +181,10 @@ mod tests {
             hops_max: 4,
             rmr_tree: Some(0.012_345),
             rmr_mesh: None,
-            longest_wait: Duration::from_micros(12_500),
-            waited: 0,
+            waits: Waits {
+                longest: Duration::from_micros(12_500),
+                ..Waits::default()
+            },
             noticeable: Duration::from_millis(100),
             groups: Vec::new(),
             complaints: Vec::new(),

@@ -148,9 +148,6 @@ impl Fleet {
     /// Asks all peers to leave, and kills those that have not after `grace`. Returns how many had
     /// to be killed.
     pub async fn stop(&mut self, grace: Duration) -> Result<usize> {
-        for peer in self.peers.iter().filter(|peer| peer.is_alive()) {
-            peer.terminate()?;
-        }
         let ends = self.peers.iter_mut().map(|peer| peer.stop(grace));
         let ended = futures::future::try_join_all(ends).await?;
         Ok(ended.into_iter().filter(|left| !left).count())

@@ -232,11 +232,24 @@ impl Stage<'_> {
             life: 1,
         };
         self.collector.ledger.subscribe(at);
-        for group in [TREE_GROUP, MESH_GROUP, BROADCAST] {
+        for group in [TREE_GROUP, MESH_GROUP] {
             self.collector.listen(at, &api, group, ALL_THERE_IS).await?;
         }
+        // In the group of every peer it was from its start, without asking for the past.
+        self.collector.ledger.excuse(at, &self.broadcast);
+        self.collector.listen(at, &api, BROADCAST, "").await?;
+        let living = self
+            .fleet
+            .peers()
+            .iter()
+            .filter(|peer| peer.is_alive())
+            .count();
+        let groups = [TREE_GROUP, MESH_GROUP, BROADCAST];
+        self.fleet
+            .until_joined(&groups, living, JOINED_WITHIN)
+            .await?;
         self.story.tell(&format!(
-            "{} is back, and asks for all it has missed",
+            "{} is back among the {living} that live, and asks for all it has missed",
             name(index)
         ));
         Ok(())

@@ -262,6 +262,8 @@ impl Engine {
         self.count_received(frame.name());
         match (stage, frame) {
             (Stage::Handshake, Frame::Hello(hello)) => self.on_hello(id, hello),
+            // Whoever gives a second connection up says so before any hello.
+            (Stage::Handshake, Frame::Bye(bye)) => self.on_bye(id, &bye),
             (Stage::Handshake, _) | (_, Frame::Hello(_)) => {
                 let error = WireError::Invalid {
                     what: "frame",

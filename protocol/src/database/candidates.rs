@@ -31,8 +31,9 @@ struct Candidate {
 pub(crate) struct Candidates {
     peers: BTreeMap<PeerKey, Candidate>,
     next: Option<Micros>,
-    /// Members of the view when the last minute began: a sudden drop is trouble.
-    remembered: Option<(Micros, usize)>,
+    /// Since when this minute runs, the most members that the view had in it, and in the minute
+    /// before: a sudden drop is trouble.
+    most: (Micros, usize, usize),
     pub(crate) evicted: u64,
 }
 
@@ -123,23 +124,19 @@ impl Engine {
         }
     }
 
-    /// Fewer than three links, or a fifth of the members gone within a minute.
+    /// Fewer than three links, or a fifth of the members gone within a minute or two.
     fn is_in_trouble(&mut self) -> bool {
         let now = self.now.mono;
         let peers = self.view.peers;
         let minute = Micros::from_millis(60_000);
-        match self.candidates.remembered {
-            Some((since, before)) if now.since(since) < minute => {
-                if peers > before {
-                    self.candidates.remembered = Some((since, peers));
-                }
-            }
-            _ => self.candidates.remembered = Some((now, peers)),
+        let (since, most, before) = &mut self.candidates.most;
+        if now.since(*since) >= minute {
+            *before = *most;
+            *most = 0;
+            *since = now;
         }
-        let before = self
-            .candidates
-            .remembered
-            .map_or(peers, |(_, before)| before);
+        *most = (*most).max(peers);
+        let before = (*most).max(*before);
         self.up.len() < LINKS_FEW || peers * 5 < before * 4
     }
 

@@ -14,8 +14,10 @@ use hedgerow_topology::Class;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Records wait so long to travel together, ms.
+/// Records wait so long to travel together, and announcements, which are only the net below
+/// them, ms.
 const BATCH_MS: u64 = 10;
+const ANNOUNCE_MS: u64 = 100;
 /// Records and announcements in one frame.
 const RECORDS_PER_FRAME: usize = 64;
 const NAMES_PER_FRAME: usize = 4_096;
@@ -45,6 +47,7 @@ struct Check {
 #[derive(Debug, Default)]
 pub(crate) struct RecordSync {
     flush: Option<Micros>,
+    announce: Option<Micros>,
     /// By key prefix.
     pulls: BTreeMap<u64, RecordPullState>,
     checks: BTreeMap<VerifyId, Check>,
@@ -55,6 +58,7 @@ impl RecordSync {
     pub(crate) fn due(&self) -> Option<Micros> {
         self.flush
             .into_iter()
+            .chain(self.announce)
             .chain(self.pulls.values().map(|pull| pull.due))
             .min()
     }
@@ -192,7 +196,7 @@ impl Engine {
         } else {
             self.record_children(peer)
         };
-        let mut touched = false;
+        let (mut pushed, mut announced) = (false, false);
         for (id, link) in &mut self.links {
             if Some(*id) == from || !link.serves_database() {
                 continue;
@@ -202,13 +206,20 @@ impl Engine {
                 .is_none_or(|children| children.contains(&link.peer));
             if whole && link.stage == Stage::Up {
                 link.record_push.insert(peer);
+                pushed = true;
             } else {
                 link.record_announce.insert(peer);
+                announced = true;
             }
-            touched = true;
         }
-        if touched {
+        if pushed {
             self.flush_records_soon();
+        }
+        if announced {
+            let at = self.in_ms(ANNOUNCE_MS);
+            let at = self.sync.announce.map_or(at, |due| due.min(at));
+            self.sync.announce = Some(at);
+            self.wake_at(at);
         }
     }
 
@@ -245,6 +256,10 @@ impl Engine {
             self.sync.flush = None;
             self.flush_records();
         }
+        if self.sync.announce.is_some_and(|due| due <= now) {
+            self.sync.announce = None;
+            self.flush_announcements();
+        }
         if self.sync.pulls.values().any(|pull| pull.due <= now) {
             self.pull_records();
         }
@@ -257,12 +272,21 @@ impl Engine {
                 continue;
             };
             let push = std::mem::take(&mut link.record_push);
-            let announce = std::mem::take(&mut link.record_announce);
-            let names: Vec<RecordName> = announce
-                .difference(&push)
-                .filter_map(|peer| self.database.get(*peer).map(|record| name_of(record)))
-                .collect();
+            link.record_announce.retain(|peer| !push.contains(peer));
             self.send_records(id, push.into_iter());
+        }
+    }
+
+    fn flush_announcements(&mut self) {
+        let ids: Vec<LinkId> = self.links.keys().copied().collect();
+        for id in ids {
+            let Some(link) = self.links.get_mut(&id) else {
+                continue;
+            };
+            let names: Vec<RecordName> = std::mem::take(&mut link.record_announce)
+                .into_iter()
+                .filter_map(|peer| self.database.get(peer).map(|record| name_of(record)))
+                .collect();
             for names in names.chunks(NAMES_PER_FRAME) {
                 self.send(
                     id,

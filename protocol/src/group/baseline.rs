@@ -22,6 +22,8 @@ const LISTED_MAX: usize = 8_192;
 const ORIGINS_PER_FRAME: usize = 1_024;
 /// Origins taken from all answers.
 const ORIGINS_MAX: usize = 65_536;
+/// A clock filters for so long after the join, ms.
+const FILTER_MS: u64 = 30_000;
 /// With the past asked for, further neighbours' answers are waited for so long, ms.
 const GATHER_MS: u64 = 300;
 
@@ -35,12 +37,22 @@ pub(crate) enum Baselining {
     Waiting(Waiting),
     /// Decided by the clock: what was published from then on, ms since the Unix epoch, is due.
     ByClock {
-        from_wall_ms: u64,
+        filter: ClockFilter,
         history: History,
         gathered: Gathered,
     },
-    /// Decided. A clock that decided first still holds for what it let in.
-    Taken { from_wall_ms: u64 },
+    /// Decided. A clock that decided first still holds for a while.
+    Taken { filter: Option<ClockFilter> },
+}
+
+/// What a clock lets in: the past of origins met soon after the join is told from what is due by
+/// its time of publication. Later, an origin's wrong clock must not silence it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClockFilter {
+    /// What was published before, ms since the Unix epoch, is not due.
+    from_wall_ms: u64,
+    /// When it ends.
+    until: Micros,
 }
 
 /// A baseline being asked for.
@@ -116,11 +128,15 @@ impl Baselining {
     }
 
     /// What was published before this, ms since the Unix epoch, is not due.
-    pub(crate) fn from_wall_ms(&self) -> u64 {
-        match self {
-            Self::ByClock { from_wall_ms, .. } | Self::Taken { from_wall_ms } => *from_wall_ms,
-            _ => 0,
-        }
+    pub(crate) fn from_wall_ms(&self, now: Micros) -> u64 {
+        let filter = match self {
+            Self::ByClock { filter, .. } => Some(*filter),
+            Self::Taken { filter } => *filter,
+            _ => None,
+        };
+        filter
+            .filter(|filter| filter.until > now)
+            .map_or(0, |filter| filter.from_wall_ms)
     }
 
     pub(crate) fn forget(&mut self) {
@@ -290,6 +306,7 @@ impl Engine {
 
     fn take_baseline(&mut self, id: GroupId, answered: bool) {
         let slack_ms = self.config.groups.baseline_slack_ms;
+        let now = self.now.mono;
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
@@ -297,7 +314,7 @@ impl Engine {
             return;
         };
         if answered {
-            group.baseline = Baselining::Taken { from_wall_ms: 0 };
+            group.baseline = Baselining::Taken { filter: None };
             let bases = waiting.gathered.bases(waiting.history);
             self.apply_bases(id, bases, false);
         } else {
@@ -306,7 +323,10 @@ impl Engine {
                 _ => slack_ms,
             };
             group.baseline = Baselining::ByClock {
-                from_wall_ms: waiting.joined_wall_ms.saturating_sub(since_ms),
+                filter: ClockFilter {
+                    from_wall_ms: waiting.joined_wall_ms.saturating_sub(since_ms),
+                    until: now + Micros::from_millis(FILTER_MS),
+                },
                 history: match waiting.history {
                     History::Last(count) => History::Last(count),
                     // What the clock lets in, as seen when it is asked for.
@@ -324,7 +344,7 @@ impl Engine {
             return;
         };
         let Baselining::ByClock {
-            from_wall_ms,
+            filter,
             history,
             gathered,
         } = std::mem::take(&mut group.baseline)
@@ -332,12 +352,8 @@ impl Engine {
             return;
         };
         // The last so many of the past were asked for: the clock must not drop them again.
-        let from_wall_ms = if matches!(history, History::Last(_)) {
-            0
-        } else {
-            from_wall_ms
-        };
-        group.baseline = Baselining::Taken { from_wall_ms };
+        let filter = (!matches!(history, History::Last(_))).then_some(filter);
+        group.baseline = Baselining::Taken { filter };
         self.apply_bases(id, gathered.bases(history), true);
         self.deliver(id);
     }

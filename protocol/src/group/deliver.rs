@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 impl Engine {
     /// Hands over what is ready in every log of a group.
     pub(crate) fn deliver(&mut self, id: GroupId) {
+        let now = self.now.mono;
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
@@ -29,7 +30,7 @@ impl Engine {
             return;
         };
         let order = group.order();
-        let from_wall_ms = group.baseline.from_wall_ms();
+        let from_wall_ms = group.baseline.from_wall_ms(now);
         let mut ready = Vec::new();
         for (key, log) in &mut group.logs {
             if log.next() <= log.high() {

@@ -20,6 +20,8 @@ const GRACE_US: (u64, u64) = (30_000, 500_000);
 const ROUND_MS: u64 = 20;
 /// How often digests are asked for while nobody is known to hold what is missing, ms.
 const ASK_MS: u64 = 1_000;
+/// After everybody was asked in vain, the rest before they are asked again, ms.
+const REST_MS: u64 = 3_000;
 /// Pulls in a row that come to nothing before a neighbour's announcements are not believed.
 const FAILURES_MAX: u8 = 6;
 /// And for how long, ms.
@@ -197,6 +199,13 @@ impl Engine {
                 .min();
             let Some((full, _, _, _, link, (offer_from, offer_to))) = best else {
                 unclaimed = true;
+                let lack = &mut log.missing.lacks_mut()[index];
+                if !lack.tries.is_empty() {
+                    // All who have it were asked in vain, so often: they may have been slow. Once
+                    // more after a rest, until time says that it is lost.
+                    lack.tries.clear();
+                    lack.since = now + Micros::from_millis(REST_MS);
+                }
                 index += 1;
                 continue;
             };

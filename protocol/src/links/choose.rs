@@ -1,7 +1,7 @@
 //! Whom to link to: asks the topology, then dials, tells, sheds and closes accordingly.
 
 use super::dial::Target;
-use super::{Link, Stage, reason_to_wire};
+use super::{Link, Stage, reason_from_wire, reason_to_wire};
 use crate::database::Snapshot;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
@@ -32,6 +32,17 @@ const COOL_MIN_MS: u64 = 30_000;
 const COOL_MAX_MS: u64 = 3_600_000;
 /// RTTs remembered of peers without a link.
 const MEASURED_MAX: usize = 1_024;
+
+/// How much hangs on a reason, roughly: which shell a link serves changes often and matters to
+/// nobody else.
+fn weight_of(wire: u16) -> u8 {
+    match reason_from_wire(wire) {
+        None => 0,
+        Some(reason) if reason.is_search() => 1,
+        Some(Reason::Random(_) | Reason::Repair) => 2,
+        Some(_) => 3,
+    }
+}
 
 /// When and from what the choice is made.
 #[derive(Debug)]
@@ -245,7 +256,7 @@ impl Engine {
                 self.chooser.measured.insert(link.peer, rtt as u32);
             }
             let told = reason_to_wire(link.wants);
-            if link.told_wants != told {
+            if weight_of(link.told_wants) != weight_of(told) {
                 link.told_wants = told;
                 self.send(id, Wants { wants: told });
             }

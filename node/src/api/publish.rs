@@ -221,6 +221,7 @@ impl Publisher {
         while self.pending.len() >= WINDOW {
             self.settle_one().await?;
         }
+        self.await_acknowledgements().await?;
         // What is settled already is looked at, so that errors stop an upload early.
         while let Some((_, pending)) = self.pending.front_mut()
             && pending.is_ready()
@@ -245,6 +246,20 @@ impl Publisher {
             reply,
         });
         self.pending.push_back((bytes, pending));
+        Ok(())
+    }
+
+    /// Waits until one more message may be unacknowledged. Those handed over count as well.
+    async fn await_acknowledgements(&mut self) -> Result<(), ApiError> {
+        while let Some(waiting) = &mut self.waiting
+            && waiting.results.len() + self.pending.len() >= waiting.most
+        {
+            if self.pending.is_empty() {
+                waiting.take_one().await?;
+            } else {
+                self.settle_one().await?;
+            }
+        }
         Ok(())
     }
 

@@ -73,7 +73,8 @@ pub struct ApiSettings {
     /// Streams (subscriptions, uploads, events, traces) open at once; each holds a few buffers,
     /// an upload one message.
     pub streams_max: usize,
-    /// Acknowledged publications of one upload that may be under way at once; more wait.
+    /// Acknowledged publications of one upload that may be under way at once; more wait. 256: the
+    /// engine follows 1,024 a group, whoever publishes.
     pub acknowledging_max: usize,
 }
 
@@ -82,7 +83,7 @@ impl Default for ApiSettings {
         Self {
             body_bytes_max: 64 << 10,
             streams_max: 1_024,
-            acknowledging_max: 1_024,
+            acknowledging_max: 256,
         }
     }
 }

@@ -160,6 +160,17 @@ fn waiting_names_members_that_vanished() {
 }
 
 #[test]
+fn many_messages_are_waited_for_at_once() {
+    let (first, _second) = Peer::pair();
+    let input = "x\n".repeat(3_000);
+    let done = first.feed("pub news --wait --json", input.as_bytes());
+    let published = done.json();
+    assert_eq!(published["messages"], 3_000);
+    let expected = serde_json::json!({"members": 1, "missing": [], "timed_out": false});
+    assert_eq!(published["acknowledged"], expected);
+}
+
+#[test]
 fn waiting_ends_by_the_time_given() {
     let (first, second) = Peer::pair();
     second.process.signal("STOP");

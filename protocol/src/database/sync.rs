@@ -25,6 +25,8 @@ const NAMES_PER_FRAME: usize = 4_096;
 const PULLS_MAX: usize = 16_384;
 /// Records whose signatures are being checked.
 const CHECKS_MAX: usize = 8_192;
+/// A link with more waiting is not reconciled, bytes.
+const CONGESTED_BYTES: usize = 32 << 10;
 /// The record mesh's redundancy.
 const REDUNDANCY: u8 = 2;
 
@@ -501,6 +503,11 @@ impl Engine {
             return;
         };
         if theirs == ours {
+            link.unequal_since = None;
+            return;
+        }
+        if link.queue.total() > CONGESTED_BYTES {
+            // What was heard is old, and more would only make it older.
             link.unequal_since = None;
             return;
         }

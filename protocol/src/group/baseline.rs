@@ -38,7 +38,7 @@ pub(crate) enum Baselining {
     /// Decided by the clock: what was published from then on, ms since the Unix epoch, is due.
     ByClock {
         filter: ClockFilter,
-        history: History,
+        last: Option<u64>,
         gathered: Gathered,
     },
     /// Decided. A clock that decided first still holds for a while.
@@ -51,6 +51,8 @@ pub(crate) enum Baselining {
 pub(crate) struct ClockFilter {
     /// What was published before, ms since the Unix epoch, is not due.
     from_wall_ms: u64,
+    /// The same on the monotonic clock, as far as that reaches back.
+    from: Micros,
     /// When it ends.
     until: Micros,
 }
@@ -59,6 +61,7 @@ pub(crate) struct ClockFilter {
 #[derive(Debug)]
 pub(crate) struct Waiting {
     until: Micros,
+    joined: Micros,
     joined_wall_ms: u64,
     history: History,
     gathered: Gathered,
@@ -114,15 +117,24 @@ impl Baselining {
         matches!(self, Self::Taken { .. } | Self::ByClock { .. })
     }
 
-    /// Whether neighbours are still asked.
-    pub(crate) fn is_waiting(&self) -> bool {
-        matches!(self, Self::Waiting(_) | Self::ByClock { .. })
+    /// Whether neighbours are still asked. After a clock has decided they are for a while only:
+    /// later, whatever a neighbour holds has been due.
+    pub(crate) fn is_waiting(&self, now: Micros) -> bool {
+        match self {
+            Self::Waiting(_) => true,
+            Self::ByClock { filter, .. } => filter.until > now,
+            _ => false,
+        }
     }
 
-    pub(crate) fn history(&self) -> History {
+    /// What neighbours are asked for.
+    pub(crate) fn history(&self, now: Micros) -> History {
         match self {
             Self::Waiting(waiting) => waiting.history,
-            Self::ByClock { history, .. } => *history,
+            Self::ByClock {
+                last: Some(count), ..
+            } => History::Last(*count),
+            Self::ByClock { filter, .. } => History::SinceMs(now.since(filter.from).as_millis()),
             _ => History::None,
         }
     }
@@ -154,12 +166,13 @@ impl Baselining {
 impl Engine {
     pub(crate) fn begin_baseline(&mut self, id: GroupId, history: History) {
         let until = self.in_ms(self.config.groups.baseline_ms);
-        let joined_wall_ms = self.now.wall_ms;
+        let (joined, joined_wall_ms) = (self.now.mono, self.now.wall_ms);
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
         group.baseline = Baselining::Waiting(Waiting {
             until,
+            joined,
             joined_wall_ms,
             history,
             gathered: Gathered::default(),
@@ -325,12 +338,12 @@ impl Engine {
             group.baseline = Baselining::ByClock {
                 filter: ClockFilter {
                     from_wall_ms: waiting.joined_wall_ms.saturating_sub(since_ms),
+                    from: waiting.joined.since(Micros::from_millis(since_ms)),
                     until: now + Micros::from_millis(FILTER_MS),
                 },
-                history: match waiting.history {
-                    History::Last(count) => History::Last(count),
-                    // What the clock lets in, as seen when it is asked for.
-                    _ => History::SinceMs(since_ms + self.config.groups.baseline_ms),
+                last: match waiting.history {
+                    History::Last(count) => Some(count),
+                    _ => None,
                 },
                 gathered: Gathered::default(),
             };
@@ -345,14 +358,15 @@ impl Engine {
         };
         let Baselining::ByClock {
             filter,
-            history,
+            last,
             gathered,
         } = std::mem::take(&mut group.baseline)
         else {
             return;
         };
         // The last so many of the past were asked for: the clock must not drop them again.
-        let filter = (!matches!(history, History::Last(_))).then_some(filter);
+        let filter = last.is_none().then_some(filter);
+        let history = last.map_or(History::SinceMs(0), History::Last);
         group.baseline = Baselining::Taken { filter };
         self.apply_bases(id, gathered.bases(history), true);
         self.deliver(id);

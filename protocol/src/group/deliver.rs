@@ -41,7 +41,11 @@ impl Engine {
         }
         for ((origin, epoch), next) in ready {
             match next {
-                Next::Message { published_at, .. } if published_at < from_wall_ms => {
+                Next::Message {
+                    published_at,
+                    arrival: Arrival::Pulled,
+                    ..
+                } if published_at < from_wall_ms => {
                     self.count("messages_before_join");
                 }
                 next => self.hand_over(&name, id, origin, epoch, next),

@@ -179,6 +179,7 @@ impl Engine {
     }
 
     pub(crate) fn tell_neighbour(&mut self, link: LinkId, id: GroupId) {
+        let now = self.now.mono;
         let Some(group) = self.groups.get(&id) else {
             return;
         };
@@ -188,8 +189,8 @@ impl Engine {
         let subscribe = Subscribe {
             group: name,
             role: group.told_role(),
-            baseline: group.baseline.is_waiting(),
-            history: group.baseline.history(),
+            baseline: group.baseline.is_waiting(now),
+            history: group.baseline.history(now),
         };
         self.send(link, subscribe);
     }

@@ -20,6 +20,8 @@ const GRACE_US: (u64, u64) = (30_000, 500_000);
 const ROUND_MS: u64 = 20;
 /// How often digests are asked for while nobody is known to hold what is missing, ms.
 const ASK_MS: u64 = 1_000;
+/// A flow of pushed entries that pauses longer has stopped, ms.
+const FLOW_MS: u64 = 2_000;
 /// After everybody was asked in vain, the rest before they are asked again, ms.
 const REST_MS: u64 = 3_000;
 /// Pulls in a row that come to nothing before a neighbour's announcements are not believed.
@@ -171,12 +173,14 @@ impl Engine {
             let budget = log.entries_for(state.pull_budget);
             budgets.insert(*link, budget.saturating_sub(under_way));
         }
+        let flowing = log.is_flowing(now, Micros::from_millis(FLOW_MS));
         let mut unclaimed = false;
         let mut asked = 0;
         let mut index = 0;
         while index < log.missing.lacks().len() && asked < RANGES_PER_PULL {
             let lack = &log.missing.lacks()[index];
-            if lack.asked.is_some() || now.since(lack.since) < grace {
+            let coming = flowing && lack.from > log.proven;
+            if lack.asked.is_some() || coming || now.since(lack.since) < grace {
                 index += 1;
                 continue;
             }

@@ -1,0 +1,79 @@
+//! Late joiners get as much of the past as they ask for.
+
+use crate::support::{GROUP, assert_clean, assert_once, texts, wait, with_history};
+use hedgerow_protocol::History;
+use hedgerow_testnet::sim::Sim;
+
+fn seven_with_a_past(seed: u64, messages: usize) -> Sim {
+    let mut sim = Sim::builder().nodes(20).idle_from(7).seed(seed).build();
+    crate::support::join_all(&mut sim, 0..7);
+    crate::support::wait_joined(&mut sim);
+    crate::support::wait_view(&mut sim, 30_000);
+    for number in 0..messages {
+        sim.publish(number % 3, GROUP, format!("old {number}"));
+        sim.run_for(200);
+    }
+    sim.run_for(3_000);
+    sim
+}
+
+#[test]
+fn thirteen_peers_join_with_last_and_get_what_was_published_before() {
+    for seed in 1..=2 {
+        let mut sim = seven_with_a_past(seed, 1);
+        let id = sim.journal().messages[0].id;
+        for node in 7..20 {
+            sim.start_node(node);
+            sim.join_with(node, GROUP, with_history(History::Last(1)));
+        }
+        let nodes: Vec<usize> = (0..20).collect();
+        crate::support::wait_for(&mut sim, id, &nodes, 10_000);
+        sim.run_for(5_000);
+        assert_once(&sim, id, nodes);
+        assert_clean(&mut sim);
+    }
+}
+
+#[test]
+fn last_counts_messages_of_all_origins_by_time_of_publication() {
+    let mut sim = seven_with_a_past(3, 10);
+    sim.start_node(12);
+    sim.join_with(12, GROUP, with_history(History::Last(4)));
+    wait(&mut sim, 10_000, "history", |sim| {
+        sim.deliveries(12).count() >= 4
+    });
+    sim.run_for(5_000);
+    let mut got = texts(&sim, 12);
+    got.sort();
+    assert_eq!(got, ["old 6", "old 7", "old 8", "old 9"]);
+    assert_clean(&mut sim);
+}
+
+#[test]
+fn since_counts_from_the_join_backwards() {
+    let mut sim = seven_with_a_past(4, 10);
+    sim.run_for(7_000);
+    sim.publish(1, GROUP, "recent");
+    sim.run_for(1_000);
+    sim.start_node(9);
+    sim.join_with(9, GROUP, with_history(History::SinceMs(5_000)));
+    wait(&mut sim, 10_000, "history", |sim| {
+        sim.deliveries(9).count() >= 1
+    });
+    sim.run_for(5_000);
+    assert_eq!(texts(&sim, 9), ["recent"]);
+    assert_clean(&mut sim);
+}
+
+#[test]
+fn a_plain_join_starts_now() {
+    let mut sim = seven_with_a_past(5, 5);
+    sim.start_node(9);
+    sim.join(9, GROUP);
+    crate::support::wait_joined(&mut sim);
+    sim.run_for(5_000);
+    assert!(texts(&sim, 9).is_empty(), "{:?}", texts(&sim, 9));
+    sim.publish(0, GROUP, "new");
+    crate::support::assert_all_delivered(&mut sim, 5_000);
+    assert_eq!(texts(&sim, 9), ["new"]);
+}

@@ -1,0 +1,47 @@
+//! `joined` is a promise.
+
+use crate::support::{GROUP, assert_all_delivered, join_all, wait_joined, wait_view};
+use hedgerow_testnet::sim::{Random, Sim};
+
+#[test]
+fn a_joiner_misses_nothing_published_after_joined() {
+    for seed in 1..=2 {
+        let mut sim = Sim::builder().nodes(20).idle_from(10).seed(seed).build();
+        join_all(&mut sim, 0..10);
+        wait_joined(&mut sim);
+        wait_view(&mut sim, 30_000);
+        let mut random = Random::new(seed, "joins");
+        let mut next = 10;
+        for tick in 0..1_500_usize {
+            sim.publish([0, 4, 8][tick % 3], GROUP, format!("{tick}"));
+            if next < 20 && random.below(100) == 0 {
+                sim.start_node(next);
+                sim.join(next, GROUP);
+                next += 1;
+            }
+            sim.run_for(10);
+        }
+        assert!(next > 12, "some joined");
+        assert_all_delivered(&mut sim, 10_000);
+        for node in 10..next {
+            assert!(
+                sim.deliveries(node).count() > 0,
+                "node {node} took part, {sim:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_member_of_the_network_joins_at_once() {
+    let mut sim = crate::support::network(12, 3);
+    join_all(&mut sim, 0..8);
+    wait_joined(&mut sim);
+    wait_view(&mut sim, 30_000);
+    join_all(&mut sim, 8..12);
+    let took = wait_joined(&mut sim);
+    assert!(
+        took.as_millis() < 2_500,
+        "{took}: a joined neighbour answers before the clock"
+    );
+}

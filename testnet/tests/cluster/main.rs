@@ -1,0 +1,28 @@
+//! What a network of peers must do, one file per behaviour, in virtual time.
+
+mod support;
+
+mod acknowledged;
+mod broadcast_to_all;
+mod equal_payloads;
+mod forwarder_dies;
+mod history;
+mod hub_start;
+mod joiner;
+mod large_messages;
+mod leave_and_rejoin;
+mod lost_digest;
+mod mass_crash;
+mod never_back;
+mod partition;
+mod publish_before_links;
+mod relays;
+mod restart;
+mod sender_only;
+mod settings;
+mod shutdown;
+mod slow_peer;
+mod small_networks;
+mod suspended;
+mod ten_origins;
+mod trace;

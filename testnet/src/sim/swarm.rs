@@ -10,8 +10,8 @@ use crate::check::{Snapshot, Wire};
 use crate::journal::{Change, Message, Receipt};
 use bytes::Bytes;
 use hedgerow_protocol::{
-    Address, Config, Engine, Event, GroupName, JoinError, JoinOptions, Keypair, MessageId, Micros,
-    PublishError, PublishOptions, SettingsPatch,
+    Address, Config, Engine, Event, GroupName, JoinError, JoinOptions, Keypair, Memo, MessageId,
+    Micros, PublishError, PublishOptions, SettingsPatch,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +21,8 @@ use std::ops::{Deref, DerefMut};
 pub struct Sim {
     world: World<Engine>,
     config: Config,
+    /// Records, graphs and trees are equal at most engines: computed once.
+    memo: Memo,
     places: Vec<Place>,
     scripts: BTreeMap<(Micros, u64), Script>,
     scripted: u64,
@@ -72,6 +74,7 @@ impl Sim {
         Self {
             world,
             config,
+            memo: Memo::new(1 << 16, 256, 4_096, 1 << 16),
             places: Vec::new(),
             scripts: BTreeMap::new(),
             scripted: 0,
@@ -109,7 +112,8 @@ impl Sim {
         config.last_epoch = self.world.last_epoch(node);
         let rng_seed = Random::key(seed, "engine", (node as u64) << 20 | place.starts);
         let key = keypair.peer();
-        let engine = Engine::new(keypair, config, rng_seed, self.world.time(node));
+        let now = self.world.time(node);
+        let engine = Engine::with_memo(keypair, config, rng_seed, now, self.memo.clone());
         self.world.start(node, key, engine);
     }
 

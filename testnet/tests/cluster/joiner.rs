@@ -33,6 +33,33 @@ fn a_joiner_misses_nothing_published_after_joined() {
 }
 
 #[test]
+fn clocks_that_differ_by_a_minute_lose_nothing() {
+    for seed in 1..=2 {
+        let mut sim = Sim::builder()
+            .nodes(12)
+            .idle_from(9)
+            .seed(seed)
+            .clock_skew_ms(60_000)
+            .build();
+        join_all(&mut sim, 0..9);
+        wait_joined(&mut sim);
+        wait_view(&mut sim, 30_000);
+        for tick in 0..100 {
+            sim.publish(tick % 9, GROUP, format!("{tick}"));
+            if tick % 30 == 10 {
+                let node = 9 + tick / 30;
+                if node < 12 {
+                    sim.start_node(node);
+                    sim.join(node, GROUP);
+                }
+            }
+            sim.run_for(100);
+        }
+        assert_all_delivered(&mut sim, 10_000);
+    }
+}
+
+#[test]
 fn a_member_of_the_network_joins_at_once() {
     let mut sim = crate::support::network(12, 3);
     join_all(&mut sim, 0..8);

@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     /// The text that is streamed line by line
     #[arg(long, value_name = "FILE", default_value = "Cargo.lock")]
     text: PathBuf,
-    /// The file that is sent as one message [default: the hedgerow program]
+    /// The file that is sent as one message [default: this program]
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
     /// Print one line of JSON with the result; the story goes to stderr
@@ -46,10 +46,11 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let hedgerow = find_binary("hedgerow")?;
-    let content = feed::Content::read(
-        &arguments.text,
-        arguments.binary.as_ref().unwrap_or(&hedgerow),
-    )?;
+    let binary = match &arguments.binary {
+        Some(file) => file.clone(),
+        None => std::env::current_exe().context("the file of this program")?,
+    };
+    let content = feed::Content::read(&arguments.text, &binary)?;
     let nodes = usize::from(arguments.nodes);
     let dir = tempfile::Builder::new()
         .prefix("hedgerow-demo-")

@@ -7,7 +7,7 @@ use crate::name::{Address, NetworkName};
 use serde::{Deserialize, Serialize};
 
 /// The engine's configuration. All fields have defaults.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Which network this peer belongs to; others are refused in the handshake.
@@ -26,21 +26,6 @@ pub struct Config {
     pub groups: GroupConfig,
     /// Queues.
     pub flow: FlowConfig,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            network: NetworkName::default(),
-            bootstrap: Vec::new(),
-            addresses: Vec::new(),
-            last_epoch: 0,
-            links: LinkConfig::default(),
-            database: DatabaseConfig::default(),
-            groups: GroupConfig::default(),
-            flow: FlowConfig::default(),
-        }
-    }
 }
 
 /// Links: how many, how they are watched, when to dial.

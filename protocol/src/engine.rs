@@ -273,7 +273,7 @@ impl Engine {
             }
             (_, Frame::Bye(bye)) => self.on_bye(id, &bye),
             (_, Frame::Refuse(refuse)) => self.on_refuse(id, refuse),
-            (_, Frame::Heartbeat(heartbeat)) => self.on_heartbeat(id, heartbeat),
+            (_, Frame::Heartbeat(heartbeat)) => self.on_heartbeat(id, &heartbeat),
             (_, Frame::Wants(wants)) => self.on_wants(id, wants.wants),
             (_, Frame::Records(records)) => self.on_records(id, records.records),
             (_, Frame::RecordAnnounce(announce)) => self.on_record_announce(id, announce.names),
@@ -294,7 +294,7 @@ impl Engine {
             Frame::Pull(pull) => self.on_pull(id, pull),
             Frame::NotHeld(not_held) => self.on_not_held(id, not_held),
             Frame::Acknowledge(acknowledge) => self.on_acknowledge(id, acknowledge),
-            Frame::AskAcknowledge(ask) => self.on_ask_acknowledge(id, ask),
+            Frame::AskAcknowledge(ask) => self.on_ask_acknowledge(id, &ask),
             Frame::Fork(fork) => self.on_fork(id, fork),
             Frame::Probe(probe) => self.on_probe(id, probe),
             Frame::ProbeAnswer(answer) => self.on_probe_answer(id, answer),

@@ -51,12 +51,11 @@ impl PeerKey {
 
 impl fmt::Display for PeerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.to_peer_id() {
-            Some(id) => write!(f, "{id}"),
-            None => {
-                f.write_str("invalid:")?;
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
+        if let Some(id) = self.to_peer_id() {
+            write!(f, "{id}")
+        } else {
+            f.write_str("invalid:")?;
+            self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
         }
     }
 }
@@ -135,7 +134,7 @@ impl fmt::Debug for Keypair {
 /// Whether `signature` is `peer`'s over `message`.
 ///
 /// Strict verification (no small-order keys, canonical scalars), so that every peer accepts
-/// exactly the same set; see "Taming the many EdDSAs" (Chalkias, Garillot, Nikolaenko, 2020).
+/// exactly the same set; see "Taming the many `EdDSAs`" (Chalkias, Garillot, Nikolaenko, 2020).
 pub fn verify(peer: PeerKey, message: &[u8], signature: &[u8; 64]) -> bool {
     let Ok(key) = VerifyingKey::from_bytes(&peer.0) else {
         return false;

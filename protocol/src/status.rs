@@ -44,6 +44,7 @@ pub struct Status {
 
 /// One link.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(clippy::struct_excessive_bools)] // Independent facts, read by name.
 pub struct LinkStatus {
     /// The connection.
     pub link: LinkId,

@@ -88,9 +88,9 @@ impl OwnRecord {
         }
     }
 
-    pub(crate) fn due(&self, config: &DatabaseConfig) -> Option<Micros> {
+    pub(crate) fn due(&self, config: &DatabaseConfig) -> Micros {
         let refresh = self.issued + Micros::from_millis(config.refresh_ms);
-        Some(self.due.map_or(refresh, |due| due.min(refresh)))
+        self.due.map_or(refresh, |due| due.min(refresh))
     }
 }
 
@@ -113,11 +113,7 @@ impl Engine {
     }
 
     pub(crate) fn on_record_timeout(&mut self) {
-        if self
-            .own
-            .due(&self.config.database)
-            .is_some_and(|due| due <= self.now.mono)
-        {
+        if self.own.due(&self.config.database) <= self.now.mono {
             let refresh = self.own.issued + Micros::from_millis(self.config.database.refresh_ms);
             let changed = self.is_material();
             self.own.due = None;

@@ -6,7 +6,7 @@ use crate::identity::PeerKey;
 use crate::memo::Memo;
 use crate::name::{GroupId, GroupName};
 use crate::status::Role;
-use crate::wire::SignedRecord;
+use crate::wire::{RecordGroup, SignedRecord};
 use hedgerow_topology::petgraph::graph::NodeIndex;
 use hedgerow_topology::petgraph::visit::EdgeRef;
 use hedgerow_topology::{
@@ -155,7 +155,7 @@ impl GroupGraph {
             snapshot.records[index]
                 .record
                 .group(group)
-                .and_then(|group| group.role())
+                .and_then(RecordGroup::role)
         };
         let everybody: Vec<NodeIndex> =
             snapshot.members_of(component).map(NodeIndex::new).collect();

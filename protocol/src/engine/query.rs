@@ -8,6 +8,7 @@ use crate::status::{
     Counters, GroupStatus, LinkStatus, MemberState, MemberStatus, OverlayNode, OverlayStatus, Role,
     Status,
 };
+use crate::wire::RecordGroup;
 use hedgerow_topology::Class;
 use hedgerow_topology::petgraph::visit::EdgeRef;
 
@@ -102,7 +103,7 @@ impl Engine {
                 let role = if group.is_broadcast() {
                     Some(Role::Member)
                 } else {
-                    record.record.group(group).and_then(|group| group.role())
+                    record.record.group(group).and_then(RecordGroup::role)
                 };
                 let live = self.view.contains(peer);
                 let state = if live {

@@ -37,10 +37,10 @@ impl Engine {
             self.links_due(),
             self.dialer.due(),
             self.view.due(&self.config.database),
-            self.own.due(&self.config.database),
+            Some(self.own.due(&self.config.database)),
             self.sync.due(),
             self.candidates.due(),
-            self.chooser.due(),
+            Some(self.chooser.due()),
             self.groups_due(),
             leaving,
         ]

@@ -377,7 +377,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn on_ask_acknowledge(&mut self, from: LinkId, ask: AskAcknowledge) {
+    pub(crate) fn on_ask_acknowledge(&mut self, from: LinkId, ask: &AskAcknowledge) {
         // Only a parent asks: a question cannot go round.
         let parent = self
             .links
@@ -392,6 +392,6 @@ impl Engine {
         }
         self.want_acknowledgement(ask.group, (ask.origin, ask.epoch), ask.seq);
         self.acknowledge_ready(ask.group);
-        self.pass_question(&ask);
+        self.pass_question(ask);
     }
 }

@@ -140,7 +140,7 @@ impl Baselining {
     }
 
     /// What was published before this, ms since the Unix epoch, is not due.
-    pub(crate) fn from_wall_ms(&self, now: Micros) -> u64 {
+    pub(crate) fn due_from_wall_ms(&self, now: Micros) -> u64 {
         let filter = match self {
             Self::ByClock { filter, .. } => Some(*filter),
             Self::Taken { filter } => *filter,

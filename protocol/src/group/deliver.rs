@@ -30,7 +30,7 @@ impl Engine {
             return;
         };
         let order = group.order();
-        let from_wall_ms = group.baseline.from_wall_ms(now);
+        let from_wall_ms = group.baseline.due_from_wall_ms(now);
         let mut ready = Vec::new();
         for (key, log) in &mut group.logs {
             if log.next() <= log.high() {

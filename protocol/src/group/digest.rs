@@ -192,7 +192,7 @@ impl Engine {
             return;
         };
         let relay = group.role == crate::status::Role::Relay;
-        let by_clock = group.baseline.from_wall_ms(now) > 0;
+        let by_clock = group.baseline.due_from_wall_ms(now) > 0;
         let high = entry
             .above
             .last()

@@ -422,11 +422,7 @@ impl OriginLog {
 
     /// How many entries of about so many bytes, at least one.
     pub(crate) fn entries_for(&self, bytes: usize) -> u64 {
-        let mean = if self.seen.0 == 0 {
-            1_024
-        } else {
-            self.seen.1 / self.seen.0
-        };
+        let mean = self.seen.1.checked_div(self.seen.0).unwrap_or(1_024);
         (bytes as u64 / mean.max(64)).clamp(1, 1_024)
     }
 }

@@ -20,6 +20,7 @@ const REMOTE_GROUPS_MAX: usize = 1_024;
 impl Engine {
     /// Joins a group, or asks for more of its past. `broadcast` too must be joined to be
     /// delivered, though every peer carries it.
+    #[allow(clippy::needless_pass_by_value)] // The engine keeps names it is given.
     pub fn join(
         &mut self,
         now: Time,

@@ -181,7 +181,7 @@ impl Engine {
             let Some(bundle) = group.next_bundle(self.me, self.own.epoch, &self.keypair) else {
                 break;
             };
-            self.accept_bundle(Arc::new(bundle), 0, Arrival::Local, None);
+            self.accept_bundle(&Arc::new(bundle), 0, Arrival::Local, None);
         }
         self.outboxes.remove(&id);
     }

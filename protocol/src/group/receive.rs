@@ -248,13 +248,13 @@ impl Engine {
         } else {
             Arrival::Pushed
         };
-        self.accept_bundle(pending.bundle, pending.hops, arrival, Some(pending.from));
+        self.accept_bundle(&pending.bundle, pending.hops, arrival, Some(pending.from));
     }
 
     /// A verified bundle: keep it, pass it on, hand it over.
     pub(crate) fn accept_bundle(
         &mut self,
-        bundle: Arc<Bundle>,
+        bundle: &Arc<Bundle>,
         hops: u16,
         arrival: Arrival,
         from: Option<LinkId>,
@@ -305,9 +305,9 @@ impl Engine {
         if has_holes {
             self.schedule_repair(id, now);
         }
-        self.note_acknowledgement(id, &bundle);
+        self.note_acknowledgement(id, bundle);
         self.log_changed(id, key);
-        self.forward(id, &bundle, hops, from);
+        self.forward(id, bundle, hops, from);
         self.deliver(id);
         self.trim_retention(id);
     }

@@ -107,8 +107,8 @@ impl Chooser {
         self.next = self.next.min(soon);
     }
 
-    pub(crate) fn due(&self) -> Option<Micros> {
-        Some(self.next)
+    pub(crate) fn due(&self) -> Micros {
+        self.next
     }
 }
 
@@ -335,11 +335,11 @@ impl Engine {
         self.up
             .values()
             .filter_map(|id| self.links.get(id))
-            .map(|link| self.link_use(field, link))
+            .map(|link| Self::link_use(field, link))
             .collect()
     }
 
-    fn link_use(&self, field: &Field, link: &Link) -> LinkUse {
+    fn link_use(field: &Field, link: &Link) -> LinkUse {
         let peer = field.snapshot.index(link.peer);
         let is_bridge = peer.is_some_and(|at| {
             let (me, at) = (NodeIndex::new(field.me), NodeIndex::new(at));
@@ -364,7 +364,7 @@ impl Engine {
             let Some(link) = self.links.get(&id) else {
                 continue;
             };
-            let closable = is_closable(&self.link_use(field, link));
+            let closable = is_closable(&Self::link_use(field, link));
             let Some(link) = self.links.get_mut(&id) else {
                 continue;
             };

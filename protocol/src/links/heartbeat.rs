@@ -35,7 +35,7 @@ impl Engine {
         self.wake_at(next);
     }
 
-    pub(crate) fn on_heartbeat(&mut self, id: LinkId, heartbeat: Heartbeat) {
+    pub(crate) fn on_heartbeat(&mut self, id: LinkId, heartbeat: &Heartbeat) {
         let now = self.now.mono;
         let window = Micros::from_millis(self.config.links.rtt_window_ms);
         let Some(link) = self.links.get_mut(&id) else {

@@ -144,6 +144,10 @@ impl Engine {
     pub(crate) fn on_digest(&mut self, from: LinkId, digest: Digest) {
         let id = digest.group;
         let now = self.now.mono;
+        if !self.groups.contains_key(&id) {
+            // Should this peer join, everything is told anew.
+            return self.count("digests_of_other_groups");
+        }
         if digest.ask {
             self.answer_digest(from, id);
         }

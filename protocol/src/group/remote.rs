@@ -32,6 +32,17 @@ impl RemoteLog {
     }
 }
 
+/// Keeps a set small: the lowest ranges go first, for what they say is old.
+fn bound(ranges: &mut RangeSet) {
+    let surplus = ranges.range_count().saturating_sub(RANGES_MAX);
+    if let Some(&(_, end)) = surplus
+        .checked_sub(1)
+        .and_then(|last| ranges.as_slice().get(last))
+    {
+        ranges.remove(0, end);
+    }
+}
+
 /// A neighbour in a group.
 #[derive(Debug, Default)]
 pub(crate) struct RemoteGroup {
@@ -64,11 +75,15 @@ impl RemoteGroup {
     pub(crate) fn has(&mut self, key: LogKey, from: u64, to: u64) {
         if let Some(log) = self.log(key) {
             log.known.insert(from, to);
-            if log.known.range_count() > RANGES_MAX
-                && let Some(&(from, to)) = log.known.as_slice().first()
-            {
-                log.known.remove(from, to);
-            }
+            bound(&mut log.known);
+        }
+    }
+
+    /// It does not hold these, and never will.
+    pub(crate) fn lacks(&mut self, key: LogKey, ranges: &RangeSet) {
+        if let Some(log) = self.logs.get_mut(&key) {
+            log.gone.extend(ranges);
+            bound(&mut log.gone);
         }
     }
 
@@ -84,6 +99,7 @@ impl RemoteGroup {
         for &(from, to) in entry.above.as_slice().iter().take(RANGES_MAX) {
             log.known.insert(from, to);
         }
+        bound(&mut log.known);
         self.stated.insert(key, settled);
     }
 

@@ -243,7 +243,10 @@ pub struct FlowConfig {
     pub unsent_bytes: usize,
     /// Data waiting per link before it turns lazy, bytes.
     pub data_queue_bytes: usize,
-    /// Answers to pulls waiting per link, bytes.
+    /// Pieces of large messages waiting per link before it turns lazy for them, bytes; small
+    /// messages overtake them.
+    pub bulk_queue_bytes: usize,
+    /// Answers to pulls waiting per link, bytes; those with pieces of large messages count apart.
     pub repair_queue_bytes: usize,
     /// Control frames waiting per link, bytes; more than this and the link is closed.
     pub control_queue_bytes: usize,
@@ -257,6 +260,7 @@ impl Default for FlowConfig {
             frame_bytes_max: 256 << 10,
             unsent_bytes: 128 << 10,
             data_queue_bytes: 8 << 20,
+            bulk_queue_bytes: 8 << 20,
             repair_queue_bytes: 4 << 20,
             control_queue_bytes: 8 << 20,
             verifying_max: 4_096,

@@ -22,6 +22,7 @@ use crate::status::Counters;
 use crate::time::{Micros, Time};
 use crate::wire::{Frame, WireError};
 use bytes::Bytes;
+use hedgerow_topology::Class;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -59,8 +60,8 @@ pub struct Engine {
     pub(crate) acknowledging: Acknowledging,
     pub(crate) forks: Forks,
     pub(crate) probes: Probes,
-    /// Groups whose publisher was told `Busy`.
-    pub(crate) busy: BTreeSet<GroupId>,
+    /// Groups whose publisher was told `Busy`, and for messages of which class.
+    pub(crate) busy: BTreeSet<(GroupId, Class)>,
     /// Groups with fragments that wait to be released.
     pub(crate) outboxes: BTreeSet<GroupId>,
     /// Origins proven to equivocate, with the epoch.

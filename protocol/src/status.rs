@@ -66,8 +66,8 @@ pub struct LinkStatus {
     pub wanted: Vec<String>,
     /// Whether the other end wants it.
     pub wanted_by_peer: bool,
-    /// Bytes queued: control, repair, data.
-    pub queued: [usize; 3],
+    /// Bytes queued: control, repair, data, bulk.
+    pub queued: [usize; 4],
     /// Bytes received and sent.
     pub bytes: [u64; 2],
     /// Payload bundles received and sent.

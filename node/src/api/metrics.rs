@@ -20,7 +20,7 @@ use std::fmt::Error;
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// As in [`LinkStatus::queued`].
-const QUEUES: [&str; 3] = ["control", "repair", "data"];
+const QUEUES: [&str; 4] = ["control", "repair", "data", "bulk"];
 /// As in [`LinkStatus::bytes`].
 const WAYS: [&str; 2] = ["received", "sent"];
 

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::identity::PeerKey;
-use crate::links::{Priority, reason_name};
+use crate::links::reason_name;
 use crate::name::{Address, GroupId, GroupName};
 use crate::status::{
     Counters, GroupStatus, LinkStatus, MemberState, MemberStatus, OverlayNode, OverlayStatus, Role,
@@ -54,8 +54,7 @@ impl Engine {
                 },
                 wanted: link.wants.map(reason_name).into_iter().collect(),
                 wanted_by_peer: link.their_wants.is_some(),
-                queued: [Priority::Control, Priority::Repair, Priority::Data]
-                    .map(|priority| link.queue.queued(priority)),
+                queued: link.queue.queued(),
                 bytes: link.bytes,
                 bundles: link.bundles,
                 lazy: link.lazy,

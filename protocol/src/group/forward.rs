@@ -116,15 +116,18 @@ impl Engine {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        if link
-            .queue
-            .is_full(Priority::Data, head.len() + bundle.payload.len())
-        {
+        let lane = if header.has(FLAG_BULK) {
+            Priority::Bulk
+        } else {
+            Priority::Data
+        };
+        if link.queue.is_full(lane, head.len() + bundle.payload.len()) {
             link.lazy = true;
             return self.count("bundles_left_to_pull");
         }
         link.bundles[1] += 1;
-        self.enqueue(id, Priority::Data, [head.clone(), bundle.payload.clone()]);
+        let chunks = [head.clone(), bundle.payload.clone()];
+        self.enqueue(id, lane, Some((group, header.origin)), chunks);
         if let Some(remote) = self.remote_mut(id, group) {
             remote.has(key, first, last);
         }

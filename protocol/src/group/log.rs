@@ -4,6 +4,7 @@
 //! delivery, and what may be evicted. Who lacks what elsewhere is none of its business.
 
 use super::missing::Missing;
+use super::pushed::Pushed;
 use crate::message::{Arrival, Order};
 use crate::ranges::RangeSet;
 use crate::time::Micros;
@@ -65,8 +66,7 @@ pub(crate) struct OriginLog {
     pub(crate) weight: usize,
     /// For the mean weight of an entry.
     seen: (u64, u64),
-    /// When a pushed entry last came, and how long they are apart, smoothed.
-    pushed: Option<(Micros, Micros)>,
+    pub(crate) pushed: Pushed,
 }
 
 impl OriginLog {
@@ -87,7 +87,7 @@ impl OriginLog {
             ahead_bytes: 0,
             weight: 0,
             seen: (0, 0),
-            pushed: None,
+            pushed: Pushed::default(),
         }
     }
 
@@ -179,10 +179,7 @@ impl OriginLog {
             self.seen.1 + weight as u64,
         );
         if entry.arrival == Arrival::Pushed {
-            let apart = self.pushed.map_or(Micros(0), |(last, apart)| {
-                Micros((apart.0 * 7 + now.since(last).0) / 8)
-            });
-            self.pushed = Some((now, apart));
+            self.pushed.note(&entry.bundle.header, now);
         }
         self.entries.insert(from, entry);
         self.held.insert(from, to);
@@ -411,13 +408,6 @@ impl OriginLog {
         let weight = entry.bundle.weight();
         self.weight -= weight;
         weight
-    }
-
-    /// Whether pushed entries are flowing: what follows the last of them is on its way, for a
-    /// link keeps order, and however slow it is, asking others for it only doubles its load.
-    pub(crate) fn is_flowing(&self, now: Micros, most: Micros) -> bool {
-        self.pushed
-            .is_some_and(|(last, apart)| now.since(last) < apart.times(8).min(most))
     }
 
     /// How many entries of about so many bytes, at least one.

@@ -16,6 +16,7 @@ mod missing;
 mod probe;
 mod publish;
 mod pull;
+mod pushed;
 mod receive;
 mod remote;
 mod retention;

@@ -39,6 +39,17 @@ impl OwnLog {
     pub(crate) fn has_outbox(&self) -> bool {
         !self.outbox.is_empty()
     }
+
+    /// The class of the entry that is released next.
+    fn next_class(&self) -> Option<Class> {
+        self.outbox.front().map(|next| {
+            if next.flags & FLAG_BULK == 0 {
+                Class::Normal
+            } else {
+                Class::Bulk
+            }
+        })
+    }
 }
 
 impl Engine {
@@ -64,15 +75,19 @@ impl Engine {
         }
         let id = GroupId::new(&self.config.network, group);
         self.become_sender(id, group)?;
-        if self.is_busy(id) {
-            self.busy.insert(id);
+        let class = if payload.len() > self.config.groups.bulk_bytes {
+            Class::Bulk
+        } else {
+            Class::Normal
+        };
+        if self.is_busy(id, class) {
+            self.busy.insert((id, class));
             self.count("publishers_told_busy");
             return Err(PublishError::Busy);
         }
         let epoch = self.own.epoch;
         let published_at = now.wall_ms;
-        let bulk = payload.len() > self.config.groups.bulk_bytes;
-        let flags = if bulk { FLAG_BULK } else { 0 }
+        let flags = if class == Class::Bulk { FLAG_BULK } else { 0 }
             | if options.acknowledge {
                 FLAG_ACKNOWLEDGE
             } else {
@@ -141,16 +156,20 @@ impl Engine {
 
     /// Whether publishing must wait: entries wait already, or half of the own child links are
     /// pressed.
-    fn is_busy(&self, id: GroupId) -> bool {
+    fn is_busy(&self, id: GroupId, class: Class) -> bool {
         self.groups
             .get(&id)
             .is_some_and(|group| group.own.has_outbox())
-            || self.is_pressed(id)
+            || self.is_pressed(id, class)
     }
 
-    fn is_pressed(&self, id: GroupId) -> bool {
-        let Some(route) = self.route(id, self.me, Class::Normal) else {
+    fn is_pressed(&self, id: GroupId, class: Class) -> bool {
+        let Some(route) = self.route(id, self.me, class) else {
             return false;
+        };
+        let lane = match class {
+            Class::Normal => Priority::Data,
+            Class::Bulk => Priority::Bulk,
         };
         let links = route
             .children()
@@ -159,25 +178,25 @@ impl Engine {
         let (mut all, mut pressed) = (0, 0);
         for link in links {
             all += 1;
-            pressed += usize::from(link.queue.is_pressed(Priority::Data));
+            pressed += usize::from(link.queue.is_pressed(lane));
         }
         all > 0 && pressed * 2 >= all
     }
 
     /// Signs and sends what waits, as far as the links to the next peers have room.
     fn release_outbox(&mut self, id: GroupId) {
-        loop {
-            let pressed = self.is_pressed(id);
+        while let Some(class) = self
+            .groups
+            .get(&id)
+            .and_then(|group| group.own.next_class())
+        {
+            // Somebody is pressed, so something drains, and then it goes on.
+            if self.is_pressed(id, class) {
+                return;
+            }
             let Some(group) = self.groups.get_mut(&id) else {
                 break;
             };
-            if !group.own.has_outbox() {
-                break;
-            }
-            // The first piece always goes: somebody must be pressed for anything to drain.
-            if pressed {
-                return;
-            }
             let Some(bundle) = group.next_bundle(self.me, self.own.epoch, &self.keypair) else {
                 break;
             };
@@ -195,11 +214,11 @@ impl Engine {
     /// Publishers that were told `Busy` may go on where there is room.
     pub(crate) fn wake_publishers(&mut self) {
         self.release_outboxes();
-        for id in self.busy.clone() {
-            if self.is_busy(id) {
+        for (id, class) in self.busy.clone() {
+            if self.is_busy(id, class) {
                 continue;
             }
-            self.busy.remove(&id);
+            self.busy.remove(&(id, class));
             if let Some(name) = self.groups.get(&id).and_then(|group| group.name.clone()) {
                 self.event(Event::Sendable { group: name });
             }

@@ -8,6 +8,7 @@ use crate::name::GroupId;
 use crate::ranges::RangeSet;
 use crate::time::Micros;
 use crate::wire::Bundle;
+use crate::wire::bundle::FLAG_BULK;
 use crate::wire::frame::{BundleFrame, Digest, NotHeld, Pull, Wanted};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -175,18 +176,22 @@ impl Engine {
             let budget = log.entries_for(state.pull_budget);
             budgets.insert(*link, budget.saturating_sub(under_way));
         }
-        let flowing = log.is_flowing(now, Micros::from_millis(FLOW_MS));
+        let flow = Micros::from_millis(FLOW_MS);
         let mut unclaimed = false;
         let mut asked = 0;
         let mut index = 0;
         while index < log.missing.lacks().len() && asked < RANGES_PER_PULL {
             let lack = &log.missing.lacks()[index];
-            let coming = flowing && lack.from > log.proven;
-            if lack.asked.is_some() || coming || now.since(lack.since) < grace {
+            let (from, to) = (lack.from, lack.to);
+            if lack.asked.is_some() || now.since(lack.since) < grace {
                 index += 1;
                 continue;
             }
-            let (from, to) = (lack.from, lack.to);
+            if let Some(end) = log.pushed.coming_until(from, log.proven, now, flow) {
+                log.missing.split(index, end);
+                index += 1;
+                continue;
+            }
             let best = links
                 .iter()
                 .filter_map(|link| {
@@ -373,12 +378,18 @@ impl Engine {
             signature: bundle.signature,
         };
         let head = frame.encode_head(bundle.payload.len());
-        if !self.enqueue(to, Priority::Repair, [head, bundle.payload.clone()]) {
+        let header = &bundle.header;
+        let lane = if header.has(FLAG_BULK) {
+            Priority::BulkRepair
+        } else {
+            Priority::Repair
+        };
+        let chunks = [head, bundle.payload.clone()];
+        if !self.enqueue(to, lane, Some((id, header.origin)), chunks) {
             self.count("pulls_deferred");
             return false;
         }
         self.count("bundles_served");
-        let header = &bundle.header;
         let key = (header.origin, header.epoch);
         if let Some(link) = self.links.get_mut(&to) {
             link.bundles[1] += 1;

@@ -13,7 +13,7 @@ mod send;
 
 pub(crate) use choose::Chooser;
 pub(crate) use dial::{Dialer, Target};
-pub(crate) use queue::{Priority, SendQueue};
+pub(crate) use queue::{FlowKey, Priority, SendQueue};
 pub(crate) use rtt::RttEstimator;
 
 use crate::config::Config;

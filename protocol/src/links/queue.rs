@@ -1,8 +1,19 @@
-//! What waits to be sent on a link: control before repair before data, each bounded.
+//! What waits to be sent on a link: control before repair before data before bulk, each bounded.
+//!
+//! Within a class, flows (a group's origin) take turns by bytes, so that nobody who publishes
+//! much holds up others; within a flow order is kept. Bulk goes last, but not without a share.
 
 use crate::config::FlowConfig;
+use crate::identity::PeerKey;
+use crate::name::GroupId;
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// While both wait, bulk gets at least one byte in so many of what is no control.
+const BULK_SHARE: usize = 4;
+/// Bulk goes to the transport only while it has less than one part in so many of its credit
+/// unsent: what is handed over can no longer be overtaken.
+const BULK_CREDIT: usize = 4;
 
 /// How urgent a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,23 +24,79 @@ pub(crate) enum Priority {
     Repair,
     /// Bundles pushed along the overlay.
     Data,
+    /// Answers to pulls of pieces of large messages.
+    BulkRepair,
+    /// Pieces of large messages, pushed along the overlay.
+    Bulk,
 }
+
+const LANES: usize = 5;
+/// The first class of bulk.
+const BULK_FROM: usize = Priority::BulkRepair as usize;
+
+/// What takes turns with others of its class: one origin's messages in one group. Control is a
+/// flow by itself.
+pub(crate) type FlowKey = Option<(GroupId, PeerKey)>;
 
 /// The queue of a class is full; the frame was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
+/// One class: start-time fair queueing over its flows (Goyal, Vin and Cheng 1996). Each frame is
+/// tagged with the bytes its flow had sent before; the lowest tag goes next, and a flow that
+/// comes anew begins where the others are.
 #[derive(Debug, Default)]
 struct Lane {
-    frames: VecDeque<[Bytes; 2]>,
+    flows: BTreeMap<FlowKey, VecDeque<[Bytes; 2]>>,
+    turns: BTreeSet<(u64, FlowKey)>,
+    /// The tag of what was sent last.
+    clock: u64,
     bytes: usize,
 }
 
-/// Three lanes and the credit of the transport.
+impl Lane {
+    fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+
+    fn push(&mut self, flow: FlowKey, chunks: [Bytes; 2]) {
+        self.bytes += length(&chunks);
+        let frames = self.flows.entry(flow).or_default();
+        if frames.is_empty() {
+            self.turns.insert((self.clock, flow));
+        }
+        frames.push_back(chunks);
+    }
+
+    /// The length of the next frame.
+    fn next_bytes(&self) -> Option<usize> {
+        let (_, flow) = self.turns.first()?;
+        self.flows.get(flow)?.front().map(length)
+    }
+
+    fn pop(&mut self) -> Option<[Bytes; 2]> {
+        let (tag, flow) = self.turns.pop_first()?;
+        self.clock = tag;
+        let frames = self.flows.get_mut(&flow)?;
+        let chunks = frames.pop_front()?;
+        let bytes = length(&chunks);
+        if frames.is_empty() {
+            self.flows.remove(&flow);
+        } else {
+            self.turns.insert((tag + bytes as u64, flow));
+        }
+        self.bytes -= bytes;
+        Some(chunks)
+    }
+}
+
+/// A lane for each class, and the credit of the transport.
 #[derive(Debug)]
 pub(crate) struct SendQueue {
-    lanes: [Lane; 3],
-    limits: [usize; 3],
+    lanes: [Lane; LANES],
+    limits: [usize; LANES],
+    /// What else went while bulk waited, less what that made up for, bytes.
+    ahead: usize,
     /// Handed to the transport and not yet written.
     unsent: usize,
     unsent_max: usize,
@@ -47,21 +114,26 @@ impl SendQueue {
                 flow.control_queue_bytes,
                 flow.repair_queue_bytes,
                 flow.data_queue_bytes,
+                flow.repair_queue_bytes,
+                flow.bulk_queue_bytes,
             ],
+            ahead: 0,
             unsent: 0,
             unsent_max: flow.unsent_bytes,
         }
     }
 
     /// Takes a frame in. A frame goes into an empty lane whatever its size.
-    pub(crate) fn push(&mut self, priority: Priority, chunks: [Bytes; 2]) -> Result<(), Full> {
-        let lane = &mut self.lanes[priority as usize];
-        let bytes = length(&chunks);
-        if !lane.frames.is_empty() && lane.bytes + bytes > self.limits[priority as usize] {
+    pub(crate) fn push(
+        &mut self,
+        priority: Priority,
+        flow: FlowKey,
+        chunks: [Bytes; 2],
+    ) -> Result<(), Full> {
+        if self.is_full(priority, length(&chunks)) {
             return Err(Full);
         }
-        lane.bytes += bytes;
-        lane.frames.push_back(chunks);
+        self.lanes[priority as usize].push(flow, chunks);
         Ok(())
     }
 
@@ -70,18 +142,47 @@ impl SendQueue {
         if self.unsent >= self.unsent_max {
             return None;
         }
-        let lane = self.lanes.iter_mut().find(|lane| !lane.frames.is_empty())?;
-        let chunks = lane.frames.pop_front()?;
-        lane.bytes -= length(&chunks);
-        self.unsent += length(&chunks);
+        let lane = self.next_lane()?;
+        if lane >= BULK_FROM && self.unsent >= self.unsent_max / BULK_CREDIT {
+            return None;
+        }
+        let chunks = self.lanes[lane].pop()?;
+        let bytes = length(&chunks);
+        if lane >= BULK_FROM {
+            self.ahead = self.ahead.saturating_sub(bytes * (BULK_SHARE - 1));
+        } else if lane > Priority::Control as usize && self.bulk_waits() {
+            self.ahead += bytes;
+        }
+        if !self.bulk_waits() {
+            self.ahead = 0;
+        }
+        self.unsent += bytes;
         Some(chunks)
+    }
+
+    fn bulk_waits(&self) -> bool {
+        self.lanes[BULK_FROM..].iter().any(|lane| !lane.is_empty())
+    }
+
+    /// Whose turn it is: the most urgent class that waits, unless bulk has waited for its share.
+    fn next_lane(&self) -> Option<usize> {
+        let waiting = |from: usize| (from..LANES).find(|&lane| !self.lanes[lane].is_empty());
+        let first = waiting(0)?;
+        if first == Priority::Control as usize || first >= BULK_FROM {
+            return Some(first);
+        }
+        let is_due = |lane: &usize| {
+            let next = self.lanes[*lane].next_bytes().unwrap_or(0);
+            self.ahead >= next * (BULK_SHARE - 1)
+        };
+        let bulk = waiting(BULK_FROM).filter(is_due);
+        Some(bulk.unwrap_or(first))
     }
 
     /// All control frames that wait, whatever room the transport has.
     pub(crate) fn drain_control(&mut self) -> VecDeque<[Bytes; 2]> {
-        let lane = &mut self.lanes[Priority::Control as usize];
-        lane.bytes = 0;
-        std::mem::take(&mut lane.frames)
+        let lane = std::mem::take(&mut self.lanes[Priority::Control as usize]);
+        lane.flows.into_values().flatten().collect()
     }
 
     /// The transport has written so much.
@@ -89,9 +190,15 @@ impl SendQueue {
         self.unsent = self.unsent.saturating_sub(bytes);
     }
 
-    /// Bytes waiting in a lane.
-    pub(crate) fn queued(&self, priority: Priority) -> usize {
-        self.lanes[priority as usize].bytes
+    /// Bytes waiting: control, repair, data, bulk of both kinds.
+    pub(crate) fn queued(&self) -> [usize; 4] {
+        let [control, repair, data, bulk_repair, bulk] = &self.lanes;
+        [
+            control.bytes,
+            repair.bytes,
+            data.bytes,
+            bulk_repair.bytes + bulk.bytes,
+        ]
     }
 
     /// Bytes waiting in all lanes.
@@ -102,7 +209,7 @@ impl SendQueue {
     /// Whether a frame of `bytes` would be refused.
     pub(crate) fn is_full(&self, priority: Priority, bytes: usize) -> bool {
         let lane = &self.lanes[priority as usize];
-        !lane.frames.is_empty() && lane.bytes + bytes > self.limits[priority as usize]
+        !lane.is_empty() && lane.bytes + bytes > self.limits[priority as usize]
     }
 
     /// Whether a lane is filled to a quarter or more of its limit: a publisher should wait.
@@ -112,53 +219,5 @@ impl SendQueue {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(text: &'static [u8]) -> [Bytes; 2] {
-        [Bytes::from_static(text), Bytes::new()]
-    }
-
-    fn queue() -> SendQueue {
-        SendQueue::new(&FlowConfig {
-            unsent_bytes: 4,
-            data_queue_bytes: 10,
-            ..FlowConfig::default()
-        })
-    }
-
-    #[test]
-    fn control_overtakes_repair_overtakes_data() {
-        let mut queue = queue();
-        queue.push(Priority::Data, frame(b"data")).expect("room");
-        queue.push(Priority::Repair, frame(b"mend")).expect("room");
-        queue.push(Priority::Control, frame(b"ctrl")).expect("room");
-        let mut order = Vec::new();
-        while let Some(chunks) = queue.pop() {
-            order.push(chunks[0].clone());
-            queue.written(4);
-        }
-        assert_eq!(order, [&b"ctrl"[..], b"mend", b"data"]);
-    }
-
-    #[test]
-    fn the_transport_gets_no_more_than_its_credit() {
-        let mut queue = queue();
-        queue.push(Priority::Data, frame(b"aaaa")).expect("room");
-        queue.push(Priority::Data, frame(b"bbbb")).expect("room");
-        assert!(queue.pop().is_some());
-        assert!(queue.pop().is_none(), "four bytes are out");
-        queue.written(4);
-        assert!(queue.pop().is_some());
-    }
-
-    #[test]
-    fn a_full_lane_refuses_but_one_frame_always_fits() {
-        let mut queue = queue();
-        queue
-            .push(Priority::Data, frame(b"a frame over the limit"))
-            .expect("empty lane");
-        assert_eq!(queue.push(Priority::Data, frame(b"x")), Err(Full));
-        assert!(queue.is_full(Priority::Data, 1));
-    }
-}
+#[path = "queue_tests.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! From a frame to the transport.
 
-use super::{Priority, Stage};
+use super::{FlowKey, Priority, Stage};
 use crate::engine::Engine;
 use crate::io::{Action, LinkEnd, LinkId};
 use crate::wire::Frame;
@@ -18,21 +18,27 @@ impl Engine {
             self.count("frames_oversized_unsent");
             return;
         }
-        if !self.enqueue(link, Priority::Control, chunks) {
+        if !self.enqueue(link, Priority::Control, None, chunks) {
             self.close_link(link, LinkEnd::Stuck);
         }
     }
 
     /// Queues chunks; says whether they were taken. Chunks for a link that is gone are taken
     /// and forgotten.
-    pub(crate) fn enqueue(&mut self, id: LinkId, priority: Priority, chunks: [Bytes; 2]) -> bool {
+    pub(crate) fn enqueue(
+        &mut self,
+        id: LinkId,
+        priority: Priority,
+        flow: FlowKey,
+        chunks: [Bytes; 2],
+    ) -> bool {
         let Some(link) = self.links.get_mut(&id) else {
             return true;
         };
         if link.stage == Stage::Closing {
             return true;
         }
-        if link.queue.push(priority, chunks).is_err() {
+        if link.queue.push(priority, flow, chunks).is_err() {
             return false;
         }
         self.pump(id);
@@ -71,14 +77,17 @@ impl Engine {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        let drained = !link.queue.is_pressed(Priority::Data);
-        if drained && link.lazy {
+        let pressed = [Priority::Data, Priority::Bulk].map(|lane| link.queue.is_pressed(lane));
+        if pressed == [false; 2] {
             link.lazy = false;
         }
-        if drained && !self.busy.is_empty() {
+        if pressed == [true; 2] {
+            return;
+        }
+        if !self.busy.is_empty() {
             self.wake_publishers();
         }
-        if drained && !self.outboxes.is_empty() {
+        if !self.outboxes.is_empty() {
             self.release_outboxes();
         }
     }

@@ -36,9 +36,10 @@ pub fn bounds(snapshot: &Snapshot) -> Findings {
         flow.control_queue_bytes,
         flow.repair_queue_bytes,
         flow.data_queue_bytes,
+        flow.bulk_queue_bytes + flow.repair_queue_bytes,
     ];
     for link in &snapshot.links {
-        for (kind, (is, max)) in ["control", "repair", "data"]
+        for (kind, (is, max)) in ["control", "repair", "data", "bulk"]
             .iter()
             .zip(link.queued.into_iter().zip(queue_max))
         {

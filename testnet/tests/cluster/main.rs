@@ -4,6 +4,7 @@ mod support;
 
 mod acknowledged;
 mod broadcast_to_all;
+mod bulk;
 mod equal_payloads;
 mod forwarder_dies;
 mod history;

@@ -3,11 +3,13 @@
 //! [`sim`] runs real [`hedgerow_protocol::Engine`]s in virtual time over a modelled network that
 //! carries their encoded bytes. What happens is written into a [`journal`], and [`check`] judges
 //! it; neither knows where the journal came from, so that any other way to run peers can be
-//! judged by the same rules; [`measure`] puts it into the field's figures. [`process`] runs real `hedgerow` processes.
+//! judged by the same rules; [`measure`] puts it into the field's figures. [`scenario`] reads what
+//! is to be run from a file. [`process`] runs real `hedgerow` processes.
 
 pub mod check;
 pub mod journal;
 pub mod measure;
 #[cfg(feature = "process")]
 pub mod process;
+pub mod scenario;
 pub mod sim;

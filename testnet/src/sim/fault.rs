@@ -52,6 +52,7 @@ impl<P: Peer> World<P> {
                 self.abandon(end, node);
             }
         }
+        self.take_tally(node);
         let at = &mut self.nodes[node];
         at.peer = None;
         at.state = NodeState::Idle;
@@ -61,7 +62,16 @@ impl<P: Peer> World<P> {
         self.journal.change(self.now, node, Change::Stopped);
     }
 
+    /// Keeps what a peer that ends has counted.
+    fn take_tally(&mut self, node: usize) {
+        let at = &mut self.nodes[node];
+        if let Some(peer) = &at.peer {
+            at.tally.add(&peer.tally());
+        }
+    }
+
     fn stop(&mut self, node: usize, state: NodeState) {
+        self.take_tally(node);
         let at = &mut self.nodes[node];
         let was_running = at.peer.take().is_some();
         at.state = state;

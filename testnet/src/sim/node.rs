@@ -2,6 +2,7 @@
 
 use super::access::{AccessLink, Bandwidth};
 use super::connection::{EndRef, Segment};
+use super::peer::Tally;
 use hedgerow_protocol::{Input, LinkId, Micros, PeerKey, Time};
 use std::collections::VecDeque;
 
@@ -52,15 +53,21 @@ pub(crate) struct Node<P> {
     /// Which side of a partition the node is on; `None`: on no side, reachable from all.
     pub(crate) side: Option<u32>,
     pub(crate) traffic: Traffic,
+    /// What peers counted here that have ended.
+    pub(crate) tally: Tally,
 }
 
-/// What crossed a node's access line, in bytes of streams.
+/// What crossed a node's access line, in bytes of streams, and what of it carries no payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Bytes out.
     pub bytes_sent: u64,
     /// Bytes in.
     pub bytes_received: u64,
+    /// Frames without payload that the peer gave to its sockets.
+    pub control_frames: u64,
+    /// Their bytes.
+    pub control_bytes: u64,
 }
 
 impl<P> Node<P> {
@@ -84,6 +91,7 @@ impl<P> Node<P> {
             last_epoch: 0,
             side: None,
             traffic: Traffic::default(),
+            tally: Tally::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the world can drive: an engine, or anything that behaves like one.
 
-use hedgerow_protocol::{Action, Engine, Input, Time};
+use hedgerow_protocol::{Action, Engine, GroupName, Input, Time};
+use std::collections::BTreeMap;
 
 /// A peer as a state machine, called under the contract of [`Engine`]: every call is followed by
 /// draining [`Peer::poll_action`], then [`Peer::poll_timeout`] says when the next is due.
@@ -13,6 +14,70 @@ pub trait Peer {
     fn poll_action(&mut self) -> Option<Action>;
     /// When [`Peer::handle_timeout`] is due.
     fn poll_timeout(&self) -> Option<Time>;
+    /// What it counted so far; asked for again when it ends.
+    fn tally(&self) -> Tally {
+        Tally::default()
+    }
+}
+
+/// What a node's peers counted, those included that have ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// By group.
+    pub groups: BTreeMap<GroupName, Copies>,
+    /// Frames with records sent.
+    pub record_frames: u64,
+}
+
+/// Payload copies that reached a node in one group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copies {
+    /// All.
+    pub copies: u64,
+    /// Those of them that came first.
+    pub firsts: u64,
+    /// First ones that were pulled.
+    pub repaired: u64,
+}
+
+impl Tally {
+    /// Adds what another counted.
+    pub fn add(&mut self, other: &Self) {
+        self.record_frames += other.record_frames;
+        for (group, copies) in &other.groups {
+            let sum = self.groups.entry(group.clone()).or_default();
+            sum.copies += copies.copies;
+            sum.firsts += copies.firsts;
+            sum.repaired += copies.repaired;
+        }
+    }
+
+    /// Of an engine.
+    pub fn of(engine: &Engine) -> Self {
+        let frames = engine.counters().frames_sent;
+        let with_records = [
+            "Records",
+            "RecordAnnounce",
+            "RecordPull",
+            "Buckets",
+            "BucketRecords",
+        ];
+        let groups = engine.groups().into_iter().filter_map(|group| {
+            let copies = Copies {
+                copies: group.copies,
+                firsts: group.firsts,
+                repaired: group.repaired,
+            };
+            Some((group.group?, copies))
+        });
+        Self {
+            groups: groups.collect(),
+            record_frames: with_records
+                .iter()
+                .filter_map(|name| frames.get(name))
+                .sum(),
+        }
+    }
 }
 
 impl Peer for Engine {
@@ -27,5 +92,8 @@ impl Peer for Engine {
     }
     fn poll_timeout(&self) -> Option<Time> {
         Engine::poll_timeout(self)
+    }
+    fn tally(&self) -> Tally {
+        Tally::of(self)
     }
 }

@@ -4,6 +4,7 @@ use super::access::Bandwidth;
 use super::builder::SimBuilder;
 use super::dial::address_of;
 use super::node::NodeState;
+use super::player::{Mask, Player};
 use super::random::Random;
 use super::world::World;
 use crate::check::{Snapshot, Wire};
@@ -19,7 +20,7 @@ use std::ops::{Deref, DerefMut};
 
 /// A simulation of engines. Faults, time and looks at the network are those of [`World`].
 pub struct Sim {
-    world: World<Engine>,
+    world: World<Player>,
     config: Config,
     /// Records, graphs and trees are equal at most engines: computed once.
     memo: Memo,
@@ -29,10 +30,17 @@ pub struct Sim {
 }
 
 type Script = Box<dyn FnOnce(&mut Sim)>;
+/// Makes the mask of a node's peer, at every start, from a seed.
+type MakeMask = fn([u8; 32]) -> Box<dyn Mask>;
 
 /// What outlives a process at a node.
 #[derive(Debug)]
 struct Place {
+    /// The engine's settings, where they are not everybody's.
+    config: Option<Config>,
+    mask: Option<MakeMask>,
+    /// Whose key the peer has.
+    identity: usize,
     contacts: Vec<usize>,
     /// Addresses that the last process would have remembered.
     remembered: Vec<Address>,
@@ -52,7 +60,7 @@ impl fmt::Debug for Sim {
 }
 
 impl Deref for Sim {
-    type Target = World<Engine>;
+    type Target = World<Player>;
     fn deref(&self) -> &Self::Target {
         &self.world
     }
@@ -70,7 +78,7 @@ impl Sim {
         SimBuilder::new()
     }
 
-    pub(crate) fn new(world: World<Engine>, config: Config) -> Self {
+    pub(crate) fn new(world: World<Player>, config: Config) -> Self {
         Self {
             world,
             config,
@@ -84,11 +92,34 @@ impl Sim {
     /// Adds a node that knows `contacts`; gives its number. It is not started.
     pub fn add_node(&mut self, bandwidth: Bandwidth, off_ms: i64, contacts: Vec<usize>) -> usize {
         self.places.push(Place {
+            config: None,
+            mask: None,
+            identity: self.places.len(),
             contacts,
             remembered: Vec::new(),
             starts: 0,
         });
         self.world.add_node(bandwidth, off_ms)
+    }
+
+    /// Gives a node settings of its own, from its next start on.
+    pub fn set_config(&mut self, node: usize, config: Config) {
+        self.places[node].config = Some(config);
+    }
+
+    /// Puts a mask on a node's peer, from its next start on.
+    pub fn set_mask(&mut self, node: usize, make: fn([u8; 32]) -> Box<dyn Mask>) {
+        self.places[node].mask = Some(make);
+    }
+
+    /// Gives a node the key of another, from its next start on.
+    pub fn copy_identity(&mut self, node: usize, of: usize) {
+        self.places[node].identity = of;
+    }
+
+    /// The engine's settings at a node.
+    pub fn config(&self, node: usize) -> &Config {
+        self.places[node].config.as_ref().unwrap_or(&self.config)
     }
 
     /// The seed that decides this run.
@@ -100,10 +131,10 @@ impl Sim {
     /// addresses that the last one there stored.
     pub fn start_node(&mut self, node: usize) {
         let seed = self.world.seed;
-        let keypair = Keypair::from_secret(Random::key(seed, "identity", node as u64));
+        let mut config = self.config(node).clone();
         let place = &mut self.places[node];
+        let keypair = Keypair::from_secret(Random::key(seed, "identity", place.identity as u64));
         place.starts += 1;
-        let mut config = self.config.clone();
         config.addresses = vec![address_of(node)];
         config
             .bootstrap
@@ -113,8 +144,13 @@ impl Sim {
         let rng_seed = Random::key(seed, "engine", (node as u64) << 20 | place.starts);
         let key = keypair.peer();
         let now = self.world.time(node);
+        let place = &self.places[node];
         let engine = Engine::with_memo(keypair, config, rng_seed, now, self.memo.clone());
-        self.world.start(node, key, engine);
+        let player = match place.mask {
+            None => Player::honest(engine),
+            Some(make) => Player::masked(engine, make(Random::key(seed, "mask", node as u64)), now),
+        };
+        self.world.start(node, key, player);
     }
 
     /// Kills the process, see [`World::kill`].
@@ -311,7 +347,7 @@ impl Sim {
             "node {node}, {self:?}"
         );
         self.world
-            .call(node, call)
+            .call(node, |player, now| call(&mut *player, now))
             .unwrap_or_else(|| panic!("node {node} runs, {self:?}"))
     }
 
@@ -361,7 +397,7 @@ impl Sim {
     pub fn snapshots(&self, nodes: &[usize]) -> Vec<Snapshot> {
         nodes
             .iter()
-            .map(|&node| Snapshot::of(node, self.engine(node), &self.config))
+            .map(|&node| Snapshot::of(node, self.engine(node), self.config(node)))
             .collect()
     }
 

@@ -31,6 +31,11 @@ impl<P: Peer> World<P> {
         let Some(at) = self.connections.get(end) else {
             return;
         };
+        if chunks[1].is_empty() {
+            let traffic = &mut self.nodes[node].traffic;
+            traffic.control_frames += 1;
+            traffic.control_bytes += chunks[0].len() as u64;
+        }
         for chunk in chunks {
             if !chunk.is_empty() {
                 at.out_bytes += chunk.len();

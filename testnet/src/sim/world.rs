@@ -5,7 +5,7 @@ use super::connection::{Connections, EndRef};
 use super::dial::Dials;
 use super::latency::Latency;
 use super::node::{Node, NodeState, Traffic};
-use super::peer::Peer;
+use super::peer::{Peer, Tally};
 use super::queue::EventQueue;
 use super::random::Random;
 use super::trace::{Kind, Trace, TraceHash};
@@ -233,6 +233,16 @@ impl<P: Peer> World<P> {
     /// What crossed a node's access line.
     pub fn traffic(&self, node: usize) -> Traffic {
         self.nodes[node].traffic
+    }
+
+    /// What a node's peers counted, over all their lives.
+    pub fn tally(&self, node: usize) -> Tally {
+        let at = &self.nodes[node];
+        let mut tally = at.tally.clone();
+        if let Some(peer) = &at.peer {
+            tally.add(&peer.tally());
+        }
+        tally
     }
 
     /// The epoch in a node's store.

@@ -1,0 +1,70 @@
+//! The commands about scenarios.
+
+mod check;
+mod shipped;
+
+pub(crate) use check::{Arguments as CheckArguments, check};
+pub(crate) use shipped::{Arguments as ListArguments, list};
+
+use hedgerow_testnet::scenario::{Overrides, Scenario, ScenarioError, keys_in_markdown};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Exit code for a scenario or a call that is wrong.
+const WRONG: u8 = 2;
+
+/// A scenario, and what is changed in it.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Source {
+    /// A scenario file, or the name of a shipped one (`hedgerow-testnet list`)
+    #[arg(value_name = "SCENARIO")]
+    scenario: PathBuf,
+    /// Change a key; groups and nodes are addressed by name (group.news.overlay=mesh)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Apply the scenario's values for the gate, before --set
+    #[arg(long)]
+    ci: bool,
+}
+
+impl Source {
+    fn load(&self, more: &[String]) -> Result<Scenario, ScenarioError> {
+        let overrides = Overrides {
+            ci: self.ci,
+            set: self.set.iter().chain(more).cloned().collect(),
+        };
+        let shipped = self.scenario.to_str().and_then(shipped::text);
+        match shipped {
+            Some(text) if !self.scenario.exists() => {
+                let path = self.scenario.with_extension("toml");
+                Scenario::parse(text, &path, &overrides)
+            }
+            _ => Scenario::load(&self.scenario, &overrides),
+        }
+    }
+}
+
+/// Says what is wrong with a scenario or a call.
+fn wrong(what: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("hedgerow-testnet: {what}");
+    ExitCode::from(WRONG)
+}
+
+/// Prints to stdout; nobody reading is no failure.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => wrong(&error),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// `hedgerow-testnet keys`
+pub(crate) fn keys() -> ExitCode {
+    print(&keys_in_markdown())
+}
+
+/// A path for people.
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

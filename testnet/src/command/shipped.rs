@@ -1,0 +1,74 @@
+//! The scenarios that come with the program, and `hedgerow-testnet list`.
+
+use super::{print, wrong};
+use crate::terminal::{Align, table};
+use hedgerow_testnet::scenario::{Overrides, Scenario};
+use std::path::Path;
+use std::process::ExitCode;
+
+macro_rules! shipped {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../scenarios/", $name, ".toml")))),*]
+    };
+}
+
+/// Name and text of every shipped scenario.
+const SHIPPED: &[(&str, &str)] = shipped!["steady-mesh", "steady-tree"];
+
+/// The text of the shipped scenario `name`.
+pub(super) fn text(name: &str) -> Option<&'static str> {
+    let found = SHIPPED.iter().find(|(known, _)| *known == name);
+    found.map(|(_, text)| *text)
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Arguments {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn list(arguments: &Arguments) -> ExitCode {
+    let mut rows = Vec::new();
+    let mut values = Vec::new();
+    for (name, text) in SHIPPED {
+        let scenario = match Scenario::parse(text, Path::new(name), &Overrides::default()) {
+            Ok(scenario) => scenario,
+            Err(error) => return wrong(&error),
+        };
+        let (nodes, about) = (scenario.nodes(), scenario.file.scenario.about);
+        let ci = text.lines().any(|line| line.trim() == "[ci]");
+        rows.push(vec![
+            (*name).to_owned(),
+            nodes.to_string(),
+            if ci { "yes" } else { "" }.to_owned(),
+            about.clone(),
+        ]);
+        values.push(serde_json::json!({ "name": name, "nodes": nodes, "ci": ci, "about": about }));
+    }
+    if arguments.json {
+        return print(&format!("{}\n", serde_json::Value::from(values)));
+    }
+    let head = [
+        ("SCENARIO", Align::Left),
+        ("NODES", Align::Right),
+        ("CI", Align::Left),
+        ("ABOUT", Align::Left),
+    ];
+    print(&table(&head, &rows))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_file_is_shipped() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+        for entry in std::fs::read_dir(dir).expect("scenarios") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_stem().and_then(|stem| stem.to_str());
+            let name = name.expect("a name");
+            assert!(super::text(name).is_some(), "{name} is not in SHIPPED");
+        }
+        assert!(super::SHIPPED.is_sorted());
+    }
+}

@@ -1,0 +1,280 @@
+//! What a scenario must fulfil beyond its types: names exist, values go together.
+
+use super::error::{KeyPath, Problem};
+use super::file::{Assert, File, Group, Overlay, Workload};
+use super::keys;
+use super::selector::{Base, Selector};
+use hedgerow_protocol::{BROADCAST, Config, GroupName, REDUNDANCY_MAX};
+
+/// The longest run, so that no arithmetic on times can overflow.
+const NODES_MAX: usize = 100_000;
+
+/// Whether a file can be run; gives the engine's settings of each class of nodes.
+pub(super) fn check(file: &File) -> Result<Vec<Config>, Problem> {
+    let root = KeyPath::default();
+    if file.nodes.iter().map(|class| class.count).sum::<usize>() == 0 {
+        return problem(
+            root.key("nodes"),
+            "there are no nodes: at least one `[[nodes]]` with a count",
+        );
+    }
+    let mut configs = Vec::new();
+    for (index, class) in file.nodes.iter().enumerate() {
+        let path = root.key("nodes").index(index);
+        let reserved = [
+            "all",
+            "publishers",
+            "honest",
+            "hostile",
+            "relay",
+            "leaf",
+            "articulation",
+            "nearest-to-origin",
+            "rest",
+            "one",
+        ];
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if class.id.is_empty()
+            || !class.id.chars().all(plain)
+            || reserved.contains(&class.id.as_str())
+        {
+            return problem(
+                path.key("id"),
+                "an id is letters, digits, - and _, and no word of selectors",
+            );
+        }
+        if file.nodes[..index].iter().any(|other| other.id == class.id) {
+            return problem(path.key("id"), "this id is taken");
+        }
+        if class.count > NODES_MAX {
+            return problem(path.key("count"), "more than 100000 nodes");
+        }
+        let config = super::engine_config(&[&file.config, &class.config]);
+        configs.push(match config {
+            Ok(config) => config,
+            Err(what) if class.config.is_empty() => return problem(root.key("config"), what),
+            Err(what) => return problem(path.key("config"), what),
+        });
+    }
+    topology(file)?;
+    for (index, group) in file.group.iter().enumerate() {
+        check_group(file, index, group)?;
+    }
+    for (index, workload) in file.workload.iter().enumerate() {
+        check_workload(file, index, workload)?;
+    }
+    for (index, fault) in file.fault.iter().enumerate() {
+        let path = root.key("fault").index(index);
+        if let Some((key, what)) = fault.misfit() {
+            return problem(key.map_or(path.clone(), |key| path.key(key)), what);
+        }
+        let sets = fault.sets.iter().flatten();
+        for selector in sets.chain(&fault.target).chain(&fault.bridge) {
+            if selector.as_str() != "rest" {
+                names(file, &path, selector)?;
+            }
+        }
+        if let Some(group) = &fault.group {
+            group_exists(file, path.key("group"), group)?;
+        }
+        if fault.every.is_some_and(|every| every.0.0 < 1_000) {
+            return problem(path.key("every"), "at least 1ms");
+        }
+        if fault.period.is_some_and(|period| period.0.0 < 10_000) {
+            return problem(path.key("period"), "at least 10ms");
+        }
+        if fault.sets.as_ref().is_some_and(|sets| sets.len() < 2) {
+            return problem(path.key("sets"), "a partition has two sets at least");
+        }
+    }
+    for (index, assert) in file.assert.iter().enumerate() {
+        check_assert(file, index, assert)?;
+    }
+    Ok(configs)
+}
+
+fn problem<T>(path: KeyPath, what: impl Into<String>) -> Result<T, Problem> {
+    let what = what.into();
+    let what = if path.0.is_empty() {
+        what
+    } else {
+        format!("`{path}`: {what}")
+    };
+    Err(Problem { path, what })
+}
+
+fn topology(file: &File) -> Result<(), Problem> {
+    let path = KeyPath::default().key("topology").key("latency");
+    let latency = &file.topology.latency;
+    let kinds = usize::from(latency.regions == Some(true))
+        + usize::from(latency.matrix.is_some())
+        + usize::from(latency.constant.is_some())
+        + usize::from(latency.uniform.is_some())
+        + usize::from(latency.hop_count == Some(true));
+    if kinds != 1 {
+        return problem(
+            path,
+            "exactly one of regions, matrix, constant, uniform, hop_count",
+        );
+    }
+    if let Some([min, max]) = latency.uniform
+        && min > max
+    {
+        return problem(path.key("uniform"), "the least comes first");
+    }
+    let positive = |mbit: Option<f64>| mbit.is_none_or(|mbit| mbit > 0.0 && mbit < 1e7);
+    let classes = file.nodes.iter().enumerate().filter_map(|(index, class)| {
+        let path = KeyPath::default().key("nodes").index(index);
+        Some((path.key("bandwidth"), class.bandwidth?))
+    });
+    let topology = KeyPath::default().key("topology").key("bandwidth");
+    for (path, bandwidth) in std::iter::once((topology, file.topology.bandwidth)).chain(classes) {
+        if !positive(bandwidth.up_mbit) || !positive(bandwidth.down_mbit) {
+            return problem(path, "Mbit/s above 0");
+        }
+    }
+    Ok(())
+}
+
+fn check_group(file: &File, index: usize, group: &Group) -> Result<(), Problem> {
+    let path = KeyPath::default().key("group").index(index);
+    if let Err(error) = GroupName::new(&group.name) {
+        return problem(path.key("name"), error.to_string());
+    }
+    if file.group[..index]
+        .iter()
+        .any(|other| other.name == group.name)
+    {
+        return problem(path.key("name"), "this name is taken");
+    }
+    let fits = match (group.overlay, group.redundancy) {
+        (Overlay::Tree, redundancy) => redundancy.is_none_or(|redundancy| redundancy == 1),
+        (Overlay::Mesh, redundancy) => {
+            redundancy.is_none_or(|redundancy| (2..=REDUNDANCY_MAX).contains(&redundancy))
+        }
+    };
+    if !fits {
+        return problem(
+            path.key("redundancy"),
+            format!("1 in a tree, 2 to {REDUNDANCY_MAX} in a mesh"),
+        );
+    }
+    if group.name == BROADCAST && group.members.as_str() != "all" {
+        return problem(path.key("members"), "every peer is in broadcast");
+    }
+    names(file, &path.key("members"), &group.members)
+}
+
+fn check_workload(file: &File, index: usize, workload: &Workload) -> Result<(), Problem> {
+    let path = KeyPath::default().key("workload").index(index);
+    group_exists(file, path.key("group"), &workload.group)?;
+    names(file, &path.key("publishers"), &workload.publishers)?;
+    match (workload.rate, workload.burst) {
+        (Some(rate), None) if rate > 0.0 && rate <= 1e6 => {}
+        (Some(_), None) => return problem(path.key("rate"), "above 0, at most 1000000 a second"),
+        (None, Some(_)) => {}
+        _ => return problem(path, "a workload has either `rate` or `burst`"),
+    }
+    if workload.every.is_some_and(|every| every.0.0 < 1_000) {
+        return problem(path.key("every"), "at least 1ms");
+    }
+    if workload.every.is_some() && workload.burst.is_none() {
+        return problem(path.key("every"), "`every` goes with `burst`");
+    }
+    if workload.size.0 < 8 {
+        return problem(path.key("size"), "at least 8 bytes: every message differs");
+    }
+    Ok(())
+}
+
+fn check_assert(file: &File, index: usize, assert: &Assert) -> Result<(), Problem> {
+    let path = KeyPath::default().key("assert").index(index);
+    if let Some(group) = &assert.group {
+        group_exists(file, path.key("group"), group)?;
+        if !assert.metric.is_of_a_group() {
+            return problem(
+                path.key("group"),
+                format!("{} is of the whole run", assert.metric),
+            );
+        }
+    }
+    if let Some(selector) = &assert.nodes {
+        names(file, &path.key("nodes"), selector)?;
+        if selector.is_of_the_moment() {
+            return problem(
+                path.key("nodes"),
+                "roles change: asserts need a set that stays",
+            );
+        }
+    }
+    if !assert.value.is_finite() {
+        return problem(path.key("value"), "a number");
+    }
+    Ok(())
+}
+
+fn group_exists(file: &File, path: KeyPath, name: &str) -> Result<(), Problem> {
+    let known = || {
+        file.group
+            .iter()
+            .map(|group| group.name.as_str())
+            .chain([BROADCAST])
+    };
+    let copy = |known: &Group| {
+        let number = name
+            .strip_prefix(known.name.as_str())
+            .and_then(|rest| rest.strip_prefix('-'));
+        number
+            .and_then(|number| number.parse::<usize>().ok())
+            .is_some_and(|number| (1..=known.copies.unwrap_or(0)).contains(&number))
+    };
+    if known().any(|known| known == name) || file.group.iter().any(copy) {
+        return Ok(());
+    }
+    match keys::nearest(name, known()) {
+        Some(nearest) => problem(
+            path,
+            format!("there is no group {name:?}; the nearest is {nearest:?}"),
+        ),
+        None => problem(path, format!("there is no group {name:?}")),
+    }
+}
+
+fn names(file: &File, path: &KeyPath, selector: &Selector) -> Result<(), Problem> {
+    for base in selector.names() {
+        match base {
+            Base::Nodes(id, range) => {
+                let Some(class) = file.nodes.iter().find(|class| class.id == *id) else {
+                    let ids = file.nodes.iter().map(|class| class.id.as_str());
+                    let known = ids.chain([
+                        "all",
+                        "publishers",
+                        "honest",
+                        "hostile",
+                        "relay",
+                        "leaf",
+                        "articulation",
+                    ]);
+                    let nearest = keys::nearest(id, known).unwrap_or("all");
+                    let what = format!(
+                        "\"{selector}\": there are no nodes {id:?}; the nearest is {nearest:?}"
+                    );
+                    return problem(path.clone(), what);
+                };
+                if range
+                    .as_ref()
+                    .is_some_and(|range| range.start >= range.end || range.end > class.count)
+                {
+                    let count = class.count;
+                    return problem(
+                        path.clone(),
+                        format!("\"{selector}\": {id} has {count} nodes, from 0"),
+                    );
+                }
+            }
+            Base::Members(group) => group_exists(file, path.clone(), group)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! What asserts can speak of: fields of `results.json`.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt;
+
+/// A number in `results.json`, by its path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Metric(&'static str);
+
+/// Fields that each group has.
+pub const OF_A_GROUP: [&str; 24] = [
+    "published",
+    "expected",
+    "delivered",
+    "delivery_ratio",
+    "app_duplicates",
+    "order_violations",
+    "gaps",
+    "payload_copies",
+    "rmr",
+    "ldh_max",
+    "ldh_mean",
+    "latency_ms.p50",
+    "latency_ms.p90",
+    "latency_ms.p99",
+    "latency_ms.max",
+    "stretch_mean",
+    "stretch_last",
+    "rdp_median",
+    "repaired",
+    "repair_ms.p50",
+    "repair_ms.p99",
+    "repair_ms.max",
+    "settled_ms",
+    "foreign",
+];
+
+/// Fields that the run has.
+pub const OF_THE_RUN: [&str; 17] = [
+    "control.bytes_per_node_s",
+    "control.frames_per_node_s",
+    "control.record_frames_per_node_s",
+    "overlay.degree_mean",
+    "overlay.degree_max",
+    "overlay.diameter_hops",
+    "overlay.articulation_points",
+    "traffic.bytes_per_node_s",
+    "traffic.wire_amplification",
+    "convergence.view_ms",
+    "memory.retained_mib_max",
+    "memory.queued_mib_max",
+    "hostile.cut_off_ratio",
+    "hostile.reports",
+    "virtual_s",
+    "wall_s",
+    "peak_rss_mib",
+];
+
+impl Metric {
+    /// Its path.
+    pub fn as_str(&self) -> &'static str {
+        self.0
+    }
+
+    /// Whether every group has its own.
+    pub fn is_of_a_group(&self) -> bool {
+        OF_A_GROUP.contains(&self.0)
+    }
+
+    /// All that there are.
+    pub fn all() -> impl Iterator<Item = &'static str> {
+        OF_A_GROUP.into_iter().chain(OF_THE_RUN)
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Metric {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl std::str::FromStr for Metric {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(metric) = Self::all().find(|metric| *metric == text) {
+            return Ok(Self(metric));
+        }
+        Err(match super::keys::nearest(text, Self::all()) {
+            Some(known) => format!("unknown metric {text:?}; the nearest is \"{known}\""),
+            None => format!("unknown metric {text:?}; docs/scenarios.md lists all"),
+        })
+    }
+}
+
+impl JsonSchema for Metric {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Metric".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "enum": Self::all().collect::<Vec<_>>() })
+    }
+}

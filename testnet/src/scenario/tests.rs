@@ -1,0 +1,293 @@
+//! Files that work, and what is said about those that do not.
+
+use super::*;
+use std::path::PathBuf;
+
+const SMALL: &str = r#"
+[scenario]
+seed = 7
+duration = "10s"
+
+[topology.latency]
+uniform = ["5ms", "80ms"]
+
+[[nodes]]
+id = "core"
+count = 20
+config.links.degree = 6
+
+[[group]]
+name = "news"
+members = "core/share:0.5"
+
+[[workload]]
+group = "news"
+publishers = "random:2"
+rate = 10
+
+[[fault]]
+kind = "crash"
+at = "5s"
+target = "core[3]"
+
+[[assert]]
+metric = "delivery_ratio"
+op = ">="
+value = 1.0
+
+[ci]
+nodes.core.count = 8
+scenario.duration = "3s"
+"#;
+
+fn parse(text: &str, set: &[&str]) -> Result<Scenario, String> {
+    let set = set.iter().map(|set| (*set).to_owned()).collect();
+    let overrides = Overrides { ci: false, set };
+    Scenario::parse(text, Path::new("small.toml"), &overrides).map_err(|error| error.to_string())
+}
+
+fn refused(text: &str) -> String {
+    parse(text, &[]).expect_err("must be refused")
+}
+
+fn with(from: &str, to: &str) -> String {
+    assert!(SMALL.contains(from), "{from}");
+    SMALL.replacen(from, to, 1)
+}
+
+#[test]
+fn a_scenario_is_read_with_defaults() {
+    let scenario = parse(SMALL, &[]).expect("valid");
+    assert_eq!(scenario.file.scenario.name, "small");
+    assert_eq!(scenario.file.scenario.quiet, Span::seconds(30));
+    assert_eq!(scenario.nodes(), 20);
+    assert_eq!(scenario.configs[0].links.degree, 6);
+    assert_eq!(scenario.configs[0].links.accept_max, 12);
+    assert_eq!(scenario.file.workload[0].size, Size(100));
+}
+
+#[test]
+fn unknown_keys_are_refused_with_place_and_the_nearest_valid_one() {
+    let cases = [
+        (
+            with("rate = 10", "rats = 10"),
+            "small.toml:21:1: unknown key `workload[0].rats`; the nearest valid key is `rate`",
+        ),
+        (
+            with("config.links.degree", "config.links.degre"),
+            "small.toml:12:14: unknown key `nodes[0].config.links.degre`; the nearest valid key is `degree`",
+        ),
+        (
+            with("[[group]]", "[[groups]]"),
+            "small.toml:14:3: unknown key `groups`; the nearest valid key is `group`",
+        ),
+        (
+            with("uniform", "unifrom"),
+            "small.toml:7:1: unknown key `topology.latency.unifrom`; the nearest valid key is `uniform`",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(refused(&text), expected);
+    }
+}
+
+#[test]
+fn wrong_values_are_refused_with_their_place() {
+    let cases = [
+        (
+            with("seed = 7", "seed = \"x\""),
+            "small.toml:3:1: `scenario.seed`: invalid type",
+        ),
+        (
+            with("\"10s\"", "\"10\""),
+            "small.toml:4:1: `scenario.duration`: \"10\" is no time",
+        ),
+        (with("= 20", "= = 20"), "small.toml:11:"),
+        (
+            with("\"crash\"", "\"crush\""),
+            "small.toml:24:1: `fault[0].kind`: unknown variant",
+        ),
+        (
+            with("delivery_ratio", "delivery_ration"),
+            "the nearest is \"delivery_ratio\"",
+        ),
+        (
+            with("core[3]", "core[20]"),
+            "small.toml:23:1: `fault[0]`: \"core[20]\": core has 20 nodes",
+        ),
+        (
+            with("core[3]", "cora[3]"),
+            "there are no nodes \"cora\"; the nearest is \"core\"",
+        ),
+        (
+            with("group = \"news\"", "group = \"new\""),
+            "`workload[0].group`: there is no group \"new\"; the nearest is \"news\"",
+        ),
+        (
+            with("at = \"5s\"", "share = 0.1"),
+            "small.toml:25:1: `fault[0].share`: a crash fault takes no `share`",
+        ),
+        (
+            with("target = \"core[3]\"", ""),
+            "small.toml:23:1: `fault[0]`: a crash fault needs `target`",
+        ),
+        (
+            with("degree = 6", "degree = 1"),
+            "`nodes[0].config`: links.degree = 1: at least 2",
+        ),
+        (
+            with(
+                "uniform = [\"5ms\", \"80ms\"]",
+                "uniform = [\"80ms\", \"5ms\"]",
+            ),
+            "the least comes first",
+        ),
+        (
+            with("nodes.core.count = 8", "nodes.cor.count = 8"),
+            "there is no `cor`; the nearest is `core`",
+        ),
+        (
+            with("rate = 10", ""),
+            "`workload[0]`: a workload has either `rate` or `burst`",
+        ),
+    ];
+    for (text, expected) in cases {
+        let error = refused(&text);
+        assert!(error.contains(expected), "{error}\n  lacks: {expected}");
+        assert!(error.starts_with("small.toml:"), "{error}");
+    }
+}
+
+#[test]
+fn overrides_reach_any_key() {
+    let scenario = parse(
+        SMALL,
+        &[
+            "scenario.seed=9",
+            "scenario.duration=1m",
+            "group.news.overlay=mesh",
+            "nodes.core.config.links.degree=5",
+            "fault.0.target=core[1]",
+            "topology.latency.constant=20ms",
+            "workload.0.size=64KiB",
+        ],
+    )
+    .expect("valid");
+    let file = &scenario.file;
+    assert_eq!(file.scenario.seed, 9);
+    assert_eq!(file.scenario.duration, Span::seconds(60));
+    assert_eq!(file.group[0].overlay, Overlay::Mesh);
+    assert_eq!(scenario.configs[0].links.degree, 5);
+    assert_eq!(
+        file.fault[0].target.as_ref().map(Selector::as_str),
+        Some("core[1]")
+    );
+    assert_eq!(file.topology.latency.constant, Some(Span::millis(20)));
+    assert_eq!(
+        file.topology.latency.uniform, None,
+        "the new kind took its place"
+    );
+    assert_eq!(file.workload[0].size, Size(65_536));
+}
+
+#[test]
+fn wrong_overrides_are_named() {
+    let cases = [
+        (
+            "group.new.overlay=mesh",
+            "--set group.new.overlay=mesh: `group.new.overlay`: there is no `new`; the nearest is `news`",
+        ),
+        (
+            "scenario.sed=1",
+            "--set scenario.sed=1: unknown key `scenario.sed`: no `sed`; the nearest is `seed`",
+        ),
+        (
+            "scenario.seed",
+            "--set scenario.seed: an override is written KEY=VALUE",
+        ),
+        (
+            "scenario.seed=x",
+            "--set scenario.seed=x: `scenario.seed`: invalid type",
+        ),
+        (
+            "topology.latency.matrix=/nonexistent",
+            "--set topology.latency.matrix=/nonexistent: `topology.latency.matrix`: /nonexistent: ",
+        ),
+    ];
+    for (set, expected) in cases {
+        let error = parse(SMALL, &[set]).expect_err("must be refused");
+        assert!(error.starts_with(expected), "{error}\n  lacks: {expected}");
+    }
+}
+
+#[test]
+fn the_gate_has_values_of_its_own() {
+    let overrides = Overrides {
+        ci: true,
+        set: vec![],
+    };
+    let scenario = Scenario::parse(SMALL, Path::new("small.toml"), &overrides).expect("valid");
+    assert_eq!(scenario.nodes(), 8);
+    assert_eq!(scenario.file.scenario.duration, Span::seconds(3));
+}
+
+#[test]
+fn a_matrix_is_found_beside_its_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("m.tsv"), "0\t10\n10\t0\n").expect("written");
+    let path: PathBuf = dir.path().join("s.toml");
+    let text = with("uniform = [\"5ms\", \"80ms\"]", "matrix = \"m.tsv\"");
+    let scenario = Scenario::parse(&text, &path, &Overrides::default()).expect("valid");
+    assert_eq!(scenario.matrix.map(|matrix| matrix.places()), Some(2));
+}
+
+#[test]
+fn what_is_read_can_be_written_and_read_again() {
+    let scenario = parse(SMALL, &[]).expect("valid");
+    let text = toml::to_string(&scenario.file).expect("a table");
+    assert_eq!(parse(&text, &[]).expect(&text).file, scenario.file);
+}
+
+#[test]
+fn every_key_is_documented() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/scenarios.md");
+    let text = std::fs::read_to_string(path).expect("docs/scenarios.md");
+    let keys = keys_in_markdown();
+    let documented: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    let missing: Vec<&str> = keys
+        .lines()
+        .filter(|row| row.starts_with("| `") && !documented.contains(row))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/scenarios.md lacks (`hedgerow-testnet keys` prints all):\n{}",
+        missing.join("\n")
+    );
+    for metric in OF_A_GROUP.iter().chain(&OF_THE_RUN) {
+        assert!(
+            text.contains(&format!("`{metric}`")),
+            "docs/scenarios.md lacks {metric}"
+        );
+    }
+    let known = keys.lines().filter(|row| row.starts_with("| `")).count();
+    let rows = documented
+        .iter()
+        .filter(|row| keys.lines().any(|known| known == **row))
+        .count();
+    assert_eq!(rows, known, "a key stands twice in docs/scenarios.md");
+}
+
+#[test]
+fn every_shipped_scenario_is_valid() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+    for entry in std::fs::read_dir(dir).expect("scenarios") {
+        let path = entry.expect("an entry").path();
+        for ci in [false, true] {
+            let overrides = Overrides { ci, set: vec![] };
+            Scenario::load(&path, &overrides).unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+}

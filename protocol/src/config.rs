@@ -41,6 +41,12 @@ pub struct LinkConfig {
     pub links_max: usize,
     /// Children this peer can feed in a tree; advertised, soft.
     pub capacity: u16,
+    /// The advertised capacity is lowered after the uplink was full for so long, ms: trees follow
+    /// within a second, and queues are far from full by then.
+    pub capacity_full_ms: u64,
+    /// It is raised again after the uplink was not full for so long, ms; doubled when that was
+    /// too early.
+    pub capacity_free_ms: u64,
     /// Interval of heartbeats, ms.
     pub heartbeat_ms: u64,
     /// Silence after which a link is lost, ms (three heartbeats).
@@ -78,6 +84,8 @@ impl Default for LinkConfig {
             accept_max: 12,
             links_max: 64,
             capacity: 12,
+            capacity_full_ms: 2_000,
+            capacity_free_ms: 30_000,
             heartbeat_ms: 1_000,
             silence_ms: 3_000,
             stall_ms: 1_000,

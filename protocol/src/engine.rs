@@ -15,7 +15,7 @@ use crate::database::{Candidates, Database, OwnRecord, RecordSync};
 use crate::group::{Acknowledging, Forks, Group, Probes, Verifying};
 use crate::identity::{Keypair, PeerKey};
 use crate::io::{Action, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
-use crate::links::{Chooser, Dialer, Link, Stage};
+use crate::links::{Chooser, Dialer, Link, Stage, Uplink};
 use crate::memo::Memo;
 use crate::name::GroupId;
 use crate::status::Counters;
@@ -48,6 +48,7 @@ pub struct Engine {
     pub(crate) up: BTreeMap<PeerKey, LinkId>,
     pub(crate) dialer: Dialer,
     pub(crate) chooser: Chooser,
+    pub(crate) uplink: Uplink,
 
     pub(crate) database: Database,
     pub(crate) own: OwnRecord,
@@ -123,6 +124,7 @@ impl Engine {
             up: BTreeMap::new(),
             dialer: Dialer::new(config.bootstrap.clone()),
             chooser: Chooser::new(rng.next_u64()),
+            uplink: Uplink::new(&config.links),
             database: Database::new(config.database.clone()),
             own: OwnRecord::new(epoch, config.addresses.clone(), config.links.capacity),
             sync: RecordSync::default(),

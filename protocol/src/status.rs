@@ -24,6 +24,8 @@ pub struct Status {
     pub links: usize,
     /// Handshakes and dials under way.
     pub connecting: usize,
+    /// Children it says it can feed; below what is configured while its uplink stays full.
+    pub capacity: u16,
     /// Records in the database.
     pub records: usize,
     /// Peers in the view, this one included.

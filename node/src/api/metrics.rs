@@ -87,12 +87,17 @@ impl Snapshot {
         ];
         let labels: Vec<(&str, &str)> = info.iter().map(|(k, v)| (*k, v.as_str())).collect();
         gauges(encoder, "build", "Who this is; always 1", [(labels, 1)])?;
-        let values: [(&str, &str, usize); 9] = [
+        let values: [(&str, &str, usize); 10] = [
             ("links", "Links that are up", status.links),
             (
                 "connecting",
                 "Handshakes and dials under way",
                 status.connecting,
+            ),
+            (
+                "capacity",
+                "Children it says it can feed",
+                usize::from(status.capacity),
             ),
             (
                 "database_records",

@@ -23,6 +23,7 @@ impl Engine {
             addresses: self.own.addresses.clone(),
             links: self.up.len(),
             connecting: self.connecting(),
+            capacity: self.own.capacity,
             records: self.database.len(),
             view_peers: self.view.peers,
             view_hash: self.view.hash,

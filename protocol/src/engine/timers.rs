@@ -12,6 +12,7 @@ impl Engine {
             return;
         }
         self.on_links_timeout();
+        self.on_uplink_timeout();
         self.on_dials_timeout();
         self.on_view_timeout();
         self.on_record_timeout();
@@ -35,6 +36,7 @@ impl Engine {
         };
         [
             self.links_due(),
+            self.uplink.due(),
             self.dialer.due(),
             self.view.due(&self.config.database),
             Some(self.own.due(&self.config.database)),

@@ -5,7 +5,7 @@ use crate::database::GroupGraph;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::LinkId;
-use crate::links::Priority;
+use crate::links::{Brought, Priority};
 use crate::name::GroupId;
 use crate::wire::Bundle;
 use crate::wire::bundle::FLAG_BULK;
@@ -127,7 +127,12 @@ impl Engine {
         }
         link.bundles[1] += 1;
         let chunks = [head.clone(), bundle.payload.clone()];
-        self.enqueue(id, lane, Some((group, header.origin)), chunks);
+        let brings = Brought {
+            group,
+            log: key,
+            last,
+        };
+        self.enqueue(id, lane, Some(brings), chunks);
         if let Some(remote) = self.remote_mut(id, group) {
             remote.has(key, first, last);
         }

@@ -143,6 +143,16 @@ impl Group {
         self.settings.values.order
     }
 
+    /// Origins of which something came within `ms`.
+    pub(crate) fn flowing(&self, now: Micros, ms: u64) -> impl Iterator<Item = PeerKey> + '_ {
+        self.logs
+            .iter()
+            .filter(move |(_, log)| {
+                log.high() > 0 && now.since(log.progress) < Micros::from_millis(ms)
+            })
+            .map(|((origin, _), _)| *origin)
+    }
+
     fn due(&self) -> Option<Micros> {
         self.announce_due
             .into_iter()

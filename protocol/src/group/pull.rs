@@ -3,7 +3,7 @@
 use super::{LogKey, OriginLog};
 use crate::engine::Engine;
 use crate::io::LinkId;
-use crate::links::Priority;
+use crate::links::{Brought, Priority};
 use crate::name::GroupId;
 use crate::ranges::RangeSet;
 use crate::time::Micros;
@@ -385,7 +385,12 @@ impl Engine {
             Priority::Repair
         };
         let chunks = [head, bundle.payload.clone()];
-        if !self.enqueue(to, lane, Some((id, header.origin)), chunks) {
+        let brings = Brought {
+            group: id,
+            log: (header.origin, header.epoch),
+            last: header.last_seq(),
+        };
+        if !self.enqueue(to, lane, Some(brings), chunks) {
             self.count("pulls_deferred");
             return false;
         }

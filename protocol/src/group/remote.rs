@@ -110,6 +110,11 @@ impl RemoteGroup {
             .is_some_and(|log| log.known.covers(from, to))
     }
 
+    /// Whether it has stated that it needs nothing of the log up to `seq`.
+    pub(crate) fn has_settled(&self, key: LogKey, seq: u64) -> bool {
+        self.stated.get(&key).is_some_and(|settled| *settled >= seq)
+    }
+
     pub(crate) fn is_ignored(&self, now: Micros) -> bool {
         self.ignored_until.is_some_and(|until| until > now)
     }

@@ -10,11 +10,13 @@ mod heartbeat;
 mod queue;
 mod rtt;
 mod send;
+mod uplink;
 
 pub(crate) use choose::Chooser;
 pub(crate) use dial::{Dialer, Target};
-pub(crate) use queue::{FlowKey, Priority, SendQueue};
+pub(crate) use queue::{Brought, Priority, SendQueue};
 pub(crate) use rtt::RttEstimator;
+pub(crate) use uplink::Uplink;
 
 use crate::config::Config;
 use crate::group::RemoteGroup;
@@ -90,6 +92,9 @@ pub(crate) struct Link {
     pub(crate) bundles: [u64; 2],
     /// Whether a data frame was refused since the queue last drained.
     pub(crate) lazy: bool,
+    /// When a small message was last pushed to it, and since when any has waited.
+    pub(crate) pushed_at: Option<Micros>,
+    pub(crate) behind_since: Option<Micros>,
 }
 
 impl Link {
@@ -132,6 +137,8 @@ impl Link {
             bytes: [0; 2],
             bundles: [0; 2],
             lazy: false,
+            pushed_at: None,
+            behind_since: None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! much holds up others; within a flow order is kept. Bulk goes last, but not without a share.
 
 use crate::config::FlowConfig;
+use crate::group::LogKey;
 use crate::identity::PeerKey;
 use crate::name::GroupId;
 use bytes::Bytes;
@@ -34,9 +35,24 @@ const LANES: usize = 5;
 /// The first class of bulk.
 const BULK_FROM: usize = Priority::BulkRepair as usize;
 
+/// What a frame brings: entries of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Brought {
+    pub(crate) group: GroupId,
+    pub(crate) log: LogKey,
+    /// The last of them.
+    pub(crate) last: u64,
+}
+
 /// What takes turns with others of its class: one origin's messages in one group. Control is a
 /// flow by itself.
-pub(crate) type FlowKey = Option<(GroupId, PeerKey)>;
+type FlowKey = Option<(GroupId, PeerKey)>;
+
+#[derive(Debug)]
+struct Waiting {
+    chunks: [Bytes; 2],
+    brings: Option<Brought>,
+}
 
 /// The queue of a class is full; the frame was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +63,7 @@ pub(crate) struct Full;
 /// comes anew begins where the others are.
 #[derive(Debug, Default)]
 struct Lane {
-    flows: BTreeMap<FlowKey, VecDeque<[Bytes; 2]>>,
+    flows: BTreeMap<FlowKey, VecDeque<Waiting>>,
     turns: BTreeSet<(u64, FlowKey)>,
     /// The tag of what was sent last.
     clock: u64,
@@ -59,34 +75,36 @@ impl Lane {
         self.turns.is_empty()
     }
 
-    fn push(&mut self, flow: FlowKey, chunks: [Bytes; 2]) {
-        self.bytes += length(&chunks);
+    fn push(&mut self, waiting: Waiting) {
+        self.bytes += length(&waiting.chunks);
+        let flow = waiting.brings.map(|brought| (brought.group, brought.log.0));
         let frames = self.flows.entry(flow).or_default();
         if frames.is_empty() {
             self.turns.insert((self.clock, flow));
         }
-        frames.push_back(chunks);
+        frames.push_back(waiting);
     }
 
     /// The length of the next frame.
     fn next_bytes(&self) -> Option<usize> {
         let (_, flow) = self.turns.first()?;
-        self.flows.get(flow)?.front().map(length)
+        let next = self.flows.get(flow)?.front()?;
+        Some(length(&next.chunks))
     }
 
-    fn pop(&mut self) -> Option<[Bytes; 2]> {
+    fn pop(&mut self) -> Option<Waiting> {
         let (tag, flow) = self.turns.pop_first()?;
         self.clock = tag;
         let frames = self.flows.get_mut(&flow)?;
-        let chunks = frames.pop_front()?;
-        let bytes = length(&chunks);
+        let waiting = frames.pop_front()?;
+        let bytes = length(&waiting.chunks);
         if frames.is_empty() {
             self.flows.remove(&flow);
         } else {
             self.turns.insert((tag + bytes as u64, flow));
         }
         self.bytes -= bytes;
-        Some(chunks)
+        Some(waiting)
     }
 }
 
@@ -100,6 +118,8 @@ pub(crate) struct SendQueue {
     /// Handed to the transport and not yet written.
     unsent: usize,
     unsent_max: usize,
+    /// Frames not sent after all.
+    withdrawn: u64,
 }
 
 fn length(chunks: &[Bytes; 2]) -> usize {
@@ -120,6 +140,7 @@ impl SendQueue {
             ahead: 0,
             unsent: 0,
             unsent_max: flow.unsent_bytes,
+            withdrawn: 0,
         }
     }
 
@@ -127,27 +148,40 @@ impl SendQueue {
     pub(crate) fn push(
         &mut self,
         priority: Priority,
-        flow: FlowKey,
+        brings: Option<Brought>,
         chunks: [Bytes; 2],
     ) -> Result<(), Full> {
         if self.is_full(priority, length(&chunks)) {
             return Err(Full);
         }
-        self.lanes[priority as usize].push(flow, chunks);
+        self.lanes[priority as usize].push(Waiting { chunks, brings });
         Ok(())
     }
 
-    /// The next frame for the transport, while it has room.
-    pub(crate) fn pop(&mut self) -> Option<[Bytes; 2]> {
-        if self.unsent >= self.unsent_max {
-            return None;
+    /// The next frame for the transport, while it has room. What was to be pushed and is at the
+    /// other end by now, for it `has` it, is withdrawn.
+    pub(crate) fn pop(&mut self, has: impl Fn(&Brought) -> bool) -> Option<[Bytes; 2]> {
+        while self.unsent < self.unsent_max {
+            let lane = self.next_lane()?;
+            if lane >= BULK_FROM && self.unsent >= self.unsent_max / BULK_CREDIT {
+                return None;
+            }
+            let waiting = self.lanes[lane].pop()?;
+            let pushed = lane == Priority::Data as usize || lane == Priority::Bulk as usize;
+            if pushed && waiting.brings.as_ref().is_some_and(&has) {
+                self.withdrawn += 1;
+                continue;
+            }
+            let bytes = length(&waiting.chunks);
+            self.balance(lane, bytes);
+            self.unsent += bytes;
+            return Some(waiting.chunks);
         }
-        let lane = self.next_lane()?;
-        if lane >= BULK_FROM && self.unsent >= self.unsent_max / BULK_CREDIT {
-            return None;
-        }
-        let chunks = self.lanes[lane].pop()?;
-        let bytes = length(&chunks);
+        None
+    }
+
+    /// Takes note of what a class has sent while bulk waited.
+    fn balance(&mut self, lane: usize, bytes: usize) {
         if lane >= BULK_FROM {
             self.ahead = self.ahead.saturating_sub(bytes * (BULK_SHARE - 1));
         } else if lane > Priority::Control as usize && self.bulk_waits() {
@@ -156,8 +190,11 @@ impl SendQueue {
         if !self.bulk_waits() {
             self.ahead = 0;
         }
-        self.unsent += bytes;
-        Some(chunks)
+    }
+
+    /// How many frames were withdrawn since the last call.
+    pub(crate) fn take_withdrawn(&mut self) -> u64 {
+        std::mem::take(&mut self.withdrawn)
     }
 
     fn bulk_waits(&self) -> bool {
@@ -182,7 +219,8 @@ impl SendQueue {
     /// All control frames that wait, whatever room the transport has.
     pub(crate) fn drain_control(&mut self) -> VecDeque<[Bytes; 2]> {
         let lane = std::mem::take(&mut self.lanes[Priority::Control as usize]);
-        lane.flows.into_values().flatten().collect()
+        let waiting = lane.flows.into_values().flatten();
+        waiting.map(|waiting| waiting.chunks).collect()
     }
 
     /// The transport has written so much.
@@ -204,6 +242,11 @@ impl SendQueue {
     /// Bytes waiting in all lanes.
     pub(crate) fn total(&self) -> usize {
         self.lanes.iter().map(|lane| lane.bytes).sum()
+    }
+
+    /// Whether anything waits in a lane.
+    pub(crate) fn waits(&self, priority: Priority) -> bool {
+        !self.lanes[priority as usize].is_empty()
     }
 
     /// Whether a frame of `bytes` would be refused.

@@ -2,8 +2,20 @@
 
 use super::*;
 
-const NEWS: FlowKey = Some((GroupId([1; 16]), PeerKey([1; 32])));
-const CHAT: FlowKey = Some((GroupId([2; 16]), PeerKey([2; 32])));
+const NEWS: Option<Brought> = Some(brought(1, 1));
+const CHAT: Option<Brought> = Some(brought(2, 1));
+
+const fn brought(group: u8, last: u64) -> Brought {
+    Brought {
+        group: GroupId([group; 16]),
+        log: (PeerKey([group; 32]), 1),
+        last,
+    }
+}
+
+fn pop(queue: &mut SendQueue) -> Option<[Bytes; 2]> {
+    queue.pop(|_| false)
+}
 
 fn frame(text: &'static [u8]) -> [Bytes; 2] {
     [Bytes::from_static(text), Bytes::new()]
@@ -27,7 +39,7 @@ fn wide_queue() -> SendQueue {
 /// The first letters of all that comes out.
 fn order(queue: &mut SendQueue) -> String {
     let mut order = String::new();
-    while let Some(chunks) = queue.pop() {
+    while let Some(chunks) = pop(queue) {
         queue.written(length(&chunks));
         order.push(char::from(chunks[0][0]));
     }
@@ -60,10 +72,10 @@ fn the_transport_gets_no_more_than_its_credit() {
     queue
         .push(Priority::Data, NEWS, frame(b"bbbb"))
         .expect("room");
-    assert!(queue.pop().is_some());
-    assert!(queue.pop().is_none(), "four bytes are out");
+    assert!(pop(&mut queue).is_some());
+    assert!(pop(&mut queue).is_none(), "four bytes are out");
     queue.written(4);
-    assert!(queue.pop().is_some());
+    assert!(pop(&mut queue).is_some());
 }
 
 #[test]
@@ -99,7 +111,7 @@ fn a_flow_that_comes_late_waits_for_nobodys_backlog() {
             .expect("room");
     }
     for _ in 0..50 {
-        queue.pop();
+        pop(&mut queue);
     }
     queue.push(Priority::Data, CHAT, frame(b"!")).expect("room");
     assert!(order(&mut queue).find('!').expect("sent") <= 1);
@@ -133,10 +145,31 @@ fn what_bulk_was_owed_is_forgotten_when_none_waits() {
             .expect("room");
     }
     for _ in 0..500 {
-        queue.pop();
+        pop(&mut queue);
     }
     queue
         .push(Priority::Bulk, NEWS, frame(b"bulk"))
         .expect("room");
     assert_eq!(order(&mut queue).find('b'), Some(BULK_SHARE - 1));
+}
+
+#[test]
+fn what_the_other_end_has_by_now_is_not_pushed() {
+    let mut queue = wide_queue();
+    for (last, text) in [(1, &b"a"[..]), (2, b"b"), (3, b"c")] {
+        let bring = Some(brought(1, last));
+        queue
+            .push(Priority::Data, bring, frame(text))
+            .expect("room");
+        queue
+            .push(Priority::Repair, bring, frame(text))
+            .expect("room");
+    }
+    let mut order = String::new();
+    while let Some(chunks) = queue.pop(|brought| brought.last <= 2) {
+        order.push(char::from(chunks[0][0]));
+    }
+    assert_eq!(order, "abcc", "answers are given, whatever was said before");
+    assert_eq!(queue.take_withdrawn(), 2);
+    assert_eq!(queue.total(), 0);
 }

@@ -1,6 +1,6 @@
 //! From a frame to the transport.
 
-use super::{FlowKey, Priority, Stage};
+use super::{Brought, Priority, Stage};
 use crate::engine::Engine;
 use crate::io::{Action, LinkEnd, LinkId};
 use crate::wire::Frame;
@@ -29,7 +29,7 @@ impl Engine {
         &mut self,
         id: LinkId,
         priority: Priority,
-        flow: FlowKey,
+        brings: Option<Brought>,
         chunks: [Bytes; 2],
     ) -> bool {
         let Some(link) = self.links.get_mut(&id) else {
@@ -38,8 +38,11 @@ impl Engine {
         if link.stage == Stage::Closing {
             return true;
         }
-        if link.queue.push(priority, flow, chunks).is_err() {
+        if link.queue.push(priority, brings, chunks).is_err() {
             return false;
+        }
+        if priority == Priority::Data {
+            link.pushed_at = Some(self.now.mono);
         }
         self.pump(id);
         true
@@ -61,10 +64,22 @@ impl Engine {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        while let Some(chunks) = link.queue.pop() {
+        // Looked up only where things wait: what goes at once cannot have come otherwise.
+        let behind = link.behind_since.is_some();
+        let groups = &link.groups;
+        let has = |brought: &Brought| {
+            let remote = groups.get(&brought.group).filter(|_| behind);
+            remote.is_some_and(|remote| remote.has_settled(brought.log, brought.last))
+        };
+        while let Some(chunks) = link.queue.pop(has) {
             link.bytes[1] += (chunks[0].len() + chunks[1].len()) as u64;
             self.actions.push_back(Action::Send { link: id, chunks });
         }
+        let withdrawn = link.queue.take_withdrawn();
+        if withdrawn > 0 {
+            self.count_many("bundles_withdrawn", withdrawn);
+        }
+        self.note_backlog(id);
     }
 
     /// The transport has written: more may go out, and publishers may go on.

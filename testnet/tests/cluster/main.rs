@@ -5,6 +5,7 @@ mod support;
 mod acknowledged;
 mod broadcast_to_all;
 mod bulk;
+mod capacity;
 mod equal_payloads;
 mod forwarder_dies;
 mod history;

@@ -1,0 +1,104 @@
+//! A peer whose uplink stays full feeds fewer children until it is not.
+
+use crate::support::{GROUP, assert_clean, join_all, wait_delivered, wait_joined, wait_view};
+use hedgerow_protocol::{Config, GroupName, Micros};
+use hedgerow_testnet::sim::{Bandwidth, Sim};
+
+const NODES: usize = 30;
+const MBIT: u64 = 20;
+
+fn network() -> Sim {
+    let mut sim = Sim::builder()
+        .nodes(NODES)
+        .seed(4)
+        .bandwidth(Bandwidth::mbit(MBIT, MBIT))
+        .build();
+    join_all(&mut sim, 0..NODES);
+    wait_joined(&mut sim);
+    wait_view(&mut sim, 30_000);
+    sim.run_for(10_000);
+    sim
+}
+
+fn children(sim: &Sim, origin: usize, node: usize) -> usize {
+    let group = GroupName::new(GROUP).expect("valid");
+    let overlay = sim.engine(origin).overlay(&group, None).expect("overlay");
+    let key = sim.key(node);
+    let fed = overlay
+        .nodes
+        .iter()
+        .filter(|n| n.parents.first() == Some(&key));
+    fed.count()
+}
+
+/// The origin and another peer that feeds the most children of its tree.
+fn busiest(sim: &Sim) -> (usize, usize) {
+    let pairs = (0..NODES).flat_map(|origin| (0..NODES).map(move |node| (origin, node)));
+    pairs
+        .filter(|(origin, node)| origin != node)
+        .max_by_key(|&(origin, node)| (children(sim, origin, node), origin, node))
+        .expect("peers")
+}
+
+/// `seconds` of 60 kB/s from `origin`; gives the longest time to a delivery of what was published
+/// in the last 10 s.
+fn stream(sim: &mut Sim, origin: usize, seconds: u64) -> Micros {
+    for _ in 0..seconds * 20 {
+        sim.publish_patiently(origin, GROUP, vec![7; 3_000], 10_000);
+        sim.run_for(50);
+    }
+    let recent = Micros(sim.now().0 - 10_000_000);
+    wait_delivered(sim, 60_000);
+    let mut slowest = Micros(0);
+    for node in 0..NODES {
+        for (receipt, message) in sim.deliveries(node) {
+            let published = message.published.expect("published").at;
+            if published >= recent {
+                slowest = slowest.max(receipt.at.since(published));
+            }
+        }
+    }
+    slowest
+}
+
+fn changes(sim: &Sim, node: usize) -> u64 {
+    let counters = sim.engine(node).counters();
+    ["capacity_lowered", "capacity_raised"]
+        .iter()
+        .filter_map(|name| counters.values.get(name))
+        .sum()
+}
+
+#[test]
+fn a_peer_at_a_tenth_of_its_uplink_feeds_fewer_until_it_has_it_back() {
+    let configured = Config::default().links.capacity;
+    let mut sim = network();
+    let (origin, squeezed) = busiest(&sim);
+    let before = children(&sim, origin, squeezed);
+    let usual = stream(&mut sim, origin, 15);
+    assert_eq!(sim.engine(squeezed).status().capacity, configured);
+
+    let line = Bandwidth {
+        up: Some(MBIT * 12_500),
+        down: Some(MBIT * 125_000),
+    };
+    sim.set_bandwidth(squeezed, line);
+    let slow = stream(&mut sim, origin, 45);
+    let during = children(&sim, origin, squeezed);
+    assert!(sim.engine(squeezed).status().capacity < configured);
+    assert!(during < before, "{before} children, then {during}");
+    assert!(
+        slow <= usual.times(2),
+        "{slow} to the last after 35 s at a tenth of the uplink, {usual} before"
+    );
+    for node in (0..NODES).filter(|&node| node != squeezed) {
+        assert_eq!(changes(&sim, node), 0, "node {node} had room");
+    }
+
+    sim.set_bandwidth(squeezed, Bandwidth::mbit(MBIT, MBIT));
+    stream(&mut sim, origin, 200);
+    assert_eq!(sim.engine(squeezed).status().capacity, configured);
+    assert!(children(&sim, origin, squeezed) > during);
+    assert!(changes(&sim, squeezed) <= 8, "restated rarely");
+    assert_clean(&mut sim);
+}

@@ -189,6 +189,9 @@ pub struct GroupConfig {
     pub window: u64,
     /// Bytes received ahead of delivery, per origin, before more is left to be pulled later.
     pub ahead_bytes_max: usize,
+    /// The same over all origins and groups, bytes. Beyond it only the log that holds most of
+    /// it gets what comes next in line, up to one message.
+    pub ahead_total_bytes: usize,
     /// Announcements are batched for so long, ms.
     pub announce_ms: u64,
     /// First wait before a missing entry is pulled, ms; adapts to what trees take.
@@ -226,6 +229,7 @@ impl Default for GroupConfig {
             retention_total_bytes: 256 << 20,
             window: 1 << 20,
             ahead_bytes_max: 96 << 20,
+            ahead_total_bytes: 256 << 20,
             announce_ms: 50,
             grace_ms: 100,
             pull_timeout_ms: 1_000,
@@ -294,7 +298,7 @@ impl Config {
         let links = &self.links;
         let flow = &self.flow;
         let groups = &self.groups;
-        let rules: [(bool, &'static str, String, &'static str); 11] = [
+        let rules: [(bool, &'static str, String, &'static str); 12] = [
             (
                 links.degree >= 2,
                 "links.degree",
@@ -361,6 +365,12 @@ impl Config {
                 "groups.ahead_bytes_max",
                 groups.ahead_bytes_max.to_string(),
                 "at least groups.message_bytes_max, or the largest message never completes",
+            ),
+            (
+                groups.ahead_total_bytes >= groups.ahead_bytes_max,
+                "groups.ahead_total_bytes",
+                groups.ahead_total_bytes.to_string(),
+                "at least groups.ahead_bytes_max",
             ),
         ];
         for (holds, key, value, why) in rules {

@@ -12,7 +12,7 @@ pub(crate) use view::View;
 
 use crate::config::Config;
 use crate::database::{Candidates, Database, OwnRecord, RecordSync};
-use crate::group::{Acknowledging, Forks, Group, Probes, Verifying};
+use crate::group::{Acknowledging, Forks, Group, OwnLog, Probes, Proving, Verifying};
 use crate::identity::{Keypair, PeerKey};
 use crate::io::{Action, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
 use crate::links::{Chooser, Dialer, Link, Stage, Uplink};
@@ -61,14 +61,21 @@ pub struct Engine {
     pub(crate) acknowledging: Acknowledging,
     pub(crate) forks: Forks,
     pub(crate) probes: Probes,
+    pub(crate) proving: Proving,
+    /// Where this peer's seqs ended in groups that are closed, in this epoch.
+    pub(crate) finished: BTreeMap<GroupId, OwnLog>,
     /// Groups whose publisher was told `Busy`, and for messages of which class.
     pub(crate) busy: BTreeSet<(GroupId, Class)>,
+    /// Whether one of those waits for memory.
+    pub(crate) starved: bool,
     /// Groups with fragments that wait to be released.
     pub(crate) outboxes: BTreeSet<GroupId>,
     /// Origins proven to equivocate, with the epoch.
     pub(crate) cut_off: BTreeMap<PeerKey, u64>,
-    /// Bytes retained over all groups.
-    pub(crate) retained: usize,
+    /// Bytes of entries held over all groups.
+    pub(crate) held_bytes: usize,
+    /// Of those, bytes handed over and retained for others.
+    pub(crate) retained_bytes: usize,
 
     pub(crate) stopping: Option<Stopping>,
     /// When leaving looks again.
@@ -135,10 +142,14 @@ impl Engine {
             acknowledging: Acknowledging::default(),
             forks: Forks::default(),
             probes: Probes::default(),
+            proving: Proving::default(),
+            finished: BTreeMap::new(),
             busy: BTreeSet::new(),
+            starved: false,
             outboxes: BTreeSet::new(),
             cut_off: BTreeMap::new(),
-            retained: 0,
+            held_bytes: 0,
+            retained_bytes: 0,
             stopping: None,
             leave_check: None,
             deadline: Some(now.mono),

@@ -34,8 +34,10 @@ pub struct Status {
     pub view_hash: u64,
     /// Groups, this peer's own and relayed ones.
     pub groups: usize,
-    /// Bytes retained over all groups.
+    /// Bytes handed over and retained for others, over all groups.
     pub retained_bytes: usize,
+    /// Bytes received ahead of what could be handed over, over all groups.
+    pub ahead_bytes: usize,
     /// Bytes waiting in link queues.
     pub queued_bytes: usize,
     /// Signature checks under way.

@@ -69,6 +69,10 @@ pub struct NodeJournal {
     pub events: Vec<(Micros, Event)>,
     /// What was done to it.
     pub changes: Vec<(Micros, Change)>,
+    /// For each event, the messages seen anywhere before it: the order within one instant.
+    messages_before: Vec<u32>,
+    /// For each change, the node's own events before it.
+    events_before: Vec<usize>,
 }
 
 /// A time in which messages of a group were due to a node: from being told that it has joined.
@@ -76,8 +80,19 @@ pub struct NodeJournal {
 pub struct Membership {
     /// When the node was told `joined`.
     pub from: Micros,
+    /// Index of the first message that can have been published after that moment.
+    pub first_message: u32,
     /// When it left, or stopped; `None` while it lasts.
     pub until: Option<Micros>,
+}
+
+impl Membership {
+    /// Whether the message at `index`, published at `at`, is due to a member that stays.
+    /// What was published in the instant of joining, but before, is not.
+    pub fn is_due(&self, index: u32, at: Micros) -> bool {
+        let after = self.from < at || self.from == at && self.first_message <= index;
+        after && self.until.is_none()
+    }
 }
 
 /// Everything that happened.
@@ -128,12 +143,16 @@ impl Journal {
 
     /// Writes down an event.
     pub fn event(&mut self, at: Micros, node: usize, event: Event) {
+        let messages_before = self.messages.len() as u32;
         self.nodes[node].events.push((at, event));
+        self.nodes[node].messages_before.push(messages_before);
     }
 
     /// Writes down what was done to a node.
     pub fn change(&mut self, at: Micros, node: usize, change: Change) {
-        self.nodes[node].changes.push((at, change));
+        let node = &mut self.nodes[node];
+        node.changes.push((at, change));
+        node.events_before.push(node.events.len());
     }
 
     fn intern(&mut self, group: &GroupName, id: MessageId, payload: Bytes) -> u32 {
@@ -159,35 +178,35 @@ impl Journal {
     /// The times in which messages of `group` were due to `node`, in order.
     pub fn memberships(&self, node: usize, group: &GroupName) -> Vec<Membership> {
         let node = &self.nodes[node];
-        let mut ends = node.changes.iter().filter(|(_, change)| match change {
+        let is_end = |change: &Change| match change {
             Change::Stopped | Change::Shutdown => true,
             Change::Leave(left) => left == group,
             _ => false,
-        });
-        let mut next_end = ends.next();
+        };
+        let mut ends = (node.changes.iter().zip(&node.events_before))
+            .filter(|((_, change), _)| is_end(change))
+            .map(|((at, _), events_before)| (*at, *events_before))
+            .peekable();
         let mut memberships: Vec<Membership> = Vec::new();
-        for (at, event) in &node.events {
+        let joins = node.events.iter().zip(&node.messages_before).enumerate();
+        for (index, ((at, event), first_message)) in joins {
             if !matches!(event, Event::Joined { group: joined, .. } if joined == group) {
                 continue;
             }
-            while let Some((end, _)) = next_end
-                && end < at
-            {
-                next_end = ends.next();
-            }
+            while ends
+                .next_if(|(_, events_before)| *events_before <= index)
+                .is_some()
+            {}
             // Asking for more history while in the group starts no second membership.
-            let until = next_end.map(|(end, _)| *end);
+            let until = ends.peek().map(|(end, _)| *end);
             if memberships.last().is_none_or(|last| last.until != until) {
-                memberships.push(Membership { from: *at, until });
+                memberships.push(Membership {
+                    from: *at,
+                    first_message: *first_message,
+                    until,
+                });
             }
         }
         memberships
-    }
-
-    /// Whether messages of `group` published at `at` were due to `node`, and still are.
-    pub fn is_due(&self, node: usize, group: &GroupName, at: Micros) -> bool {
-        self.memberships(node, group)
-            .last()
-            .is_some_and(|m| m.from <= at && m.until.is_none())
     }
 }

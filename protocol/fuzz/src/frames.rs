@@ -2,9 +2,9 @@
 
 use hedgerow_protocol::wire::bundle::{FLAG_ACKNOWLEDGE, FLAG_BULK};
 use hedgerow_protocol::wire::frame::{
-    Acknowledge, AskAcknowledge, Baseline, BucketRecords, Buckets, BundleFrame, Bye, Digest,
+    Acknowledge, AskAcknowledge, Baseline, BaselineOrigin, BucketRecords, Buckets, BundleFrame, Bye, Digest,
     DigestEntry, Fork, Heartbeat, Hello, MemberAck, NotHeld, Probe, ProbeAnswer, Pull,
-    RecordAnnounce, RecordPull, Records, Refuse, Subscribe, Wanted, Wants,
+    RecordAnnounce, RecordPull, Records, Refuse, SignedHeader, Subscribe, Wanted, Wants,
 };
 use hedgerow_protocol::wire::record::{Record, RecordGroup, RecordLink, WireRecord};
 use hedgerow_protocol::wire::{
@@ -250,7 +250,18 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
         16 => {
             let origin = |input: Input<'_, '_>| {
                 let past = few(input, |input| Ok((number(input)?, number(input)?)))?;
-                Ok((peer(input)?, epoch(input)?, number(input)?, past))
+                let proof = bundle(author, now_ms, input)?;
+                let header = &proof.header;
+                let (origin, epoch, settled) = (header.origin, header.epoch, header.seq);
+                let (signed, signature) = (proof.signed.clone(), proof.signature);
+                let proof = Some(SignedHeader { signed, signature });
+                let complete = input.arbitrary()?;
+                if input.ratio(3, 4)? {
+                    return Ok(BaselineOrigin { origin, epoch, settled, proof, past, complete });
+                }
+                let proof = proof.filter(|_| settled % 2 == 0);
+                let (origin, settled) = (peer(input)?, number(input)?);
+                Ok(BaselineOrigin { origin, epoch, settled, proof, past, complete })
             };
             Frame::Baseline(Baseline {
                 group: group_id(input)?,

@@ -32,7 +32,15 @@ pub fn network(data: &[u8]) {
 fn step(sim: &mut Sim, input: &mut Unstructured<'_>) -> Result<()> {
     let node = input.choose_index(sim.len())?;
     let runs = sim.state(node) == NodeState::Running;
-    match input.int_in_range(0..=9)? {
+    let what = input.int_in_range(0..=9)?;
+    tell(|| {
+        let names = [
+            "wait", "wait", "publish", "publish", "join", "leave", "reset a link", "pause/resume",
+            "partition after", "heal",
+        ];
+        format!("{} node {node} (runs: {runs}): {}", sim.now(), names[what])
+    });
+    match what {
         0 | 1 => sim.run_for(input.int_in_range(0..=3_000)?),
         2 | 3 if runs => {
             let bytes = if input.ratio(1, 8)? { 100_000 } else { input.int_in_range(0..=300)? };
@@ -62,6 +70,13 @@ fn step(sim: &mut Sim, input: &mut Unstructured<'_>) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// With `HEDGEROW_FUZZ_STORY` set, says what is being done: to read a crash.
+fn tell(what: impl FnOnce() -> String) {
+    if std::env::var_os("HEDGEROW_FUZZ_STORY").is_some() {
+        eprintln!("{}", what());
+    }
 }
 
 fn is_member(sim: &Sim, node: usize) -> bool {

@@ -1,9 +1,15 @@
 //! The joiner's baseline: after which entry of each origin messages are due.
 //!
 //! A joined neighbour's word decides: what it had settled is not due, everything after is, and
-//! origins it did not know begin at 1. With nobody there in time, the clock decides: what was
+//! origins it did not know begin at 1. It proves each settled point by a header that the origin
+//! signed, so that no neighbour can make up a past and thereby withhold what is still to come. With nobody there in time, the clock decides: what was
 //! published no earlier than a moment before the join. The first neighbour met later is then
 //! asked from where that is, so that nobody pulls an old group's whole past only to drop it.
+
+mod answer;
+mod proof;
+
+pub(crate) use proof::Proving;
 
 use super::LogKey;
 use crate::engine::Engine;
@@ -11,15 +17,12 @@ use crate::identity::PeerKey;
 use crate::io::{Event, LinkId};
 use crate::message::History;
 use crate::name::GroupId;
-use crate::status::Role;
 use crate::time::Micros;
-use crate::wire::frame::Baseline;
+use crate::wire::frame::{Baseline, SignedHeader};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Messages of the past that one neighbour lists.
 const LISTED_MAX: usize = 8_192;
-/// Origins in one frame.
-const ORIGINS_PER_FRAME: usize = 1_024;
 /// Origins taken from all answers.
 const ORIGINS_MAX: usize = 65_536;
 /// A clock filters for so long after the join, ms.
@@ -75,20 +78,30 @@ pub(crate) struct Waiting {
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     settled: BTreeMap<LogKey, u64>,
+    /// What proves it.
+    proofs: BTreeMap<LogKey, SignedHeader>,
+    /// Origins of which somebody could not tell how far back the past reaches.
+    incomplete: BTreeSet<LogKey>,
     /// (published at, origin and epoch, seq) of messages of the past.
     past: BTreeSet<(u64, LogKey, u64)>,
 }
 
 impl Gathered {
     fn take(&mut self, frame: Baseline) {
-        for (origin, epoch, settled, past) in frame.origins {
-            let key = (origin, epoch);
+        for origin in frame.origins {
+            let key = (origin.origin, origin.epoch);
             if self.settled.len() >= ORIGINS_MAX && !self.settled.contains_key(&key) {
                 continue;
             }
             // The first answer counts; later ones only add to the past.
-            self.settled.entry(key).or_insert(settled);
-            for (seq, published_at) in past {
+            self.settled.entry(key).or_insert(origin.settled);
+            if !origin.complete {
+                self.incomplete.insert(key);
+            }
+            if let Some(proof) = origin.proof {
+                self.proofs.entry(key).or_insert(proof);
+            }
+            for (seq, published_at) in origin.past {
                 if self.past.len() < 4 * LISTED_MAX {
                     self.past.insert((published_at, key, seq));
                 }
@@ -105,8 +118,19 @@ impl Gathered {
             History::SinceMs(_) => usize::MAX,
         };
         for &(_, key, seq) in self.past.iter().rev().take(count) {
-            let base = bases.entry(key).or_insert(u64::MAX);
-            *base = (*base).min(seq.saturating_sub(1));
+            // Only what is proven can be lowered: the rest begins at 1 anyway.
+            if let Some(base) = bases.get_mut(&key) {
+                *base = (*base).min(seq.saturating_sub(1));
+            }
+        }
+        bases
+    }
+
+    /// The same where everything since a moment is due: what nobody can tell begins at 1.
+    fn bases_since(&self) -> BTreeMap<LogKey, u64> {
+        let mut bases = self.bases(History::SinceMs(0));
+        for key in &self.incomplete {
+            bases.insert(*key, 0);
         }
         bases
     }
@@ -182,97 +206,8 @@ impl Engine {
         self.wake_at(until);
     }
 
-    /// Tells a joiner where to begin, if this peer has itself begun.
-    pub(crate) fn answer_baseline(&mut self, to: LinkId, id: GroupId, history: History) {
-        let Some(group) = self.groups.get(&id) else {
-            return;
-        };
-        if group.role == Role::Relay || !group.baseline.is_taken() {
-            return;
-        }
-        let mut past = self.past_of(id, history);
-        let origins: Vec<_> = group
-            .logs
-            .iter()
-            .map(|(key, log)| {
-                (
-                    key.0,
-                    key.1,
-                    log.settled(),
-                    past.remove(key).unwrap_or_default(),
-                )
-            })
-            .collect();
-        let mut frames: Vec<Baseline> = Vec::new();
-        let (mut batch, mut listed) = (Vec::new(), 0);
-        for origin in origins {
-            listed += origin.3.len();
-            batch.push(origin);
-            if batch.len() >= ORIGINS_PER_FRAME || listed >= LISTED_MAX / 2 {
-                let origins = std::mem::take(&mut batch);
-                frames.push(Baseline {
-                    group: id,
-                    origins,
-                    last: false,
-                });
-                listed = 0;
-            }
-        }
-        frames.push(Baseline {
-            group: id,
-            origins: batch,
-            last: true,
-        });
-        for frame in frames {
-            self.send(to, frame);
-        }
-    }
-
-    /// The messages of the past that `history` asks for, by origin: seq and time of publication.
-    fn past_of(&self, id: GroupId, history: History) -> BTreeMap<LogKey, Vec<(u64, u64)>> {
-        let mut listed: Vec<(u64, LogKey, u64)> = Vec::new();
-        let (count, from_wall_ms) = match history {
-            History::None => return BTreeMap::new(),
-            History::Last(count) => (usize::try_from(count).unwrap_or(usize::MAX), 0),
-            History::SinceMs(ms) => (usize::MAX, self.now.wall_ms.saturating_sub(ms)),
-        };
-        let count = count.min(LISTED_MAX);
-        let Some(group) = self.groups.get(&id) else {
-            return BTreeMap::new();
-        };
-        for (key, log) in &group.logs {
-            let mut messages = 0;
-            'log: for entry in log.entries().rev() {
-                let header = &entry.bundle.header;
-                if header.fragment.is_some_and(|fragment| fragment.index > 0) {
-                    continue;
-                }
-                for index in (0..header.lengths.len()).rev() {
-                    let published_at = header.published_at(index);
-                    if messages >= count || published_at < from_wall_ms {
-                        break 'log;
-                    }
-                    listed.push((published_at, *key, header.seq + index as u64));
-                    messages += 1;
-                }
-            }
-        }
-        listed.sort_unstable_by(|a, b| b.cmp(a));
-        let mut past: BTreeMap<LogKey, Vec<(u64, u64)>> = BTreeMap::new();
-        if matches!(history, History::SinceMs(_)) {
-            // Only where each origin begins matters.
-            for (published_at, key, seq) in listed {
-                past.insert(key, vec![(seq, published_at)]);
-            }
-        } else {
-            for (published_at, key, seq) in listed.into_iter().take(count) {
-                past.entry(key).or_default().push((seq, published_at));
-            }
-        }
-        past
-    }
-
-    pub(crate) fn on_baseline(&mut self, from: LinkId, frame: Baseline) {
+    /// A neighbour's answer, its proofs checked.
+    fn on_proven_baseline(&mut self, from: LinkId, frame: Baseline) {
         let now = self.now.mono;
         let gather = self.in_ms(GATHER_MS);
         let id = frame.group;
@@ -329,7 +264,7 @@ impl Engine {
         if answered {
             group.baseline = Baselining::Taken { filter: None };
             let bases = waiting.gathered.bases(waiting.history);
-            self.apply_bases(id, bases, false);
+            self.apply_bases(id, bases, waiting.gathered.proofs, false);
         } else {
             let since_ms = match waiting.history {
                 History::SinceMs(ms) => ms.max(slack_ms),
@@ -366,16 +301,25 @@ impl Engine {
         };
         // The last so many of the past were asked for: the clock must not drop them again.
         let filter = last.is_none().then_some(filter);
-        let history = last.map_or(History::SinceMs(0), History::Last);
+        let bases = match last {
+            Some(count) => gathered.bases(History::Last(count)),
+            None => gathered.bases_since(),
+        };
         group.baseline = Baselining::Taken { filter };
-        self.apply_bases(id, gathered.bases(history), true);
+        self.apply_bases(id, bases, gathered.proofs, true);
         self.deliver(id);
     }
 
-    fn apply_bases(&mut self, id: GroupId, bases: BTreeMap<LogKey, u64>, only_untouched: bool) {
+    fn apply_bases(
+        &mut self,
+        id: GroupId,
+        bases: BTreeMap<LogKey, u64>,
+        mut proofs: BTreeMap<LogKey, SignedHeader>,
+        only_untouched: bool,
+    ) {
         let own = (self.me, self.own.epoch);
         for (key, base) in bases {
-            if key == own || base == u64::MAX {
+            if key == own {
                 continue;
             }
             if only_untouched
@@ -387,6 +331,9 @@ impl Engine {
             let now = self.now.mono;
             if let Some(log) = self.log_mut(id, key) {
                 log.rebase(base);
+                if let Some(proof) = proofs.remove(&key) {
+                    log.note_head(&proof);
+                }
                 log.progress = now;
                 let group_changed = base > 0;
                 if group_changed {

@@ -1,5 +1,6 @@
 //! From the log to the application: in order, whole, once.
 
+use super::LogKey;
 use super::log::Next;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
@@ -12,16 +13,34 @@ use std::collections::BTreeMap;
 impl Engine {
     /// Hands over what is ready in every log of a group.
     pub(crate) fn deliver(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get(&id) else {
+            return;
+        };
+        for key in group.logs.keys().copied().collect::<Vec<_>>() {
+            self.take_ready(id, key);
+        }
+        self.acknowledge_ready(id);
+        self.trim_retention(id);
+    }
+
+    /// The same for one log.
+    pub(crate) fn deliver_log(&mut self, id: GroupId, key: LogKey) {
+        self.take_ready(id, key);
+        self.acknowledge_ready(id);
+        self.trim_retention(id);
+    }
+
+    fn take_ready(&mut self, id: GroupId, key: LogKey) {
         let now = self.now.mono;
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        let silent = !group.delivering || group.role != Role::Member;
-        if silent {
-            for log in group.logs.values_mut() {
-                log.skip_ready();
-            }
-            return self.acknowledge_ready(id);
+        let Some(log) = group.logs.get_mut(&key) else {
+            return;
+        };
+        if !group.delivering || group.role != Role::Member {
+            log.skip_ready();
+            return self.retain(id, key);
         }
         if !group.baseline.is_taken() {
             return;
@@ -29,18 +48,20 @@ impl Engine {
         let Some(name) = group.name.clone() else {
             return;
         };
-        let order = group.order();
         let from_wall_ms = group.baseline.due_from_wall_ms(now);
-        let mut ready = Vec::new();
-        for (key, log) in &mut group.logs {
-            if log.next() <= log.high() {
-                for next in log.take_ready(order) {
-                    ready.push((*key, next));
-                }
-            }
+        if from_wall_ms > 0 && log.is_lost_so_far() {
+            // What follows will tell whether that was before this member's time.
+            return;
         }
-        for ((origin, epoch), next) in ready {
+        let ready = log.take_ready(group.settings.values.order);
+        self.retain(id, key);
+        let (origin, epoch) = key;
+        let mut ready = ready.into_iter().peekable();
+        while let Some(next) = ready.next() {
             match next {
+                Next::Gap { from, to } if is_before(ready.peek(), from_wall_ms) => {
+                    self.count_many("messages_before_join", to - from + 1);
+                }
                 Next::Message {
                     published_at,
                     arrival: Arrival::Pulled,
@@ -51,7 +72,6 @@ impl Engine {
                 next => self.hand_over(&name, id, origin, epoch, next),
             }
         }
-        self.acknowledge_ready(id);
     }
 
     fn hand_over(
@@ -147,4 +167,9 @@ impl Engine {
             self.hand_over(&name, id, origin, epoch, next);
         }
     }
+}
+
+/// Whether what follows a gap was published before a member's time, and thus the gap as well.
+fn is_before(next: Option<&Next>, from_wall_ms: u64) -> bool {
+    matches!(next, Some(Next::Message { published_at, .. }) if *published_at < from_wall_ms)
 }

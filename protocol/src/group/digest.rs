@@ -196,7 +196,6 @@ impl Engine {
             return;
         };
         let relay = group.role == crate::status::Role::Relay;
-        let by_clock = group.baseline.due_from_wall_ms(now) > 0;
         let high = entry
             .above
             .last()
@@ -210,14 +209,9 @@ impl Engine {
         if relay && known.is_none() {
             return;
         }
-        let fresh = known.is_none();
         let Some(log) = self.log_mut(id, key) else {
             return;
         };
-        if fresh && by_clock && entry.floor > 1 {
-            // What its neighbours no longer hold was before this member's time.
-            log.rebase((entry.floor - 1).min(entry.settled));
-        }
         let limit = log.settled().saturating_add(window);
         let mut theirs = entry.above.within(1, limit);
         theirs.insert(1, entry.settled.min(limit));

@@ -8,7 +8,8 @@ use super::pushed::Pushed;
 use crate::message::{Arrival, Order};
 use crate::ranges::RangeSet;
 use crate::time::Micros;
-use crate::wire::Bundle;
+use crate::wire::frame::SignedHeader;
+use crate::wire::{Bundle, BundleHeader};
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,14 @@ pub(crate) struct Entry {
     pub(crate) bundle: Arc<Bundle>,
     pub(crate) hops: u16,
     pub(crate) arrival: Arrival,
+}
+
+/// A signed header apart from its bundle.
+#[derive(Debug)]
+struct Head {
+    last_seq: u64,
+    published_at: u64,
+    signed: SignedHeader,
 }
 
 /// What the application gets next of one origin.
@@ -59,10 +68,14 @@ pub(crate) struct OriginLog {
     /// The highest entry that a signed bundle proves to exist.
     pub(crate) proven: u64,
     pub(crate) missing: Missing,
+    /// The highest header known of what is not held (any more).
+    head: Option<Head>,
     /// The last time an entry came, or a link that may have some.
     pub(crate) progress: Micros,
     /// Weight of entries not handed over yet.
     pub(crate) ahead_bytes: usize,
+    /// Entries handed over since somebody last asked: first seq and weight.
+    passed: Vec<(u64, usize)>,
     pub(crate) weight: usize,
     /// For the mean weight of an entry.
     seen: (u64, u64),
@@ -83,8 +96,10 @@ impl OriginLog {
             handed: RangeSet::new(),
             proven: base,
             missing: Missing::default(),
+            head: None,
             progress: now,
             ahead_bytes: 0,
+            passed: Vec::new(),
             weight: 0,
             seen: (0, 0),
             pushed: Pushed::default(),
@@ -222,13 +237,13 @@ impl OriginLog {
     fn pass(&mut self, to: u64) {
         let from = self.next;
         self.next = to + 1;
-        let weight: usize = self
+        let passed: Vec<(u64, usize)> = self
             .entries_in(from, to)
             .filter(|entry| entry.bundle.header.last_seq() <= to)
             .filter(|entry| !self.handed.contains(entry.bundle.header.seq))
-            .map(|entry| entry.bundle.weight())
-            .sum();
-        self.ahead_bytes = self.ahead_bytes.saturating_sub(weight);
+            .map(|entry| (entry.bundle.header.seq, entry.bundle.weight()))
+            .collect();
+        self.hand_over(passed);
         self.handed.remove(0, to);
         // Gaps that have been told are remembered only as far as acknowledgements need them.
         while self.gaps.range_count() > GAPS_REMEMBERED
@@ -375,11 +390,11 @@ impl OriginLog {
                     (first, last)
                 }
             };
-            let weight: usize = self
+            let passed = self
                 .entries_in(from, to)
-                .map(|entry| entry.bundle.weight())
-                .sum();
-            self.ahead_bytes = self.ahead_bytes.saturating_sub(weight);
+                .map(|entry| (entry.bundle.header.seq, entry.bundle.weight()))
+                .collect();
+            self.hand_over(passed);
             self.handed.insert(from, to);
         }
     }
@@ -391,12 +406,16 @@ impl OriginLog {
         }
     }
 
-    /// Whether the bundle that begins at `seq` may be evicted: it has been handed over.
-    pub(crate) fn is_evictable(&self, seq: u64) -> bool {
-        self.entries.get(&seq).is_none_or(|entry| {
-            let last = entry.bundle.header.last_seq();
-            last < self.next || self.handed.covers(seq, last)
-        })
+    fn hand_over(&mut self, passed: Vec<(u64, usize)>) {
+        let weight: usize = passed.iter().map(|(_, weight)| weight).sum();
+        self.ahead_bytes -= weight;
+        self.passed.extend(passed);
+    }
+
+    /// The bundles handed over since the last call, by first seq, with their weights: from now
+    /// on they are kept for others only.
+    pub(crate) fn take_passed(&mut self) -> Vec<(u64, usize)> {
+        std::mem::take(&mut self.passed)
     }
 
     /// Forgets the bundle that begins at `seq`; returns its weight.
@@ -404,16 +423,74 @@ impl OriginLog {
         let Some(entry) = self.entries.remove(&seq) else {
             return 0;
         };
+        if self.entries.range(seq..).next().is_none() {
+            self.note_head(&signed_header(&entry.bundle));
+        }
         self.held.remove(seq, entry.bundle.header.last_seq());
         let weight = entry.bundle.weight();
         self.weight -= weight;
         weight
     }
 
+    /// A verified header of this log, of which the bundle itself is not held.
+    pub(crate) fn note_head(&mut self, signed: &SignedHeader) {
+        let Ok(header) = BundleHeader::decode(&signed.signed) else {
+            return;
+        };
+        let last_seq = header.last_seq();
+        if self
+            .head
+            .as_ref()
+            .is_none_or(|head| head.last_seq < last_seq)
+        {
+            let published_at = header.published_at(header.lengths.len() - 1);
+            // A copy of its own: the bytes may be part of a large frame.
+            let signed = SignedHeader {
+                signed: Bytes::copy_from_slice(&signed.signed),
+                signature: signed.signature,
+            };
+            self.head = Some(Head {
+                last_seq,
+                published_at,
+                signed,
+            });
+        }
+    }
+
+    /// The highest signed header known: it proves everything settled to have been published.
+    pub(crate) fn head(&self) -> Option<SignedHeader> {
+        let last = self.entries.values().next_back().map(|entry| &entry.bundle);
+        match (&self.head, last) {
+            (Some(head), Some(last)) if head.last_seq > last.header.last_seq() => {
+                Some(head.signed.clone())
+            }
+            (_, Some(last)) => Some(signed_header(last)),
+            (head, None) => head.as_ref().map(|head| head.signed.clone()),
+        }
+    }
+
+    /// When the last message known of, but not held any more, was published, ms since the Unix
+    /// epoch.
+    pub(crate) fn head_published_at(&self) -> Option<u64> {
+        self.head.as_ref().map(|head| head.published_at)
+    }
+
+    /// Whether the log begins with lost entries that nothing held follows.
+    pub(crate) fn is_lost_so_far(&self) -> bool {
+        self.next == self.base + 1 && self.entries.is_empty() && !self.gaps.is_empty()
+    }
+
     /// How many entries of about so many bytes, at least one.
     pub(crate) fn entries_for(&self, bytes: usize) -> u64 {
         let mean = self.seen.1.checked_div(self.seen.0).unwrap_or(1_024);
         (bytes as u64 / mean.max(64)).clamp(1, 1_024)
+    }
+}
+
+fn signed_header(bundle: &Bundle) -> SignedHeader {
+    SignedHeader {
+        signed: bundle.signed.clone(),
+        signature: bundle.signature,
     }
 }
 

@@ -155,13 +155,15 @@ fn a_message_begun_before_the_baseline_is_not_due() {
 }
 
 #[test]
-fn what_was_not_handed_over_is_not_evicted() {
+fn what_was_not_handed_over_is_not_retained_for_others() {
     let mut log = OriginLog::new(0, Micros(0));
     log.insert(entry(2), Micros(1));
-    assert!(!log.is_evictable(2));
+    assert!(log.take_passed().is_empty());
     log.insert(entry(1), Micros(1));
     log.take_ready(Order::Fifo);
-    assert!(log.is_evictable(1) && log.is_evictable(2));
+    let passed: Vec<u64> = log.take_passed().iter().map(|(seq, _)| *seq).collect();
+    assert_eq!(passed, [1, 2]);
+    assert!(log.take_passed().is_empty());
     assert!(log.evict(1) > 0);
     assert_eq!(log.floor(), 2);
     assert_eq!(log.ahead_bytes, 0);

@@ -1,6 +1,6 @@
 //! Joining, leaving, and what neighbours tell each other about it.
 
-use super::{Group, LogKey};
+use super::{Group, LogKey, OwnLog};
 use crate::database::GroupGraph;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
@@ -16,6 +16,8 @@ use super::settings::Settings;
 
 /// Groups remembered per neighbour.
 const REMOTE_GROUPS_MAX: usize = 1_024;
+/// Groups published in and closed since, in one epoch.
+const FINISHED_MAX: usize = 65_536;
 
 impl Engine {
     /// Joins a group, or asks for more of its past. `broadcast` too must be joined to be
@@ -38,6 +40,10 @@ impl Engine {
             return Ok(());
         };
         known.settings = settings;
+        self.trim_retention(id);
+        let Some(known) = self.groups.get_mut(&id) else {
+            return Ok(());
+        };
         if known.role == Role::Member && known.delivering {
             if options.history != History::None {
                 self.deliver_history(id, options.history);
@@ -122,10 +128,21 @@ impl Engine {
         if own > max {
             return Err(JoinError::TooManyGroups { max });
         }
+        if role == Role::Sender && self.finished.len() >= FINISHED_MAX {
+            return Err(JoinError::TooManyGroups { max });
+        }
         let mut group = Group::new(id, Some(name.clone()), role, self.config.groups.grace_ms);
         group.settings = self.settings_in_records(name);
-        self.groups.insert(id, group);
+        self.insert_group(group);
         Ok(())
+    }
+
+    /// Seqs go on where they ended, should this peer have published in the group before.
+    pub(crate) fn insert_group(&mut self, mut group: Group) {
+        if let Some(own) = self.finished.remove(&group.id) {
+            group.own = own;
+        }
+        self.groups.insert(group.id, group);
     }
 
     /// Every peer carries `broadcast` from the start; nothing is delivered until it is joined.
@@ -302,7 +319,10 @@ impl Engine {
                     self.send(link, subscribe);
                 }
             }
-            self.groups.remove(&id);
+            let closed = self.groups.remove(&id);
+            if let Some(own) = closed.map(|group| group.own).filter(OwnLog::has_released) {
+                self.finished.insert(id, own);
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ mod retention;
 mod settings;
 
 pub(crate) use acknowledge::{Acknowledging, Tracking};
-pub(crate) use baseline::Baselining;
+pub(crate) use baseline::{Baselining, Proving};
 pub(crate) use fork::Forks;
 pub(crate) use log::OriginLog;
 pub(crate) use probe::Probes;
@@ -35,7 +35,7 @@ pub(crate) use settings::Settings;
 
 use crate::engine::Engine;
 use crate::identity::PeerKey;
-use crate::message::{GroupSettings, Order};
+use crate::message::GroupSettings;
 use crate::name::{GroupId, GroupName};
 use crate::status::Role;
 use crate::time::Micros;
@@ -139,10 +139,6 @@ impl Group {
         (self.settings.version, self.settings.values)
     }
 
-    pub(crate) fn order(&self) -> Order {
-        self.settings.values.order
-    }
-
     /// Origins of which something came within `ms`.
     pub(crate) fn flowing(&self, now: Micros, ms: u64) -> impl Iterator<Item = PeerKey> + '_ {
         self.logs
@@ -180,6 +176,7 @@ impl Engine {
         for id in due {
             self.on_group_timeout(id);
         }
+        self.wake_starved_publishers();
     }
 
     fn on_group_timeout(&mut self, id: GroupId) {

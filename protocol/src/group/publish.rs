@@ -35,6 +35,11 @@ pub(crate) struct OwnLog {
 }
 
 impl OwnLog {
+    /// Something was published in this epoch.
+    pub(crate) fn has_released(&self) -> bool {
+        self.released > 0
+    }
+
     /// Entries wait to be released.
     pub(crate) fn has_outbox(&self) -> bool {
         !self.outbox.is_empty()
@@ -82,6 +87,7 @@ impl Engine {
         };
         if self.is_busy(id, class) {
             self.busy.insert((id, class));
+            self.starved |= self.is_out_of_room();
             self.count("publishers_told_busy");
             return Err(PublishError::Busy);
         }
@@ -154,13 +160,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether publishing must wait: entries wait already, or half of the own child links are
-    /// pressed.
+    /// Whether publishing must wait: entries wait already, half of the own child links are
+    /// pressed, or there is no memory for what cannot be handed over yet.
     fn is_busy(&self, id: GroupId, class: Class) -> bool {
         self.groups
             .get(&id)
             .is_some_and(|group| group.own.has_outbox())
             || self.is_pressed(id, class)
+            || self.is_out_of_room()
     }
 
     fn is_pressed(&self, id: GroupId, class: Class) -> bool {
@@ -211,6 +218,14 @@ impl Engine {
         }
     }
 
+    /// Publishers that were told `Busy` for want of memory may go on once there is some.
+    pub(crate) fn wake_starved_publishers(&mut self) {
+        if self.starved && !self.is_out_of_room() {
+            self.starved = false;
+            self.wake_publishers();
+        }
+    }
+
     /// Publishers that were told `Busy` may go on where there is room.
     pub(crate) fn wake_publishers(&mut self) {
         self.release_outboxes();
@@ -227,6 +242,7 @@ impl Engine {
 
     /// A new epoch begins: seqs begin anew.
     pub(crate) fn on_own_epoch_changed(&mut self) {
+        self.finished.clear();
         for group in self.groups.values_mut() {
             group.own.released = 0;
             group.own.previous = [0; 32];

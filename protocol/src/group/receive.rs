@@ -153,7 +153,7 @@ impl Engine {
         if let Some(name) = &name {
             group.settings = self.settings_in_records(name);
         }
-        self.groups.insert(id, group);
+        self.insert_group(group);
         self.tell_neighbours(id);
     }
 
@@ -163,17 +163,27 @@ impl Engine {
         let Some(group) = self.groups.get(&id) else {
             return false;
         };
-        let total_full = self.retained > 2 * limits.retention_total_bytes;
-        let Some(log) = group.logs.get(&key) else {
-            return group.logs.len() < limits.origins_max && !total_full;
+        let (ahead, settled) = match group.logs.get(&key) {
+            Some(log) => (log.ahead_bytes, log.settled()),
+            None if group.logs.len() >= limits.origins_max => return false,
+            None => (0, 0),
         };
-        let in_window = bundle.header.last_seq() <= log.settled().saturating_add(limits.window);
-        let ahead = log.ahead_bytes + bundle.weight();
-        // What comes next in line always has room: it is what lets the rest go.
-        let is_next = bundle.header.seq <= log.settled() + 1;
-        let has_room =
-            ahead <= limits.ahead_bytes_max && !(total_full && log.ahead_bytes > 1 << 20);
-        in_window && (has_room || is_next)
+        let would_be = ahead + bundle.weight();
+        // What comes next in line lets the rest go: it has room for one more message.
+        let is_next = bundle.header.seq <= settled + 1;
+        let fits = would_be <= limits.ahead_bytes_max
+            || is_next && would_be <= limits.ahead_bytes_max + 2 * limits.message_bytes_max;
+        let in_window = bundle.header.last_seq() <= settled.saturating_add(limits.window);
+        let fits_in_all = self.ahead_bytes() + bundle.weight() <= limits.ahead_total_bytes
+            || is_next && self.is_farthest_ahead(ahead);
+        in_window && fits && fits_in_all
+    }
+
+    /// Whether no log holds more than `ahead` bytes that it cannot hand over: where all are
+    /// stuck, one must get on.
+    fn is_farthest_ahead(&self, ahead: usize) -> bool {
+        let mut logs = (self.groups.values()).flat_map(|group| group.logs.values());
+        logs.all(|log| log.ahead_bytes <= ahead)
     }
 
     fn verify_bundle(
@@ -223,6 +233,7 @@ impl Engine {
         if self.on_record_verified(id, valid)
             || self.on_acknowledgement_verified(id, valid)
             || self.on_fork_verified(id, valid)
+            || self.on_baseline_verified(id, valid)
         {
             return;
         }
@@ -249,6 +260,7 @@ impl Engine {
             Arrival::Pushed
         };
         self.accept_bundle(&pending.bundle, pending.hops, arrival, Some(pending.from));
+        self.wake_starved_publishers();
     }
 
     /// A verified bundle: keep it, pass it on, hand it over.
@@ -270,11 +282,14 @@ impl Engine {
             .groups
             .get(&id)
             .is_some_and(|group| !group.logs.contains_key(&key));
+        if arrival != Arrival::Local && !self.has_room(id, key, bundle) {
+            return self.count("bundles_without_room");
+        }
         let Some(log) = self.log_mut(id, key) else {
             return;
         };
-        if relay && fresh {
-            // A relay's business begins with what it is given.
+        if fresh && (relay || arrival == Arrival::Local) {
+            // A relay's business begins with what it is given, an origin's with what it gives.
             log.rebase(header.seq - 1);
         }
         let unasked = log.missing.unasked_since(header.seq);
@@ -289,11 +304,10 @@ impl Engine {
         let holes = log.unsettled(log.settled() + 1, header.seq);
         let has_holes = log.missing.add(&holes, now) || !log.missing.is_empty();
         let weight = bundle.weight();
-        self.retained += weight;
+        self.held_bytes += weight;
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        group.retention.push(now, key, header.seq, weight);
         if arrival != Arrival::Local {
             group.stats.firsts += 1;
             group.stats.repaired += u64::from(arrival == Arrival::Pulled);
@@ -308,8 +322,7 @@ impl Engine {
         self.note_acknowledgement(id, bundle);
         self.log_changed(id, key);
         self.forward(id, bundle, hops, from);
-        self.deliver(id);
-        self.trim_retention(id);
+        self.deliver_log(id, key);
     }
 
     /// The log of `key`, made when there is room; the two newest epochs of an origin are kept.
@@ -346,8 +359,8 @@ impl Engine {
             return;
         };
         if let Some(log) = group.logs.remove(&key) {
-            self.retained = self.retained.saturating_sub(log.weight);
-            group.retention.forget(key);
+            self.held_bytes -= log.weight;
+            self.retained_bytes -= group.retention.forget(key);
             group.hash = None;
         }
     }

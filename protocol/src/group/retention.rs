@@ -18,7 +18,8 @@ struct Kept {
     weight: usize,
 }
 
-/// The entries of a group in the order in which they came.
+/// The entries of a group that the application has been given, in that order. What it has not
+/// been given is bounded per log.
 #[derive(Debug, Default)]
 pub(crate) struct Retention {
     kept: VecDeque<Kept>,
@@ -41,10 +42,12 @@ impl Retention {
         self.kept.len()
     }
 
-    /// A log is gone.
-    pub(crate) fn forget(&mut self, key: LogKey) {
+    /// A log is gone; returns what of it was retained, in bytes.
+    pub(crate) fn forget(&mut self, key: LogKey) -> usize {
+        let before = self.bytes;
         self.kept.retain(|kept| kept.key != key);
         self.bytes = self.kept.iter().map(|kept| kept.weight).sum();
+        before - self.bytes
     }
 
     pub(crate) fn due(&self, settings: &GroupSettings) -> Option<Micros> {
@@ -64,20 +67,39 @@ impl Engine {
         self.close_idle_relay(id);
     }
 
-    /// Evicts what is over the group's limits, oldest first, then what is over the peer's.
-    /// What has not been handed over stays: it is bounded elsewhere.
+    /// What a log has handed over is retained for others from now on.
+    pub(crate) fn retain(&mut self, id: GroupId, key: LogKey) {
+        let now = self.now.mono;
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        let Some(log) = group.logs.get_mut(&key) else {
+            return;
+        };
+        for (seq, weight) in log.take_passed() {
+            group.retention.push(now, key, seq, weight);
+            self.retained_bytes += weight;
+        }
+    }
+
+    /// Bytes received ahead of what could be handed over, over all groups.
+    pub(crate) fn ahead_bytes(&self) -> usize {
+        self.held_bytes - self.retained_bytes
+    }
+
+    /// Evicts what is over a group's limits, oldest first, then what is over the peer's.
     pub(crate) fn trim_retention(&mut self, id: GroupId) {
         self.trim_group(id, 0);
         let total = self.config.groups.retention_total_bytes;
-        if self.retained > total {
-            let over = self.retained - total;
-            let largest = self
-                .groups
-                .iter()
+        while self.retained_bytes > total {
+            let over = self.retained_bytes - total;
+            let largest = (self.groups.iter())
+                .filter(|(_, group)| group.retention.bytes > 0)
                 .max_by_key(|(_, group)| group.retention.bytes);
-            if let Some(largest) = largest.map(|(id, _)| *id) {
-                self.trim_group(largest, over);
-            }
+            let Some(largest) = largest.map(|(id, _)| *id) else {
+                break;
+            };
+            self.trim_group(largest, over);
         }
     }
 
@@ -92,7 +114,6 @@ impl Engine {
         let keep = Micros::from_millis(values.retention_ms);
         let mut surplus = surplus.max(group.retention.bytes.saturating_sub(bytes_max));
         let mut evicted = 0;
-        let mut stuck = VecDeque::new();
         while let Some(oldest) = group.retention.kept.front() {
             if surplus == 0 && now.since(oldest.since) <= keep {
                 break;
@@ -100,24 +121,13 @@ impl Engine {
             let Some(oldest) = group.retention.kept.pop_front() else {
                 break;
             };
-            let Some(log) = group.logs.get_mut(&oldest.key) else {
-                continue;
-            };
-            if !log.is_evictable(oldest.seq) {
-                stuck.push_back(oldest);
-                if stuck.len() > 64 {
-                    break;
-                }
-                continue;
-            }
-            let weight = log.evict(oldest.seq);
-            group.retention.bytes = group.retention.bytes.saturating_sub(oldest.weight);
-            self.retained = self.retained.saturating_sub(weight);
+            group.retention.bytes -= oldest.weight;
+            self.retained_bytes -= oldest.weight;
             surplus = surplus.saturating_sub(oldest.weight);
-            evicted += 1;
-        }
-        while let Some(kept) = stuck.pop_back() {
-            group.retention.kept.push_front(kept);
+            if let Some(log) = group.logs.get_mut(&oldest.key) {
+                self.held_bytes -= log.evict(oldest.seq);
+                evicted += 1;
+            }
         }
         if evicted > 0 {
             self.count_many("entries_evicted", evicted);

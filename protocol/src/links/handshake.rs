@@ -276,6 +276,7 @@ impl Engine {
             self.own.flaps.lost(peer, up_since, now, &self.config.links);
         }
         self.on_link_down_for_groups(id);
+        self.on_link_down_for_baselines(id);
         self.own.lost_a_link = true;
         self.consider_record();
         self.chooser.touch(now);

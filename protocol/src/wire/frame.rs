@@ -136,9 +136,32 @@ pub struct Subscribe {
     pub history: History,
 }
 
-/// Origin, epoch, the settled entry after which a joiner begins, and (seq, time of publication)
-/// of the past that it asked for.
-pub type BaselineOrigin = (PeerKey, u64, u64, Vec<(u64, u64)>);
+/// A bundle's header as its origin signed it: proof that so much was published.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct SignedHeader {
+    /// What the origin signed.
+    pub signed: Bytes,
+    /// Its signature.
+    #[serde(with = "serde_bytes")]
+    pub signature: [u8; 64],
+}
+
+/// Where a joiner begins with one origin's epoch.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct BaselineOrigin {
+    /// The origin.
+    pub origin: PeerKey,
+    /// Its epoch.
+    pub epoch: u64,
+    /// What is settled here: a joiner begins after it.
+    pub settled: u64,
+    /// A header of that entry or a later one; without it nothing is settled.
+    pub proof: Option<SignedHeader>,
+    /// Of the past that was asked for: seq and time of publication, ms since the Unix epoch.
+    pub past: Vec<(u64, u64)>,
+    /// Whether nothing older than `past` can have been asked for.
+    pub complete: bool,
+}
 
 /// Where a joiner begins, by a joined neighbour.
 #[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]

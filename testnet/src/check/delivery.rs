@@ -49,7 +49,7 @@ pub fn delivery(journal: &Journal, group: Option<&GroupName>) -> Delivery {
             let membership = memberships
                 .entry(&message.group)
                 .or_insert_with(|| journal.memberships(node, &message.group).pop());
-            if !membership.is_some_and(|m| m.from <= published.at && m.until.is_none()) {
+            if !membership.is_some_and(|m| m.is_due(index as u32, published.at)) {
                 continue;
             }
             result.expected += 1;

@@ -1,7 +1,9 @@
 //! `joined` is a promise.
 
-use crate::support::{GROUP, assert_all_delivered, join_all, wait_joined, wait_view};
-use hedgerow_testnet::sim::{Random, Sim};
+use crate::support::{
+    GROUP, assert_all_delivered, assert_clean, join_all, wait, wait_joined, wait_view,
+};
+use hedgerow_testnet::sim::{Random, Sim, StartGraph};
 
 #[test]
 fn a_joiner_misses_nothing_published_after_joined() {
@@ -71,4 +73,31 @@ fn a_member_of_the_network_joins_at_once() {
         took.as_millis() < 2_500,
         "{took}: a joined neighbour answers before the clock"
     );
+}
+
+#[test]
+fn a_member_that_slept_misses_nothing_because_its_neighbour_came_late_too() {
+    let mut sim = Sim::builder()
+        .nodes(4)
+        .seed(1)
+        .start_graph(StartGraph::Chain)
+        .build();
+    sim.publish(0, GROUP, "a sender from the start");
+    sim.run_for(2_500);
+    sim.join(3, GROUP);
+    // Nobody who has joined is there: the clock decides.
+    wait(&mut sim, 5_000, "joined", |sim| sim.has_joined(3, GROUP));
+    sim.pause(3);
+    sim.pause(0);
+    sim.join(1, GROUP);
+    for text in ["first", "second"] {
+        sim.publish(1, GROUP, text);
+        sim.run_for(3_000);
+    }
+    sim.leave(1, GROUP);
+    sim.resume(0);
+    sim.run_for(1_500);
+    sim.resume(3);
+    assert_all_delivered(&mut sim, 20_000);
+    assert_clean(&mut sim);
 }

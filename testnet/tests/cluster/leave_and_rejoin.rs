@@ -1,6 +1,10 @@
 //! Leaving a group ends deliveries; joining it again begins them anew.
 
-use crate::support::{GROUP, assert_all_delivered, assert_clean, settled, texts, wait_joined};
+use crate::support::{
+    GROUP, assert_all_delivered, assert_clean, network, settled, texts, wait_joined,
+};
+use hedgerow_protocol::{GroupName, History, JoinOptions, SettingsPatch};
+use hedgerow_testnet::sim::Sim;
 
 #[test]
 fn after_leaving_nothing_arrives_and_after_rejoining_all_does() {
@@ -31,5 +35,51 @@ fn what_was_on_its_way_when_a_member_left_is_not_delivered() {
     let had = sim.deliveries(9).count();
     sim.run_for(10_000);
     assert_eq!(sim.deliveries(9).count(), had);
+    assert_clean(&mut sim);
+}
+
+#[test]
+fn what_was_published_in_the_instant_before_rejoining_is_not_due() {
+    let mut sim = settled(3, 1);
+    sim.leave(0, GROUP);
+    sim.publish(0, GROUP, "as a sender");
+    sim.run_for(5_000);
+    sim.publish(0, GROUP, "in the same instant");
+    sim.join(0, GROUP);
+    sim.publish(0, GROUP, "as a member");
+    assert_all_delivered(&mut sim, 5_000);
+    let said = texts(&sim, 0);
+    assert_eq!(said.last().map(String::as_str), Some("as a member"));
+    assert_clean(&mut sim);
+}
+
+#[test]
+fn seqs_go_on_after_a_group_was_left_and_forgotten() {
+    let mut sim = network(4, 1);
+    for node in 0..4 {
+        let settings = SettingsPatch {
+            retention_ms: Some(2_000),
+            ..SettingsPatch::default()
+        };
+        let history = History::None;
+        sim.join_with(node, GROUP, JoinOptions { settings, history });
+        wait_joined(&mut sim);
+    }
+    let first = sim.publish(0, GROUP, "first");
+    assert_all_delivered(&mut sim, 5_000);
+    sim.leave(0, GROUP);
+    let forgotten = |sim: &Sim| {
+        let group = GroupName::new(GROUP).expect("valid");
+        let groups = sim.engine(0).groups();
+        groups
+            .iter()
+            .all(|known| known.group.as_ref() != Some(&group))
+    };
+    assert!(sim.run_until(60_000, forgotten), "still kept");
+    sim.join(0, GROUP);
+    wait_joined(&mut sim);
+    let second = sim.publish(0, GROUP, "second");
+    assert_eq!(second.seq, first.seq + 1);
+    assert_all_delivered(&mut sim, 5_000);
     assert_clean(&mut sim);
 }

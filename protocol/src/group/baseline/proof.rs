@@ -1,0 +1,131 @@
+//! Proofs in a neighbour's answer: each settled point needs a header that its origin signed.
+//!
+//! Answers are worked off one after the other, so that a neighbour's frames keep their order.
+
+use crate::engine::Engine;
+use crate::io::{Action, LinkId, VerifyId};
+use crate::name::GroupId;
+use crate::verify::{Domain, VerifyJob};
+use crate::wire::frame::{Baseline, BaselineOrigin};
+use crate::wire::{BundleHeader, WireError};
+use std::collections::{BTreeSet, VecDeque};
+
+/// Signatures being checked at once.
+const CHECKS_MAX: usize = 32;
+/// Frames waiting; beyond, answers are ignored: the clock decides then.
+const FRAMES_MAX: usize = 256;
+
+/// Answers whose proofs are being checked.
+#[derive(Debug, Default)]
+pub(crate) struct Proving {
+    frames: VecDeque<(LinkId, Baseline)>,
+    /// Origins of the first frame whose checks have begun.
+    begun: usize,
+    checks: BTreeSet<VerifyId>,
+}
+
+impl Engine {
+    pub(crate) fn on_baseline(&mut self, from: LinkId, mut frame: Baseline) {
+        let now = self.now.mono;
+        let group = self.groups.get(&frame.group);
+        if !group.is_some_and(|group| group.baseline.is_waiting(now)) {
+            return self.count("baselines_unasked");
+        }
+        if self.proving.frames.len() >= FRAMES_MAX {
+            return self.count("baselines_unchecked");
+        }
+        let id = frame.group;
+        for origin in &mut frame.origins {
+            if origin.proof.is_none() {
+                origin.settled = 0;
+            } else if !is_about(origin, id) {
+                let error = WireError::Invalid {
+                    what: "baseline",
+                    why: "a proof of something else",
+                };
+                return self.on_malformed(from, &error);
+            }
+        }
+        self.proving.frames.push_back((from, frame));
+        self.prove_on();
+    }
+
+    /// Begins as many checks as may run, and takes frames whose checks are done.
+    fn prove_on(&mut self) {
+        while let Some((_, frame)) = self.proving.frames.front() {
+            if let Some(origin) = frame.origins.get(self.proving.begun) {
+                if self.proving.checks.len() >= CHECKS_MAX {
+                    return;
+                }
+                self.proving.begun += 1;
+                if let Some(job) = job(origin) {
+                    let id = self.next_verify_id();
+                    self.proving.checks.insert(id);
+                    self.actions.push_back(Action::Verify { id, job });
+                }
+            } else if self.proving.checks.is_empty() {
+                self.proving.begun = 0;
+                if let Some((from, frame)) = self.proving.frames.pop_front() {
+                    self.on_proven_baseline(from, frame);
+                }
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// The answer to a check; `false`: the id is none of a baseline's.
+    pub(crate) fn on_baseline_verified(&mut self, id: VerifyId, valid: bool) -> bool {
+        if !self.proving.checks.remove(&id) {
+            return false;
+        }
+        if !valid && let Some(from) = self.proving.frames.front().map(|(from, _)| *from) {
+            self.count("baselines_forged");
+            let error = WireError::Invalid {
+                what: "baseline",
+                why: "bad signature",
+            };
+            self.on_malformed(from, &error);
+        }
+        self.prove_on();
+        true
+    }
+
+    /// What a neighbour said that is gone is not waited for.
+    pub(crate) fn on_link_down_for_baselines(&mut self, link: LinkId) {
+        let proving = &mut self.proving;
+        if proving
+            .frames
+            .front()
+            .is_some_and(|(from, _)| *from == link)
+        {
+            proving.checks.clear();
+            proving.begun = 0;
+        }
+        proving.frames.retain(|(from, _)| *from != link);
+        self.prove_on();
+    }
+}
+
+/// Whether the proof is of this origin's log and reaches as far as what it is to prove.
+fn is_about(origin: &BaselineOrigin, group: GroupId) -> bool {
+    let Some(proof) = &origin.proof else {
+        return false;
+    };
+    BundleHeader::decode(&proof.signed).is_ok_and(|header| {
+        header.group == group
+            && (header.origin, header.epoch) == (origin.origin, origin.epoch)
+            && header.last_seq() >= origin.settled
+    })
+}
+
+fn job(origin: &BaselineOrigin) -> Option<VerifyJob> {
+    let proof = origin.proof.as_ref()?;
+    Some(VerifyJob {
+        signer: origin.origin,
+        domain: Domain::Bundle,
+        signed: proof.signed.clone(),
+        signature: proof.signature,
+        payload: None,
+    })
+}

@@ -1,0 +1,254 @@
+//! One engine and a neighbour that says what a test wants: what can be believed of it.
+
+use bytes::Bytes;
+use hedgerow_protocol::ranges::RangeSet;
+use hedgerow_protocol::status::LinkStatus;
+use hedgerow_protocol::wire::frame::{
+    Baseline, BaselineOrigin, BundleFrame, Digest, DigestEntry, Hello, SignedHeader, Subscribe,
+    Wants,
+};
+use hedgerow_protocol::wire::{Bundle, BundleHeader, Frame, WIRE_VERSION};
+use hedgerow_protocol::{
+    Action, Config, Delivery, Engine, Event, GroupId, GroupName, History, Input, JoinOptions,
+    Keypair, LinkId, Micros, Time,
+};
+
+const LINK: LinkId = LinkId(1);
+const EPOCH: u64 = 7;
+
+fn key(number: u8) -> Keypair {
+    Keypair::from_secret([number; 32])
+}
+
+fn news() -> GroupName {
+    GroupName::new("news").expect("valid")
+}
+
+/// A member that waits for its baseline, and its only neighbour.
+struct Pair {
+    engine: Engine,
+    now: Time,
+    delivered: Vec<Delivery>,
+    events: Vec<Event>,
+    closed: bool,
+    published: Vec<Bundle>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let now = Time {
+            mono: Micros(1_000_000),
+            wall_ms: 1_700_000_000_000,
+        };
+        let mut pair = Self {
+            engine: Engine::new(key(1), Config::default(), [1; 32], now),
+            now,
+            delivered: Vec::new(),
+            events: Vec::new(),
+            closed: false,
+            published: Vec::new(),
+        };
+        pair.feed(Input::Linked {
+            link: LINK,
+            peer: key(2).peer(),
+            dial: None,
+            address: None,
+        });
+        pair.say(Frame::Hello(Hello {
+            wire: WIRE_VERSION,
+            network: Config::default().network,
+            epoch: 1,
+            features: 0,
+            wants: 1,
+            record: None,
+        }));
+        let options = JoinOptions::default();
+        pair.engine.join(pair.now, news(), options).expect("joins");
+        pair.drain();
+        pair.say(Frame::Subscribe(Subscribe {
+            group: news(),
+            role: 1,
+            baseline: false,
+            history: History::None,
+        }));
+        let links: Vec<LinkStatus> = pair.engine.links();
+        assert!(links.len() == 1 && links[0].up, "the link is up");
+        pair
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.engine.handle_input(self.now, input);
+        self.drain();
+    }
+
+    /// The neighbour sends a frame.
+    fn say(&mut self, frame: Frame) {
+        for bytes in frame.encode() {
+            self.feed(Input::Bytes { link: LINK, bytes });
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::Verify { id, job } => {
+                    let valid = job.run();
+                    self.engine
+                        .handle_input(self.now, Input::Verified { id, valid });
+                }
+                Action::Deliver(delivery) => self.delivered.push(delivery),
+                Action::Event(event) => self.events.push(event),
+                Action::Close { link: LINK } => self.closed = true,
+                _ => {}
+            }
+        }
+    }
+
+    fn wait_ms(&mut self, ms: u64) {
+        let until = self.now.mono + Micros::from_millis(ms);
+        while let Some(due) = self.engine.poll_timeout()
+            && due.mono <= until
+        {
+            self.advance(due.mono.max(self.now.mono));
+            self.engine.handle_timeout(self.now);
+            self.drain();
+        }
+        self.advance(until);
+    }
+
+    fn advance(&mut self, to: Micros) {
+        self.now.wall_ms += to.since(self.now.mono).as_millis();
+        self.now.mono = to;
+    }
+
+    /// The origin's next message, signed.
+    fn publish(&mut self) -> Bundle {
+        let previous = self.published.last().map_or([0; 32], |last| last.hash);
+        let payload = Bytes::from_static(b"x");
+        let header = BundleHeader {
+            group: GroupId::new(&Config::default().network, &news()),
+            origin: key(3).peer(),
+            epoch: EPOCH,
+            seq: self.published.len() as u64 + 1,
+            flags: 0,
+            published_at: self.now.wall_ms,
+            lengths: vec![payload.len() as u32],
+            delays: Vec::new(),
+            fragment: None,
+            previous,
+            payload_hash: [0; 32],
+        };
+        let bundle = Bundle::sign(header, payload, &key(3));
+        self.published.push(bundle.clone());
+        bundle
+    }
+
+    fn send(&mut self, bundle: &Bundle) {
+        let frame = BundleFrame {
+            hops: 1,
+            pulled: true,
+            signed: bundle.signed.clone(),
+            signature: bundle.signature,
+        };
+        self.say(Frame::Bundle(frame, bundle.payload.clone()));
+    }
+
+    /// The neighbour answers with the origin settled up to `settled`.
+    fn answer(&mut self, settled: u64, proof: Option<&Bundle>) {
+        let proof = proof.map(|bundle| SignedHeader {
+            signed: bundle.signed.clone(),
+            signature: bundle.signature,
+        });
+        self.say(Frame::Baseline(Baseline {
+            group: GroupId::new(&Config::default().network, &news()),
+            origins: vec![BaselineOrigin {
+                origin: key(3).peer(),
+                epoch: EPOCH,
+                settled,
+                proof,
+                past: Vec::new(),
+                complete: true,
+            }],
+            last: true,
+        }));
+    }
+
+    fn has_joined(&self) -> bool {
+        let joined = |event: &Event| matches!(event, Event::Joined { .. });
+        self.events.iter().any(joined)
+    }
+
+    fn seqs(&self) -> Vec<u64> {
+        self.delivered.iter().map(|got| got.id.seq).collect()
+    }
+}
+
+#[test]
+fn a_joiner_begins_after_what_the_origin_is_proven_to_have_published() {
+    let mut pair = Pair::new();
+    let past: Vec<Bundle> = (0..3).map(|_| pair.publish()).collect();
+    pair.answer(3, Some(&past[2]));
+    assert!(pair.has_joined());
+    for bundle in &past {
+        pair.send(bundle);
+    }
+    let next = pair.publish();
+    pair.send(&next);
+    assert_eq!(pair.seqs(), [4]);
+}
+
+#[test]
+fn a_made_up_past_withholds_nothing() {
+    let mut pair = Pair::new();
+    pair.answer(1_000, None);
+    assert!(pair.has_joined());
+    for _ in 0..2 {
+        let bundle = pair.publish();
+        pair.send(&bundle);
+    }
+    assert_eq!(pair.seqs(), [1, 2]);
+    assert!(!pair.closed);
+}
+
+#[test]
+fn a_proof_of_less_than_is_claimed_ends_the_link() {
+    let mut pair = Pair::new();
+    let first = pair.publish();
+    pair.answer(1_000, Some(&first));
+    assert!(pair.closed && !pair.has_joined());
+}
+
+#[test]
+fn a_forged_proof_ends_the_link() {
+    let mut pair = Pair::new();
+    let mut forged = pair.publish();
+    forged.signature[5] ^= 1;
+    pair.answer(1, Some(&forged));
+    assert!(pair.closed && !pair.has_joined());
+    assert_eq!(pair.engine.counters().values["baselines_forged"], 1);
+}
+
+#[test]
+fn a_digest_that_makes_up_a_past_withholds_nothing() {
+    let mut pair = Pair::new();
+    // Nobody answers, and the clock decides. The neighbour is alive.
+    for _ in 0..4 {
+        pair.wait_ms(1_000);
+        pair.say(Frame::Wants(Wants { wants: 1 }));
+    }
+    assert!(pair.has_joined());
+    pair.say(Frame::Digest(Digest {
+        group: GroupId::new(&Config::default().network, &news()),
+        ask: false,
+        entries: vec![DigestEntry {
+            origin: key(3).peer(),
+            epoch: EPOCH,
+            floor: 1_001,
+            settled: 1_000,
+            above: RangeSet::default(),
+        }],
+    }));
+    let bundle = pair.publish();
+    pair.send(&bundle);
+    assert_eq!(pair.seqs(), [1]);
+}

@@ -79,6 +79,26 @@ fn tell(what: impl FnOnce() -> String) {
     }
 }
 
+/// What was published, and what engines told.
+fn story(sim: &Sim) -> String {
+    let mut lines = Vec::new();
+    for message in &sim.journal().messages {
+        if let Some(published) = message.published {
+            lines.push(format!("{} node {} published {}", published.at, published.node, message.id));
+        }
+    }
+    for (node, entries) in sim.journal().nodes.iter().enumerate() {
+        for (at, event) in &entries.events {
+            lines.push(format!("{at} node {node} told {event:?}"));
+        }
+        for receipt in &entries.receipts {
+            let id = sim.journal().message(receipt).id;
+            lines.push(format!("{} node {node} got {id} {:?}", receipt.at, receipt.arrival));
+        }
+    }
+    lines.join("\n")
+}
+
 fn is_member(sim: &Sim, node: usize) -> bool {
     use hedgerow_testnet::journal::Change;
     let changes = &sim.journal().nodes[node].changes;
@@ -99,6 +119,7 @@ fn judge(sim: &mut Sim) {
         check::views(&sim.snapshots(&sim.alive())).is_clean()
             && check::delivery(sim.journal(), None).findings.is_clean()
     });
+    tell(|| story(sim));
     let delivery = check::delivery(sim.journal(), None).findings;
     assert!(delivery.is_clean(), "{delivery}");
     assert!(calm, "views: {}", check::views(&sim.snapshots(&sim.alive())));

@@ -21,6 +21,9 @@ const ENTRIES_PER_PULL: usize = 8_192;
 const GRACE_US: (u64, u64) = (30_000, 500_000);
 /// How often missing things are looked at, ms.
 const ROUND_MS: u64 = 20;
+/// What all neighbours deny is not given up sooner, ms: whoever has just come does not know yet
+/// who else is there.
+const DENIED_MS: u64 = 2_000;
 /// How often digests are asked for while nobody is known to hold what is missing, ms.
 const ASK_MS: u64 = 1_000;
 /// A flow of pushed entries that pauses longer has stopped, ms.
@@ -282,8 +285,11 @@ impl Engine {
     fn give_up_lost(&mut self, id: GroupId, key: LogKey, links: &[LinkId]) {
         let now = self.now.mono;
         let patience = Micros::from_millis(self.config.groups.gap_timeout_ms);
-        let origin_reachable =
-            key.0 != self.me && self.view.contains(key.0) && !self.up.contains_key(&key.0);
+        // A link to the origin that has said nothing of the group yet has not denied anything.
+        let to_origin = self.up.get(&key.0);
+        let origin_may_hold = key.0 != self.me
+            && (to_origin.is_some() || self.view.contains(key.0))
+            && to_origin.is_none_or(|link| !links.contains(link));
         let (all_links, groups) = (&self.links, &mut self.groups);
         let Some(log) = groups
             .get_mut(&id)
@@ -313,9 +319,10 @@ impl Engine {
                 }
                 gone = intersection(&gone, &denied);
             }
+            let settled_in = now.since(lack.since) >= Micros::from_millis(DENIED_MS);
             if out_of_time {
                 lost.insert(lack.from, lack.to);
-            } else if !links.is_empty() && !origin_reachable {
+            } else if !links.is_empty() && !origin_may_hold && settled_in {
                 lost.extend(&gone);
             }
         }

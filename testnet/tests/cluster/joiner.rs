@@ -101,3 +101,28 @@ fn a_member_that_slept_misses_nothing_because_its_neighbour_came_late_too() {
     assert_all_delivered(&mut sim, 20_000);
     assert_clean(&mut sim);
 }
+
+#[test]
+fn whoever_has_just_come_gives_up_nothing_that_others_still_hold() {
+    let mut sim = Sim::builder()
+        .nodes(4)
+        .seed(5)
+        .start_graph(StartGraph::Chain)
+        .build();
+    sim.join(3, GROUP);
+    sim.join(1, GROUP);
+    sim.pause(3);
+    for text in ["first", "second", "third"] {
+        sim.publish(1, GROUP, text);
+        sim.run_for(2_000);
+    }
+    sim.join(2, GROUP);
+    sim.run_for(5_000);
+    // Of the log of node 1, node 2 has only what comes now.
+    sim.publish(1, GROUP, "fourth");
+    sim.run_for(2_000);
+    sim.resume(3);
+    assert_all_delivered(&mut sim, 20_000);
+    sim.run_for(10_000);
+    assert_clean(&mut sim);
+}

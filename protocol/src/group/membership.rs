@@ -55,7 +55,11 @@ impl Engine {
         known.role = Role::Member;
         known.delivering = true;
         if was_silent {
-            // A sender, or broadcast: the log is here already, delivery begins now.
+            // A sender, or broadcast: the log is here already, delivery begins now. What is
+            // known to have been published is not due.
+            for log in known.logs.values_mut() {
+                log.rebase(log.proven);
+            }
             self.deliver_history(id, options.history);
             self.baseline_reached(id);
         } else {

@@ -21,9 +21,9 @@ const ENTRIES_PER_PULL: usize = 8_192;
 const GRACE_US: (u64, u64) = (30_000, 500_000);
 /// How often missing things are looked at, ms.
 const ROUND_MS: u64 = 20;
-/// What all neighbours deny is not given up sooner, ms: whoever has just come does not know yet
-/// who else is there.
-const DENIED_MS: u64 = 2_000;
+/// What all neighbours deny is not given up sooner, ms, nor while its origin has been out of the
+/// view for less: whoever has just come, or has just lost links, does not know who else is there.
+const DENIED_MS: u64 = 5_000;
 /// How often digests are asked for while nobody is known to hold what is missing, ms.
 const ASK_MS: u64 = 1_000;
 /// A flow of pushed entries that pauses longer has stopped, ms.
@@ -287,9 +287,13 @@ impl Engine {
         let patience = Micros::from_millis(self.config.groups.gap_timeout_ms);
         // A link to the origin that has said nothing of the group yet has not denied anything.
         let to_origin = self.up.get(&key.0);
-        let origin_may_hold = key.0 != self.me
-            && (to_origin.is_some() || self.view.contains(key.0))
-            && to_origin.is_none_or(|link| !links.contains(link));
+        let denied_for = Micros::from_millis(DENIED_MS);
+        let lost = self.view.lost.get(&key.0);
+        let is_near = to_origin.is_some()
+            || self.view.contains(key.0)
+            || lost.is_some_and(|at| now.since(*at) < denied_for);
+        let origin_may_hold =
+            key.0 != self.me && is_near && to_origin.is_none_or(|link| !links.contains(link));
         let (all_links, groups) = (&self.links, &mut self.groups);
         let Some(log) = groups
             .get_mut(&id)
@@ -319,7 +323,7 @@ impl Engine {
                 }
                 gone = intersection(&gone, &denied);
             }
-            let settled_in = now.since(lack.since) >= Micros::from_millis(DENIED_MS);
+            let settled_in = now.since(lack.since) >= denied_for;
             if out_of_time {
                 lost.insert(lack.from, lack.to);
             } else if !links.is_empty() && !origin_may_hold && settled_in {

@@ -54,7 +54,7 @@ impl Pair {
             dial: None,
             address: None,
         });
-        pair.say(Frame::Hello(Hello {
+        pair.say(&Frame::Hello(Hello {
             wire: WIRE_VERSION,
             network: Config::default().network,
             epoch: 1,
@@ -65,7 +65,7 @@ impl Pair {
         let options = JoinOptions::default();
         pair.engine.join(pair.now, news(), options).expect("joins");
         pair.drain();
-        pair.say(Frame::Subscribe(Subscribe {
+        pair.say(&Frame::Subscribe(Subscribe {
             group: news(),
             role: 1,
             baseline: false,
@@ -82,7 +82,7 @@ impl Pair {
     }
 
     /// The neighbour sends a frame.
-    fn say(&mut self, frame: Frame) {
+    fn say(&mut self, frame: &Frame) {
         for bytes in frame.encode() {
             self.feed(Input::Bytes { link: LINK, bytes });
         }
@@ -150,7 +150,7 @@ impl Pair {
             signed: bundle.signed.clone(),
             signature: bundle.signature,
         };
-        self.say(Frame::Bundle(frame, bundle.payload.clone()));
+        self.say(&Frame::Bundle(frame, bundle.payload.clone()));
     }
 
     /// The neighbour answers with the origin settled up to `settled`.
@@ -159,7 +159,7 @@ impl Pair {
             signed: bundle.signed.clone(),
             signature: bundle.signature,
         });
-        self.say(Frame::Baseline(Baseline {
+        self.say(&Frame::Baseline(Baseline {
             group: GroupId::new(&Config::default().network, &news()),
             origins: vec![BaselineOrigin {
                 origin: key(3).peer(),
@@ -234,10 +234,10 @@ fn a_digest_that_makes_up_a_past_withholds_nothing() {
     // Nobody answers, and the clock decides. The neighbour is alive.
     for _ in 0..4 {
         pair.wait_ms(1_000);
-        pair.say(Frame::Wants(Wants { wants: 1 }));
+        pair.say(&Frame::Wants(Wants { wants: 1 }));
     }
     assert!(pair.has_joined());
-    pair.say(Frame::Digest(Digest {
+    pair.say(&Frame::Digest(Digest {
         group: GroupId::new(&Config::default().network, &news()),
         ask: false,
         entries: vec![DigestEntry {

@@ -170,6 +170,10 @@ impl Engine {
             || self.is_out_of_room()
     }
 
+    fn is_out_of_room(&self) -> bool {
+        self.ahead_bytes() >= self.config.groups.ahead_total_bytes
+    }
+
     fn is_pressed(&self, id: GroupId, class: Class) -> bool {
         let Some(route) = self.route(id, self.me, class) else {
             return false;

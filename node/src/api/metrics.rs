@@ -116,6 +116,11 @@ impl Snapshot {
                 status.retained_bytes,
             ),
             (
+                "ahead_bytes",
+                "Bytes received ahead of what can be delivered, over all groups",
+                status.ahead_bytes,
+            ),
+            (
                 "queued_bytes",
                 "Bytes waiting in link queues",
                 status.queued_bytes,

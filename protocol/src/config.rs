@@ -114,6 +114,10 @@ pub struct DatabaseConfig {
     pub record_bytes_max: usize,
     /// Shortest time between two records of one peer, ms; a loss may come sooner.
     pub reissue_ms: u64,
+    /// Shortest time between two records of one peer of which only RTTs or the coordinate are
+    /// new, ms; doubles while they repeat, up to `refresh_ms`. Load moves RTTs, and records are
+    /// load.
+    pub drift_ms: u64,
     /// A record is issued again after so long without change, ms.
     pub refresh_ms: u64,
     /// After this many refresh intervals an old record is dropped.
@@ -148,6 +152,7 @@ impl Default for DatabaseConfig {
             records_max: 16_384,
             record_bytes_max: 16_384,
             reissue_ms: 500,
+            drift_ms: 10_000,
             refresh_ms: 600_000,
             refreshes_kept: 3,
             tombstone_ms: 86_400_000,

@@ -290,6 +290,7 @@ fn any_candidate() -> impl Strategy<Value = Candidate> {
                     wants_me,
                     reachable,
                     cooling,
+                    full: false,
                     in_view,
                 }
             },

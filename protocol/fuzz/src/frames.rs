@@ -214,6 +214,7 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
             echo_us: number(input)?,
             held_us: number(input)?,
             ask: input.arbitrary()?,
+            coordinate: std::array::from_fn(|axis| axis as f32),
             database: number(input)?,
             groups: few(input, |input| Ok((group_id(input)?, number(input)?)))?,
         }),

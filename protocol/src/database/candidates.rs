@@ -6,15 +6,19 @@ use crate::identity::PeerKey;
 use crate::links::Target;
 use crate::name::Address;
 use crate::time::Micros;
+use hedgerow_topology::Reason;
 use rand_chacha::rand_core::Rng;
 use std::collections::BTreeMap;
 
 /// Candidates kept.
 const CANDIDATES_MAX: usize = 1_024;
-/// Tried at once while the view is in trouble.
+/// Tried at once while the view has lost a fifth of its members.
 const BURST: usize = 16;
-/// Fewer links than this is trouble, when there are more peers to be had.
+/// With fewer links than this, one or two are tried at once.
 const LINKS_FEW: usize = 3;
+/// After a refusal the other end serves its database, which knows better whom to try: so long
+/// that takes, ms, or up to twice as long.
+const INFORMED_MS: u64 = 400;
 /// Between two bursts, ms.
 const BURST_PAUSE_MS: u64 = 1_600;
 
@@ -83,6 +87,15 @@ impl Candidates {
 impl Engine {
     /// Peers that fell out of the view become candidates, those that came in are none.
     pub(crate) fn on_view_changed_for_candidates(&mut self) {
+        self.sort_candidates();
+        if self.trouble() > 0 {
+            self.try_candidates_soon();
+        } else if self.candidates.next.is_none() {
+            self.schedule_candidates();
+        }
+    }
+
+    fn sort_candidates(&mut self) {
         let now = self.now.mono;
         let outside: Vec<(PeerKey, Vec<Address>)> = self
             .database
@@ -117,15 +130,11 @@ impl Engine {
         for peer in left {
             self.candidates.forget(peer);
         }
-        if self.is_in_trouble() {
-            self.try_candidates_soon();
-        } else if self.candidates.next.is_none() {
-            self.schedule_candidates();
-        }
     }
 
-    /// Fewer than three links, or a fifth of the members gone within a minute or two.
-    fn is_in_trouble(&mut self) -> bool {
+    /// How many candidates there should be: many with a fifth of the members gone within a minute
+    /// or two, as many as lack with fewer than three links, otherwise none.
+    fn trouble(&mut self) -> usize {
         let now = self.now.mono;
         let peers = self.view.peers;
         let minute = Micros::from_millis(60_000);
@@ -135,9 +144,15 @@ impl Engine {
             *most = 0;
             *since = now;
         }
-        *most = (*most).max(peers);
+        // While it grows a view may shrink for a moment: links find their places.
+        if !self.chooser.is_settling(now) {
+            *most = (*most).max(peers);
+        }
         let before = (*most).max(*before);
-        self.up.len() < LINKS_FEW || peers * 5 < before * 4
+        if peers * 5 < before * 4 {
+            return BURST;
+        }
+        LINKS_FEW.saturating_sub(self.up.len())
     }
 
     pub(crate) fn try_candidates_soon(&mut self) {
@@ -145,6 +160,15 @@ impl Engine {
         let at = self.candidates.next.map_or(at, |next| next.min(at));
         self.candidates.next = Some(at);
         self.wake_at(at);
+    }
+
+    /// The same after a refusal.
+    pub(crate) fn try_candidates_when_informed(&mut self) {
+        if self.up.len() < LINKS_FEW {
+            let at = self.in_random_ms(INFORMED_MS, 2 * INFORMED_MS);
+            self.candidates.next = Some(at);
+            self.wake_at(at);
+        }
     }
 
     fn schedule_candidates(&mut self) {
@@ -168,9 +192,18 @@ impl Engine {
         let me = self.me;
         let view = &self.view;
         self.database.expire(me, now, |peer| view.contains(peer));
-        let trouble = self.is_in_trouble();
-        self.try_candidates(if trouble { BURST } else { 1 });
-        if trouble && !self.candidates.peers.is_empty() {
+        self.sort_candidates();
+        let trouble = self.trouble();
+        if trouble == BURST {
+            self.try_candidates(BURST);
+        } else if trouble > 0 {
+            // One link leads to the others: whom it leads to is then chosen.
+            let lacking = if self.up.is_empty() { 2 } else { 1 };
+            self.try_candidates(lacking.min(trouble.saturating_sub(self.connecting())));
+        } else {
+            self.try_candidates(1);
+        }
+        if trouble > 0 && !self.candidates.peers.is_empty() {
             let at = self.in_random_ms(BURST_PAUSE_MS, BURST_PAUSE_MS * 5 / 4);
             self.candidates.next = Some(at);
             self.wake_at(at);
@@ -179,7 +212,24 @@ impl Engine {
         }
     }
 
-    /// Dials up to `most` candidates, drawn by lot among those that may be dialled.
+    /// The candidate that would be this peer's ring successor, if one would be: it takes the link
+    /// even when it is full. Everybody dials up the ring, so no two dial each other.
+    fn next_on_ring(&self, targets: &[Target]) -> Option<usize> {
+        let here = self.me.ring_position();
+        let ahead = |peer: PeerKey| peer.ring_position().wrapping_sub(here);
+        let linked = self.up.keys().map(|peer| ahead(*peer)).min();
+        let peers = targets.iter().enumerate().filter_map(|(at, target)| {
+            let Target::Peer(peer) = target else {
+                return None;
+            };
+            Some((ahead(*peer), at))
+        });
+        let (distance, at) = peers.min()?;
+        linked.is_none_or(|linked| distance < linked).then_some(at)
+    }
+
+    /// Dials up to `most` candidates that may be dialled: with few links the next on the ring,
+    /// and others by lot.
     fn try_candidates(&mut self, most: usize) {
         let now = self.now.mono;
         let free = |target: &Target| self.dialer.is_free(target, now);
@@ -192,17 +242,25 @@ impl Engine {
             .map(|peer| Target::Peer(*peer))
             .chain(
                 self.dialer
-                    .loose_outside(|peer| self.view.contains(peer) || peer == self.me)
+                    .loose_outside(|peer| {
+                        self.view.contains(peer) || peer == self.me || linked(&peer)
+                    })
                     .into_iter()
                     .map(Target::Address),
             )
             .filter(free)
             .collect();
-        for _ in 0..most.min(targets.len()) {
-            let at = (self.rng.next_u64() % targets.len() as u64) as usize;
+        for turn in 0..most.min(targets.len()) {
+            let next = if turn == 0 && self.up.len() < LINKS_FEW {
+                self.next_on_ring(&targets)
+            } else {
+                None
+            };
+            let reason = next.map(|_| Reason::RingSuccessor);
+            let at = next.unwrap_or_else(|| (self.rng.next_u64() % targets.len() as u64) as usize);
             let target = targets.swap_remove(at);
             self.count("candidates_tried");
-            self.dial(target, None);
+            self.dial(target, reason);
         }
     }
 }

@@ -57,9 +57,8 @@ pub(crate) struct Database {
     tombstones: BTreeMap<PeerKey, ((u64, u64), Micros)>,
     by_prefix: BTreeMap<u64, PeerKey>,
     hash: u64,
+    shape: u64,
     buckets: [u64; 256],
-    /// Counts changes; a reader that has seen this number has seen everything.
-    pub(crate) revision: u64,
     /// Records dropped for room, for age, and for issuing too fast.
     pub(crate) evicted: u64,
     pub(crate) expired: u64,
@@ -79,8 +78,8 @@ impl Database {
             tombstones: BTreeMap::new(),
             by_prefix: BTreeMap::new(),
             hash: 0,
+            shape: 0,
             buckets: [0; 256],
-            revision: 0,
             evicted: 0,
             expired: 0,
             damped: 0,
@@ -94,6 +93,11 @@ impl Database {
     /// Hash over all records: equal databases, equal hashes.
     pub(crate) fn hash(&self) -> u64 {
         self.hash
+    }
+
+    /// Hash over all that overlays are computed from: while it stays, so does the snapshot.
+    pub(crate) fn shape(&self) -> u64 {
+        self.shape
     }
 
     /// 256 hashes, by the first byte of the key.
@@ -192,7 +196,6 @@ impl Database {
                 tokens_at,
             },
         );
-        self.revision += 1;
         offer
     }
 
@@ -211,11 +214,11 @@ impl Database {
                 tokens_at: now,
             },
         );
-        self.revision += 1;
     }
 
     fn add(&mut self, peer: PeerKey, record: &SignedRecord) {
         self.hash = self.hash.wrapping_add(record.hash);
+        self.shape = self.shape.wrapping_add(record.shape);
         let at = bucket(peer);
         self.buckets[at] = self.buckets[at].wrapping_add(record.hash);
     }
@@ -223,10 +226,10 @@ impl Database {
     fn take_out(&mut self, peer: PeerKey) -> Option<Entry> {
         let entry = self.entries.remove(&peer)?;
         self.hash = self.hash.wrapping_sub(entry.record.hash);
+        self.shape = self.shape.wrapping_sub(entry.record.shape);
         let at = bucket(peer);
         self.buckets[at] = self.buckets[at].wrapping_sub(entry.record.hash);
         self.by_prefix.remove(&peer.prefix());
-        self.revision += 1;
         Some(entry)
     }
 
@@ -285,13 +288,13 @@ impl Database {
 
     /// The graph of all records whose peers have not left.
     pub(crate) fn snapshot(&self, memo: &Memo) -> Arc<Snapshot> {
-        memo.snapshot(self.hash, || {
+        memo.snapshot(self.shape, || {
             let living = self
                 .records()
                 .filter(|record| !record.record.left)
                 .cloned()
                 .collect();
-            Snapshot::new(self.hash, living)
+            Snapshot::new(self.shape, living)
         })
     }
 }

@@ -7,7 +7,7 @@ use crate::io::{Event, Persist};
 use crate::name::Address;
 use crate::time::Micros;
 use crate::wire::record::{
-    ADDRESSES_MAX, ALGORITHM_VERSION, GROUPS_MAX, LINKS_MAX, settings_to_wire,
+    ADDRESSES_MAX, ALGORITHM_VERSION, GROUPS_MAX, LINKS_MAX, coordinate_to_wire, settings_to_wire,
 };
 use crate::wire::{Record, RecordGroup, RecordLink, SignedRecord};
 use hedgerow_topology::Coordinate;
@@ -16,10 +16,14 @@ use std::sync::Arc;
 
 /// Outbid so often within a minute, another running peer has this identity.
 const OUTBID_MAX: usize = 3;
-/// A coordinate that has moved is stated again, but not more often than so, ms.
-const COORDINATE_PAUSE_MS: u64 = 10_000;
 /// Changes that are no loss wait so long for more, ms.
 const GATHER_MS: u64 = 20;
+/// An RTT has drifted when it differs by a fifth and a millisecond from what is stated: less
+/// moves a link's weight by less than a hop costs.
+const DRIFT_SHARE: u32 = 5;
+const DRIFT_US: u32 = 1_000;
+/// After so many pauses without drift the pause is as short as at first.
+const CALM_PAUSES: u64 = 4;
 
 /// Links that went down soon after they came up, and how long they are not stated.
 #[derive(Debug, Default)]
@@ -51,6 +55,44 @@ impl Flaps {
     }
 }
 
+/// How the record differs from what this peer would say now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// Nothing that anybody needs to know.
+    None,
+    /// Only RTTs or the coordinate have drifted. Load makes RTTs noisy and records make load:
+    /// the wait before the next such record doubles while they repeat.
+    Drift,
+    /// Links, groups, addresses.
+    Material,
+}
+
+/// When drift is stated.
+#[derive(Debug, Default)]
+struct Drift {
+    /// Since the last record; zero: none was for drift yet.
+    pause: Micros,
+    last: Micros,
+}
+
+impl Drift {
+    fn pause(&self, config: &DatabaseConfig) -> Micros {
+        self.pause.max(Micros::from_millis(config.drift_ms))
+    }
+
+    /// A record was issued for drift alone.
+    fn stated(&mut self, now: Micros, config: &DatabaseConfig) {
+        let pause = self.pause(config);
+        let is_calm = now.since(self.last) > pause.times(CALM_PAUSES);
+        self.pause = if is_calm {
+            Micros(0)
+        } else {
+            pause.times(2).min(Micros::from_millis(config.refresh_ms))
+        };
+        self.last = now;
+    }
+}
+
 /// What is stated, and what would be.
 #[derive(Debug)]
 pub(crate) struct OwnRecord {
@@ -62,6 +104,7 @@ pub(crate) struct OwnRecord {
     pub(crate) flaps: Flaps,
     /// A link was lost since the last record: the next is due at once.
     pub(crate) lost_a_link: bool,
+    drift: Drift,
     /// What the last record said.
     stated: Option<Record>,
     issued: Micros,
@@ -81,6 +124,7 @@ impl OwnRecord {
             coordinate: Coordinate::origin(),
             flaps: Flaps::default(),
             lost_a_link: false,
+            drift: Drift::default(),
             stated: None,
             issued: Micros(0),
             due: None,
@@ -98,27 +142,44 @@ impl Engine {
     /// Looks whether the record must be issued anew, and when: at once after a loss, otherwise
     /// damped.
     pub(crate) fn consider_record(&mut self) {
-        if self.stopping == Some(Stopping::Stopped) || !self.is_material() {
+        if self.stopping == Some(Stopping::Stopped) {
             return;
         }
-        let pause = Micros::from_millis(self.config.database.reissue_ms);
-        let at = if self.own.lost_a_link {
-            self.now.mono
-        } else {
-            (self.own.issued + pause).max(self.in_ms(GATHER_MS))
+        let Some(at) = self.due_for(self.change()) else {
+            return;
         };
         let at = self.own.due.map_or(at, |due| due.min(at));
         self.own.due = Some(at);
         self.wake_at(at);
     }
 
+    /// When a record that differs so is to be issued.
+    fn due_for(&self, change: Change) -> Option<Micros> {
+        let config = &self.config.database;
+        let pause = match change {
+            Change::None => return None,
+            Change::Material if self.own.lost_a_link => return Some(self.now.mono),
+            Change::Material => Micros::from_millis(config.reissue_ms),
+            Change::Drift => self.own.drift.pause(config),
+        };
+        Some((self.own.issued + pause).max(self.in_ms(GATHER_MS)))
+    }
+
     pub(crate) fn on_record_timeout(&mut self) {
-        if self.own.due(&self.config.database) <= self.now.mono {
+        let now = self.now.mono;
+        if self.own.due(&self.config.database) <= now {
             let refresh = self.own.issued + Micros::from_millis(self.config.database.refresh_ms);
-            let changed = self.is_material();
             self.own.due = None;
-            if changed || refresh <= self.now.mono {
+            let change = self.change();
+            let drifted_at = self.own.issued + self.own.drift.pause(&self.config.database);
+            if change == Change::Drift && drifted_at <= now {
+                self.own.drift.stated(now, &self.config.database);
+                self.count("records_issued_for_drift");
                 self.issue_record();
+            } else if change == Change::Material || refresh <= now {
+                self.issue_record();
+            } else if change == Change::Drift {
+                self.own.due = Some(drifted_at);
             }
         }
         // Links held back for flapping become due by time alone.
@@ -133,19 +194,42 @@ impl Engine {
         }
     }
 
-    /// Whether the record would say something else than it does.
-    fn is_material(&self) -> bool {
+    /// How the record would differ from what it says. What has drifted a little is stated along
+    /// with the next one.
+    fn change(&self) -> Change {
         let Some(stated) = &self.own.stated else {
-            return true;
+            return Change::Material;
         };
         let mut would = self.record_now();
         would.version = stated.version;
-        let moved = self.own.coordinate.has_moved(&stated.coordinate())
-            && self.now.mono.since(self.own.issued) >= Micros::from_millis(COORDINATE_PAUSE_MS);
-        if !moved {
-            would.coordinate = stated.coordinate;
+        would.coordinate = stated.coordinate;
+        let mut drifted = self.has_moved();
+        for (link, before) in would.links.iter_mut().zip(&stated.links) {
+            if link.peer == before.peer {
+                let off = link.rtt_us.abs_diff(before.rtt_us);
+                drifted |= off >= DRIFT_US && off >= before.rtt_us / DRIFT_SHARE;
+                link.rtt_us = before.rtt_us;
+            }
         }
-        would != *stated
+        if would != *stated {
+            Change::Material
+        } else if drifted {
+            Change::Drift
+        } else {
+            Change::None
+        }
+    }
+
+    fn has_moved(&self) -> bool {
+        let stated = self.own.stated.as_ref();
+        stated.is_some_and(|stated| self.own.coordinate.has_moved(&stated.coordinate()))
+    }
+
+    /// The coordinate has been updated: looked at every second for every link.
+    pub(crate) fn consider_coordinate(&mut self) {
+        if self.own.due.is_none() && self.has_moved() {
+            self.consider_record();
+        }
     }
 
     fn record_now(&self) -> Record {
@@ -182,11 +266,6 @@ impl Engine {
             .take(GROUPS_MAX)
             .collect();
         groups.sort_by(|a, b| a.name.cmp(&b.name));
-        let Coordinate {
-            position: [x, y, z],
-            height,
-            error,
-        } = self.own.coordinate;
         let leaving = self.stopping == Some(Stopping::Stopped);
         Record {
             network: self.network_hash,
@@ -196,7 +275,7 @@ impl Engine {
             left: leaving,
             algorithm: ALGORITHM_VERSION,
             capacity: self.own.capacity,
-            coordinate: [x, y, z, height, error],
+            coordinate: coordinate_to_wire(&self.own.coordinate),
             addresses: self
                 .own
                 .addresses

@@ -18,15 +18,17 @@ use std::sync::{Arc, OnceLock};
 /// All living records and the links that both ends state.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
-    /// The hash of the database it was taken of.
+    /// The shape of the database it was taken of.
     pub(crate) hash: u64,
     /// Records of peers that have not left, ascending by key: a node's index is its place here.
+    /// Newer ones of the same shape may be held by now: only links, groups and capacities are
+    /// to be read here.
     pub(crate) records: Vec<Arc<SignedRecord>>,
     /// The whole graph.
     pub(crate) graph: LinkGraph,
     /// The component of each node.
     component: Vec<u32>,
-    /// Peers in each component, and the sum of their records' hashes.
+    /// Peers in each component, and the sum of their records' shapes.
     components: Vec<(usize, u64)>,
     cuts: OnceLock<Cuts>,
 }
@@ -116,7 +118,7 @@ fn components(graph: &LinkGraph, records: &[Arc<SignedRecord>]) -> (Vec<u32>, Ve
         stack.push(start);
         while let Some(node) = stack.pop() {
             count += 1;
-            hash = hash.wrapping_add(records[node.index()].hash);
+            hash = hash.wrapping_add(records[node.index()].shape);
             for next in graph.neighbors(node) {
                 if component[next.index()] == u32::MAX {
                     component[next.index()] = label;

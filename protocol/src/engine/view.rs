@@ -18,12 +18,8 @@ pub(crate) struct View {
     pub(crate) component: u32,
     pub(crate) hash: u64,
     pub(crate) peers: usize,
-    /// The database revision it was taken at.
-    revision: u64,
     /// First and last change since.
     dirty: Option<(Micros, Micros)>,
-    /// Since when the view hash has been what it is.
-    pub(crate) stable_since: Micros,
     /// Peers that were in the view, and when they fell out of it.
     pub(crate) lost: BTreeMap<PeerKey, Micros>,
 }
@@ -62,9 +58,19 @@ impl View {
 }
 
 impl Engine {
-    /// The database has changed.
+    /// The database has changed. A record that changes no shape changes no view.
     pub(crate) fn touch_view(&mut self) {
         let now = self.now.mono;
+        let shape = self.database.shape();
+        if self
+            .view
+            .snapshot
+            .as_ref()
+            .is_some_and(|snapshot| snapshot.hash == shape)
+        {
+            self.view.dirty = None;
+            return;
+        }
         let first = self.view.dirty.map_or(now, |(first, _)| first);
         self.view.dirty = Some((first, now));
         if let Some(due) = self.view.due(&self.config.database) {
@@ -88,10 +94,15 @@ impl Engine {
     /// Takes the snapshot anew and tells everybody inside who depends on it.
     pub(crate) fn refresh_view(&mut self) {
         self.view.dirty = None;
-        if self.view.snapshot.is_some() && self.view.revision == self.database.revision {
+        let shape = self.database.shape();
+        if self
+            .view
+            .snapshot
+            .as_ref()
+            .is_some_and(|snapshot| snapshot.hash == shape)
+        {
             return;
         }
-        self.view.revision = self.database.revision;
         let snapshot = self.database.snapshot(&self.memo);
         let Some(me) = snapshot.index(self.me) else {
             // Only after this peer has stated that it leaves.
@@ -106,8 +117,8 @@ impl Engine {
         let changed = hash != self.view.hash;
         self.view.hash = hash;
         self.view.peers = peers;
+        self.chooser.note_view(peers, self.now.mono);
         if changed {
-            self.view.stable_since = self.now.mono;
             self.on_view_changed(&before);
             self.event(Event::ViewChanged { peers, hash });
         }

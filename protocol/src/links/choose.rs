@@ -13,6 +13,7 @@ use hedgerow_topology::{
     Admission, Candidate, Limits, LinkUse, Reason, Side, Situation, Want, admit, confirms_ring,
     group_wants, is_closable, ring_walk, shed, wants,
 };
+use rand_chacha::rand_core::Rng;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,8 +21,25 @@ use std::sync::Arc;
 const UNWANTED_MS: u64 = 3_000;
 /// After a touch the choice waits so long for more to happen, ms.
 const SETTLE_MS: u64 = 20;
-/// Looked at this often even when nothing happened, in multiples of `choose_ms`.
+/// Looked at this often even when nothing happened, in multiples of `choose_ms`; while nothing
+/// comes of it the wait doubles up to the second.
 const IDLE_ROUNDS: u64 = 5;
+const IDLE_ROUNDS_MAX: u64 = 20;
+/// While a view grows so fast, a tenth in so long, only the ring is dialled: who is near and which
+/// shells are empty is known when it has settled, ms. But not for longer than the second.
+const GROWTH_SHARE: usize = 10;
+const GROWTH_MS: u64 = 700;
+const GROWTH_MAX_MS: u64 = 5_000;
+/// Between two dials for searches and random links, ms, and up to as much again: what others
+/// dial meanwhile serves as well. With three quarters of the links that it aims at a peer is in
+/// no hurry: the wait is the second and doubles with each, up to the third, until the view grows
+/// again.
+const PACE_MS: u64 = 500;
+const PACE_CALM_MS: u64 = 4_000;
+const PACE_MAX_MS: u64 = 600_000;
+/// Both ends want a ring link, a repair, a nearest one. One end dials at once, the other when
+/// nothing has come for so long, ms, and up to half as much again.
+const YIELD_MS: u64 = 600;
 /// Dials for a search that a newcomer has, and the time until it gets a further one, ms: such
 /// searches would go on for as long as estimates shift a little.
 const SEARCHES: u32 = 32;
@@ -57,6 +75,16 @@ pub(crate) struct Chooser {
     cooling: BTreeMap<PeerKey, (Micros, Micros)>,
     searches: u32,
     refilled: Micros,
+    /// The size of the view that further growth is measured by, when it was taken, and when the
+    /// growth that goes on began.
+    grown: (usize, Micros, Micros),
+    /// When the last search was dialled, by how many 256ths the wait after it is longer, and how
+    /// many were dialled without hurry.
+    searched: (Micros, u64),
+    improvements: u32,
+    /// Until when dials that the other end should make are left to it.
+    yielding: BTreeMap<PeerKey, Micros>,
+    idle_rounds: u64,
 }
 
 impl Chooser {
@@ -70,7 +98,54 @@ impl Chooser {
             cooling: BTreeMap::new(),
             searches: SEARCHES,
             refilled: Micros(0),
+            grown: (0, Micros(0), Micros(0)),
+            searched: (Micros(0), 0),
+            improvements: 0,
+            yielding: BTreeMap::new(),
+            idle_rounds: IDLE_ROUNDS,
         }
+    }
+
+    /// Takes note of the size of the view.
+    pub(crate) fn note_view(&mut self, peers: usize, now: Micros) {
+        let (known, at, _) = self.grown;
+        if peers > known + known / GROWTH_SHARE {
+            if now.since(at) > Micros::from_millis(GROWTH_MS) {
+                self.grown.2 = now;
+                self.improvements = 0;
+            }
+            self.grown.0 = peers;
+            self.grown.1 = now;
+        } else if peers < known {
+            self.grown.0 = peers;
+        }
+    }
+
+    /// Whether the view grows.
+    pub(crate) fn is_settling(&self, now: Micros) -> bool {
+        self.settled_at() > now
+    }
+
+    fn settled_at(&self) -> Micros {
+        let (_, at, since) = self.grown;
+        let quiet = at + Micros::from_millis(GROWTH_MS);
+        quiet.min(since + Micros::from_millis(GROWTH_MAX_MS))
+    }
+
+    /// When the next search may be dialled.
+    fn paced_until(&self, is_calm: bool) -> Micros {
+        let wait_ms = if is_calm {
+            (PACE_CALM_MS << self.improvements.min(20)).min(PACE_MAX_MS)
+        } else {
+            PACE_MS
+        };
+        let (at, jitter) = self.searched;
+        at + Micros(wait_ms * 1_000 * (256 + jitter) / 256)
+    }
+
+    /// Sees to it that the choice is made again no later than `at`.
+    fn look_again(&mut self, at: Micros) {
+        self.next = self.next.min(at);
     }
 
     /// A refusal, or a link that nobody wanted: no search for a while, twice as long each time.
@@ -105,6 +180,7 @@ impl Chooser {
     pub(crate) fn touch(&mut self, now: Micros) {
         let soon = now.max(self.last) + Micros::from_millis(SETTLE_MS);
         self.next = self.next.min(soon);
+        self.idle_rounds = IDLE_ROUNDS;
     }
 
     pub(crate) fn due(&self) -> Micros {
@@ -143,7 +219,12 @@ impl Engine {
             return;
         }
         self.chooser.last = now;
-        let idle = self.config.links.choose_ms * IDLE_ROUNDS;
+        let idle = self.config.links.choose_ms * self.chooser.idle_rounds;
+        self.chooser.idle_rounds = if self.view.lost.is_empty() {
+            (self.chooser.idle_rounds * 2).min(IDLE_ROUNDS_MAX)
+        } else {
+            IDLE_ROUNDS
+        };
         self.chooser.next = self.in_random_ms(idle * 3 / 4, idle * 5 / 4);
         if self.stopping.is_some() {
             return;
@@ -166,6 +247,7 @@ impl Engine {
     fn field(&self) -> Option<Field> {
         let snapshot = self.view.snapshot()?.clone();
         let now = self.now.mono;
+        let full = self.config.links.accept_max;
         // Those whom a link leads to are as good as in the view, even before records say so.
         let mut reached = vec![self.view.component];
         for peer in self.up.keys() {
@@ -176,22 +258,31 @@ impl Engine {
                 }
             }
         }
+        // Newer records of the same shape have newer coordinates and addresses.
+        let mut newest = self.database.records().peekable();
         let candidates = snapshot
             .records
             .iter()
             .enumerate()
             .map(|(index, record)| {
                 let peer = record.record.peer;
+                while newest.peek().is_some_and(|newer| newer.record.peer < peer) {
+                    newest.next();
+                }
+                let record = match newest.peek() {
+                    Some(newer) if newer.record.peer == peer => *newer,
+                    _ => record,
+                };
                 let link = self.up.get(&peer).and_then(|id| self.links.get(id));
                 let in_view = link.is_some() || reached.contains(&snapshot.component(index));
                 let recently = self.view.lost.contains_key(&peer);
                 let dialable = !record.record.addresses.is_empty()
                     && !self.dialer.is_backing_off(peer, now)
                     && !self.cut_off.contains_key(&peer);
-                let rtt = link
-                    .map(|link| link.rtt.minimum_us().unwrap_or(u64::from(u32::MAX / 2)) as u32);
+                // As stated: what is below its hysteresis moves no link.
+                let rtt = link.map(|link| link.rtt.stated_us().unwrap_or(u32::MAX / 2));
                 Candidate {
-                    ring: peer.ring_position(),
+                    ring: record.ring,
                     coordinate: record.record.coordinate(),
                     linked: rtt,
                     measured: self.chooser.measured.get(&peer).copied(),
@@ -199,6 +290,7 @@ impl Engine {
                     reachable: dialable && (in_view || recently),
                     in_view,
                     cooling: self.chooser.is_cooling(peer, now),
+                    full: link.is_none() && record.record.links.len() >= full,
                 }
             })
             .collect();
@@ -263,8 +355,38 @@ impl Engine {
         }
     }
 
-    /// While a side of the ring has no living link, dials walk outward on it, many at a time:
-    /// after a mass crash most of those who come first are dead.
+    /// Whether a peer's record says that it takes no more links but those of the ring.
+    pub(crate) fn is_full(&self, peer: PeerKey) -> bool {
+        let record = self.database.get(peer);
+        record.is_some_and(|record| record.record.links.len() >= self.config.links.accept_max)
+    }
+
+    /// Whether a dial to a peer that both ends want is left to the other end for now. Successors
+    /// are dialled by their predecessors, others by the smaller key. Whoever was lost may not
+    /// know of it.
+    fn is_left_to(&mut self, peer: PeerKey, reason: Reason, in_view: bool) -> bool {
+        let mine = match reason {
+            Reason::RingPredecessor => false,
+            Reason::Repair | Reason::Nearest => self.me < peer,
+            _ => true,
+        };
+        if mine || !in_view {
+            return false;
+        }
+        let now = self.now.mono;
+        let until = match self.chooser.yielding.get(&peer) {
+            Some(until) => *until,
+            None => self.in_random_ms(YIELD_MS, YIELD_MS * 3 / 2),
+        };
+        self.chooser.yielding.insert(peer, until);
+        if until > now {
+            self.chooser.look_again(until);
+        }
+        until > now
+    }
+
+    /// While a side of the ring has no living link, dials walk outward on it. Past whoever was
+    /// lost they go many at a time: after a mass crash most of those who come first are dead.
     fn dial_ring(&mut self, field: &Field) {
         let situation = field.situation(self.config.links.degree, self.chooser.seed);
         for (side, reason) in [
@@ -278,11 +400,19 @@ impl Engine {
                 if candidate.linked.is_some() || under_way >= share {
                     break;
                 }
-                let target = Target::Peer(field.key(index));
+                let peer = field.key(index);
+                if !candidate.reachable {
+                    continue;
+                }
+                let target = Target::Peer(peer);
                 if self.dialer.is_dialling(&target)
-                    || candidate.reachable && self.dial(target, Some(reason))
+                    || self.is_left_to(peer, reason, candidate.in_view)
+                    || self.dial(target, Some(reason))
                 {
                     under_way += 1;
+                    if candidate.in_view {
+                        break;
+                    }
                 }
             }
         }
@@ -290,9 +420,22 @@ impl Engine {
 
     fn dial_wants(&mut self, field: &Field, chosen: &[Want]) {
         let now = self.now.mono;
+        self.chooser
+            .yielding
+            .retain(|_, until| now.since(*until) < Micros::from_millis(YIELD_MS));
+        let settled = self.chooser.settled_at();
         for want in chosen {
             if field.candidates[want.peer].linked.is_some() {
                 continue;
+            }
+            self.chooser.idle_rounds = IDLE_ROUNDS;
+            let is_paced = !want.reason.is_ring() && want.reason != Reason::Repair;
+            if is_paced {
+                let from = settled.max(self.chooser.paced_until(self.is_calm()));
+                if from > now {
+                    self.chooser.look_again(from);
+                    continue;
+                }
             }
             if want.swap_for.is_some() {
                 let pause = Micros::from_millis(self.config.links.swap_ms);
@@ -308,13 +451,26 @@ impl Engine {
             if search && self.chooser.searches == 0 || !self.has_room_for(field, want) {
                 continue;
             }
-            if self.dial(Target::Peer(field.key(want.peer)), Some(want.reason)) {
+            let peer = field.key(want.peer);
+            if self.is_left_to(peer, want.reason, field.candidates[want.peer].in_view) {
+                continue;
+            }
+            if self.dial(Target::Peer(peer), Some(want.reason)) {
+                if is_paced {
+                    self.chooser.searched = (now, self.rng.next_u64() % 256);
+                    self.chooser.improvements += u32::from(self.is_calm());
+                }
                 self.chooser.searches -= u32::from(search);
                 if want.swap_for.is_some() {
                     self.chooser.last_swap = Some(now);
                 }
             }
         }
+    }
+
+    /// Whether this peer has nearly as many links as it aims at.
+    fn is_calm(&self) -> bool {
+        self.up.len() * 4 >= self.config.links.degree * 3
     }
 
     /// Whether this peer would itself take the link that it wants: own dials keep to the limits.
@@ -357,6 +513,10 @@ impl Engine {
 
     fn close_unwanted(&mut self, field: &Field) {
         let now = self.now.mono;
+        if self.chooser.is_settling(now) {
+            // Who is wanted is not known yet.
+            return;
+        }
         let pause = Micros::from_millis(UNWANTED_MS);
         let ids: Vec<LinkId> = self.up.values().copied().collect();
         let mut soonest = None;

@@ -1,5 +1,6 @@
 //! Dials: a budget, a time limit, backoff that doubles.
 
+use super::{Link, Stage};
 use crate::config::LinkConfig;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
@@ -146,7 +147,7 @@ impl Engine {
             Target::Peer(peer) => (Some(*peer), self.addresses_of(*peer)),
             Target::Address(address) => (None, vec![address.clone()]),
         };
-        if addresses.is_empty() || peer == Some(self.me) {
+        if addresses.is_empty() || peer.is_some_and(|peer| peer == self.me || self.is_met(peer)) {
             return false;
         }
         let dial = DialId(self.dialer.next);
@@ -168,6 +169,13 @@ impl Engine {
             addresses,
         });
         true
+    }
+
+    /// Whether a connection to `peer` stands that is up or still may come up.
+    fn is_met(&self, peer: PeerKey) -> bool {
+        let is_live = |link: &&Link| matches!(link.stage, Stage::Handshake | Stage::Up);
+        let mut live = self.links.values().filter(is_live);
+        live.any(|link| link.peer == peer)
     }
 
     /// Where a peer says it is, or was when it was last in the view.
@@ -241,12 +249,15 @@ impl Engine {
     }
 
     /// Without any link, every address known is tried; the database takes over from there.
+    /// Whoever has refused is still there to serve the database, and is not asked again before
+    /// that is over.
     fn bootstrap(&mut self) {
         if !self.up.is_empty() || self.stopping.is_some() {
             self.dialer.next_bootstrap = None;
             return;
         }
-        for address in self.dialer.loose_outside(|_| false) {
+        let visited: Vec<PeerKey> = self.links.values().map(|link| link.peer).collect();
+        for address in self.dialer.loose_outside(|peer| visited.contains(&peer)) {
             self.dial(Target::Address(address), None);
         }
         let next = self.in_random_ms(400, 600);

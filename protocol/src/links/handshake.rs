@@ -8,6 +8,7 @@ use crate::name::Address;
 use crate::time::Micros;
 use crate::wire::WIRE_VERSION;
 use crate::wire::frame::{Bye, Hello, Refuse};
+use rand_chacha::rand_core::Rng;
 
 /// How long a refused link still serves the database, ms.
 const VISIT_MS: u64 = 3_000;
@@ -134,6 +135,15 @@ impl Engine {
         } else {
             return Some(LinkEnd::Duplicate);
         };
+        if epoch == old_epoch
+            && let Some(old) = self.links.get_mut(&old_id)
+        {
+            // The same path: what was measured holds, and the record need not change.
+            let rtt = std::mem::take(&mut old.rtt);
+            if let Some(link) = self.links.get_mut(&new) {
+                link.rtt = rtt;
+            }
+        }
         self.close_link(old_id, reason);
         None
     }
@@ -166,9 +176,11 @@ impl Engine {
 
     fn refuse(&mut self, id: LinkId) {
         self.count("links_refused");
-        let alternatives = self
-            .up
-            .keys()
+        // From a random place on: not all who come go to the same few.
+        let skip = (self.rng.next_u64() % self.up.len().max(1) as u64) as usize;
+        let neighbours = self.up.keys().skip(skip).chain(self.up.keys().take(skip));
+        let alternatives = neighbours
+            .filter(|peer| !self.is_full(**peer))
             .filter_map(|peer| {
                 let addresses = self.addresses_of(*peer);
                 (!addresses.is_empty()).then_some((*peer, addresses))
@@ -202,7 +214,7 @@ impl Engine {
         self.penalise(peer);
         self.chooser.cool(peer, self.now.mono);
         for (peer, addresses) in refuse.alternatives.into_iter().take(ALTERNATIVES) {
-            if peer != self.me {
+            if peer != self.me && !self.view.contains(peer) {
                 self.candidates.learn(peer, addresses, self.now.mono);
             }
         }
@@ -211,14 +223,21 @@ impl Engine {
             self.on_down(id, LinkEnd::Refused);
         }
         self.visit(id);
-        self.try_candidates_soon();
+        self.try_candidates_when_informed();
     }
 
     pub(crate) fn on_bye(&mut self, id: LinkId, bye: &Bye) {
         if let Some(link) = self.links.get(&id) {
             tracing::debug!(peer = %link.peer, reason = %bye.reason, "goodbye");
         }
-        self.on_link_lost(id, LinkEnd::Left);
+        // Another connection goes on where a duplicate ends: that is no loss.
+        let is_duplicate = bye.reason == format!("{:?}", LinkEnd::Duplicate);
+        let end = if is_duplicate {
+            LinkEnd::Duplicate
+        } else {
+            LinkEnd::Left
+        };
+        self.on_link_lost(id, end);
         self.actions.push_back(Action::Close { link: id });
     }
 
@@ -277,7 +296,12 @@ impl Engine {
         }
         self.on_link_down_for_groups(id);
         self.on_link_down_for_baselines(id);
-        self.own.lost_a_link = true;
+        // A loss is stated at once. Of a link that this peer ends by itself the other end says so,
+        // and an edge needs both; so this end can gather more.
+        self.own.lost_a_link |= !matches!(
+            end,
+            LinkEnd::Unwanted | LinkEnd::Shed | LinkEnd::Duplicate | LinkEnd::Replaced
+        );
         self.consider_record();
         self.chooser.touch(now);
         self.bootstrap_at(now);
@@ -301,10 +325,9 @@ impl Engine {
                 self.close_link(id, end);
             } else if link.is_up() && self.silence_of(link) <= now {
                 self.close_link(id, LinkEnd::Silence);
-            } else if link.is_up() && link.next_heartbeat <= now {
-                self.send_heartbeat(id, false);
             }
         }
+        self.send_due_heartbeats();
     }
 
     /// When a link that says nothing more is lost.

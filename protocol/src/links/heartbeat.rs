@@ -1,11 +1,18 @@
 //! Heartbeats: life, RTT, coordinates, and hashes that tell when two ends differ.
 
-use super::Stage;
+use super::{Link, Stage};
 use crate::engine::Engine;
 use crate::io::LinkId;
 use crate::time::Micros;
 use crate::wire::frame::Heartbeat;
+use crate::wire::record::{coordinate_from_wire, coordinate_to_wire};
 use rand_chacha::rand_core::Rng;
+
+/// Of the two ends of a link one sends a heartbeat by its clock and the other answers it at once,
+/// unless its own last one is younger than half of the interval: so an answer's echo has not lain
+/// anywhere, and each end wakes once for both. The one that answers leaves the next to the other,
+/// for so many quarters of the interval.
+const ANSWERED_QUARTERS: u64 = 5;
 
 impl Engine {
     /// Sends a heartbeat; `ask` wants an answer at once, for a first RTT.
@@ -14,6 +21,7 @@ impl Engine {
         let now = self.now.mono;
         let next = self.in_ms(self.config.links.heartbeat_ms);
         let database = self.database.hash();
+        let coordinate = coordinate_to_wire(&self.own.coordinate);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
@@ -28,11 +36,44 @@ impl Engine {
             echo_us,
             held_us,
             ask,
+            coordinate,
             database,
             groups,
         };
         self.send(id, heartbeat);
         self.wake_at(next);
+    }
+
+    /// Sends the heartbeats that are due, and those that soon would be: one wake for several.
+    pub(crate) fn send_due_heartbeats(&mut self) {
+        let now = self.now.mono;
+        let is_due = |link: &Link, by: Micros| link.is_up() && link.next_heartbeat <= by;
+        if !self.links.values().any(|link| is_due(link, now)) {
+            return;
+        }
+        let soon = self.in_ms(self.config.links.heartbeat_ms / 4);
+        let due: Vec<LinkId> = self
+            .links
+            .values()
+            .filter(|link| is_due(link, soon))
+            .map(|link| link.id)
+            .collect();
+        for id in due {
+            self.send_heartbeat(id, false);
+        }
+    }
+
+    fn answer_heartbeat(&mut self, id: LinkId, asked: bool) {
+        let interval_ms = self.config.links.heartbeat_ms;
+        let soon = self.in_ms(interval_ms / 2);
+        let leave_until = self.in_ms(interval_ms * ANSWERED_QUARTERS / 4);
+        let next = self.links.get(&id).map(|link| link.next_heartbeat);
+        if next.is_some_and(|next| asked || next <= soon) {
+            self.send_heartbeat(id, false);
+            if let Some(link) = self.links.get_mut(&id) {
+                link.next_heartbeat = leave_until;
+            }
+        }
     }
 
     pub(crate) fn on_heartbeat(&mut self, id: LinkId, heartbeat: &Heartbeat) {
@@ -45,7 +86,7 @@ impl Engine {
             return;
         }
         link.echo = Some((heartbeat.stamp_us, now));
-        let peer = link.peer;
+        let is_first = link.rtt.stated_us().is_none();
         let sent = heartbeat.echo_us.saturating_sub(1);
         // An echo from before the link, or from the future, is no measurement.
         let measured = heartbeat.echo_us > 0 && sent >= link.opened.0 && sent <= now.0;
@@ -53,31 +94,24 @@ impl Engine {
             let rtt_us = (now.0 - sent).saturating_sub(heartbeat.held_us);
             let restated = link.rtt.measure(now, rtt_us, window);
             if let Some(minimum) = link.rtt.minimum_us() {
-                self.learn_coordinate(peer, minimum);
+                let remote = coordinate_from_wire(heartbeat.coordinate);
+                let nudge = self.rng.next_u64();
+                let rtt_ms = minimum as f32 / 1_000.0;
+                self.own.coordinate.update(&remote, rtt_ms, nudge);
+                self.consider_coordinate();
             }
             if restated {
                 self.consider_record();
+            }
+            // Later ones change little and wait for the next look at the choice.
+            if restated && is_first {
                 self.chooser.touch(now);
                 self.wake_at(now);
             }
         }
-        if heartbeat.ask {
-            self.send_heartbeat(id, false);
-        }
+        self.answer_heartbeat(id, heartbeat.ask);
         self.compare_databases(id, heartbeat.database);
         self.compare_logs(id, &heartbeat.groups);
-    }
-
-    fn learn_coordinate(&mut self, peer: crate::identity::PeerKey, rtt_us: u64) {
-        let Some(record) = self.database.get(peer) else {
-            return;
-        };
-        let remote = record.record.coordinate();
-        let nudge = self.rng.next_u64();
-        self.own
-            .coordinate
-            .update(&remote, rtt_us as f32 / 1_000.0, nudge);
-        self.consider_record();
     }
 
     pub(crate) fn on_wants(&mut self, id: LinkId, wants: u16) {

@@ -42,6 +42,9 @@ pub struct Heartbeat {
     pub held_us: u64,
     /// Whether an answer is wanted at once.
     pub ask: bool,
+    /// The sender's coordinate now: x, y, z, height, error, in ms. Its record, which everybody
+    /// gets, says so more rarely.
+    pub coordinate: [f32; 5],
     /// Hash of the sender's database.
     pub database: u64,
     /// Log hashes of the groups both are in.

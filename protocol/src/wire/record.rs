@@ -101,6 +101,21 @@ pub fn settings_from_wire(wire: (u8, u8, u64, u64)) -> Option<GroupSettings> {
     settings.is_valid().then_some(settings)
 }
 
+/// A coordinate as it stands in records and frames.
+pub fn coordinate_to_wire(coordinate: &Coordinate) -> [f32; 5] {
+    let [x, y, z] = coordinate.position;
+    [x, y, z, coordinate.height, coordinate.error]
+}
+
+/// The opposite. It may be anything: see [`Coordinate::is_valid`].
+pub fn coordinate_from_wire([x, y, z, height, error]: [f32; 5]) -> Coordinate {
+    Coordinate {
+        position: [x, y, z],
+        height,
+        error,
+    }
+}
+
 impl RecordGroup {
     /// The role, if it is one.
     pub fn role(&self) -> Option<Role> {
@@ -123,12 +138,7 @@ impl RecordGroup {
 impl Record {
     /// The coordinate.
     pub fn coordinate(&self) -> Coordinate {
-        let [x, y, z, height, error] = self.coordinate;
-        Coordinate {
-            position: [x, y, z],
-            height,
-            error,
-        }
+        coordinate_from_wire(self.coordinate)
     }
 
     /// The group `name`, if it is stated.
@@ -197,34 +207,38 @@ pub struct SignedRecord {
     pub signature: [u8; 64],
     /// A hash of the signed bytes: equal records, equal hashes.
     pub hash: u64,
+    /// A hash of what overlays are computed from: peer, capacity, links, groups. Coordinate,
+    /// addresses and versions are no part of it.
+    pub shape: u64,
+    /// The peer's position on the ring.
+    pub ring: u64,
 }
 
 impl SignedRecord {
+    fn new(record: Record, signed: Bytes, signature: [u8; 64]) -> Self {
+        Self {
+            hash: content_hash(&signed),
+            shape: shape_hash(&record),
+            ring: record.peer.ring_position(),
+            record,
+            signed,
+            signature,
+        }
+    }
+
     /// Signs `record`; the keypair must be the peer's own.
     pub fn sign(record: Record, keypair: &Keypair) -> Self {
         debug_assert_eq!(record.peer, keypair.peer(), "a peer speaks only of itself");
         let signed: Bytes = to_cbor(&record).into();
         let signature = keypair.sign(&Domain::Record.digest(&signed));
-        let hash = content_hash(&signed);
-        Self {
-            record,
-            signed,
-            signature,
-            hash,
-        }
+        Self::new(record, signed, signature)
     }
 
     /// Decodes and checks everything but the signature; see [`Self::verify_job`].
     pub fn decode(signed: Bytes, signature: [u8; 64]) -> Result<Self, WireError> {
         let record: Record = from_cbor("record", &signed)?;
         record.check()?;
-        let hash = content_hash(&signed);
-        Ok(Self {
-            record,
-            signed,
-            signature,
-            hash,
-        })
+        Ok(Self::new(record, signed, signature))
     }
 
     /// The check of its signature.
@@ -245,8 +259,31 @@ impl SignedRecord {
 }
 
 fn content_hash(signed: &[u8]) -> u64 {
+    head_of(blake3::hash(signed))
+}
+
+fn shape_hash(record: &Record) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&record.peer.0);
+    hasher.update(&[u8::from(record.left)]);
+    hasher.update(&record.algorithm.to_be_bytes());
+    hasher.update(&record.capacity.to_be_bytes());
+    hasher.update(&(record.links.len() as u64).to_be_bytes());
+    for link in &record.links {
+        hasher.update(&link.peer.0);
+        hasher.update(&link.rtt_us.to_be_bytes());
+    }
+    for group in &record.groups {
+        hasher.update(&[group.role]);
+        hasher.update(&(group.name.as_str().len() as u64).to_be_bytes());
+        hasher.update(group.name.as_str().as_bytes());
+    }
+    head_of(hasher.finalize())
+}
+
+fn head_of(hash: blake3::Hash) -> u64 {
     let mut bytes = [0; 8];
-    bytes.copy_from_slice(&blake3::hash(signed).as_bytes()[..8]);
+    bytes.copy_from_slice(&hash.as_bytes()[..8]);
     u64::from_be_bytes(bytes)
 }
 

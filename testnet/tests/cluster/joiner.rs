@@ -126,3 +126,24 @@ fn whoever_has_just_come_gives_up_nothing_that_others_still_hold() {
     sim.run_for(10_000);
     assert_clean(&mut sim);
 }
+
+#[test]
+fn a_joiner_whose_links_never_last_joins_by_the_clock() {
+    let mut sim = Sim::builder().nodes(12).idle_from(11).seed(4).build();
+    for node in 0..11 {
+        sim.join(node, "broadcast");
+    }
+    wait_view(&mut sim, 30_000);
+    sim.start_node(11);
+    sim.join(11, "broadcast");
+    // No neighbour's answer ever arrives: the way back takes longer than a link lives.
+    for _ in 0..100 {
+        let links: Vec<_> = sim.engine(11).links().iter().map(|l| l.link).collect();
+        for link in links {
+            sim.reset_link(11, link);
+        }
+        sim.run_for(50);
+    }
+    assert!(sim.has_joined(11, "broadcast"), "{sim:?}");
+    wait_view(&mut sim, 30_000);
+}

@@ -172,6 +172,7 @@ impl<'a> Model<'a> {
                 .cooling
                 .get(&index)
                 .is_some_and(|&(until, _)| self.round < until),
+            full: false,
             in_view: true,
         };
         self.peers.iter().enumerate().map(candidate).collect()

@@ -55,6 +55,8 @@ pub struct Candidate {
     /// A link to it was refused, or closed for want of interest, not long ago. Nobody searches
     /// there again until the wait (doubling each time) is over; the ring and repairs still dial.
     pub cooling: bool,
+    /// It says itself that it has no room but for ring links: a search or a lot would be refused.
+    pub full: bool,
     /// False when lost less than 2 min ago: counts for the ring only, so that the ring closes
     /// over a mass crash and not on every fragment.
     pub in_view: bool,
@@ -71,6 +73,7 @@ impl Default for Candidate {
             wants_me: false,
             reachable: true,
             cooling: false,
+            full: false,
             in_view: true,
         }
     }
@@ -83,7 +86,7 @@ impl Candidate {
 
     /// Whether a search may dial it.
     fn is_open(&self) -> bool {
-        self.in_view && self.linked.is_none() && self.reachable && !self.cooling
+        self.in_view && self.linked.is_none() && self.reachable && !self.cooling && !self.full
     }
 }
 
@@ -246,7 +249,10 @@ fn choose_random(situation: &Situation<'_>, choice: &mut Choice) {
             .iter()
             .enumerate()
             .filter(|&(peer, candidate)| {
-                peer != situation.me && candidate.in_view && candidate.is_usable()
+                peer != situation.me
+                    && candidate.in_view
+                    && candidate.is_usable()
+                    && !candidate.full
             })
             .map(|(peer, candidate)| {
                 (

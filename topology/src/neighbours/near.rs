@@ -6,6 +6,7 @@
 use super::estimate::Estimates;
 use super::{Choice, Reason, SWAP_DENOMINATOR, SWAP_NUMERATOR, Situation, mix};
 use crate::graph::HOP_US;
+use std::ops::Range;
 
 /// Shells beyond the nearest.
 const SHELLS: usize = 4;
@@ -40,9 +41,17 @@ impl Ranking {
         }
     }
 
+    /// The ranks of those who are as near as the one at `rank`.
+    fn as_near_as(&self, rank: usize) -> Range<usize> {
+        let (rtt_us, _) = self.ranks[rank];
+        let nearer = |&(other, _): &(u32, usize)| other.saturating_add(HOP_US) <= rtt_us;
+        let no_further = |&(other, _): &(u32, usize)| other < rtt_us.saturating_add(HOP_US);
+        self.ranks.partition_point(nearer)..self.ranks.partition_point(no_further).max(rank + 1)
+    }
+
     /// The ranks of each shell: from the nearest but one outwards, each reaching as many times
     /// further as the one before.
-    fn shells(&self) -> [std::ops::Range<usize>; SHELLS] {
+    fn shells(&self) -> [Range<usize>; SHELLS] {
         let growth = (self.ranks.len() as f64).sqrt().sqrt();
         let mut start = self.ranks.len().min(1);
         let mut reach = 1.0;
@@ -58,6 +67,10 @@ impl Ranking {
             range
         })
     }
+}
+
+fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.start < b.end && b.start < a.end
 }
 
 /// The nearest live link, and whoever is nearer by enough to be worth a swap.
@@ -117,22 +130,26 @@ pub(super) fn choose_near_enough(
 /// end wants, else the nearest. Only an empty shell takes a dial.
 ///
 /// Ranks shift a little whenever coordinates do, so a live link still counts for a shell from
-/// half of its first rank to twice its last; one link counts for one shell.
+/// half of its first rank to twice its last; and whoever is no further by as much as a hop costs
+/// is as near, so where all are equally near any link will do. One link counts for one shell.
 pub(super) fn choose_shells(situation: &Situation<'_>, ranking: &Ranking, choice: &mut Choice) {
-    let live: Vec<(usize, usize)> = (1..ranking.ranks.len())
-        .map(|rank| (rank, ranking.ranks[rank].1))
-        .filter(|&(_, peer)| situation.candidates[peer].linked.is_some())
+    let live: Vec<(Range<usize>, usize)> = (1..ranking.ranks.len())
+        .filter(|&rank| {
+            let (_, peer) = ranking.ranks[rank];
+            situation.candidates[peer].linked.is_some()
+        })
+        .map(|rank| (ranking.as_near_as(rank), ranking.ranks[rank].1))
         .collect();
     let mut counted = vec![false; live.len()];
     for (shell, range) in ranking.shells().into_iter().enumerate() {
         let reason = Reason::Shell(shell as u8);
         let near_enough = range.start.div_ceil(2)..range.end * 2;
         let held_by = (0..live.len())
-            .filter(|&link| !counted[link] && near_enough.contains(&live[link].0))
+            .filter(|&link| !counted[link] && overlap(&near_enough, &live[link].0))
             .min_by_key(|&link| {
-                let (rank, peer) = live[link];
-                let wanted = choice.is_wanted(peer) || situation.candidates[peer].wants_me;
-                (!range.contains(&rank), !wanted, link)
+                let (ranks, peer) = &live[link];
+                let wanted = choice.is_wanted(*peer) || situation.candidates[*peer].wants_me;
+                (!overlap(&range, ranks), !wanted, link)
             });
         if let Some(link) = held_by {
             counted[link] = true;

@@ -12,6 +12,10 @@ use crate::tree::Tree;
 /// A dial has to shorten all my paths together by at least one part in so many; less is not worth
 /// the unrest.
 const GAIN_SHARE_MIN: u64 = 200;
+/// A swap has to shorten them by so much beyond what the link given up is worth. Where all are
+/// equally far, half of all peers are some hop nearer than they were by some other link, and
+/// links would be traded for ever.
+const SWAP_SHARE_MIN: u64 = 200;
 
 /// Keeps the best live links as far as the degree goes, and names one that would be better or
 /// fill a free place.
@@ -65,6 +69,7 @@ pub(super) fn choose(
         choice.add(peer, Reason::Path, None);
     } else if let Some((value, worst)) = worst
         && gain.saturating_mul(SWAP_NUMERATOR) >= value.saturating_mul(SWAP_DENOMINATOR)
+        && gain >= value + paths.total_us() / SWAP_SHARE_MIN
     {
         choice.add(peer, Reason::Path, Some(worst));
     }

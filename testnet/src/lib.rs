@@ -4,12 +4,15 @@
 //! carries their encoded bytes. What happens is written into a [`journal`], and [`check`] judges
 //! it; neither knows where the journal came from, so that any other way to run peers can be
 //! judged by the same rules; [`measure`] puts it into the field's figures. [`scenario`] reads what
-//! is to be run from a file. [`process`] runs real `hedgerow` processes.
+//! is to be run from a file, [`run`] runs it, [`results`] writes what came of it. [`process`] runs real `hedgerow` processes.
 
 pub mod check;
+pub mod hostile;
 pub mod journal;
 pub mod measure;
 #[cfg(feature = "process")]
 pub mod process;
+pub mod results;
+pub mod run;
 pub mod scenario;
 pub mod sim;

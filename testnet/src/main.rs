@@ -22,6 +22,8 @@ enum Command {
     Launch(launch::Arguments),
     /// Show the main job: two groups, real content, peers killed, nothing lost
     Demo(demo::Arguments),
+    /// Run a scenario and judge it
+    Run(command::RunArguments),
     /// Say whether a scenario file can be run
     Check(command::CheckArguments),
     /// List the scenarios that come with this program
@@ -36,6 +38,7 @@ const INTERRUPTED: u8 = 130;
 fn main() -> ExitCode {
     let command = match Arguments::parse().command {
         // These need no peers, so no runtime; Ctrl-C just ends them.
+        Command::Run(arguments) => return command::run(&arguments),
         Command::Check(arguments) => return command::check(&arguments),
         Command::List(arguments) => return command::list(&arguments),
         Command::Keys => return command::keys(),
@@ -63,7 +66,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Launch(arguments) => launch::run(arguments).await,
         Command::Demo(arguments) => demo::run(arguments).await,
-        Command::Check(_) | Command::List(_) | Command::Keys => Ok(ExitCode::SUCCESS),
+        Command::Run(_) | Command::Check(_) | Command::List(_) | Command::Keys => {
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

@@ -5,8 +5,9 @@
 //! one-way delay (Chu, Rao, Zhang, "A case for end system multicast", 2000); LDH is the
 //! Plumtree paper's (Leitão, Pereira, Rodrigues, 2007).
 
-use crate::journal::{Journal, Receipt};
+use crate::journal::{Journal, Message, Receipt};
 use hedgerow_protocol::{Arrival, GroupName, Micros};
+use std::ops::Range;
 
 /// Percentiles of a set of times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,9 +43,53 @@ impl Spread {
     }
 }
 
+/// Which deliveries are measured.
+#[derive(Clone, Debug)]
+pub struct Scope<'a> {
+    /// Of which group.
+    pub group: &'a GroupName,
+    /// Of messages published when.
+    pub published: Range<Micros>,
+    /// At which nodes, by number; `None`: all.
+    pub nodes: Option<&'a [bool]>,
+}
+
+impl<'a> Scope<'a> {
+    /// Everything in a group.
+    pub fn all(group: &'a GroupName) -> Self {
+        Self {
+            group,
+            published: Micros(0)..Micros(u64::MAX),
+            nodes: None,
+        }
+    }
+
+    /// Whether `node` is looked at.
+    pub fn has_node(&self, node: usize) -> bool {
+        self.nodes
+            .is_none_or(|nodes| nodes.get(node).copied().unwrap_or(false))
+    }
+
+    /// When a message was published, if it is one of these.
+    pub fn published_at(&self, message: &Message) -> Option<Micros> {
+        let at = message.published?.at;
+        (message.group == *self.group && self.published.contains(&at)).then_some(at)
+    }
+}
+
 /// Measures of one group's deliveries.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Measures {
+    /// Messages published.
+    pub published: u64,
+    /// Pairs of message and node in which the node was a member from publication to the end.
+    pub expected: u64,
+    /// Those of them in which the node got the message.
+    pub delivered: u64,
+    /// Bytes of payload that reached applications, the publishers' own left out.
+    pub payload_bytes: u64,
+    /// When the last delivery came.
+    pub last_at: Micros,
     /// From publication to delivery.
     pub latency: Spread,
     /// Mean latency over mean direct delay.
@@ -73,37 +118,73 @@ struct Tally {
     last_hops: u64,
     hops_max: u16,
     messages: u64,
+    last_at: Micros,
 }
 
-/// Measures deliveries in `group`; `direct` is the one-way delay between two nodes.
+/// No message of those that are measured.
+const NOT_MEASURED: u32 = u32::MAX;
+
+/// Measures deliveries in `scope`; `direct` is the one-way delay between two nodes.
 pub fn measure(
     journal: &Journal,
-    group: &GroupName,
+    scope: &Scope<'_>,
     direct: impl Fn(usize, usize) -> Micros,
 ) -> Measures {
-    let mut by_message: Vec<Vec<(usize, Receipt)>> = vec![Vec::new(); journal.messages.len()];
+    // Messages in scope get numbers of their own, in the order of the journal.
+    let mut slots = vec![NOT_MEASURED; journal.messages.len()];
+    let mut messages = Vec::new();
+    for (index, message) in journal.messages.iter().enumerate() {
+        if let (Some(_), Some(published)) = (scope.published_at(message), message.published) {
+            slots[index] = messages.len() as u32;
+            messages.push((published, message.payload.len() as u64));
+        }
+    }
+    let mut due_from: Vec<Micros> = messages.iter().map(|(published, _)| published.at).collect();
+    due_from.sort_unstable();
+    let mut measures = Measures {
+        published: messages.len() as u64,
+        ..Measures::default()
+    };
+    let mut receipts: Vec<Vec<(u32, Receipt)>> = vec![Vec::new(); messages.len()];
+    let mut seen_by = vec![usize::MAX; messages.len()];
     for (node, entries) in journal.nodes.iter().enumerate() {
+        if !scope.has_node(node) {
+            continue;
+        }
+        let membership = journal.memberships(node, scope.group).pop();
+        let due = membership.filter(|m| m.until.is_none()).map(|m| m.from);
+        if let Some(from) = due {
+            measures.expected +=
+                (due_from.len() - due_from.partition_point(|at| *at < from)) as u64;
+        }
         for receipt in &entries.receipts {
+            let slot = slots[receipt.message as usize];
+            if slot == NOT_MEASURED || seen_by[slot as usize] == node {
+                continue;
+            }
+            let slot = slot as usize;
+            seen_by[slot] = node;
+            let (published, bytes) = messages[slot];
+            measures.delivered += u64::from(due.is_some_and(|from| from <= published.at));
             if receipt.arrival != Arrival::Local {
-                by_message[receipt.message as usize].push((node, *receipt));
+                measures.payload_bytes += bytes;
+                receipts[slot].push((node as u32, *receipt));
             }
         }
     }
     let mut tally = Tally::default();
-    for (message, mut receipts) in journal.messages.iter().zip(by_message) {
-        let Some(published) = message.published.filter(|_| message.group == *group) else {
-            continue;
-        };
+    for ((published, _), receipts) in messages.iter().zip(&mut receipts) {
         receipts.sort_by_key(|(node, receipt)| (receipt.at, *node));
-        tally.add(&receipts, published.at, |node| direct(published.node, node));
+        tally.add(receipts, published.at, |node| direct(published.node, node));
+        *receipts = Vec::new();
     }
-    tally.finish()
+    tally.finish(measures)
 }
 
 impl Tally {
     fn add(
         &mut self,
-        receipts: &[(usize, Receipt)],
+        receipts: &[(u32, Receipt)],
         published: Micros,
         direct: impl Fn(usize) -> Micros,
     ) {
@@ -114,7 +195,7 @@ impl Tally {
         let mut farthest = Micros(1);
         for (node, receipt) in receipts {
             let latency = receipt.at.since(published);
-            let direct = direct(*node).max(Micros(1));
+            let direct = direct(*node as usize).max(Micros(1));
             farthest = farthest.max(direct);
             self.latencies.push(latency);
             self.direct_us += direct.0;
@@ -125,16 +206,18 @@ impl Tally {
             }
         }
         self.messages += 1;
+        self.last_at = self.last_at.max(last.at);
         self.last_hops += u64::from(last.hops);
         self.last_ratios += last.at.since(published).0 as f64 / farthest.0 as f64;
     }
 
-    fn finish(mut self) -> Measures {
+    fn finish(mut self, counted: Measures) -> Measures {
         let latency_us: u64 = self.latencies.iter().map(|latency| latency.0).sum();
         self.ratios.sort_unstable_by(f64::total_cmp);
         let middle = self.ratios.len().saturating_sub(1) / 2;
         let messages = self.messages.max(1) as f64;
         Measures {
+            last_at: self.last_at,
             latency: Spread::of(self.latencies),
             stretch_mean: latency_us as f64 / self.direct_us.max(1) as f64,
             stretch_last: self.last_ratios / messages,
@@ -143,6 +226,7 @@ impl Tally {
             ldh_mean: self.last_hops as f64 / messages,
             repaired: self.repairs.len() as u64,
             repair: Spread::of(self.repairs),
+            ..counted
         }
     }
 }
@@ -199,7 +283,12 @@ mod tests {
             };
             journal.delivered(Micros(at), node, &delivery);
         }
-        let measures = measure(&journal, &group, |_, node| Micros(node as u64 * 10));
+        let measures = measure(&journal, &Scope::all(&group), |_, node| {
+            Micros(node as u64 * 10)
+        });
+        assert_eq!(measures.published, 1);
+        assert_eq!(measures.expected, 0, "nobody was told that it has joined");
+        assert_eq!(measures.last_at, Micros(1_100));
         assert_eq!(measures.latency.max, Micros(100));
         assert_eq!(measures.latency.count, 3);
         assert!((measures.stretch_mean - 150.0 / 60.0).abs() < 1e-9);

@@ -2,6 +2,7 @@
 
 use super::{Findings, Snapshot};
 use hedgerow_protocol::PeerKey;
+use std::collections::HashMap;
 
 /// The connections that the transport has at one peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +16,11 @@ pub struct Wire {
 /// Handshakes under way make this wrong for a moment, so a caller retries until it is clean.
 pub fn links(snapshots: &[Snapshot], wires: &[Wire]) -> Findings {
     let mut findings = Findings::default();
+    // Looked up, never iterated.
+    let by_peer: HashMap<PeerKey, &Snapshot> = snapshots
+        .iter()
+        .map(|snapshot| (snapshot.status.peer, snapshot))
+        .collect();
     for (snapshot, wire) in snapshots.iter().zip(wires) {
         let node = snapshot.node;
         let (has, knows) = (wire.peers.len(), snapshot.links.len());
@@ -26,7 +32,7 @@ pub fn links(snapshots: &[Snapshot], wires: &[Wire]) -> Findings {
             if !wire.peers.contains(&peer) {
                 findings.add(|| format!("node {node} has a link to {peer} and no connection"));
             }
-            let Some(other) = snapshots.iter().find(|other| other.status.peer == peer) else {
+            let Some(other) = by_peer.get(&peer) else {
                 findings.add(|| format!("node {node} has a link to {peer}, which is gone"));
                 continue;
             };

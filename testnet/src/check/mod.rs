@@ -15,10 +15,10 @@ mod views;
 
 pub use bounds::bounds;
 pub use delivery::{Delivery, delivery};
-pub use duplicates::duplicates;
+pub use duplicates::{duplicates, each_duplicate};
 pub use gaps::gaps;
 pub use links::{Wire, links};
-pub use order::order;
+pub use order::{each_disorder, order};
 pub use snapshot::Snapshot;
 pub use views::views;
 

@@ -1,9 +1,11 @@
 //! The commands about scenarios.
 
 mod check;
+mod run;
 mod shipped;
 
 pub(crate) use check::{Arguments as CheckArguments, check};
+pub(crate) use run::{Arguments as RunArguments, run};
 pub(crate) use shipped::{Arguments as ListArguments, list};
 
 use hedgerow_testnet::scenario::{Overrides, Scenario, ScenarioError, keys_in_markdown};

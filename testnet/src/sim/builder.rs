@@ -82,6 +82,12 @@ impl SimBuilder {
         self
     }
 
+    /// The same, in microseconds.
+    pub fn jitter_us(mut self, us: u64) -> Self {
+        self.network.jitter = Micros(us);
+        self
+    }
+
     /// So many of a million packets get lost.
     pub fn loss_ppm(mut self, ppm: u32) -> Self {
         self.network.loss_ppm = ppm;

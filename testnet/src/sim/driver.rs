@@ -227,6 +227,9 @@ impl<P: Peer> World<P> {
                 id,
                 what: Persist::Epoch(epoch),
             } => {
+                if self.nodes[node].disk_full {
+                    return;
+                }
                 let at = self.now + self.costs.persist;
                 let node = node_number;
                 self.queue.push(

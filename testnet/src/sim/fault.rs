@@ -2,7 +2,7 @@
 
 use super::access::Bandwidth;
 use super::connection::{EndRef, EndState};
-use super::node::NodeState;
+use super::node::{NodeState, Way};
 use super::peer::Peer;
 use super::trace::Kind;
 use super::world::{NetworkModel, World};
@@ -153,6 +153,44 @@ impl<P: Peer> World<P> {
         };
         self.note_fault(node, "half-open");
         self.lose(end);
+    }
+
+    /// Changes what is wrong with the ways from and to a node.
+    pub fn set_way(&mut self, node: usize, way: Way) {
+        self.nodes[node].way = way;
+        self.note_fault(node, "way");
+    }
+
+    /// What is wrong with the ways from and to a node.
+    pub fn way(&self, node: usize) -> Way {
+        self.nodes[node].way
+    }
+
+    /// Whether the process reads from its sockets.
+    pub fn set_deaf(&mut self, node: usize, deaf: bool) {
+        self.nodes[node].deaf = deaf;
+        self.note_fault(node, "deaf");
+        if !deaf && self.nodes[node].state == NodeState::Running {
+            let links: Vec<EndRef> = self.nodes[node].links.iter().map(|&(_, end)| end).collect();
+            for end in links {
+                self.read_backlog(end.other());
+            }
+            self.settle(node);
+        }
+    }
+
+    /// Whether a node's peer can store anything; what it asks for meanwhile is never answered.
+    pub fn set_disk_full(&mut self, node: usize, full: bool) {
+        self.nodes[node].disk_full = full;
+        self.note_fault(node, "disk");
+    }
+
+    /// A node's access line.
+    pub fn bandwidth(&self, node: usize) -> Bandwidth {
+        Bandwidth {
+            up: self.nodes[node].uplink.rate(),
+            down: self.nodes[node].downlink.rate(),
+        }
     }
 
     /// Changes a node's access line.

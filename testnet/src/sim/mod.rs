@@ -44,7 +44,7 @@ mod world;
 pub use access::Bandwidth;
 pub use builder::SimBuilder;
 pub use latency::{Latency, Matrix, MatrixError};
-pub use node::NodeState;
+pub use node::{NodeState, Traffic, Way};
 pub use peer::{Copies, Peer, Tally};
 pub use player::{Mask, Player};
 pub use random::Random;

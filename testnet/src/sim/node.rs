@@ -52,9 +52,34 @@ pub(crate) struct Node<P> {
     pub(crate) last_epoch: u64,
     /// Which side of a partition the node is on; `None`: on no side, reachable from all.
     pub(crate) side: Option<u32>,
+    /// What is wrong with the ways from and to here.
+    pub(crate) way: Way,
+    /// The process reads nothing from its sockets.
+    pub(crate) deaf: bool,
+    /// Nothing can be stored.
+    pub(crate) disk_full: bool,
     pub(crate) traffic: Traffic,
     /// What peers counted here that have ended.
     pub(crate) tally: Tally,
+}
+
+/// What is wrong with the ways from and to a node, beyond the network's own faults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// Added to the delay.
+    pub delay: Micros,
+    /// Up to so much is added, anew for every segment.
+    pub jitter: Micros,
+    /// How many of a million packets get lost, altered ones included.
+    pub loss_ppm: u32,
+    /// How many of a million lost packets are followed by another lost one.
+    pub loss_again_ppm: u32,
+    /// How many of a million segments wait for up to `late`, because packets overtook them.
+    pub late_ppm: u32,
+    /// See `late_ppm`.
+    pub late: Micros,
+    /// How many of a million packets come twice. Streams hide it; the bytes count.
+    pub twice_ppm: u32,
 }
 
 /// What crossed a node's access line, in bytes of streams, and what of it carries no payload.
@@ -90,6 +115,9 @@ impl<P> Node<P> {
             wall_offset_ms,
             last_epoch: 0,
             side: None,
+            way: Way::default(),
+            deaf: false,
+            disk_full: false,
             traffic: Traffic::default(),
             tally: Tally::default(),
         }

@@ -40,12 +40,38 @@ impl<P: Peer> World<P> {
         }
     }
 
+    /// Makes ways between nodes of different sets longer; `None` ends it.
+    pub fn slow_between(&mut self, sets: Option<(&[Vec<usize>], Micros)>) {
+        self.slow = sets.map(|(sets, more)| {
+            let mut sides = vec![None; self.nodes.len()];
+            for (side, set) in sets.iter().enumerate() {
+                for &node in set {
+                    sides[node] = Some(side as u32);
+                }
+            }
+            (sides, more)
+        });
+        self.trace.add(self.now, Kind::Fault, 0, b"slow");
+    }
+
+    /// Cuts the way between two nodes in both directions, or opens it again.
+    pub fn cut_pair(&mut self, a: usize, b: usize, cut: bool) {
+        let pair = (a.min(b), a.max(b));
+        self.note_fault(a, if cut { "cut pair" } else { "open pair" });
+        if cut {
+            self.cut_pairs.insert(pair);
+        } else if self.cut_pairs.remove(&pair) {
+            self.reconnect();
+        }
+    }
+
     /// Ends all partitions and cuts. What was sent meanwhile comes when senders try again.
     pub fn heal(&mut self) {
         for node in &mut self.nodes {
             node.side = None;
         }
         self.cuts.clear();
+        self.cut_pairs.clear();
         self.trace.add(self.now, Kind::Fault, 0, b"heal");
         self.reconnect();
     }
@@ -76,6 +102,9 @@ impl<P: Peer> World<P> {
             (Some(a), Some(b)) => a != b,
             _ => false,
         };
+        if !self.cut_pairs.is_empty() && self.cut_pairs.contains(&(from.min(to), from.max(to))) {
+            return true;
+        }
         let in_set = |set: &[bool], node: usize| set.get(node).copied().unwrap_or(false);
         apart
             || self

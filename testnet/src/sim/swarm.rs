@@ -234,6 +234,25 @@ impl Sim {
         }
     }
 
+    /// The same, looking every `every_ms`: for conditions that take long to look at.
+    pub fn run_until_every(
+        &mut self,
+        limit_ms: u64,
+        every_ms: u64,
+        condition: impl Fn(&Sim) -> bool,
+    ) -> bool {
+        let limit = self.world.now() + Micros::from_millis(limit_ms);
+        loop {
+            if condition(self) {
+                return true;
+            }
+            if self.world.now() >= limit {
+                return false;
+            }
+            self.run_to(limit.min(self.world.now() + Micros::from_millis(every_ms)));
+        }
+    }
+
     /// Joins a group.
     pub fn try_join(
         &mut self,

@@ -5,7 +5,7 @@
 //! that does not read fills the window and then the sender's buffer.
 
 use super::connection::{EndRef, EndState, Segment};
-use super::node::NodeState;
+use super::node::{NodeState, Way};
 use super::peer::Peer;
 use super::world::{Happening, World};
 use bytes::Bytes;
@@ -182,10 +182,24 @@ impl<P: Peer> World<P> {
         if self.network.jitter.0 > 0 {
             late = Micros(self.random.below(self.network.jitter.0 + 1));
         }
-        let ppm = self.network.loss_ppm;
+        let ways = [self.nodes[a].way, self.nodes[b].way];
+        for way in ways {
+            if way.jitter.0 > 0 {
+                late = late + Micros(self.random.below(way.jitter.0 + 1));
+            }
+            if way.late_ppm > 0 && self.random.chance_ppm(way.late_ppm) {
+                late = late + Micros(self.random.below(way.late.0 + 1));
+            }
+            if way.twice_ppm > 0 && self.random.chance_ppm(way.twice_ppm) {
+                self.nodes[a].traffic.bytes_sent += bytes as u64;
+            }
+        }
+        let most = |of: fn(&Way) -> u32| ways.iter().map(of).max().unwrap_or(0);
+        let ppm = self.network.loss_ppm.max(most(|way| way.loss_ppm));
         if ppm == 0 {
             return late;
         }
+        let again_ppm = ppm.max(most(|way| way.loss_again_ppm));
         let packets = bytes.div_ceil(PACKET_BYTES).max(1);
         let lost = (0..packets).filter(|_| self.random.chance_ppm(ppm)).count();
         if lost == 0 {
@@ -200,7 +214,7 @@ impl<P: Peer> World<P> {
         };
         late = late + wait;
         // What is sent again may be lost again; then only the timer helps, twice as long each.
-        while self.random.chance_ppm(ppm) && wait < RTO_MAX {
+        while self.random.chance_ppm(again_ppm) && wait < RTO_MAX {
             wait = RTO_MIN.max(wait.times(2));
             late = late + wait;
         }
@@ -313,7 +327,8 @@ impl<P: Peer> World<P> {
         let (receiver, is_open) = (other.node, other.state == EndState::Open);
         self.nodes[receiver].traffic.bytes_received += segment.len() as u64;
         // What comes for a closed socket is the host's to throw away.
-        if self.nodes[receiver].state == NodeState::Running || !is_open {
+        let at = &self.nodes[receiver];
+        if at.state == NodeState::Running && !at.deaf || !is_open {
             self.read(end, segment);
         } else if let Some(at) = self.connections.get(end) {
             at.unread.push_back(segment);

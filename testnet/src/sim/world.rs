@@ -11,7 +11,7 @@ use super::random::Random;
 use super::trace::{Kind, Trace, TraceHash};
 use crate::journal::{Change, Journal};
 use hedgerow_protocol::{Input, Micros, PeerKey, PersistId, Time, VerifyId};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// How the network behaves between access lines.
 #[derive(Clone, Debug)]
@@ -113,6 +113,10 @@ pub struct World<P> {
     pub(crate) costs: Costs,
     /// One-way cuts: from the first set of nodes to the second, by node.
     pub(crate) cuts: Vec<(Vec<bool>, Vec<bool>)>,
+    /// Single ways that are cut in both directions: lower node, higher node.
+    pub(crate) cut_pairs: BTreeSet<(usize, usize)>,
+    /// What ways between nodes of different sides take more.
+    pub(crate) slow: Option<(Vec<Option<u32>>, Micros)>,
     pub(crate) seed: u64,
     pub(crate) random: Random,
     pub(crate) trace: Trace,
@@ -138,6 +142,8 @@ impl<P: Peer> World<P> {
             network,
             costs,
             cuts: Vec::new(),
+            cut_pairs: BTreeSet::new(),
+            slow: None,
             seed,
             random: Random::new(seed, "network"),
             trace: Trace::new(),
@@ -259,6 +265,18 @@ impl<P: Peer> World<P> {
 
     /// One-way delay between two nodes, without jitter and waiting.
     pub fn delay(&self, a: usize, b: usize) -> Micros {
+        let mut delay = self.direct(a, b) + self.nodes[a].way.delay + self.nodes[b].way.delay;
+        if let Some((sides, more)) = &self.slow
+            && let (Some(a), Some(b)) = (sides[a], sides[b])
+            && a != b
+        {
+            delay = delay + *more;
+        }
+        delay
+    }
+
+    /// The same as it is while nothing is wrong.
+    pub fn direct(&self, a: usize, b: usize) -> Micros {
         self.network.latency.delay(self.seed, a, b)
     }
 

@@ -1,0 +1,220 @@
+//! `hedgerow-testnet run SCENARIO`.
+
+use super::{Source, print, wrong};
+use crate::terminal::{Align, table};
+use hedgerow_testnet::results::Results;
+use hedgerow_testnet::run::{Progress, run as run_scenario};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    source: Source,
+    /// Which world: sim, process or netns
+    #[arg(long, value_name = "WORLD")]
+    backend: Option<String>,
+    /// Decide everything random by another number
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Where results go; an earlier run there is overwritten
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print results.json instead of the verdicts
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let backend = arguments
+        .backend
+        .iter()
+        .map(|world| format!("scenario.backend={world}"));
+    let seed = arguments
+        .seed
+        .iter()
+        .map(|seed| format!("scenario.seed={seed}"));
+    let more: Vec<String> = backend.chain(seed).collect();
+    let scenario = match arguments.source.load(&more) {
+        Ok(scenario) => scenario,
+        Err(error) => return wrong(&error),
+    };
+    let bar = bar();
+    // What a peer says when it panics stands in the results.
+    std::panic::set_hook(Box::new(|_| {}));
+    let outcome = run_scenario(&scenario, |progress| show(&bar, progress));
+    let _ = std::panic::take_hook();
+    bar.finish_and_clear();
+    let mut outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => return wrong(&error),
+    };
+    outcome.results.replay = replay(arguments, scenario.file.scenario.seed);
+    let results = &outcome.results;
+    if let Some(dir) = &arguments.out
+        && let Err(error) = results.write(dir, &outcome.ticks)
+    {
+        return wrong(&format!("cannot write to {}: {error}", dir.display()));
+    }
+    let text = if arguments.json {
+        match serde_json::to_string_pretty(results) {
+            Ok(text) => text + "\n",
+            Err(error) => return wrong(&error),
+        }
+    } else {
+        summary(results)
+    };
+    let printed = print(&text);
+    for finding in &results.findings {
+        eprintln!("{finding}");
+    }
+    if results.passed {
+        return printed;
+    }
+    eprintln!("To run it again: {}", results.replay);
+    ExitCode::FAILURE
+}
+
+fn bar() -> ProgressBar {
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar = ProgressBar::with_draw_target(Some(1), target);
+    let style = ProgressStyle::with_template("{prefix}{wide_bar} {msg} {elapsed}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+fn show(bar: &ProgressBar, progress: Progress) {
+    if progress.baseline {
+        bar.set_prefix("baseline ");
+    } else {
+        bar.set_prefix("");
+    }
+    bar.set_length(progress.end.as_millis());
+    bar.set_position(progress.now.as_millis());
+    let (now, end) = (
+        progress.now.as_millis() / 1_000,
+        progress.end.as_millis() / 1_000,
+    );
+    bar.set_message(format!("{now} of {end} s"));
+}
+
+/// The command that repeats a run.
+fn replay(arguments: &Arguments, seed: u64) -> String {
+    let mut words = vec!["hedgerow-testnet".to_owned(), "run".to_owned()];
+    words.push(super::shown(&arguments.source.scenario));
+    words.push(format!("--seed {seed}"));
+    if arguments.source.ci {
+        words.push("--ci".to_owned());
+    }
+    words.extend(
+        arguments
+            .source
+            .set
+            .iter()
+            .map(|set| format!("--set '{set}'")),
+    );
+    words.extend(
+        arguments
+            .backend
+            .iter()
+            .map(|world| format!("--backend {world}")),
+    );
+    words.join(" ")
+}
+
+/// The verdicts for people.
+fn summary(results: &Results) -> String {
+    let verdict = match results.failure {
+        None => "passed".to_owned(),
+        Some(failure) => format!("FAILED ({failure:?})")
+            .to_lowercase()
+            .replace("failed", "FAILED"),
+    };
+    let short = match results.short() {
+        0 => String::new(),
+        count => format!(", {count} goals SHORT"),
+    };
+    let mut text = format!(
+        "{}: {verdict}{short}; {} nodes, seed {}, {:.0} s simulated in {:.1} s, {:.0} MiB\n",
+        results.scenario,
+        results.nodes,
+        results.seed,
+        results.virtual_s,
+        results.wall_s,
+        results.peak_rss_mib,
+    );
+    let rows: Vec<Vec<String>> = results
+        .asserts
+        .iter()
+        .map(|verdict| {
+            let word = match (verdict.passed, verdict.goal) {
+                (true, _) => "ok",
+                (false, true) => "SHORT",
+                (false, false) => "FAILED",
+            };
+            let relative = if verdict.relative_to.is_some() {
+                " of baseline"
+            } else {
+                ""
+            };
+            vec![
+                word.to_owned(),
+                verdict.group.clone().unwrap_or_default(),
+                verdict.metric.to_string(),
+                format!("{:?}", verdict.window).to_lowercase(),
+                verdict.observed.map_or("nothing".to_owned(), number),
+                format!("{} {}{relative}", verdict.op, number(verdict.value)),
+            ]
+        })
+        .collect();
+    let head = [
+        ("", Align::Left),
+        ("GROUP", Align::Left),
+        ("METRIC", Align::Left),
+        ("WINDOW", Align::Left),
+        ("OBSERVED", Align::Right),
+        ("MUST BE", Align::Left),
+    ];
+    if !rows.is_empty() {
+        text.push_str(&table(&head, &rows));
+    }
+    for (name, group) in &results.groups {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{name}: {} published, {} of {} delivered, rmr {:.3}, p50 {:.0} ms, p99 {:.0} ms, max {:.0} ms, stretch {:.2}, ldh {:.1}, {} repaired",
+            group.published,
+            group.delivered,
+            group.expected,
+            group.rmr,
+            group.latency_ms.p50,
+            group.latency_ms.p99,
+            group.latency_ms.max,
+            group.stretch_mean,
+            group.ldh_mean,
+            group.repaired,
+        );
+    }
+    let _ = writeln!(
+        text,
+        "control {:.0} B/s a node, degree {:.1} mean {} max, diameter {}",
+        results.control.bytes_per_node_s,
+        results.overlay.degree_mean,
+        results.overlay.degree_max,
+        results.overlay.diameter_hops,
+    );
+    text
+}
+
+/// A number without needless digits.
+fn number(value: f64) -> String {
+    let text = format!("{value:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}

@@ -1,0 +1,293 @@
+//! What a run gives: `results.json`, `timeline.csv`, `junit.xml`.
+
+mod junit;
+mod timeline;
+
+pub use junit::junit;
+pub use timeline::{Tick, timeline};
+
+use crate::measure::Spread;
+use crate::scenario::{Metric, RelativeTo, Window};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The version of `results.json`.
+pub const SCHEMA: u32 = 1;
+
+/// Why a run failed; the first that applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Failure {
+    /// A peer, or the world, panicked.
+    Crash,
+    /// A message came twice, out of order, altered or from nobody; or memory passed a limit.
+    Safety,
+    /// Something due was not delivered, views differ or links leak when the quiet time ends.
+    Liveness,
+    /// An assert does not hold.
+    Assert,
+}
+
+/// A run's results.
+#[derive(Clone, Debug, Serialize)]
+pub struct Results {
+    /// See [`SCHEMA`].
+    pub schema: u32,
+    /// The scenario's name.
+    pub scenario: String,
+    /// Which world ran it.
+    pub backend: String,
+    /// What decided everything random.
+    pub seed: u64,
+    /// Nodes, those included that never ran.
+    pub nodes: usize,
+    /// Whether nothing failed.
+    pub passed: bool,
+    /// What failed.
+    pub failure: Option<Failure>,
+    /// Equal runs, equal hashes; worlds with real time have none.
+    pub trace_hash: Option<String>,
+    /// The verdicts.
+    pub asserts: Vec<Verdict>,
+    /// By group.
+    pub groups: BTreeMap<String, GroupResult>,
+    /// What peers say to each other beside payloads.
+    pub control: Control,
+    /// The links at the end.
+    pub overlay: OverlayShape,
+    /// Everything that was sent.
+    pub traffic: TrafficResult,
+    /// How fast views became one.
+    pub convergence: Convergence,
+    /// The most that one peer held.
+    pub memory: Memory,
+    /// What became of nodes that do not behave.
+    pub hostile: Hostile,
+    /// What was found against the rules, in words.
+    pub findings: Vec<String>,
+    /// From moment 0, in s: beginning and end of every fault.
+    pub faults: Vec<FaultTime>,
+    /// The command that runs this again.
+    pub replay: String,
+    /// Simulated time, warm-up included.
+    pub virtual_s: f64,
+    /// Real time.
+    pub wall_s: f64,
+    /// The most memory that the process held.
+    pub peak_rss_mib: f64,
+}
+
+/// One assert, judged.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verdict {
+    /// What was measured.
+    pub metric: Metric,
+    /// In which group.
+    pub group: Option<String>,
+    /// When.
+    pub window: Window,
+    /// At which nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<String>,
+    /// How it compares.
+    pub op: &'static str,
+    /// With what.
+    pub value: f64,
+    /// To what both are relative.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relative_to: Option<RelativeTo>,
+    /// What it was; nothing if there was nothing to measure.
+    pub observed: Option<f64>,
+    /// Whether it holds.
+    pub passed: bool,
+    /// Whether it is only aimed at.
+    pub goal: bool,
+}
+
+/// Three percentiles and the most, ms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Latencies {
+    /// The median.
+    pub p50: f64,
+    /// 90 % are at most this.
+    pub p90: f64,
+    /// 99 % are at most this.
+    pub p99: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+impl From<Spread> for Latencies {
+    fn from(spread: Spread) -> Self {
+        let ms = |micros: hedgerow_protocol::Micros| micros.0 as f64 / 1e3;
+        Self {
+            p50: ms(spread.p50),
+            p90: ms(spread.p90),
+            p99: ms(spread.p99),
+            max: ms(spread.max),
+        }
+    }
+}
+
+/// One group's figures; `docs/scenarios.md` defines them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[allow(
+    missing_docs,
+    reason = "the fields are the metrics, defined in docs/scenarios.md"
+)]
+pub struct GroupResult {
+    pub published: u64,
+    pub expected: u64,
+    pub delivered: u64,
+    pub delivery_ratio: f64,
+    pub app_duplicates: u64,
+    pub order_violations: u64,
+    pub foreign: u64,
+    pub gaps: u64,
+    pub payload_copies: u64,
+    pub rmr: f64,
+    pub ldh_max: u16,
+    pub ldh_mean: f64,
+    pub latency_ms: Latencies,
+    pub stretch_mean: f64,
+    pub stretch_last: f64,
+    pub rdp_median: f64,
+    pub repaired: u64,
+    pub repair_ms: Latencies,
+    pub settled_ms: f64,
+}
+
+impl GroupResult {
+    /// The value at a metric's path; nothing when there was nothing to measure.
+    pub fn get(&self, metric: &str) -> Option<f64> {
+        let counted = [
+            "published",
+            "expected",
+            "delivered",
+            "app_duplicates",
+            "order_violations",
+            "foreign",
+            "gaps",
+            "payload_copies",
+            "repaired",
+        ];
+        let measurable = if counted.contains(&metric) {
+            true
+        } else if metric == "delivery_ratio" {
+            self.expected > 0
+        } else {
+            self.payload_copies > 0 || self.delivered > 0
+        };
+        measurable.then(|| number_at(self, metric)).flatten()
+    }
+}
+
+/// The number at a path with dots.
+pub(crate) fn number_at(value: &impl Serialize, path: &str) -> Option<f64> {
+    let json = serde_json::to_value(value).ok()?;
+    json.pointer(&format!("/{}", path.replace('.', "/")))?
+        .as_f64()
+}
+
+/// Frames without payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[allow(
+    missing_docs,
+    reason = "the fields are the metrics, defined in docs/scenarios.md"
+)]
+pub struct Control {
+    pub bytes_per_node_s: f64,
+    pub frames_per_node_s: f64,
+    pub record_frames_per_node_s: f64,
+}
+
+/// The graph of links.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[allow(
+    missing_docs,
+    reason = "the fields are the metrics, defined in docs/scenarios.md"
+)]
+pub struct OverlayShape {
+    pub degree_mean: f64,
+    pub degree_max: usize,
+    pub diameter_hops: u32,
+    pub articulation_points: usize,
+}
+
+/// All bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[allow(
+    missing_docs,
+    reason = "the fields are the metrics, defined in docs/scenarios.md"
+)]
+pub struct TrafficResult {
+    pub bytes_per_node_s: f64,
+    pub wire_amplification: f64,
+}
+
+/// Views.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[allow(
+    missing_docs,
+    reason = "the fields are the metrics, defined in docs/scenarios.md"
+)]
+pub struct Convergence {
+    pub view_ms: Option<f64>,
+}
+
+/// Memory of one peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[allow(
+    missing_docs,
+    reason = "the fields are the metrics, defined in docs/scenarios.md"
+)]
+pub struct Memory {
+    pub retained_mib_max: f64,
+    pub queued_mib_max: f64,
+}
+
+/// Nodes that do not behave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[allow(
+    missing_docs,
+    reason = "the fields are the metrics, defined in docs/scenarios.md"
+)]
+pub struct Hostile {
+    pub nodes: usize,
+    pub cut_off_ratio: Option<f64>,
+    pub reports: u64,
+}
+
+/// When a fault began and ended, s from moment 0.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FaultTime {
+    /// What.
+    pub kind: crate::scenario::FaultKind,
+    /// From.
+    pub from_s: f64,
+    /// To.
+    pub to_s: f64,
+    /// How many nodes or links it hit.
+    pub hit: usize,
+}
+
+impl Results {
+    /// Asserts that are only aimed at and do not hold.
+    pub fn short(&self) -> usize {
+        self.asserts
+            .iter()
+            .filter(|verdict| verdict.goal && !verdict.passed)
+            .count()
+    }
+
+    /// Writes all files into a directory, which is made; what is there is overwritten.
+    pub fn write(&self, dir: &Path, ticks: &[Tick]) -> std::io::Result<()> {
+        std::fs::create_dir_all(dir)?;
+        let mut json = serde_json::to_vec_pretty(self)?;
+        json.push(b'\n');
+        std::fs::write(dir.join("results.json"), json)?;
+        std::fs::write(dir.join("timeline.csv"), timeline(ticks)?)?;
+        std::fs::write(dir.join("junit.xml"), junit(self)?)
+    }
+}

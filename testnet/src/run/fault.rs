@@ -1,0 +1,236 @@
+//! Faults: how each kind begins, goes on and ends in the simulated world.
+
+use super::{Occurrence, Run, RunError, Task};
+use crate::scenario::{Behaviour, Fault, FaultKind, Scenario, Selector};
+use crate::sim::{Bandwidth, Way};
+
+/// Stands for all faults that last.
+pub(super) const ALL: u64 = u64::MAX;
+
+/// A fault that lasts.
+#[derive(Clone, Debug)]
+pub(super) struct ActiveFault {
+    pub(super) fault: Fault,
+    pub(super) nodes: Vec<usize>,
+    /// What lines and ways were before.
+    pub(super) lines: Vec<(usize, Bandwidth)>,
+    pub(super) ways: Vec<(usize, Way)>,
+    /// Pairs whose way comes and goes, and whether it is cut now.
+    pub(super) pairs: Vec<(usize, usize)>,
+    pub(super) cut: bool,
+    /// Where its entry in the history is.
+    pub(super) entry: usize,
+}
+
+/// Whether this world can do what a scenario asks for.
+pub(super) fn can(scenario: &Scenario) -> Result<(), RunError> {
+    for class in &scenario.file.nodes {
+        if class.behaviour != Behaviour::Honest && !crate::hostile::exists(class.behaviour) {
+            let what = format!("nodes {:?} behave as {:?}", class.id, class.behaviour);
+            return Err(RunError::Cannot(what));
+        }
+    }
+    let unlimited = |fault: &Fault| {
+        fault.factor.is_some()
+            && scenario.file.topology.bandwidth == crate::scenario::Bandwidth::default()
+            && scenario
+                .file
+                .nodes
+                .iter()
+                .all(|class| class.bandwidth.is_none())
+    };
+    if scenario.file.fault.iter().any(unlimited) {
+        let what = "a bandwidth fault takes a factor of unlimited lines; give topology.bandwidth";
+        return Err(RunError::Cannot(what.to_owned()));
+    }
+    Ok(())
+}
+
+impl Run<'_> {
+    pub(super) fn begin_fault(&mut self, index: usize, occurrence: u64) {
+        let now = self.sim.now();
+        let fault = self.scenario.file.fault[index].clone();
+        if now > self.heal {
+            return;
+        }
+        if let Some(every) = fault.every {
+            let until = fault.until.map_or(self.heal, |until| self.zero + until.0);
+            let next = now + every.0;
+            if next <= until.min(self.heal) {
+                let occurrence = occurrence + 1;
+                self.task(
+                    next,
+                    Task::Begin {
+                        fault: index,
+                        occurrence,
+                    },
+                );
+            }
+        }
+        let nodes = match &fault.target {
+            Some(target) => self.chosen(target, occurrence),
+            None => (0..self.cast.len()).collect(),
+        };
+        let ends = fault
+            .lasts
+            .map_or(self.heal, |lasts| (now + lasts.0).min(self.heal));
+        let entry = self.history.len();
+        if self.history.is_empty() {
+            self.mark();
+        }
+        self.history.push(Occurrence {
+            kind: fault.kind,
+            from: now,
+            to: ends,
+            passes: fault.lasts.is_some(),
+            hit: 0,
+        });
+        let mut active = ActiveFault {
+            fault,
+            nodes,
+            lines: Vec::new(),
+            ways: Vec::new(),
+            pairs: Vec::new(),
+            cut: false,
+            entry,
+        };
+        self.inflict(&mut active, occurrence);
+        self.history[entry].hit = active.nodes.len().max(active.pairs.len());
+        self.begun += 1;
+        let id = self.begun;
+        let goes_on = matches!(active.fault.kind, FaultKind::Churn | FaultKind::Flap);
+        self.active.insert(id, active);
+        self.task(ends, Task::End { active: id });
+        if goes_on {
+            self.task(now, Task::Continue { active: id });
+        }
+    }
+
+    /// The nodes that a target means now. Those that do not fit a fault are left out by it.
+    pub(super) fn chosen(&self, target: &Selector, occurrence: u64) -> Vec<usize> {
+        let everybody: Vec<usize> = (0..self.cast.len()).collect();
+        self.cast
+            .select(target, &everybody, occurrence, &|role| self.with_role(role))
+    }
+
+    fn inflict(&mut self, active: &mut ActiveFault, occurrence: u64) {
+        let fault = active.fault.clone();
+        match fault.kind {
+            FaultKind::Crash | FaultKind::Kill | FaultKind::Term | FaultKind::Restart => {
+                self.stop_nodes(active);
+            }
+            FaultKind::Pause => self.on_each(active, Self::pause),
+            FaultKind::SlowReader => self.on_each(active, |run, node| run.sim.set_deaf(node, true)),
+            FaultKind::DiskFull => {
+                self.on_each(active, |run, node| run.sim.set_disk_full(node, true));
+            }
+            FaultKind::Start => self.start_nodes(active),
+            FaultKind::Leave => {
+                self.on_each(active, |run, node| run.membership(&fault, node, false));
+            }
+            FaultKind::Join => self.on_each(active, |run, node| run.membership(&fault, node, true)),
+            FaultKind::Churn => self.spare_publishers(active),
+            FaultKind::Partition => self.part(&fault, occurrence, active),
+            FaultKind::Latency
+            | FaultKind::Loss
+            | FaultKind::Duplicate
+            | FaultKind::Reorder
+            | FaultKind::Corrupt => {
+                self.spoil_ways(active);
+            }
+            FaultKind::Bandwidth => self.squeeze(active),
+            FaultKind::Reset | FaultKind::HalfOpen => self.break_links(active),
+            FaultKind::Flap => {
+                active.pairs = self.pairs_of_neighbours(&active.nodes, fault.links.unwrap_or(1));
+            }
+            FaultKind::Clock => {
+                let by = jump(&fault);
+                self.on_each(active, |run, node| run.sim.jump_clock(node, by));
+            }
+        }
+    }
+
+    fn on_each(&mut self, active: &ActiveFault, act: impl Fn(&mut Self, usize)) {
+        for &node in &active.nodes {
+            act(self, node);
+        }
+    }
+
+    fn pause(&mut self, node: usize) {
+        self.sim.pause(node);
+    }
+
+    pub(super) fn continue_fault(&mut self, id: u64) {
+        let Some(mut active) = self.active.remove(&id) else {
+            return;
+        };
+        let next = match active.fault.kind {
+            FaultKind::Flap => self.flap(&mut active),
+            _ => self.churn(&active),
+        };
+        self.active.insert(id, active);
+        if let Some(next) = next {
+            self.task(next, Task::Continue { active: id });
+        }
+    }
+
+    pub(super) fn end_fault(&mut self, id: u64) {
+        if id == ALL {
+            let all: Vec<u64> = self.active.keys().copied().collect();
+            for id in all {
+                self.end_fault(id);
+            }
+            self.sim.heal();
+            self.sim.slow_between(None);
+            return;
+        }
+        let Some(active) = self.active.remove(&id) else {
+            return;
+        };
+        if self.active.is_empty() {
+            self.mark();
+        }
+        match active.fault.kind {
+            FaultKind::Pause => self.on_each(&active, |run, node| run.sim.resume(node)),
+            FaultKind::SlowReader => {
+                self.on_each(&active, |run, node| run.sim.set_deaf(node, false));
+            }
+            FaultKind::DiskFull => {
+                self.on_each(&active, |run, node| run.sim.set_disk_full(node, false));
+            }
+            FaultKind::Leave if active.fault.lasts.is_some() => {
+                self.on_each(&active, |run, node| {
+                    run.membership(&active.fault, node, true);
+                });
+            }
+            FaultKind::Join if active.fault.lasts.is_some() => {
+                self.on_each(&active, |run, node| {
+                    run.membership(&active.fault, node, false);
+                });
+            }
+            FaultKind::Partition if active.fault.delay.is_some() => self.sim.slow_between(None),
+            FaultKind::Partition => self.sim.heal(),
+            FaultKind::Clock if active.fault.lasts.is_some() => {
+                let by = jump(&active.fault);
+                self.on_each(&active, |run, node| run.sim.jump_clock(node, -by));
+            }
+            _ => {}
+        }
+        for &(node, way) in &active.ways {
+            self.sim.set_way(node, way);
+        }
+        for &(node, line) in &active.lines {
+            self.sim.set_bandwidth(node, line);
+        }
+        for &(a, b) in &active.pairs {
+            self.sim.cut_pair(a, b, false);
+        }
+    }
+}
+
+/// How far a clock jumps, ms.
+fn jump(fault: &Fault) -> i64 {
+    let ahead = fault.ahead.map_or(0, |ahead| ahead.0.as_millis() as i64);
+    let back = fault.back.map_or(0, |back| back.0.as_millis() as i64);
+    ahead - back
+}

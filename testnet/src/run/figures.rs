@@ -1,0 +1,312 @@
+//! From what happened to figures.
+
+use super::Run;
+use super::roles::link_graph;
+use crate::check;
+use crate::measure::{Scope, measure};
+use crate::results::{
+    Control, Convergence, FaultTime, GroupResult, Hostile, Memory, OverlayShape, Results,
+    TrafficResult,
+};
+use crate::scenario::Window;
+use hedgerow_protocol::{Event, GroupName, Micros};
+use hedgerow_topology::Cuts;
+use hedgerow_topology::metrics::{diameter_hops, shape_of};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+/// Peers up to which the diameter is looked for.
+const DIAMETER_MAX: usize = 3_000;
+
+impl Run<'_> {
+    /// When a window begins and ends.
+    fn window(&self, window: Window) -> Range<Micros> {
+        let first = self
+            .history
+            .iter()
+            .map(|one| one.from)
+            .min()
+            .unwrap_or(self.zero);
+        let last = self
+            .history
+            .iter()
+            .map(|one| one.to)
+            .max()
+            .unwrap_or(self.zero);
+        match window {
+            Window::All => self.zero..self.end + Micros(1),
+            Window::Fault => first..last + Micros(1),
+            Window::After => last..self.end + Micros(1),
+            Window::Quiet => self.heal..self.end + Micros(1),
+        }
+    }
+
+    /// One group's figures in a window at some nodes.
+    pub(super) fn group(&self, name: &GroupName, window: Window, nodes: &[bool]) -> GroupResult {
+        let journal = self.sim.journal();
+        let scope = Scope {
+            group: name,
+            published: self.window(window),
+            nodes: Some(nodes),
+        };
+        let measures = measure(journal, &scope, |a, b| self.sim.direct(a, b));
+        let mut result = GroupResult {
+            published: measures.published,
+            expected: measures.expected,
+            delivered: measures.delivered,
+            delivery_ratio: ratio(measures.delivered, measures.expected),
+            ldh_max: measures.ldh_max,
+            ldh_mean: measures.ldh_mean,
+            latency_ms: measures.latency.into(),
+            stretch_mean: measures.stretch_mean,
+            stretch_last: measures.stretch_last,
+            rdp_median: measures.rdp_median,
+            repaired: measures.repaired,
+            repair_ms: measures.repair.into(),
+            ..GroupResult::default()
+        };
+        check::each_duplicate(journal, |node, receipt| {
+            let inside = scope.published_at(journal.message(receipt)).is_some();
+            result.app_duplicates += u64::from(inside && scope.has_node(node));
+        });
+        check::each_disorder(journal, &self.cast.unordered(), |node, receipt, _| {
+            let inside = scope.published_at(journal.message(receipt)).is_some();
+            result.order_violations += u64::from(inside && scope.has_node(node));
+        });
+        for (node, entries) in journal
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(node, _)| scope.has_node(*node))
+        {
+            let foreign = entries.receipts.iter().filter(|receipt| {
+                let message = journal.message(receipt);
+                message.group == *name && (!receipt.intact || message.published.is_none())
+            });
+            result.foreign += foreign.count() as u64;
+            result.gaps += entries
+                .events
+                .iter()
+                .filter(|(at, event)| {
+                    scope.published.contains(at)
+                        && matches!(event, Event::Gap { group, .. } if group == name)
+                })
+                .count() as u64;
+            let _ = node;
+        }
+        let (copies, firsts) = self.copies(name, window, nodes);
+        result.payload_copies = copies;
+        result.rmr = if firsts == 0 {
+            0.0
+        } else {
+            copies as f64 / firsts as f64 - 1.0
+        };
+        result.settled_ms = self.settled_ms(name, nodes);
+        result
+    }
+
+    /// Payload copies, and first ones, from one mark to another.
+    fn copies(&self, name: &GroupName, window: Window, nodes: &[bool]) -> (u64, u64) {
+        let range = self.window(window);
+        let sum = |at: Micros| {
+            // The mark at or before the moment: windows begin and end at marks.
+            let mark = self.marks.range(..=at).next_back().map(|(_, mark)| mark);
+            let mut sum = (0, 0);
+            for (node, tally) in mark.iter().flat_map(|mark| mark.tallies.iter().enumerate()) {
+                if let Some(copies) = tally.groups.get(name).filter(|_| nodes[node]) {
+                    sum = (sum.0 + copies.copies, sum.1 + copies.firsts);
+                }
+            }
+            sum
+        };
+        let (from, to) = (sum(range.start), sum(range.end));
+        (to.0 - from.0, to.1 - from.1)
+    }
+
+    /// From the last fault's end to the last delivery of what was published before.
+    fn settled_ms(&self, name: &GroupName, nodes: &[bool]) -> f64 {
+        let ends = self.history.iter().map(|one| one.to).max();
+        let Some(ends) = ends else { return 0.0 };
+        let scope = Scope {
+            group: name,
+            published: self.zero..ends,
+            nodes: Some(nodes),
+        };
+        let last = measure(self.sim.journal(), &scope, |a, b| self.sim.direct(a, b)).last_at;
+        last.since(ends).0 as f64 / 1e3
+    }
+
+    pub(super) fn figures(&self) -> Results {
+        let file = &self.scenario.file;
+        let honest = self.cast.honest();
+        let groups = self.cast.groups.iter().map(|group| {
+            let figures = self.group(&group.name, Window::All, &honest);
+            (group.name.as_str().to_owned(), figures)
+        });
+        let groups: BTreeMap<String, GroupResult> = groups
+            .filter(|(name, figures)| {
+                figures.published > 0
+                    || file.group.iter().any(|group| name.starts_with(&group.name))
+            })
+            .collect();
+        let alive = self.sim.alive();
+        let graph = link_graph(&self.sim, &alive);
+        let shape = shape_of(&graph);
+        let overlay = OverlayShape {
+            degree_mean: shape.degree_mean,
+            degree_max: shape.degree_max,
+            diameter_hops: if alive.len() <= DIAMETER_MAX {
+                diameter_hops(&graph)
+            } else {
+                0
+            },
+            articulation_points: Cuts::of(&graph).articulation_points().len(),
+        };
+        let faults = self.history.iter().map(|one| FaultTime {
+            kind: one.kind,
+            from_s: one.from.since(self.zero).0 as f64 / 1e6,
+            to_s: one.to.since(self.zero).0 as f64 / 1e6,
+            hit: one.hit,
+        });
+        let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
+        let (control, traffic) = self.traffic(Window::All);
+        Results {
+            schema: crate::results::SCHEMA,
+            scenario: file.scenario.name.clone(),
+            backend: "sim".to_owned(),
+            seed: file.scenario.seed,
+            nodes: self.cast.len(),
+            passed: false,
+            failure: None,
+            trace_hash: Some(self.sim.trace_hash().to_string()),
+            asserts: Vec::new(),
+            groups,
+            control,
+            overlay,
+            traffic,
+            convergence: Convergence {
+                view_ms: self.view_ms(),
+            },
+            memory: Memory {
+                retained_mib_max: mib(self.samples.retained_max),
+                queued_mib_max: mib(self.samples.queued_max),
+            },
+            hostile: self.hostile(),
+            findings: Vec::new(),
+            faults: faults.collect(),
+            replay: String::new(),
+            virtual_s: self.end.0 as f64 / 1e6,
+            wall_s: 0.0,
+            peak_rss_mib: peak_rss_mib(),
+        }
+    }
+
+    pub(super) fn traffic(&self, window: Window) -> (Control, TrafficResult) {
+        let range = self.window(window);
+        let mark = |at: Micros| self.marks.range(..=at).next_back().map(|(_, mark)| mark);
+        let (Some(from), Some(to)) = (mark(range.start), mark(range.end)) else {
+            return Default::default();
+        };
+        let node_s = (to.node_s - from.node_s).max(1e-9);
+        let records = |mark: &super::Mark| {
+            mark.tallies
+                .iter()
+                .map(|tally| tally.record_frames)
+                .sum::<u64>()
+        };
+        let control = Control {
+            bytes_per_node_s: (to.control_bytes - from.control_bytes) as f64 / node_s,
+            frames_per_node_s: (to.control_frames - from.control_frames) as f64 / node_s,
+            record_frames_per_node_s: (records(to) - records(from)) as f64 / node_s,
+        };
+        let payload: u64 = self
+            .cast
+            .groups
+            .iter()
+            .map(|group| {
+                let scope = Scope {
+                    group: &group.name,
+                    published: range.clone(),
+                    nodes: None,
+                };
+                measure(self.sim.journal(), &scope, |_, _| Micros(1)).payload_bytes
+            })
+            .sum();
+        let bytes = to.bytes - from.bytes;
+        let traffic = TrafficResult {
+            bytes_per_node_s: bytes as f64 / node_s,
+            wire_amplification: ratio(bytes, payload),
+        };
+        (control, traffic)
+    }
+
+    /// From the last fault's end (its beginning, if only the healing ends it) until the views of
+    /// all were one.
+    fn view_ms(&self) -> Option<f64> {
+        let from = self
+            .history
+            .iter()
+            .map(|one| if one.passes { one.to } else { one.from });
+        let from = from.max().unwrap_or(self.zero);
+        let at = self.samples.one_view_at.iter().find(|at| **at > from)?;
+        Some(at.since(from).0 as f64 / 1e3)
+    }
+
+    fn hostile(&self) -> Hostile {
+        let honest = self.cast.honest();
+        let journal = self.sim.journal();
+        let mut reported = BTreeSet::new();
+        let mut reports = 0;
+        for (_, entries) in journal
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(node, _)| honest[*node])
+        {
+            for (_, event) in &entries.events {
+                if let Event::Equivocation { origin, .. } = event {
+                    reports += 1;
+                    reported.insert(*origin);
+                }
+            }
+        }
+        let mut linked = vec![false; self.sim.len()];
+        for node in self.sim.alive().into_iter().filter(|&node| honest[node]) {
+            for other in self.sim.neighbours(node) {
+                linked[other] = true;
+            }
+        }
+        let offenders: Vec<usize> = (0..honest.len()).filter(|&node| !honest[node]).collect();
+        let cut_off = offenders
+            .iter()
+            .filter(|&&node| !linked[node] || reported.contains(&self.sim.key(node)));
+        Hostile {
+            nodes: offenders.len(),
+            cut_off_ratio: (!offenders.is_empty())
+                .then(|| ratio(cut_off.count() as u64, offenders.len() as u64)),
+            reports,
+        }
+    }
+}
+
+fn ratio(part: u64, of: u64) -> f64 {
+    if of == 0 {
+        0.0
+    } else {
+        part as f64 / of as f64
+    }
+}
+
+/// The most memory that this process held so far; 0 where the system does not tell.
+fn peak_rss_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| {
+        line.trim()
+            .trim_end_matches("kB")
+            .trim()
+            .parse::<f64>()
+            .ok()
+    });
+    kib.unwrap_or(0.0) / 1024.0
+}

@@ -1,0 +1,127 @@
+//! From figures to verdicts.
+
+use super::{Outcome, Run};
+use crate::results::{Failure, Results, Verdict, number_at};
+use crate::scenario::{Assert, Op, Window};
+use std::time::Instant;
+
+impl Run<'_> {
+    pub(super) fn judge(mut self, baseline: Option<&Self>, began: Instant) -> Outcome {
+        let safety = self.safety();
+        let liveness = self.liveness();
+        let mut results = self.figures();
+        let file = &self.scenario.file;
+        results.asserts = file
+            .assert
+            .iter()
+            .map(|assert| self.verdict(assert, baseline, &results))
+            .collect();
+        let failed = results
+            .asserts
+            .iter()
+            .any(|verdict| !verdict.passed && !verdict.goal);
+        results.failure = if !safety.is_empty() {
+            Some(Failure::Safety)
+        } else if !liveness.is_empty() {
+            Some(Failure::Liveness)
+        } else {
+            failed.then_some(Failure::Assert)
+        };
+        results.passed = results.failure.is_none();
+        results.findings = safety.into_iter().chain(liveness).collect();
+        results.wall_s = began.elapsed().as_secs_f64();
+        // Real time and memory are known last; asserts on them are judged again.
+        for (assert, verdict) in file.assert.iter().zip(&mut results.asserts) {
+            if matches!(assert.metric.as_str(), "wall_s") {
+                verdict.observed = Some(results.wall_s);
+                verdict.passed = assert.op.holds(results.wall_s, assert.value);
+            }
+        }
+        if results.failure.is_none()
+            && results
+                .asserts
+                .iter()
+                .any(|verdict| !verdict.passed && !verdict.goal)
+        {
+            results.failure = Some(Failure::Assert);
+            results.passed = false;
+        }
+        Outcome {
+            results,
+            ticks: self.samples.ticks,
+        }
+    }
+
+    fn verdict(&self, assert: &Assert, baseline: Option<&Self>, results: &Results) -> Verdict {
+        let here = self.observed(assert, results);
+        let observed = match (assert.relative_to, baseline) {
+            (None, _) => here,
+            (Some(_), Some(baseline)) => {
+                let calm = baseline.observed(assert, &baseline.figures());
+                here.zip(calm)
+                    .filter(|(_, calm)| *calm != 0.0)
+                    .map(|(here, calm)| here / calm)
+            }
+            (Some(_), None) => None,
+        };
+        Verdict {
+            metric: assert.metric.clone(),
+            group: assert.group.clone().or_else(|| self.only_group(assert)),
+            window: assert.window,
+            nodes: assert.nodes.as_ref().map(ToString::to_string),
+            op: assert.op.as_str(),
+            value: assert.value,
+            relative_to: assert.relative_to,
+            observed,
+            passed: observed.is_some_and(|observed| assert.op.holds(observed, assert.value)),
+            goal: assert.goal,
+        }
+    }
+
+    /// The group that an assert means when it names none.
+    fn only_group(&self, assert: &Assert) -> Option<String> {
+        if !assert.metric.is_of_a_group() {
+            return None;
+        }
+        self.scenario
+            .file
+            .workload
+            .first()
+            .map(|workload| workload.group.clone())
+    }
+
+    fn observed(&self, assert: &Assert, results: &Results) -> Option<f64> {
+        let metric = assert.metric.as_str();
+        let Some(group) = assert.group.clone().or_else(|| self.only_group(assert)) else {
+            let mut of_window = results.clone();
+            if assert.window != Window::All {
+                (of_window.control, of_window.traffic) = self.traffic(assert.window);
+            }
+            return number_at(&of_window, metric);
+        };
+        let everybody: Vec<usize> = (0..self.cast.len()).collect();
+        let honest = self.cast.honest();
+        let nodes = match &assert.nodes {
+            None => honest,
+            Some(selector) => self.cast.select_mask(selector, &everybody),
+        };
+        // Of several groups the worst counts.
+        let values = self
+            .cast
+            .groups_of(&group)
+            .map(|group| self.group(&group.name, assert.window, &nodes).get(metric));
+        let mut worst: Option<f64> = None;
+        for value in values {
+            let value = value?;
+            let worse = worst.is_none_or(|worst| match assert.op {
+                Op::AtMost | Op::Below => value > worst,
+                Op::Equal => !assert.op.holds(value, assert.value),
+                _ => value < worst,
+            });
+            if worse {
+                worst = Some(value);
+            }
+        }
+        worst
+    }
+}

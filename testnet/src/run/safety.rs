@@ -1,0 +1,79 @@
+//! What must never happen.
+
+use super::Run;
+use crate::check;
+
+/// Findings of one rule named in words.
+const FINDINGS_MAX: usize = 8;
+
+impl Run<'_> {
+    /// What must never happen, in words.
+    pub(super) fn safety(&self) -> Vec<String> {
+        let journal = self.sim.journal();
+        let honest = self.cast.honest();
+        let mut findings = self.samples.bounds.clone();
+        let mut duplicates = 0u64;
+        let mut disorder = 0u64;
+        let mut words = Vec::new();
+        check::each_duplicate(journal, |node, receipt| {
+            if honest[node] {
+                duplicates += 1;
+                if words.len() < FINDINGS_MAX {
+                    words.push(format!(
+                        "node {node} got {} again at {}",
+                        journal.message(receipt).id,
+                        receipt.at
+                    ));
+                }
+            }
+        });
+        check::each_disorder(journal, &self.cast.unordered(), |node, receipt, last| {
+            if honest[node] {
+                disorder += 1;
+                if words.len() < FINDINGS_MAX {
+                    let id = journal.message(receipt).id;
+                    words.push(format!(
+                        "node {node} got {id} at {} after seq {last}",
+                        receipt.at
+                    ));
+                }
+            }
+        });
+        let mut foreign = 0u64;
+        for (node, entries) in journal
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(node, _)| honest[*node])
+        {
+            for receipt in &entries.receipts {
+                let message = journal.message(receipt);
+                if !receipt.intact || message.published.is_none() {
+                    // What a hostile origin signs is its own affair, if it is one and the same.
+                    let origin = self.sim.node_of(message.id.origin);
+                    if message.published.is_none() && origin.is_some_and(|origin| !honest[origin]) {
+                        continue;
+                    }
+                    foreign += 1;
+                    if words.len() < FINDINGS_MAX {
+                        words.push(format!(
+                            "node {node} got {}: altered or nobody's",
+                            message.id
+                        ));
+                    }
+                }
+            }
+        }
+        for (count, what) in [
+            (duplicates, "messages came twice"),
+            (disorder, "messages came out of order"),
+            (foreign, "messages were altered or nobody's"),
+        ] {
+            if count > 0 {
+                findings.push(format!("{count} {what}"));
+            }
+        }
+        findings.extend(words);
+        findings
+    }
+}

@@ -1,0 +1,201 @@
+//! From a scenario to a simulation that is about to begin.
+
+use super::sample::Samples;
+use super::workload::Publishing;
+use super::{Cast, Occurrence, Run, Task};
+use crate::scenario::{Latency as LatencyKind, Scenario, Start};
+use crate::sim::{Bandwidth, Latency, NodeState, Random, Sim, StartGraph};
+use hedgerow_protocol::Micros;
+use std::collections::BTreeMap;
+
+/// How often everything is looked at.
+pub(super) const SAMPLE_EVERY: Micros = Micros::from_millis(1_000);
+
+impl<'a> Run<'a> {
+    pub(super) fn new(scenario: &'a Scenario) -> Self {
+        let file = &scenario.file;
+        let cast = Cast::new(scenario);
+        let zero = file.scenario.warmup.0;
+        let heal = zero + file.scenario.duration.0;
+        let end = heal + file.scenario.quiet.0;
+        let mut run = Self {
+            sim: build(scenario, &cast),
+            workloads: Publishing::all(scenario, &cast, zero, heal),
+            scenario,
+            cast,
+            agenda: BTreeMap::new(),
+            tasks: 0,
+            zero,
+            heal,
+            end,
+            active: BTreeMap::new(),
+            begun: 0,
+            history: Vec::new(),
+            samples: Samples::default(),
+            marks: BTreeMap::new(),
+            random: Random::new(file.scenario.seed, "scenario"),
+        };
+        run.plan();
+        run
+    }
+
+    fn plan(&mut self) {
+        let spread = self.scenario.file.topology.start_within.0.0;
+        for node in 0..self.cast.len() {
+            if self.cast.started[node] {
+                let at = if spread == 0 {
+                    0
+                } else {
+                    self.random.below(spread)
+                };
+                self.task(Micros(at), Task::Start { node, wiped: false });
+            }
+        }
+        for (index, fault) in self.scenario.file.fault.iter().enumerate() {
+            let at = self.zero + fault.at.0;
+            if at <= self.heal {
+                self.task(
+                    at,
+                    Task::Begin {
+                        fault: index,
+                        occurrence: 0,
+                    },
+                );
+            }
+        }
+        for index in 0..self.workloads.len() {
+            let at = self.workloads[index].next_at;
+            self.task(at, Task::Publish(index));
+        }
+        let mut at = Micros(0);
+        while at < self.end {
+            self.task(at, Task::Sample);
+            at = at + SAMPLE_EVERY;
+        }
+        self.task(self.zero, Task::Sample);
+        self.task(self.end, Task::Sample);
+        self.task(
+            self.heal,
+            Task::End {
+                active: super::fault::ALL,
+            },
+        );
+        for at in [self.zero, self.heal] {
+            self.task(at, Task::Sample);
+        }
+    }
+
+    /// Takes over when another scenario's faults would have begun and ended, so that windows of
+    /// a run without faults are those of the run with them.
+    pub(super) fn follow(&mut self, other: &Scenario) {
+        for fault in &other.file.fault {
+            let from = self.zero + fault.at.0;
+            let to = fault
+                .lasts
+                .map_or(self.heal, |lasts| (from + lasts.0).min(self.heal));
+            self.history.push(Occurrence {
+                kind: fault.kind,
+                from,
+                to,
+                passes: fault.lasts.is_some(),
+                hit: 0,
+            });
+            self.task(from, Task::Mark);
+            self.task(to, Task::Mark);
+        }
+    }
+
+    /// Starts a node, unless it runs, and lets its application join its groups.
+    pub(super) fn start_node(&mut self, node: usize, wiped: bool) {
+        if matches!(self.sim.state(node), NodeState::Running | NodeState::Paused) {
+            return;
+        }
+        if wiped {
+            self.sim.restart_wiped(node);
+        } else {
+            self.sim.start_node(node);
+        }
+        for at in 0..self.cast.groups.len() {
+            let group = &self.cast.groups[at];
+            if group.members.binary_search(&node).is_ok() {
+                self.join(node, at);
+            }
+        }
+    }
+
+    /// Joins; what settings a group has by now wins over the scenario's.
+    pub(super) fn join(&mut self, node: usize, group: usize) {
+        let group = &self.cast.groups[group];
+        let name = group.name.as_str().to_owned();
+        let mut options = group.options;
+        if group.name.is_broadcast() && options.settings.is_empty() {
+            // Everybody is in it from the start.
+            return;
+        }
+        if self.sim.try_join(node, &name, options).is_err() {
+            options.settings = hedgerow_protocol::SettingsPatch::default();
+            // A refusal for another reason shows as nothing delivered.
+            let _ = self.sim.try_join(node, &name, options);
+        }
+    }
+}
+
+fn build(scenario: &Scenario, cast: &Cast) -> Sim {
+    let file = &scenario.file;
+    let topology = &file.topology;
+    let start = match topology.start {
+        Start::Random(contacts) => StartGraph::Random { contacts },
+        Start::Hub => StartGraph::Hub,
+        Start::Chain => StartGraph::Chain,
+        Start::Ring => StartGraph::Ring,
+        Start::None => StartGraph::None,
+    };
+    let mut sim = Sim::builder()
+        .seed(file.scenario.seed)
+        .nodes(cast.len())
+        .idle_from(0)
+        .start_graph(start)
+        .latency(latency(scenario))
+        .jitter_us(topology.jitter.0.0)
+        .loss_ppm(topology.loss.ppm())
+        .clock_skew_ms(topology.clock_skew.0.as_millis())
+        .build();
+    for (index, (_, nodes)) in cast.classes.iter().enumerate() {
+        let line = file.nodes[index].bandwidth.unwrap_or(topology.bandwidth);
+        let bandwidth = Bandwidth {
+            up: line.up_mbit.map(bytes_per_s),
+            down: line.down_mbit.map(bytes_per_s),
+        };
+        for node in nodes.clone() {
+            sim.set_config(node, scenario.configs[index].clone());
+            sim.set_bandwidth(node, bandwidth);
+        }
+    }
+    sim
+}
+
+/// A line's speed.
+pub(super) fn bytes_per_s(mbit: f64) -> u64 {
+    ((mbit * 125_000.0) as u64).max(1)
+}
+
+fn latency(scenario: &Scenario) -> Latency {
+    let LatencyKind {
+        constant,
+        uniform,
+        hop_count,
+        ..
+    } = scenario.file.topology.latency;
+    if let Some(matrix) = &scenario.matrix {
+        return Latency::Matrix(matrix.clone());
+    }
+    match (constant, uniform, hop_count) {
+        (Some(delay), ..) => Latency::Constant(delay.0),
+        (_, Some([min, max]), _) => Latency::Uniform {
+            min: min.0,
+            max: max.0,
+        },
+        (_, _, Some(true)) => Latency::hop_count(),
+        _ => Latency::regions(),
+    }
+}

@@ -1,0 +1,145 @@
+//! Who publishes what, when.
+
+use super::{Cast, Run, Task};
+use crate::scenario::Scenario;
+use crate::sim::NodeState;
+use bytes::{BufMut, Bytes, BytesMut};
+use hedgerow_protocol::{Micros, PublishError, PublishOptions};
+
+/// A publisher that was told `Busy` tries again after so long.
+const BUSY_RETRY: Micros = Micros::from_millis(1);
+
+/// One workload under way.
+#[derive(Clone, Debug)]
+pub(super) struct Publishing {
+    /// Names of the groups, in turn.
+    groups: Vec<String>,
+    publishers: Vec<usize>,
+    turn: usize,
+    size: usize,
+    /// When more messages fall due, how many, and after which time the next ones do.
+    pub(super) next_at: Micros,
+    each: u64,
+    began: Micros,
+    /// Messages a second, of those that come one by one.
+    rate: Option<f64>,
+    every: Option<Micros>,
+    steps: u64,
+    until: Micros,
+    left: u64,
+    /// Due and not yet taken.
+    owed: u64,
+    /// Tells messages apart.
+    number: u64,
+}
+
+impl Publishing {
+    /// All of a scenario.
+    pub(super) fn all(scenario: &Scenario, cast: &Cast, zero: Micros, heal: Micros) -> Vec<Self> {
+        let one = |(index, workload): (usize, &crate::scenario::Workload)| {
+            let began = zero + workload.at.0;
+            let until = workload
+                .lasts
+                .map_or(heal, |lasts| (began + lasts.0).min(heal));
+            let groups = cast.groups_of(&workload.group);
+            Self {
+                groups: groups.map(|group| group.name.as_str().to_owned()).collect(),
+                publishers: cast.publishers[index].clone(),
+                turn: 0,
+                size: workload.size.0 as usize,
+                next_at: began,
+                each: workload.burst.unwrap_or(1),
+                began,
+                rate: workload.rate,
+                every: workload.every.map(|every| every.0),
+                steps: 0,
+                until,
+                left: workload.total.unwrap_or(u64::MAX),
+                owed: 0,
+                number: (index as u64) << 48,
+            }
+        };
+        scenario.file.workload.iter().enumerate().map(one).collect()
+    }
+
+    /// Notes what is due by `now`.
+    fn accrue(&mut self, now: Micros) {
+        while self.next_at <= now && self.next_at < self.until && self.left > 0 {
+            let each = self.each.min(self.left);
+            self.owed += each;
+            self.left -= each;
+            self.steps += 1;
+            let after = match (self.rate, self.every) {
+                (Some(rate), _) => Micros((self.steps as f64 * 1e6 / rate) as u64),
+                (None, Some(every)) => Micros(every.0 * self.steps),
+                (None, None) => Micros(u64::MAX / 2),
+            };
+            self.next_at = self.began + after;
+        }
+    }
+
+    fn payload(&mut self) -> Bytes {
+        self.number += 1;
+        let mut payload = BytesMut::with_capacity(self.size);
+        payload.put_u64(self.number);
+        payload.resize(self.size, b'.');
+        payload.freeze()
+    }
+}
+
+impl Run<'_> {
+    pub(super) fn publish(&mut self, index: usize) {
+        let now = self.sim.now();
+        self.workloads[index].accrue(now);
+        let mut busy = false;
+        while self.workloads[index].owed > 0 && now < self.workloads[index].until {
+            match self.publish_one(index) {
+                Published::Taken => self.workloads[index].owed -= 1,
+                // Nobody is there to publish: the message is none.
+                Published::Nobody => self.workloads[index].owed = 0,
+                Published::Busy => {
+                    busy = true;
+                    break;
+                }
+            }
+        }
+        let workload = &self.workloads[index];
+        let next = if busy {
+            now + BUSY_RETRY
+        } else {
+            workload.next_at
+        };
+        if next < workload.until && (busy || workload.left > 0) {
+            self.task(next, Task::Publish(index));
+        }
+    }
+
+    fn publish_one(&mut self, index: usize) -> Published {
+        let count = self.workloads[index].publishers.len();
+        let payload = self.workloads[index].payload();
+        let mut result = Published::Nobody;
+        for _ in 0..count {
+            let workload = &mut self.workloads[index];
+            let turn = workload.turn;
+            workload.turn += 1;
+            let node = workload.publishers[turn % count];
+            if self.sim.state(node) != NodeState::Running || workload.groups.is_empty() {
+                continue;
+            }
+            let group = workload.groups[turn % workload.groups.len()].clone();
+            let options = PublishOptions::default();
+            match self.sim.try_publish(node, &group, payload.clone(), options) {
+                Ok(_) => return Published::Taken,
+                Err(PublishError::Busy) => result = Published::Busy,
+                Err(_) => {}
+            }
+        }
+        result
+    }
+}
+
+enum Published {
+    Taken,
+    Busy,
+    Nobody,
+}

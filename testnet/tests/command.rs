@@ -1,0 +1,143 @@
+//! The program's calls about scenarios: output, files, exit codes.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const SMALL: &str = r#"
+[scenario]
+warmup = "6s"
+duration = "2s"
+quiet = "6s"
+
+[[nodes]]
+id = "peer"
+count = 6
+
+[[group]]
+name = "news"
+
+[[workload]]
+group = "news"
+rate = 10
+
+[[assert]]
+metric = "delivery_ratio"
+op = "=="
+value = 1.0
+"#;
+
+fn testnet(dir: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_hedgerow-testnet"))
+        .args(arguments)
+        .current_dir(dir)
+        .output()
+        .expect("the program runs")
+}
+
+fn with_file(text: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("small.toml"), text).expect("written");
+    dir
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_run_exits_0_writes_its_results_and_overwrites_them() {
+    let dir = with_file(SMALL);
+    for seed in ["1", "2"] {
+        let output = testnet(
+            dir.path(),
+            &["run", "small.toml", "--seed", seed, "--out", "out"],
+        );
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert!(
+            text(&output.stdout).starts_with("small: passed"),
+            "{}",
+            text(&output.stdout)
+        );
+        let json = std::fs::read(dir.path().join("out/results.json")).expect("results.json");
+        let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+        assert_eq!(json["seed"].to_string(), seed);
+        assert_eq!(json["failure"], serde_json::Value::Null);
+        let timeline =
+            std::fs::read_to_string(dir.path().join("out/timeline.csv")).expect("timeline");
+        assert!(timeline.starts_with("at_s,alive,"));
+        let junit = std::fs::read_to_string(dir.path().join("out/junit.xml")).expect("junit");
+        assert!(junit.contains("failures=\"0\""), "{junit}");
+    }
+}
+
+#[test]
+fn an_assert_that_does_not_hold_exits_1_and_says_how_to_repeat_it() {
+    let dir = with_file(&SMALL.replace("\"==\"", "\"<\""));
+    let output = testnet(
+        dir.path(),
+        &["run", "small.toml", "--set", "workload.0.rate=5", "--json"],
+    );
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let json: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("only JSON on stdout");
+    assert_eq!(json["failure"], "assert");
+    let replay = "hedgerow-testnet run small.toml --seed 1 --set 'workload.0.rate=5'";
+    assert!(
+        text(&output.stderr).contains(replay),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn what_is_wrong_exits_2() {
+    let dir = with_file(&SMALL.replace("rate =", "rat ="));
+    for command in ["run", "check"] {
+        let output = testnet(dir.path(), &[command, "small.toml"]);
+        assert_eq!(output.status.code(), Some(2));
+        let said = text(&output.stderr);
+        assert!(
+            said.contains("small.toml:16:1: unknown key `workload[0].rat`"),
+            "{said}"
+        );
+        assert!(said.contains("`rate`"), "{said}");
+    }
+    let dir = with_file(SMALL);
+    let cases: [&[&str]; 6] = [
+        &["run", "missing.toml"],
+        &["run", "small.toml", "--set", "nodes.peer.cuont=3"],
+        &["run", "small.toml", "--backend", "cloud"],
+        &["run", "small.toml", "--backend", "netns"],
+        &["run", "small.toml", "--nonsense"],
+        &["run"],
+    ];
+    for case in cases {
+        let output = testnet(dir.path(), case);
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{case:?}: {}",
+            text(&output.stderr)
+        );
+        assert!(output.stdout.is_empty(), "{case:?}");
+        assert!(!output.stderr.is_empty(), "{case:?}");
+    }
+}
+
+#[test]
+fn scenarios_are_checked_listed_and_shown() {
+    let dir = with_file(SMALL);
+    let output = testnet(dir.path(), &["check", "small.toml"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        text(&output.stdout),
+        "small.toml: 6 nodes, 1 workloads, 0 faults, 1 asserts\n"
+    );
+    let output = testnet(dir.path(), &["check", "steady-tree", "--ci", "--show"]);
+    assert!(text(&output.stdout).contains("name = \"steady-tree\""));
+    let output = testnet(dir.path(), &["list", "--json"]);
+    let list: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(list.as_array().is_some_and(|list| !list.is_empty()));
+    let output = testnet(dir.path(), &["keys"]);
+    assert!(text(&output.stdout).contains("| `scenario.seed` | `1` |"));
+}

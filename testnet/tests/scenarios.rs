@@ -1,0 +1,323 @@
+//! Small scenarios, run through the library.
+
+use hedgerow_testnet::results::{Failure, Results};
+use hedgerow_testnet::run::run;
+use hedgerow_testnet::scenario::{Overrides, Scenario};
+use std::path::Path;
+
+const BASE: &str = r#"
+[scenario]
+warmup = "8s"
+duration = "6s"
+quiet = "12s"
+seed = 3
+
+[topology.latency]
+uniform = ["5ms", "40ms"]
+
+[[nodes]]
+id = "peer"
+count = 12
+
+[[group]]
+name = "news"
+
+[[workload]]
+group = "news"
+publishers = "not share:0.34"
+rate = 10
+
+[[assert]]
+metric = "delivery_ratio"
+op = "=="
+value = 1.0
+"#;
+
+fn scenario(more: &str, set: &[&str]) -> Scenario {
+    let set = set.iter().map(|set| (*set).to_owned()).collect();
+    let overrides = Overrides { ci: false, set };
+    Scenario::parse(
+        &format!("{BASE}\n{more}"),
+        Path::new("small.toml"),
+        &overrides,
+    )
+    .unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn results(more: &str, set: &[&str]) -> Results {
+    let outcome = run(&scenario(more, set), |_| {}).expect("this world can");
+    outcome.results
+}
+
+fn passes(more: &str, set: &[&str]) -> Results {
+    let results = results(more, set);
+    assert!(results.passed, "{results:#?}");
+    results
+}
+
+#[test]
+fn what_a_calm_network_gives() {
+    let outcome = run(&scenario("", &[]), |_| {}).expect("this world can");
+    let results = &outcome.results;
+    assert!(results.passed, "{results:#?}");
+    let news = &results.groups["news"];
+    assert_eq!(news.published, 60);
+    assert_eq!((news.expected, news.delivered), (720, 720));
+    assert_eq!(news.payload_copies, 60 * 11, "a tree has no second copy");
+    assert!(news.latency_ms.p50 > 5.0 && news.latency_ms.p50 < 200.0);
+    // Delays drawn at random make detours that are shorter than the direct way.
+    assert!(news.stretch_mean > 0.5 && news.stretch_mean < 2.0);
+    assert!(results.overlay.degree_max <= 12);
+    assert_eq!(
+        outcome.ticks.len(),
+        27,
+        "a tick a second, both ends included"
+    );
+    let published: u64 = outcome.ticks.iter().map(|tick| tick.published).sum();
+    assert_eq!(published, 60);
+}
+
+#[test]
+fn the_results_have_the_agreed_fields() {
+    let results = results("", &["scenario.duration=2s", "scenario.quiet=2s"]);
+    let json = serde_json::to_value(&results).expect("JSON");
+    let fields = [
+        "/schema",
+        "/scenario",
+        "/backend",
+        "/seed",
+        "/nodes",
+        "/passed",
+        "/failure",
+        "/trace_hash",
+        "/asserts/0/metric",
+        "/asserts/0/group",
+        "/asserts/0/window",
+        "/asserts/0/op",
+        "/asserts/0/value",
+        "/asserts/0/observed",
+        "/asserts/0/passed",
+        "/asserts/0/goal",
+        "/control/bytes_per_node_s",
+        "/control/frames_per_node_s",
+        "/overlay/degree_mean",
+        "/overlay/degree_max",
+        "/overlay/diameter_hops",
+        "/overlay/articulation_points",
+        "/virtual_s",
+        "/wall_s",
+        "/peak_rss_mib",
+    ];
+    for field in fields {
+        assert!(json.pointer(field).is_some(), "{field} is missing");
+    }
+    let of_a_group = [
+        "published",
+        "expected",
+        "delivered",
+        "delivery_ratio",
+        "app_duplicates",
+        "order_violations",
+        "gaps",
+        "payload_copies",
+        "rmr",
+        "ldh_max",
+        "ldh_mean",
+        "latency_ms/p50",
+        "latency_ms/p90",
+        "latency_ms/p99",
+        "latency_ms/max",
+        "stretch_mean",
+        "stretch_last",
+        "rdp_median",
+        "repaired",
+        "repair_ms/p50",
+        "repair_ms/p99",
+        "repair_ms/max",
+    ];
+    for field in of_a_group {
+        let field = format!("/groups/news/{field}");
+        assert!(
+            json.pointer(&field)
+                .is_some_and(serde_json::Value::is_number),
+            "{field}"
+        );
+    }
+    assert_eq!(json["schema"], 1);
+    assert_eq!(json["backend"], "sim");
+    for metric in hedgerow_testnet::scenario::OF_THE_RUN {
+        let path = format!("/{}", metric.replace('.', "/"));
+        assert!(json.pointer(&path).is_some(), "{metric}");
+    }
+}
+
+#[test]
+fn equal_seeds_give_equal_traces() {
+    let fault = "[[fault]]\nkind = \"churn\"\nleave = 0.2\nat = \"1s\"\nfor = \"3s\"\n";
+    let hash = |seed: &str| results(fault, &[seed]).trace_hash;
+    let first = hash("scenario.seed=5");
+    assert_eq!(first, hash("scenario.seed=5"));
+    assert_ne!(first, hash("scenario.seed=6"));
+}
+
+#[test]
+fn a_third_dies_in_silence() {
+    let results = passes(
+        "[[fault]]\nkind = \"crash\"\nat = \"1s\"\ntarget = \"share:0.34\"\n",
+        &[],
+    );
+    let news = &results.groups["news"];
+    assert_eq!(results.faults[0].hit, 4);
+    assert_eq!(news.expected, 60 * 8, "what is due to the dead is not");
+}
+
+#[test]
+fn a_partition_heals() {
+    let fault = "[[fault]]\nkind = \"partition\"\nsets = [\"peer[0..7]\", \"rest\"]\nat = \"1s\"\nfor = \"4s\"\n\
+        [[assert]]\nmetric = \"settled_ms\"\nop = \"<=\"\nvalue = 10000\n";
+    let results = passes(fault, &["workload.0.publishers=all", "scenario.quiet=20s"]);
+    assert!(
+        results.groups["news"].repaired > 0,
+        "both sides had something to catch up on"
+    );
+}
+
+#[test]
+fn the_network_bears_every_kind_of_fault() {
+    let faults = r#"
+[[fault]]
+kind = "pause"
+target = "peer[1]"
+for = "2s"
+[[fault]]
+kind = "restart"
+target = "peer[2]"
+at = "500ms"
+for = "1s"
+wipe = true
+[[fault]]
+kind = "term"
+target = "peer[3]"
+at = "1s"
+[[fault]]
+kind = "loss"
+share = 0.05
+run = 2
+at = "1s"
+for = "1s"
+[[fault]]
+kind = "latency"
+target = "peer[4..6]"
+delay = "50ms"
+jitter = "20ms"
+at = "1s"
+for = "2s"
+[[fault]]
+kind = "duplicate"
+share = 0.1
+for = "2s"
+[[fault]]
+kind = "corrupt"
+share = 0.02
+at = "3s"
+for = "1s"
+[[fault]]
+kind = "reorder"
+share = 0.1
+jitter = "30ms"
+at = "2s"
+for = "1s"
+[[fault]]
+kind = "bandwidth"
+target = "peer[6]"
+up_mbit = 0.5
+down_mbit = 0.5
+for = "3s"
+[[fault]]
+kind = "reset"
+links = 3
+at = "2s"
+every = "1s"
+until = "4s"
+[[fault]]
+kind = "half-open"
+links = 2
+at = "2500ms"
+[[fault]]
+kind = "slow-reader"
+target = "peer[7]"
+for = "2s"
+[[fault]]
+kind = "clock"
+target = "peer[8]"
+ahead = "1h"
+at = "1s"
+[[fault]]
+kind = "disk-full"
+target = "peer[9]"
+for = "3s"
+[[fault]]
+kind = "flap"
+links = 2
+period = "1s"
+at = "1s"
+for = "3s"
+[[fault]]
+kind = "leave"
+group = "news"
+target = "peer[10]"
+at = "1s"
+for = "2s"
+[[fault]]
+kind = "partition"
+sets = ["peer[0..3]", "rest"]
+delay = "100ms"
+at = "4s"
+for = "1s"
+"#;
+    let publishers = "workload.0.publishers=peer[0] + peer[11]";
+    let results = passes(faults, &[publishers, "scenario.quiet=40s"]);
+    assert!(results.faults.len() >= 18);
+}
+
+#[test]
+fn nodes_that_come_late_are_members_too() {
+    let more = "[[nodes]]\nid = \"late\"\ncount = 6\nstarted = false\n\
+        [[fault]]\nkind = \"start\"\ntarget = \"late\"\nat = \"1s\"\nwithin = \"1s\"\n\
+        [[assert]]\nmetric = \"convergence.view_ms\"\nop = \"<=\"\nvalue = 15000\n\
+        [[assert]]\nmetric = \"expected\"\nnodes = \"late\"\nop = \">\"\nvalue = 60\n";
+    passes(more, &["workload.0.publishers=peer"]);
+}
+
+#[test]
+fn what_is_slow_is_compared_with_a_calm_run() {
+    let more = "[topology.bandwidth]\nup_mbit = 10\ndown_mbit = 10\n\
+        [[fault]]\nkind = \"bandwidth\"\ntarget = \"peer[11]\"\nfactor = 0.05\n\
+        [[assert]]\nmetric = \"latency_ms.p50\"\nnodes = \"not peer[11]\"\nop = \"<=\"\nvalue = 1.5\nrelative_to = \"baseline\"\n";
+    let results = results(more, &["workload.0.publishers=peer[0..3]"]);
+    let verdict = &results.asserts[1];
+    assert!(
+        verdict
+            .observed
+            .is_some_and(|observed| observed > 0.5 && observed < 1.5),
+        "{verdict:?}"
+    );
+}
+
+#[test]
+fn an_assert_that_does_not_hold_fails_the_run_and_a_goal_does_not() {
+    let short = ["scenario.duration=2s", "scenario.quiet=5s"];
+    let strict = "[[assert]]\nmetric = \"stretch_mean\"\nop = \"<\"\nvalue = 0.5\n";
+    let failed = results(strict, &short);
+    assert_eq!(failed.failure, Some(Failure::Assert));
+    let goal = results(&format!("{strict}goal = true\n"), &short);
+    assert!(goal.passed);
+    assert_eq!(goal.short(), 1);
+    let nothing = results("", &[short[0], short[1], "workload.0.at=1m"]);
+    assert_eq!(
+        nothing.failure,
+        Some(Failure::Assert),
+        "nothing to measure is no success"
+    );
+    assert_eq!(nothing.asserts[0].observed, None);
+}

@@ -193,7 +193,8 @@ pub enum Event {
     ViewChanged {
         /// Peers in it, this one included.
         peers: usize,
-        /// Its hash: equal views, equal hashes.
+        /// Its hash: equal views, equal hashes. In hex where it is written.
+        #[serde(serialize_with = "crate::status::hex")]
         hash: u64,
     },
     /// Messages published from now on are due to this member.

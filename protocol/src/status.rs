@@ -4,7 +4,7 @@ use crate::identity::PeerKey;
 use crate::io::{LinkEnd, LinkId};
 use crate::message::GroupSettings;
 use crate::name::{Address, GroupName, NetworkName};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// A peer at a glance.
@@ -30,7 +30,8 @@ pub struct Status {
     pub records: usize,
     /// Peers in the view, this one included.
     pub view_peers: usize,
-    /// Hash of the view.
+    /// Hash of the view; in hex where it is written, for not every reader has 64-bit integers.
+    #[serde(serialize_with = "hex")]
     pub view_hash: u64,
     /// Groups, this peer's own and relayed ones.
     pub groups: usize,
@@ -44,6 +45,11 @@ pub struct Status {
     pub verifying: usize,
     /// Whether the engine is leaving or has stopped.
     pub stopping: bool,
+}
+
+/// Writes a hash as 16 hex digits.
+pub fn hex<S: Serializer>(hash: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{hash:016x}"))
 }
 
 /// One link.

@@ -72,6 +72,8 @@ pub(crate) struct Waiting {
     answered: Option<Micros>,
     /// Who has answered.
     answers: BTreeSet<LinkId>,
+    /// Whether the logs are here already, and only the past is asked for.
+    recalls: bool,
 }
 
 /// Answers so far.
@@ -202,8 +204,33 @@ impl Engine {
             gathered: Gathered::default(),
             answered: None,
             answers: BTreeSet::new(),
+            recalls: false,
         });
         self.wake_at(until);
+    }
+
+    /// Begins anew with the logs that are here, of which nothing has been handed over: this
+    /// peer's own past counts as the first answer, neighbours add what it does not hold.
+    pub(crate) fn begin_recall(&mut self, id: GroupId, history: History) {
+        self.begin_baseline(id, history);
+        let now = self.now;
+        let alone = self.group_links(id).next().is_none();
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        let origins = answer::origins(&group.logs, history, now.wall_ms);
+        if let Baselining::Waiting(waiting) = &mut group.baseline {
+            waiting.recalls = true;
+            waiting.answered = Some(now.mono);
+            waiting.gathered.take(Baseline {
+                group: id,
+                origins,
+                last: true,
+            });
+        }
+        if alone {
+            self.take_baseline(id, true);
+        }
     }
 
     /// A neighbour's answer, its proofs checked.
@@ -264,6 +291,11 @@ impl Engine {
         if answered {
             group.baseline = Baselining::Taken { filter: None };
             let bases = waiting.gathered.bases(waiting.history);
+            if waiting.recalls {
+                for (key, base) in &bases {
+                    self.reopen(id, *key, *base);
+                }
+            }
             self.apply_bases(id, bases, waiting.gathered.proofs, false);
         } else {
             let since_ms = match waiting.history {
@@ -341,6 +373,22 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Entries after `base` are to be handed over (again), and pulled where they are not held.
+    fn reopen(&mut self, id: GroupId, key: LogKey, base: u64) {
+        let now = self.now.mono;
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        let Some(log) = group.logs.get_mut(&key) else {
+            return;
+        };
+        self.retained_bytes -= group.retention.forget(key);
+        log.reopen(base, now);
+        self.retain(id, key);
+        self.log_changed(id, key);
+        self.schedule_repair(id, now);
     }
 
     /// Messages are due from now on.

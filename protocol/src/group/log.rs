@@ -233,6 +233,33 @@ impl OriginLog {
         }
     }
 
+    /// Everything after `base` is due after all, and handed over from there (again); what of it
+    /// was never had is missing again. What was lost is not told a second time.
+    pub(crate) fn reopen(&mut self, base: u64, now: Micros) {
+        if base + 1 >= self.next {
+            return;
+        }
+        self.gaps.remove(0, self.next - 1);
+        if base < self.base {
+            let end = self.base;
+            self.above.insert(self.base + 1, self.settled);
+            self.above.extend(&self.held.within(base + 1, self.base));
+            self.settled = self.above.settle(base);
+            self.base = base;
+            let lacking = self.unsettled(base + 1, end);
+            self.missing.add(&lacking, now);
+        }
+        self.next = base + 1;
+        self.handed = RangeSet::new();
+        let weigh = |entry: &Entry| (entry.bundle.header.seq, entry.bundle.weight());
+        let (passed, ahead): (Vec<&Entry>, Vec<&Entry>) = self
+            .entries
+            .values()
+            .partition(|entry| entry.bundle.header.last_seq() < self.next);
+        self.passed = passed.into_iter().map(weigh).collect();
+        self.ahead_bytes = ahead.iter().map(|entry| weigh(entry).1).sum();
+    }
+
     /// Everything up to `to` has been handed over.
     fn pass(&mut self, to: u64) {
         let from = self.next;

@@ -60,8 +60,11 @@ impl Engine {
             for log in known.logs.values_mut() {
                 log.rebase(log.proven);
             }
-            self.deliver_history(id, options.history);
-            self.baseline_reached(id);
+            if options.history == History::None {
+                self.baseline_reached(id);
+            } else {
+                self.begin_recall(id, options.history);
+            }
         } else {
             self.begin_baseline(id, options.history);
         }

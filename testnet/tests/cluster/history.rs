@@ -77,3 +77,48 @@ fn a_plain_join_starts_now() {
     crate::support::assert_all_delivered(&mut sim, 5_000);
     assert_eq!(texts(&sim, 9), ["new"]);
 }
+
+#[test]
+fn a_peer_that_came_later_gets_the_broadcasts_of_before() {
+    let mut sim = Sim::builder().nodes(6).idle_from(5).seed(6).build();
+    for node in 0..5 {
+        sim.join(node, "broadcast");
+    }
+    crate::support::wait_view(&mut sim, 30_000);
+    sim.run_for(4_000);
+    for number in 0..6 {
+        sim.publish(number % 3, "broadcast", format!("old {number}"));
+        sim.run_for(300);
+    }
+    sim.start_node(5);
+    crate::support::wait_view(&mut sim, 30_000);
+    sim.run_for(5_000);
+    sim.publish(1, "broadcast", "heard, not listened to");
+    sim.run_for(1_000);
+    sim.join_with(5, "broadcast", with_history(History::Last(3)));
+    sim.run_for(3_000);
+    sim.publish(2, "broadcast", "new");
+    sim.run_for(3_000);
+    let mut got = texts(&sim, 5);
+    got.sort();
+    assert_eq!(got, ["heard, not listened to", "new", "old 4", "old 5"]);
+    assert_clean(&mut sim);
+}
+
+#[test]
+fn a_sender_that_joins_gets_as_much_of_the_past_as_it_asks_for() {
+    let mut sim = seven_with_a_past(7, 4);
+    sim.start_node(8);
+    sim.publish(8, GROUP, "my own");
+    sim.run_for(5_000);
+    sim.publish(0, GROUP, "latest");
+    sim.run_for(1_000);
+    sim.join_with(8, GROUP, with_history(History::Last(4)));
+    sim.run_for(5_000);
+    let mut got = texts(&sim, 8);
+    got.sort();
+    assert_eq!(got, ["latest", "my own", "old 2", "old 3"]);
+    sim.publish(1, GROUP, "new");
+    crate::support::assert_all_delivered(&mut sim, 5_000);
+    assert_clean(&mut sim);
+}

@@ -26,22 +26,30 @@ impl Engine {
         if group.role == Role::Relay || !group.baseline.is_taken() {
             return;
         }
-        let wall_ms = self.now.wall_ms;
-        let mut past = past_of(&group.logs, history, wall_ms);
-        let origins: Vec<BaselineOrigin> = (group.logs.iter())
-            .map(|(key, log)| BaselineOrigin {
-                origin: key.0,
-                epoch: key.1,
-                settled: log.settled(),
-                proof: log.head(),
-                past: past.remove(key).unwrap_or_default(),
-                complete: reaches_back(log, history, wall_ms),
-            })
-            .collect();
+        let origins = origins(&group.logs, history, self.now.wall_ms);
         for frame in frames(id, origins) {
             self.send(to, frame);
         }
     }
+}
+
+/// What is settled and what of the past is held, by origin.
+pub(super) fn origins(
+    logs: &BTreeMap<LogKey, OriginLog>,
+    history: History,
+    wall_ms: u64,
+) -> Vec<BaselineOrigin> {
+    let mut past = past_of(logs, history, wall_ms);
+    logs.iter()
+        .map(|(key, log)| BaselineOrigin {
+            origin: key.0,
+            epoch: key.1,
+            settled: log.settled(),
+            proof: log.head(),
+            past: past.remove(key).unwrap_or_default(),
+            complete: reaches_back(log, history, wall_ms),
+        })
+        .collect()
 }
 
 fn frames(group: GroupId, origins: Vec<BaselineOrigin>) -> Vec<Baseline> {

@@ -1,16 +1,20 @@
 //! One origin's entries in one epoch: what is held, what is settled, what comes next.
 //!
 //! Pure bookkeeping: exact dedup by a settled point and a few ranges above it, the order of
-//! delivery, and what may be evicted. Who lacks what elsewhere is none of its business.
+//! delivery (`ready`), and what may be evicted. Who lacks what elsewhere is none of its business.
+
+mod ready;
+
+pub(crate) use ready::Next;
 
 use super::missing::Missing;
 use super::pushed::Pushed;
-use crate::message::{Arrival, Order};
+use crate::message::Arrival;
 use crate::ranges::RangeSet;
 use crate::time::Micros;
 use crate::wire::frame::SignedHeader;
 use crate::wire::{Bundle, BundleHeader};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -31,21 +35,6 @@ struct Head {
     last_seq: u64,
     published_at: u64,
     signed: SignedHeader,
-}
-
-/// What the application gets next of one origin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// A message.
-    Message {
-        seq: u64,
-        published_at: u64,
-        payload: Bytes,
-        hops: u16,
-        arrival: Arrival,
-    },
-    /// Entries that are lost.
-    Gap { from: u64, to: u64 },
 }
 
 /// The log of one (origin, epoch) in a group.
@@ -260,191 +249,6 @@ impl OriginLog {
         self.ahead_bytes = ahead.iter().map(|entry| weigh(entry).1).sum();
     }
 
-    /// Everything up to `to` has been handed over.
-    fn pass(&mut self, to: u64) {
-        let from = self.next;
-        self.next = to + 1;
-        let passed: Vec<(u64, usize)> = self
-            .entries_in(from, to)
-            .filter(|entry| entry.bundle.header.last_seq() <= to)
-            .filter(|entry| !self.handed.contains(entry.bundle.header.seq))
-            .map(|entry| (entry.bundle.header.seq, entry.bundle.weight()))
-            .collect();
-        self.hand_over(passed);
-        self.handed.remove(0, to);
-        // Gaps that have been told are remembered only as far as acknowledgements need them.
-        while self.gaps.range_count() > GAPS_REMEMBERED
-            && self
-                .gaps
-                .as_slice()
-                .first()
-                .is_some_and(|&(_, end)| end < self.next)
-        {
-            if let Some(&(from, to)) = self.gaps.as_slice().first() {
-                self.gaps.remove(from, to);
-            }
-        }
-    }
-
-    /// What can be handed over now, in `order`. Fragments become whole messages; a message of
-    /// which a fragment is lost is a gap as a whole.
-    pub(crate) fn take_ready(&mut self, order: Order) -> Vec<Next> {
-        let mut ready = Vec::new();
-        if order == Order::Unordered {
-            self.take_unordered(&mut ready);
-        }
-        while self.next <= self.settled {
-            if self.handed.contains(self.next) {
-                let to = self.handed.within(self.next, self.settled).as_slice()[0].1;
-                self.pass(to);
-            } else if let Some(entry) = self.entry(self.next).cloned() {
-                if !self.take_entry(&entry, &mut ready) {
-                    break;
-                }
-            } else {
-                self.take_hole(&mut ready);
-            }
-        }
-        ready
-    }
-
-    /// Hands over the bundle at `next`; `false` when a message in it is not whole yet.
-    fn take_entry(&mut self, entry: &Entry, ready: &mut Vec<Next>) -> bool {
-        let header = &entry.bundle.header;
-        let Some(fragment) = header.fragment else {
-            push_messages(entry, self.next, ready);
-            self.pass(header.last_seq());
-            return true;
-        };
-        let first = header.seq - u64::from(fragment.index);
-        let last = first + u64::from(fragment.count) - 1;
-        if first <= self.base {
-            // Begun before this member's time.
-            self.pass(header.seq);
-            return true;
-        }
-        let lost = fragment.index > 0 || !self.gaps.within(first, last).is_empty();
-        if self.settled < last && !lost {
-            return false;
-        }
-        if let Some(message) = self.assemble(entry, first, last).filter(|_| !lost) {
-            ready.push(message);
-            self.pass(last);
-        } else {
-            let to = last.min(self.settled);
-            push_gap(ready, self.next, to);
-            self.pass(to);
-        }
-        true
-    }
-
-    /// The message in fragments `first..=last`, when all are held.
-    fn assemble(&self, at: &Entry, first: u64, last: u64) -> Option<Next> {
-        if !self.held.covers(first, last) {
-            return None;
-        }
-        let count = at.bundle.header.fragment?.count;
-        let mut payload = BytesMut::with_capacity(
-            self.entries_in(first, last)
-                .map(|entry| entry.bundle.payload.len())
-                .sum(),
-        );
-        let mut hops = 0;
-        let mut arrival = Arrival::Local;
-        for (index, entry) in self.entries_in(first, last).enumerate() {
-            let fragment = entry.bundle.header.fragment?;
-            // An origin that numbers its own fragments wrongly has lost its message.
-            if fragment.index as usize != index || fragment.count != count {
-                return None;
-            }
-            payload.extend_from_slice(&entry.bundle.payload);
-            hops = hops.max(entry.hops);
-            if arrival != Arrival::Pulled {
-                arrival = entry.arrival;
-            }
-        }
-        let head = self.entry(first)?;
-        Some(Next::Message {
-            seq: first,
-            published_at: head.bundle.header.published_at(0),
-            payload: payload.freeze(),
-            hops,
-            arrival,
-        })
-    }
-
-    /// Steps over entries at `next` that are settled and not held.
-    fn take_hole(&mut self, ready: &mut Vec<Next>) {
-        let upper = self
-            .entries
-            .range(self.next..)
-            .next()
-            .map_or(u64::MAX, |(first, _)| first - 1);
-        let to = upper.min(self.settled);
-        for &(from, to) in self.gaps.within(self.next, to).as_slice() {
-            push_gap(ready, from, to);
-        }
-        self.pass(to);
-    }
-
-    fn take_unordered(&mut self, ready: &mut Vec<Next>) {
-        let unhanded: Vec<Entry> = self
-            .entries
-            .range(self.next..)
-            .filter(|(first, _)| !self.handed.contains(**first))
-            .map(|(_, entry)| entry.clone())
-            .collect();
-        for entry in unhanded {
-            let header = &entry.bundle.header;
-            if header.seq <= self.base || self.handed.contains(header.seq) {
-                continue;
-            }
-            let (from, to) = match header.fragment {
-                None => {
-                    push_messages(&entry, header.seq, ready);
-                    (header.seq, header.last_seq())
-                }
-                Some(fragment) => {
-                    let first = header.seq - u64::from(fragment.index);
-                    let last = first + u64::from(fragment.count) - 1;
-                    if first <= self.base {
-                        continue;
-                    }
-                    let Some(message) = self.assemble(&entry, first, last) else {
-                        continue;
-                    };
-                    ready.push(message);
-                    (first, last)
-                }
-            };
-            let passed = self
-                .entries_in(from, to)
-                .map(|entry| (entry.bundle.header.seq, entry.bundle.weight()))
-                .collect();
-            self.hand_over(passed);
-            self.handed.insert(from, to);
-        }
-    }
-
-    /// Passes everything that is settled without handing it over: nobody listens.
-    pub(crate) fn skip_ready(&mut self) {
-        if self.next <= self.settled {
-            self.pass(self.settled);
-        }
-    }
-
-    fn hand_over(&mut self, passed: Vec<(u64, usize)>) {
-        let weight: usize = passed.iter().map(|(_, weight)| weight).sum();
-        self.ahead_bytes -= weight;
-        self.passed.extend(passed);
-    }
-
-    /// The bundles handed over since the last call, by first seq, with their weights: from now
-    /// on they are kept for others only.
-    pub(crate) fn take_passed(&mut self) -> Vec<(u64, usize)> {
-        std::mem::take(&mut self.passed)
-    }
-
     /// Forgets the bundle that begins at `seq`; returns its weight.
     pub(crate) fn evict(&mut self, seq: u64) -> usize {
         let Some(entry) = self.entries.remove(&seq) else {
@@ -502,11 +306,6 @@ impl OriginLog {
         self.head.as_ref().map(|head| head.published_at)
     }
 
-    /// Whether the log begins with lost entries that nothing held follows.
-    pub(crate) fn is_lost_so_far(&self) -> bool {
-        self.next == self.base + 1 && self.entries.is_empty() && !self.gaps.is_empty()
-    }
-
     /// How many entries of about so many bytes, at least one.
     pub(crate) fn entries_for(&self, bytes: usize) -> u64 {
         let mean = self.seen.1.checked_div(self.seen.0).unwrap_or(1_024);
@@ -521,32 +320,5 @@ fn signed_header(bundle: &Bundle) -> SignedHeader {
     }
 }
 
-fn push_messages(entry: &Entry, from: u64, ready: &mut Vec<Next>) {
-    let header = &entry.bundle.header;
-    for (index, payload) in entry.bundle.messages().enumerate() {
-        let seq = header.seq + index as u64;
-        if seq >= from {
-            ready.push(Next::Message {
-                seq,
-                published_at: header.published_at(index),
-                payload,
-                hops: entry.hops,
-                arrival: entry.arrival,
-            });
-        }
-    }
-}
-
-fn push_gap(ready: &mut Vec<Next>, from: u64, to: u64) {
-    if let Some(Next::Gap { to: end, .. }) = ready.last_mut()
-        && *end + 1 == from
-    {
-        *end = to;
-        return;
-    }
-    ready.push(Next::Gap { from, to });
-}
-
 #[cfg(test)]
-#[path = "log_tests.rs"]
 mod tests;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::identity::Keypair;
+use crate::message::Order;
 use crate::name::{GroupId, GroupName, NetworkName};
 use crate::wire::{BundleHeader, Fragment};
 use proptest::prelude::*;

@@ -9,8 +9,12 @@ use std::collections::BTreeMap;
 
 /// Logs remembered per neighbour and group.
 const LOGS_MAX: usize = 16_384;
-/// Ranges remembered per log; a neighbour with more holes is taken to hold less.
+/// Ranges remembered of a single log; a neighbour with more holes is taken to hold less.
 const RANGES_MAX: usize = 1_024;
+/// Ranges remembered of all logs of a group, roughly: the more logs, the fewer of each.
+const RANGES_TOTAL: usize = 16_384;
+/// But so many of each.
+const RANGES_MIN: usize = 4;
 
 /// One log at a neighbour.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +37,8 @@ impl RemoteLog {
 }
 
 /// Keeps a set small: the lowest ranges go first, for what they say is old.
-fn bound(ranges: &mut RangeSet) {
-    let surplus = ranges.range_count().saturating_sub(RANGES_MAX);
+fn bound(ranges: &mut RangeSet, most: usize) {
+    let surplus = ranges.range_count().saturating_sub(most);
     if let Some(&(_, end)) = surplus
         .checked_sub(1)
         .and_then(|last| ranges.as_slice().get(last))
@@ -63,6 +67,10 @@ pub(crate) struct RemoteGroup {
 }
 
 impl RemoteGroup {
+    fn ranges_max(&self) -> usize {
+        (RANGES_TOTAL / self.logs.len().max(1)).clamp(RANGES_MIN, RANGES_MAX)
+    }
+
     /// The log `key`, made when there is room.
     pub(crate) fn log(&mut self, key: LogKey) -> Option<&mut RemoteLog> {
         if self.logs.len() >= LOGS_MAX && !self.logs.contains_key(&key) {
@@ -73,23 +81,26 @@ impl RemoteGroup {
 
     /// It has these entries.
     pub(crate) fn has(&mut self, key: LogKey, from: u64, to: u64) {
+        let most = self.ranges_max();
         if let Some(log) = self.log(key) {
             log.known.insert(from, to);
-            bound(&mut log.known);
+            bound(&mut log.known, most);
         }
     }
 
     /// It does not hold these, and never will.
     pub(crate) fn lacks(&mut self, key: LogKey, ranges: &RangeSet) {
+        let most = self.ranges_max();
         if let Some(log) = self.logs.get_mut(&key) {
             log.gone.extend(ranges);
-            bound(&mut log.gone);
+            bound(&mut log.gone, most);
         }
     }
 
     /// It states what it has.
     pub(crate) fn states(&mut self, entry: &DigestEntry) {
         let key = (entry.origin, entry.epoch);
+        let most = self.ranges_max();
         let Some(log) = self.log(key) else { return };
         log.floor = entry.floor;
         let settled = entry.settled;
@@ -99,7 +110,7 @@ impl RemoteGroup {
         for &(from, to) in entry.above.as_slice().iter().take(RANGES_MAX) {
             log.known.insert(from, to);
         }
-        bound(&mut log.known);
+        bound(&mut log.known, most);
         self.stated.insert(key, settled);
     }
 
@@ -117,5 +128,36 @@ impl RemoteGroup {
 
     pub(crate) fn is_ignored(&self, now: Micros) -> bool {
         self.ignored_until.is_some_and(|until| until > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::PeerKey;
+
+    #[test]
+    fn a_neighbour_with_many_logs_full_of_holes_costs_little() {
+        let mut remote = RemoteGroup::default();
+        let holes: Vec<(u64, u64)> = (1..=RANGES_MAX as u64).map(|at| (3 * at, 3 * at)).collect();
+        for number in 0..LOGS_MAX as u64 + 10 {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&number.to_be_bytes());
+            let above = RangeSet::try_from(holes.clone()).expect("ascending");
+            remote.states(&DigestEntry {
+                origin: PeerKey(key),
+                epoch: 1,
+                floor: 1,
+                settled: 0,
+                above,
+            });
+        }
+        assert_eq!(remote.logs.len(), LOGS_MAX);
+        let ranges: usize = remote
+            .logs
+            .values()
+            .map(|log| log.known.range_count())
+            .sum();
+        assert!(ranges < 12 * RANGES_TOTAL, "{ranges}");
     }
 }

@@ -291,6 +291,7 @@ fn any_candidate() -> impl Strategy<Value = Candidate> {
                     reachable,
                     cooling,
                     full: false,
+                    busy: false,
                     in_view,
                 }
             },

@@ -247,7 +247,7 @@ impl Engine {
     fn field(&self) -> Option<Field> {
         let snapshot = self.view.snapshot()?.clone();
         let now = self.now.mono;
-        let full = self.config.links.accept_max;
+        let (busy, full) = (self.config.links.degree, self.config.links.accept_max);
         // Those whom a link leads to are as good as in the view, even before records say so.
         let mut reached = vec![self.view.component];
         for peer in self.up.keys() {
@@ -291,6 +291,7 @@ impl Engine {
                     in_view,
                     cooling: self.chooser.is_cooling(peer, now),
                     full: link.is_none() && record.record.links.len() >= full,
+                    busy: record.record.links.len() >= busy,
                 }
             })
             .collect();

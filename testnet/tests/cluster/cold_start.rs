@@ -39,7 +39,7 @@ fn a_hundred_peers_that_start_at_once_dial_few_in_vain() {
         join_all(&mut sim, 0..NODES);
         wait_joined(&mut sim);
         wait_view(&mut sim, 10_000);
-        sim.run_for(60_000);
+        sim.run_for(30_000);
         // Four links a peer are dialled at the least. Without restraint there were 104 dials,
         // 67 refusals and 54 ends of duplicates to a peer.
         let dials = counted(&sim, "dials");

@@ -173,6 +173,7 @@ impl<'a> Model<'a> {
                 .get(&index)
                 .is_some_and(|&(until, _)| self.round < until),
             full: false,
+            busy: peer.links.len() >= DEGREE,
             in_view: true,
         };
         self.peers.iter().enumerate().map(candidate).collect()

@@ -57,6 +57,9 @@ pub struct Candidate {
     pub cooling: bool,
     /// It says itself that it has no room but for ring links: a search or a lot would be refused.
     pub full: bool,
+    /// It has as many links as it aims at: for one more it drops another, whose other end then
+    /// has room and dials a third.
+    pub busy: bool,
     /// False when lost less than 2 min ago: counts for the ring only, so that the ring closes
     /// over a mass crash and not on every fragment.
     pub in_view: bool,
@@ -74,6 +77,7 @@ impl Default for Candidate {
             reachable: true,
             cooling: false,
             full: false,
+            busy: false,
             in_view: true,
         }
     }

@@ -59,15 +59,15 @@ pub(super) fn choose(
             worst = Some((value, peer));
         }
     }
-    let Some((gain, peer)) = paths.best_candidate(situation, estimates, choice) else {
-        return;
-    };
-    if gain < paths.total_us() / GAIN_SHARE_MIN {
-        return;
-    }
+    let best = |with_room: bool| paths.best_candidate(situation, estimates, choice, with_room);
     if room > 1 {
-        choice.add(peer, Reason::Path, None);
-    } else if let Some((value, worst)) = worst
+        if let Some((gain, peer)) = best(true)
+            && gain >= paths.total_us() / GAIN_SHARE_MIN
+        {
+            choice.add(peer, Reason::Path, None);
+        }
+    } else if let Some((gain, peer)) = best(false)
+        && let Some((value, worst)) = worst
         && gain.saturating_mul(SWAP_NUMERATOR) >= value.saturating_mul(SWAP_DENOMINATOR)
         && gain >= value + paths.total_us() / SWAP_SHARE_MIN
     {
@@ -177,18 +177,20 @@ impl<'a> Paths<'a> {
         around
     }
 
-    /// Who would shorten my paths the most, by what everybody behind it is sure to gain.
+    /// Who would shorten my paths the most, by what everybody behind it is sure to gain; if so
+    /// asked, among those who have room for one more.
     fn best_candidate(
         &self,
         situation: &Situation<'_>,
         estimates: &Estimates,
         choice: &Choice,
+        with_room: bool,
     ) -> Option<(u64, usize)> {
         let mut best = None;
         for &node in self.tree.order().iter().skip(1) {
             let peer = node.index();
             let candidate = &situation.candidates[peer];
-            if choice.is_wanted(peer) || !candidate.is_open() {
+            if choice.is_wanted(peer) || !candidate.is_open() || with_room && candidate.busy {
                 continue;
             }
             let rtt = estimates.cautious_us(peer);

@@ -321,3 +321,56 @@ fn an_assert_that_does_not_hold_fails_the_run_and_a_goal_does_not() {
     );
     assert_eq!(nothing.asserts[0].observed, None);
 }
+
+/// Offenders of one kind among honest peers; everybody honest gets everything from the honest.
+fn withstands(kind: &str) -> Results {
+    let more = format!(
+        "[[nodes]]\nid = \"offender\"\ncount = 2\nbehaviour = \"{kind}\"\n\
+         [[assert]]\nmetric = \"foreign\"\nop = \"==\"\nvalue = 0\n"
+    );
+    let set = ["workload.0.publishers=peer/first:4", "scenario.quiet=30s"];
+    let results = results(&more, &set);
+    assert!(results.passed, "{kind}: {results:#?}");
+    assert_eq!(results.hostile.nodes, 2);
+    results
+}
+
+#[test]
+fn forwarders_that_do_not_behave_are_withstood() {
+    for kind in ["drop", "delay", "replay", "bad-signature"] {
+        withstands(kind);
+    }
+}
+
+#[test]
+fn liars_are_withstood() {
+    for kind in [
+        "lying-coordinates",
+        "lying-digests",
+        "forged-origin",
+        "copied-key",
+    ] {
+        withstands(kind);
+    }
+}
+
+#[test]
+fn floods_are_withstood() {
+    for kind in ["record-flood", "data-flood"] {
+        withstands(kind);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_withstood() {
+    for kind in ["oversized", "malformed"] {
+        withstands(kind);
+    }
+}
+
+#[test]
+fn who_publishes_two_payloads_under_one_name_is_reported_and_cut_off() {
+    let results = withstands("equivocate");
+    assert!(results.hostile.reports > 0);
+    assert_eq!(results.hostile.cut_off_ratio, Some(1.0), "{results:#?}");
+}

@@ -13,7 +13,42 @@ macro_rules! shipped {
 }
 
 /// Name and text of every shipped scenario.
-const SHIPPED: &[(&str, &str)] = shipped!["steady-mesh", "steady-tree"];
+const SHIPPED: &[(&str, &str)] = shipped![
+    "burst",
+    "churn",
+    "flapping",
+    "flash-crowd",
+    "hostile-all",
+    "hostile-bad-signature",
+    "hostile-copied-key",
+    "hostile-data-flood",
+    "hostile-delay",
+    "hostile-drop",
+    "hostile-equivocate",
+    "hostile-forged-origin",
+    "hostile-lying-coordinates",
+    "hostile-lying-digests",
+    "hostile-malformed",
+    "hostile-oversized",
+    "hostile-record-flood",
+    "hostile-replay",
+    "large",
+    "large-gossipsub",
+    "many-groups",
+    "partition-heal",
+    "partition-one-way",
+    "partition-three-way",
+    "plumtree",
+    "silent-crash-10",
+    "silent-crash-30",
+    "silent-crash-50",
+    "silent-crash-70",
+    "silent-crash-90",
+    "simsub",
+    "slow-peers",
+    "steady-mesh",
+    "steady-tree",
+];
 
 /// The text of the shipped scenario `name`.
 pub(super) fn text(name: &str) -> Option<&'static str> {

@@ -17,8 +17,8 @@ pub struct Cast {
     pub started: Vec<bool>,
     /// All groups, copies one by one.
     pub groups: Vec<CastGroup>,
-    /// By workload: who publishes, in turn.
-    pub publishers: Vec<Vec<usize>>,
+    /// By workload, by group: who publishes, in turn.
+    pub publishers: Vec<Vec<Vec<usize>>>,
 }
 
 /// A group and its members.
@@ -81,7 +81,8 @@ impl Cast {
                     continue;
                 };
                 let salt = group.copies.map_or(0, |_| copy as u64);
-                let members = cast.select(&group.members, &everybody, salt, &nobody);
+                let mut members = cast.select(&group.members, &everybody, salt, &nobody);
+                members.sort_unstable();
                 let kind = group.name.clone();
                 cast.groups.push(CastGroup {
                     name,
@@ -104,18 +105,19 @@ impl Cast {
             });
         }
         for workload in &file.workload {
-            // Of several copies, the first one's members stand for all.
-            let members = cast.groups_of(&workload.group).next();
-            let natural = members
-                .map(|group| group.members.clone())
-                .unwrap_or_default();
-            let mut publishers = if workload.publishers.as_str() == "all" {
-                natural
-            } else {
-                cast.select(&workload.publishers, &natural, 0, &nobody)
+            let groups: Vec<Vec<usize>> = cast
+                .groups_of(&workload.group)
+                .map(|group| match workload.publishers.as_str() {
+                    "all" => group.members.clone(),
+                    _ => cast.select(&workload.publishers, &group.members, 0, &nobody),
+                })
+                .collect();
+            let honest = |nodes: Vec<usize>| -> Vec<usize> {
+                let honest = |node: &usize| cast.behaviours[*node] == Behaviour::Honest;
+                nodes.into_iter().filter(honest).collect()
             };
-            publishers.retain(|&node| cast.behaviours[node] == Behaviour::Honest);
-            cast.publishers.push(publishers);
+            let groups = groups.into_iter().map(honest).collect();
+            cast.publishers.push(groups);
         }
         cast
     }
@@ -135,6 +137,11 @@ impl Cast {
         self.groups
             .iter()
             .filter(move |group| group.kind == name || group.name.as_str() == name)
+    }
+
+    /// Whoever publishes in some workload; some more than once.
+    pub fn all_publishers(&self) -> impl Iterator<Item = usize> {
+        self.publishers.iter().flatten().flatten().copied()
     }
 
     /// Groups whose messages come in any order.
@@ -236,7 +243,7 @@ impl Cast {
                 members
             }
             Base::Publishers => {
-                let mut all: Vec<usize> = self.publishers.iter().flatten().copied().collect();
+                let mut all: Vec<usize> = self.all_publishers().collect();
                 all.sort_unstable();
                 all.dedup();
                 all
@@ -251,4 +258,43 @@ impl Cast {
 /// For selectors without roles.
 pub(super) fn nobody(_: Role) -> Vec<usize> {
     Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Overrides;
+    use std::path::Path;
+
+    #[test]
+    fn members_are_ascending_however_they_are_picked() {
+        let text = "[scenario]\n[[nodes]]\nid = \"a\"\ncount = 40\n\
+            [[group]]\nname = \"g\"\ncopies = 3\nmembers = \"random:10\"\n";
+        let scenario = Scenario::parse(text, Path::new("t.toml"), &Overrides::default());
+        let cast = Cast::new(&scenario.expect("valid"));
+        let copies: Vec<&CastGroup> = cast.groups_of("g").collect();
+        assert_eq!(copies.len(), 3);
+        assert!(copies.iter().all(|group| group.members.len() == 10));
+        assert!(copies.iter().all(|group| group.members.is_sorted()));
+        assert_ne!(copies[0].members, copies[1].members);
+    }
+
+    #[test]
+    fn equal_texts_are_equal_nodes_and_not_is_the_others() {
+        let text = "[scenario]\n[[nodes]]\nid = \"a\"\ncount = 30\n";
+        let scenario = Scenario::parse(text, Path::new("t.toml"), &Overrides::default());
+        let cast = Cast::new(&scenario.expect("valid"));
+        let all: Vec<usize> = (0..30).collect();
+        let select = |text: &str| {
+            let selector = text.parse().expect("a selector");
+            cast.select(&selector, &all, 0, &nobody)
+        };
+        let mut both = select("share:0.2");
+        assert_eq!(both.len(), 6);
+        assert_eq!(both, select("share:0.2"));
+        both.extend(select("not share:0.2"));
+        both.sort_unstable();
+        assert_eq!(both, all);
+        assert_eq!(select("a[3] + a[1..3]"), [3, 1, 2]);
+    }
 }

@@ -1,7 +1,7 @@
 //! Faults: how each kind begins, goes on and ends in the simulated world.
 
 use super::{Occurrence, Run, RunError, Task};
-use crate::scenario::{Behaviour, Fault, FaultKind, Scenario, Selector};
+use crate::scenario::{Fault, FaultKind, Scenario, Selector};
 use crate::sim::{Bandwidth, Way};
 
 /// Stands for all faults that last.
@@ -24,12 +24,6 @@ pub(super) struct ActiveFault {
 
 /// Whether this world can do what a scenario asks for.
 pub(super) fn can(scenario: &Scenario) -> Result<(), RunError> {
-    for class in &scenario.file.nodes {
-        if class.behaviour != Behaviour::Honest && !crate::hostile::exists(class.behaviour) {
-            let what = format!("nodes {:?} behave as {:?}", class.id, class.behaviour);
-            return Err(RunError::Cannot(what));
-        }
-    }
     let unlimited = |fault: &Fault| {
         fault.factor.is_some()
             && scenario.file.topology.bandwidth == crate::scenario::Bandwidth::default()

@@ -91,8 +91,7 @@ impl Run<'_> {
     /// Churn without a target spares whoever publishes: what dies with its origin is nobody's.
     pub(super) fn spare_publishers(&self, active: &mut ActiveFault) {
         if active.fault.target.is_none() {
-            let publishes =
-                |node: &usize| self.cast.publishers.iter().any(|all| all.contains(node));
+            let publishes = |node: &usize| self.cast.all_publishers().any(|other| other == *node);
             active.nodes.retain(|node| !publishes(node));
         }
     }

@@ -73,26 +73,17 @@ impl Run<'_> {
             let inside = scope.published_at(journal.message(receipt)).is_some();
             result.order_violations += u64::from(inside && scope.has_node(node));
         });
-        for (node, entries) in journal
-            .nodes
-            .iter()
-            .enumerate()
-            .filter(|(node, _)| scope.has_node(*node))
-        {
+        let nodes_seen = journal.nodes.iter().enumerate();
+        for (_, entries) in nodes_seen.filter(|(node, _)| scope.has_node(*node)) {
             let foreign = entries.receipts.iter().filter(|receipt| {
-                let message = journal.message(receipt);
-                message.group == *name && (!receipt.intact || message.published.is_none())
+                journal.message(receipt).group == *name && self.is_foreign(receipt)
             });
             result.foreign += foreign.count() as u64;
-            result.gaps += entries
-                .events
-                .iter()
-                .filter(|(at, event)| {
-                    scope.published.contains(at)
-                        && matches!(event, Event::Gap { group, .. } if group == name)
-                })
-                .count() as u64;
-            let _ = node;
+            let gaps = entries.events.iter().filter(|(at, event)| {
+                let here = matches!(event, Event::Gap { group, .. } if group == name);
+                here && scope.published.contains(at)
+            });
+            result.gaps += gaps.count() as u64;
         }
         let (copies, firsts) = self.copies(name, window, nodes);
         result.payload_copies = copies;

@@ -30,10 +30,7 @@ impl Run<'_> {
         let alive = self.sim.alive();
         let origin = self
             .cast
-            .publishers
-            .iter()
-            .flatten()
-            .copied()
+            .all_publishers()
             .find(|&node| self.sim.is_alive(node));
         let origin = origin.or(alive.first().copied());
         match role {

@@ -2,6 +2,8 @@
 
 use super::Run;
 use crate::check;
+use crate::journal::Receipt;
+use crate::scenario::Behaviour;
 
 /// Findings of one rule named in words.
 const FINDINGS_MAX: usize = 8;
@@ -46,21 +48,15 @@ impl Run<'_> {
             .enumerate()
             .filter(|(node, _)| honest[*node])
         {
-            for receipt in &entries.receipts {
-                let message = journal.message(receipt);
-                if !receipt.intact || message.published.is_none() {
-                    // What a hostile origin signs is its own affair, if it is one and the same.
-                    let origin = self.sim.node_of(message.id.origin);
-                    if message.published.is_none() && origin.is_some_and(|origin| !honest[origin]) {
-                        continue;
-                    }
-                    foreign += 1;
-                    if words.len() < FINDINGS_MAX {
-                        words.push(format!(
-                            "node {node} got {}: altered or nobody's",
-                            message.id
-                        ));
-                    }
+            for receipt in entries
+                .receipts
+                .iter()
+                .filter(|receipt| self.is_foreign(receipt))
+            {
+                foreign += 1;
+                if words.len() < FINDINGS_MAX {
+                    let id = journal.message(receipt).id;
+                    words.push(format!("node {node} got {id}: altered or nobody's"));
                 }
             }
         }
@@ -75,5 +71,16 @@ impl Run<'_> {
         }
         findings.extend(words);
         findings
+    }
+
+    /// Whether what was handed over is altered, or published by nobody. What hostile nodes
+    /// publish by themselves is theirs, whatever it is.
+    pub(super) fn is_foreign(&self, receipt: &Receipt) -> bool {
+        let message = self.sim.journal().message(receipt);
+        if message.published.is_some() {
+            return !receipt.intact;
+        }
+        let origin = self.sim.node_of(message.id.origin);
+        origin.is_none_or(|origin| self.cast.behaviours[origin] == Behaviour::Honest)
     }
 }

@@ -3,7 +3,8 @@
 use super::sample::Samples;
 use super::workload::Publishing;
 use super::{Cast, Occurrence, Run, Task};
-use crate::scenario::{Latency as LatencyKind, Scenario, Start};
+use crate::hostile;
+use crate::scenario::{Behaviour, Latency as LatencyKind, Scenario, Start};
 use crate::sim::{Bandwidth, Latency, NodeState, Random, Sim, StartGraph};
 use hedgerow_protocol::Micros;
 use std::collections::BTreeMap;
@@ -160,6 +161,24 @@ fn build(scenario: &Scenario, cast: &Cast) -> Sim {
         .loss_ppm(topology.loss.ppm())
         .clock_skew_ms(topology.clock_skew.0.as_millis())
         .build();
+    let mut victims = (0..cast.len()).filter(|node| {
+        let publishes = cast.all_publishers().any(|other| other == *node);
+        cast.behaviours[*node] == Behaviour::Honest && !publishes
+    });
+    for node in 0..cast.len() {
+        let behaviour = cast.behaviours[node];
+        match behaviour {
+            Behaviour::Honest => {}
+            Behaviour::CopiedKey => {
+                if let Some(victim) = victims.next() {
+                    sim.copy_identity(node, victim);
+                }
+            }
+            _ => sim.set_mask(node, move |keypair, seed| {
+                hostile::mask(behaviour, keypair, seed).expect("it does not behave")
+            }),
+        }
+    }
     for (index, (_, nodes)) in cast.classes.iter().enumerate() {
         let line = file.nodes[index].bandwidth.unwrap_or(topology.bandwidth);
         let bandwidth = Bandwidth {

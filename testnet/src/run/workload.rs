@@ -14,7 +14,8 @@ const BUSY_RETRY: Micros = Micros::from_millis(1);
 pub(super) struct Publishing {
     /// Names of the groups, in turn.
     groups: Vec<String>,
-    publishers: Vec<usize>,
+    /// By group.
+    publishers: Vec<Vec<usize>>,
     turn: usize,
     size: usize,
     /// When more messages fall due, how many, and after which time the next ones do.
@@ -115,18 +116,24 @@ impl Run<'_> {
     }
 
     fn publish_one(&mut self, index: usize) -> Published {
-        let count = self.workloads[index].publishers.len();
         let payload = self.workloads[index].payload();
+        let groups = self.workloads[index].groups.len();
+        let count: usize = self.workloads[index].publishers.iter().map(Vec::len).sum();
         let mut result = Published::Nobody;
+        // Groups take turns, and within each its publishers.
         for _ in 0..count {
             let workload = &mut self.workloads[index];
-            let turn = workload.turn;
+            let (at, round) = (workload.turn % groups, workload.turn / groups);
             workload.turn += 1;
-            let node = workload.publishers[turn % count];
-            if self.sim.state(node) != NodeState::Running || workload.groups.is_empty() {
+            let publishers = &workload.publishers[at];
+            if publishers.is_empty() {
                 continue;
             }
-            let group = workload.groups[turn % workload.groups.len()].clone();
+            let node = publishers[round % publishers.len()];
+            if self.sim.state(node) != NodeState::Running {
+                continue;
+            }
+            let group = workload.groups[at].clone();
             let options = PublishOptions::default();
             match self.sim.try_publish(node, &group, payload.clone(), options) {
                 Ok(_) => return Published::Taken,

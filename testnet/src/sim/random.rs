@@ -17,6 +17,11 @@ impl Random {
         Self(ChaCha8Rng::from_seed(Self::key(seed, purpose, 0)))
     }
 
+    /// The stream of such 32 bytes.
+    pub fn from_key(key: [u8; 32]) -> Self {
+        Self(ChaCha8Rng::from_seed(key))
+    }
+
     /// 32 bytes for `purpose` and `index`, such as a peer's secret.
     pub fn key(seed: u64, purpose: &str, index: u64) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key("hedgerow testnet random v1");

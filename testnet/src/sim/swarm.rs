@@ -30,11 +30,10 @@ pub struct Sim {
 }
 
 type Script = Box<dyn FnOnce(&mut Sim)>;
-/// Makes the mask of a node's peer, at every start, from a seed.
-type MakeMask = fn([u8; 32]) -> Box<dyn Mask>;
+/// Makes the mask of a node's peer, at every start, from its key and a seed.
+type MakeMask = Box<dyn Fn(Keypair, [u8; 32]) -> Box<dyn Mask>>;
 
 /// What outlives a process at a node.
-#[derive(Debug)]
 struct Place {
     /// The engine's settings, where they are not everybody's.
     config: Option<Config>,
@@ -108,8 +107,12 @@ impl Sim {
     }
 
     /// Puts a mask on a node's peer, from its next start on.
-    pub fn set_mask(&mut self, node: usize, make: fn([u8; 32]) -> Box<dyn Mask>) {
-        self.places[node].mask = Some(make);
+    pub fn set_mask(
+        &mut self,
+        node: usize,
+        make: impl Fn(Keypair, [u8; 32]) -> Box<dyn Mask> + 'static,
+    ) {
+        self.places[node].mask = Some(Box::new(make));
     }
 
     /// Gives a node the key of another, from its next start on.
@@ -145,10 +148,17 @@ impl Sim {
         let key = keypair.peer();
         let now = self.world.time(node);
         let place = &self.places[node];
+        let secret = Random::key(seed, "identity", place.identity as u64);
         let engine = Engine::with_memo(keypair, config, rng_seed, now, self.memo.clone());
-        let player = match place.mask {
+        let player = match &place.mask {
             None => Player::honest(engine),
-            Some(make) => Player::masked(engine, make(Random::key(seed, "mask", node as u64)), now),
+            Some(make) => {
+                let mask = make(
+                    Keypair::from_secret(secret),
+                    Random::key(seed, "mask", node as u64),
+                );
+                Player::masked(engine, mask, now)
+            }
         };
         self.world.start(node, key, player);
     }

@@ -1,8 +1,0 @@
-//! Peers that do not behave.
-
-use crate::scenario::Behaviour;
-
-/// Whether the simulated world has such peers.
-pub fn exists(behaviour: Behaviour) -> bool {
-    behaviour == Behaviour::Honest
-}

@@ -1,0 +1,137 @@
+//! Too much, too large, or nothing that can be read.
+
+use super::origin::groups;
+use super::{Out, after, links_up, send};
+use crate::sim::{Mask, Random};
+use bytes::Bytes;
+use hedgerow_protocol::wire::frame;
+use hedgerow_protocol::wire::record::ALGORITHM_VERSION;
+use hedgerow_protocol::wire::{Frame, Record, SignedRecord};
+use hedgerow_protocol::{Action, Engine, Keypair, PublishOptions, Time};
+
+/// How often a flood has a wave, ms.
+const WAVE_MS: u64 = 100;
+/// Bytes of a payload in a flood, and how many a wave has.
+const PAYLOAD: (usize, usize) = (1 << 10, 20);
+/// Records of peers that do not exist in a wave.
+const RECORDS: usize = 2;
+
+/// Publishes as much as it can.
+pub(super) struct Data;
+
+impl Mask for Data {
+    fn action(&mut self, _: Time, _: &mut Engine, action: Action, out: &mut Out) {
+        out.push_back(action);
+    }
+
+    fn timeout(&mut self, now: Time, engine: &mut Engine, _: &mut Out) -> Option<Time> {
+        for group in groups(engine) {
+            for _ in 0..PAYLOAD.1 {
+                let payload = Bytes::from(vec![b'!'; PAYLOAD.0]);
+                // It stops when the engine says so: more would harm its own links only.
+                let _ = engine.publish(now, &group, payload, PublishOptions::default());
+            }
+        }
+        Some(after(now, WAVE_MS))
+    }
+}
+
+/// States records of peers that do not exist.
+pub(super) struct Records {
+    random: Random,
+    /// Which network, as it stands in its own record.
+    network: Option<[u8; 16]>,
+}
+
+impl Records {
+    pub(super) fn new(random: Random) -> Self {
+        let network = None;
+        Self { random, network }
+    }
+}
+
+impl Mask for Records {
+    fn action(&mut self, _: Time, _: &mut Engine, action: Action, out: &mut Out) {
+        if self.network.is_none()
+            && let Action::Send { chunks, .. } = &action
+            && let Some(record) = super::lies::first_record(chunks)
+        {
+            self.network = Some(record.network);
+        }
+        out.push_back(action);
+    }
+
+    fn timeout(&mut self, now: Time, engine: &mut Engine, out: &mut Out) -> Option<Time> {
+        if let Some(network) = self.network {
+            let mut records = Vec::new();
+            for _ in 0..RECORDS {
+                let mut secret = [0; 32];
+                secret[..8].copy_from_slice(&self.random.bits().to_le_bytes());
+                let keypair = Keypair::from_secret(secret);
+                let record = Record {
+                    network,
+                    peer: keypair.peer(),
+                    epoch: now.wall_ms,
+                    version: 1,
+                    left: false,
+                    algorithm: ALGORITHM_VERSION,
+                    capacity: 8,
+                    coordinate: [0.0, 0.0, 0.0, 1.0, 1.0],
+                    addresses: Vec::new(),
+                    groups: Vec::new(),
+                    links: Vec::new(),
+                };
+                records.push(super::lies::wire(&SignedRecord::sign(record, &keypair)));
+            }
+            let frame = Frame::from(frame::Records { records });
+            for link in links_up(engine) {
+                out.push_back(send(link, &frame));
+            }
+        }
+        Some(after(now, WAVE_MS))
+    }
+}
+
+/// How often a neighbour gets what it cannot read, ms.
+const NONSENSE_MS: u64 = 1_000;
+
+/// Announces frames of a gigabyte.
+pub(super) struct Oversized;
+
+impl Mask for Oversized {
+    fn action(&mut self, _: Time, _: &mut Engine, action: Action, out: &mut Out) {
+        out.push_back(action);
+    }
+
+    fn timeout(&mut self, now: Time, engine: &mut Engine, out: &mut Out) -> Option<Time> {
+        for link in links_up(engine) {
+            let mut head = vec![0; 64];
+            head[..4].copy_from_slice(&(1u32 << 30).to_be_bytes());
+            let chunks = [head.into(), Bytes::new()];
+            out.push_back(Action::Send { link, chunks });
+        }
+        Some(after(now, NONSENSE_MS))
+    }
+}
+
+/// Sends bytes that are no frames.
+pub(super) struct Malformed(pub(super) Random);
+
+impl Mask for Malformed {
+    fn action(&mut self, _: Time, _: &mut Engine, action: Action, out: &mut Out) {
+        out.push_back(action);
+    }
+
+    fn timeout(&mut self, now: Time, engine: &mut Engine, out: &mut Out) -> Option<Time> {
+        for link in links_up(engine) {
+            // A length that fits, a known kind, and noise for a header.
+            let mut bytes = vec![0, 0, 0, 60, self.0.index(27) as u8, 0, 0, 0, 55];
+            while bytes.len() < 64 {
+                bytes.push(self.0.bits() as u8);
+            }
+            let chunks = [bytes.into(), Bytes::new()];
+            out.push_back(Action::Send { link, chunks });
+        }
+        Some(after(now, NONSENSE_MS))
+    }
+}

@@ -1,0 +1,119 @@
+//! Peers that state what is not so.
+
+use super::{Out, believe_sent, frame_of, send};
+use crate::sim::Mask;
+use bytes::Bytes;
+use hedgerow_protocol::wire::record::WireRecord;
+use hedgerow_protocol::wire::{Frame, Record, SignedRecord};
+use hedgerow_protocol::{Action, Engine, Keypair, Time};
+
+/// A record as it travels.
+pub(super) fn wire(record: &SignedRecord) -> WireRecord {
+    WireRecord(record.signed.clone(), record.signature, 0)
+}
+
+/// The first record in a frame, if it carries any.
+pub(super) fn first_record(chunks: &[Bytes; 2]) -> Option<Record> {
+    let record = match frame_of(chunks)? {
+        Frame::Hello(hello) => hello.record?,
+        Frame::Records(records) => records.records.into_iter().next()?,
+        _ => return None,
+    };
+    let signed = SignedRecord::decode(record.0, record.1).ok()?;
+    Some(signed.record)
+}
+
+/// Next to everybody: the middle of the world.
+const NEAR: [f32; 5] = [0.0, 0.0, 0.0, 0.1, 0.01];
+/// What it says its links take, microseconds.
+const NEAR_US: u32 = 100;
+
+/// States a coordinate next to everybody and links that take no time, so as to attract children.
+pub(super) struct Coordinates {
+    keypair: Keypair,
+}
+
+impl Coordinates {
+    pub(super) fn new(keypair: Keypair) -> Self {
+        Self { keypair }
+    }
+
+    fn lie(&self, record: WireRecord) -> WireRecord {
+        let WireRecord(signed, signature, age) = record;
+        match SignedRecord::decode(signed.clone(), signature) {
+            Ok(mine) if mine.record.peer == self.keypair.peer() => {
+                let mut record = mine.record;
+                record.coordinate = NEAR;
+                for link in &mut record.links {
+                    link.rtt_us = NEAR_US;
+                }
+                let lie = SignedRecord::sign(record, &self.keypair);
+                WireRecord(lie.signed, lie.signature, age)
+            }
+            _ => WireRecord(signed, signature, age),
+        }
+    }
+}
+
+impl Mask for Coordinates {
+    fn action(&mut self, now: Time, engine: &mut Engine, action: Action, out: &mut Out) {
+        let Action::Send { link, chunks } = &action else {
+            return out.push_back(action);
+        };
+        if !chunks[1].is_empty() {
+            return out.push_back(action);
+        }
+        let lie = match frame_of(chunks) {
+            Some(Frame::Heartbeat(mut heartbeat)) => {
+                heartbeat.coordinate = NEAR;
+                // It held the stamp longer, it says, so the way takes less.
+                heartbeat.held_us = heartbeat.held_us.saturating_add(50_000);
+                Frame::Heartbeat(heartbeat)
+            }
+            Some(Frame::Hello(mut hello)) => {
+                hello.record = hello.record.map(|record| self.lie(record));
+                Frame::Hello(hello)
+            }
+            Some(Frame::Records(mut frame)) => {
+                let records = std::mem::take(&mut frame.records).into_iter();
+                frame.records = records.map(|record| self.lie(record)).collect();
+                Frame::Records(frame)
+            }
+            _ => return out.push_back(action),
+        };
+        believe_sent(engine, now, &action);
+        out.push_back(send(*link, &lie));
+    }
+
+    fn timeout(&mut self, _: Time, _: &mut Engine, _: &mut Out) -> Option<Time> {
+        None
+    }
+}
+
+/// How much more it says it has.
+const MORE: u64 = 1_000;
+
+/// States that it holds what it does not, even what nobody has published.
+pub(super) struct Digests;
+
+impl Mask for Digests {
+    fn action(&mut self, now: Time, engine: &mut Engine, action: Action, out: &mut Out) {
+        if let Action::Send { link, chunks } = &action
+            && chunks[1].is_empty()
+            && let Some(Frame::Digest(mut digest)) = frame_of(chunks)
+        {
+            for entry in &mut digest.entries {
+                entry.floor = 1;
+                entry.settled = entry.settled.saturating_add(MORE);
+            }
+            believe_sent(engine, now, &action);
+            out.push_back(send(*link, &Frame::Digest(digest)));
+            return;
+        }
+        out.push_back(action);
+    }
+
+    fn timeout(&mut self, _: Time, _: &mut Engine, _: &mut Out) -> Option<Time> {
+        None
+    }
+}

@@ -12,7 +12,7 @@ pub(crate) use view::View;
 
 use crate::config::Config;
 use crate::database::{Candidates, Database, OwnRecord, RecordSync};
-use crate::group::{Acknowledging, Forks, Group, OwnLog, Probes, Proving, Verifying};
+use crate::group::{Acknowledging, Charges, Forks, Group, OwnLog, Probes, Proving, Verifying};
 use crate::identity::{Keypair, PeerKey};
 use crate::io::{Action, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
 use crate::links::{Chooser, Dialer, Link, Stage, Uplink};
@@ -64,6 +64,7 @@ pub struct Engine {
     pub(crate) proving: Proving,
     /// Where this peer's seqs ended in groups that are closed, in this epoch.
     pub(crate) finished: BTreeMap<GroupId, OwnLog>,
+    pub(crate) charges: Charges,
     /// Groups whose publisher was told `Busy`, and for messages of which class.
     pub(crate) busy: BTreeSet<(GroupId, Class)>,
     /// Whether one of those waits for memory.
@@ -144,6 +145,7 @@ impl Engine {
             probes: Probes::default(),
             proving: Proving::default(),
             finished: BTreeMap::new(),
+            charges: Charges::default(),
             busy: BTreeSet::new(),
             starved: false,
             outboxes: BTreeSet::new(),

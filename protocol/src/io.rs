@@ -165,6 +165,8 @@ pub enum LinkEnd {
     Stuck,
     /// Its origin was proven to equivocate.
     Equivocation,
+    /// It kept what it should have forwarded.
+    Withheld,
     /// This engine stops.
     Stopped,
 }

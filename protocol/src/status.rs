@@ -84,6 +84,9 @@ pub struct LinkStatus {
     pub bundles: [u64; 2],
     /// Whether data for it has turned lazy now.
     pub lazy: bool,
+    /// What it owed and had to be pulled elsewhere since it last forwarded anything, and by how
+    /// many steps the stated cost of the link is raised for it.
+    pub charges: [u32; 2],
 }
 
 /// What a peer is in a group.

@@ -239,7 +239,7 @@ impl Engine {
             .iter()
             .filter_map(|(peer, id)| {
                 let link = self.links.get(id)?;
-                let rtt_us = link.rtt.stated_us()?;
+                let rtt_us = self.charges.stated_rtt_us(*peer, link.rtt.stated_us()?);
                 (link.stated_from <= now).then_some(RecordLink {
                     peer: *peer,
                     rtt_us,

@@ -48,7 +48,10 @@ impl Engine {
                 dialled: link.dialled,
                 up: link.is_up(),
                 rtt_us: link.rtt.smoothed_us(),
-                stated_rtt_us: link.rtt.stated_us().map(u64::from),
+                stated_rtt_us: link
+                    .rtt
+                    .stated_us()
+                    .map(|rtt_us| self.charges.stated_rtt_us(link.peer, rtt_us).into()),
                 up_ms: if link.is_up() {
                     now.since(link.up_since).as_millis()
                 } else {
@@ -60,6 +63,7 @@ impl Engine {
                 bytes: link.bytes,
                 bundles: link.bundles,
                 lazy: link.lazy,
+                charges: self.charges.against(link.peer).into(),
             })
             .collect()
     }

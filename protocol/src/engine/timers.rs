@@ -20,6 +20,7 @@ impl Engine {
         self.on_candidates_timeout();
         self.on_choose_timeout();
         self.on_groups_timeout();
+        self.on_charges_timeout();
         self.on_stopping_timeout();
         self.deadline = self.next_deadline();
     }
@@ -44,6 +45,7 @@ impl Engine {
             self.candidates.due(),
             Some(self.chooser.due()),
             self.groups_due(),
+            self.charges.due(),
             leaving,
         ]
         .into_iter()

@@ -151,13 +151,14 @@ impl Engine {
         if digest.ask {
             self.answer_digest(from, id);
         }
+        let equal = self.had_equal_trees(from, id, now);
         let Some(remote) = self.remote_mut(from, id) else {
             return;
         };
         let ignored = remote.is_ignored(now);
         for entry in &digest.entries {
             if entry.settled < SEQ_MAX && entry.above.last().unwrap_or(0) < SEQ_MAX {
-                remote.states(entry);
+                remote.states(entry, equal);
             }
         }
         if !ignored {

@@ -60,11 +60,20 @@ impl Missing {
         &mut self.lacks
     }
 
+    /// When `seq` was noticed to be missing, if it is.
+    pub(crate) fn since(&self, seq: u64) -> Option<Micros> {
+        self.lack_of(seq).map(|lack| lack.since)
+    }
+
     /// When `seq` was noticed to be missing, if nobody has been asked for it.
     pub(crate) fn unasked_since(&self, seq: u64) -> Option<Micros> {
+        let lack = self.lack_of(seq)?;
+        lack.asked.is_none().then_some(lack.since)
+    }
+
+    fn lack_of(&self, seq: u64) -> Option<&Lack> {
         let at = self.lacks.partition_point(|lack| lack.to < seq);
-        let lack = self.lacks.get(at)?;
-        (lack.from <= seq && lack.asked.is_none()).then_some(lack.since)
+        self.lacks.get(at).filter(|lack| lack.from <= seq)
     }
 
     /// Takes note of `ranges`; what is known already keeps its age. Says whether any is new.

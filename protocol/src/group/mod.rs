@@ -6,6 +6,7 @@
 
 mod acknowledge;
 mod baseline;
+mod charge;
 mod deliver;
 mod digest;
 mod fork;
@@ -13,6 +14,7 @@ mod forward;
 mod log;
 mod membership;
 mod missing;
+mod owed;
 mod probe;
 mod publish;
 mod pull;
@@ -26,6 +28,7 @@ pub(crate) use acknowledge::{Acknowledging, Tracking};
 pub(crate) use baseline::{Baselining, Proving};
 pub(crate) use fork::Forks;
 pub(crate) use log::OriginLog;
+pub(crate) use owed::Charges;
 pub(crate) use probe::Probes;
 pub(crate) use publish::OwnLog;
 pub(crate) use receive::Verifying;
@@ -70,6 +73,8 @@ pub(crate) struct Group {
     pub(crate) lateness_us: u64,
     /// The log hash, while nothing has changed.
     pub(crate) hash: Option<u64>,
+    /// The hash of the group's graph, and when it was first seen.
+    pub(crate) graph_seen: (u64, Micros),
     pub(crate) stats: GroupStats,
 }
 
@@ -103,6 +108,7 @@ impl Group {
             asked_digests: Micros(0),
             lateness_us: grace_ms * 500,
             hash: None,
+            graph_seen: (0, Micros(0)),
             stats: GroupStats::default(),
         }
     }

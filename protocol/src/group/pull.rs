@@ -81,6 +81,11 @@ impl Engine {
             unclaimed |= self.ask_for(id, *key, &links, &mut asks);
             self.give_up_lost(id, *key, &links);
         }
+        for (link, wanted) in &asks {
+            for wanted in wanted {
+                self.question_parent(id, wanted, *link);
+            }
+        }
         for (link, wanted) in asks {
             for wanted in wanted.chunks(64) {
                 self.count("pulls");

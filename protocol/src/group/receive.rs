@@ -75,6 +75,11 @@ impl Engine {
                 remote.failures = 0;
             }
         }
+        if pulled {
+            self.on_served(from, &bundle);
+        } else {
+            self.forgive(from, header.origin);
+        }
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
@@ -293,6 +298,7 @@ impl Engine {
             log.rebase(header.seq - 1);
         }
         let unasked = log.missing.unasked_since(header.seq);
+        let noticed = log.missing.since(header.seq);
         let entry = Entry {
             bundle: bundle.clone(),
             hops,
@@ -318,6 +324,9 @@ impl Engine {
         }
         if has_holes {
             self.schedule_repair(id, now);
+        }
+        if arrival == Arrival::Pulled {
+            self.charge_parents(bundle, noticed);
         }
         self.note_acknowledgement(id, bundle);
         self.log_changed(id, key);

@@ -25,6 +25,9 @@ pub(crate) struct RemoteLog {
     pub(crate) known: RangeSet,
     /// What it has said it does not hold, and never will.
     pub(crate) gone: RangeSet,
+    /// What it has from here on came to it while trees were equal: its children were due to get
+    /// it.
+    pub(crate) owed_from: u64,
 }
 
 impl RemoteLog {
@@ -97,8 +100,8 @@ impl RemoteGroup {
         }
     }
 
-    /// It states what it has.
-    pub(crate) fn states(&mut self, entry: &DigestEntry) {
+    /// It states what it has, while trees have been `equal` for long or not.
+    pub(crate) fn states(&mut self, entry: &DigestEntry, equal: bool) {
         let key = (entry.origin, entry.epoch);
         let most = self.ranges_max();
         let Some(log) = self.log(key) else { return };
@@ -111,6 +114,9 @@ impl RemoteGroup {
             log.known.insert(from, to);
         }
         bound(&mut log.known, most);
+        if !equal {
+            log.owed_from = log.known.last().map_or(0, |last| last + 1);
+        }
         self.stated.insert(key, settled);
     }
 

@@ -110,6 +110,7 @@ impl Engine {
             }
         }
         self.answer_heartbeat(id, heartbeat.ask);
+        self.note_equal_views(id, heartbeat.database);
         self.compare_databases(id, heartbeat.database);
         self.compare_logs(id, &heartbeat.groups);
     }

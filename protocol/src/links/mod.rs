@@ -76,6 +76,8 @@ pub(crate) struct Link {
     pub(crate) unwanted_since: Option<Micros>,
     /// Not stated before this: flap damping.
     pub(crate) stated_from: Micros,
+    /// When the other end's database last equalled ours.
+    pub(crate) equal_at: Option<Micros>,
     /// What the other end's database hash was, and since when it has differed from ours.
     pub(crate) unequal_since: Option<Micros>,
     pub(crate) reconciled: Option<Micros>,
@@ -127,6 +129,7 @@ impl Link {
             their_wants: None,
             unwanted_since: None,
             stated_from: now,
+            equal_at: None,
             unequal_since: None,
             reconciled: None,
             groups: BTreeMap::new(),

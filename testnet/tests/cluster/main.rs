@@ -3,6 +3,7 @@
 mod support;
 
 mod acknowledged;
+mod black_holes;
 mod broadcast_to_all;
 mod bulk;
 mod capacity;

@@ -1,0 +1,116 @@
+//! What stands against a parent that keeps what it should push, and how it is forgiven.
+
+use crate::time::Micros;
+
+/// So many charges over so long, ms, without a push between them, are a run.
+const RUN: u32 = 5;
+const RUN_MS: u64 = 5_000;
+/// A charge is forgotten after so long, ms.
+const FORGET_MS: u64 = 60_000;
+/// A raised cost falls by a step after so long, ms, twice as long after each further raise.
+const EASE_MS: u64 = 60_000;
+const EASE_DOUBLINGS_MAX: u32 = 6;
+/// What a raised cost is more than the RTT, microseconds.
+const SURCHARGE_US: u32 = 20_000;
+
+/// What stands against one parent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Charge {
+    /// Charges since a push, when the first of them was, and the last.
+    pub(super) run: u32,
+    pub(super) since: Micros,
+    pub(super) last: Micros,
+    /// Steps by which the cost is raised, and since when it is what it is.
+    pub(super) raised: u32,
+    pub(super) changed: Micros,
+    /// How often it was raised in all.
+    pub(super) raises: u32,
+}
+
+impl Charge {
+    pub(super) fn new(now: Micros) -> Self {
+        Self {
+            run: 0,
+            since: now,
+            last: Micros(0),
+            raised: 0,
+            changed: now,
+            raises: 0,
+        }
+    }
+
+    /// One more; says whether that completes a run.
+    pub(super) fn add(&mut self, now: Micros) -> bool {
+        if self.run > 0 && now.since(self.last) > Micros::from_millis(FORGET_MS) {
+            self.run = 0;
+        }
+        if self.run == 0 {
+            self.since = now;
+        }
+        self.run += 1;
+        self.last = now;
+        self.run >= RUN && now.since(self.since) >= Micros::from_millis(RUN_MS)
+    }
+
+    fn ease(&self) -> Micros {
+        let doublings = self.raises.saturating_sub(1).min(EASE_DOUBLINGS_MAX);
+        Micros::from_millis(EASE_MS << doublings)
+    }
+
+    /// When time forgives something next.
+    pub(super) fn due(&self) -> Micros {
+        self.changed.max(self.last) + self.ease()
+    }
+
+    /// The RTT to state of its link, microseconds.
+    pub(super) fn stated_rtt_us(&self, rtt_us: u32) -> u32 {
+        let factor = 4_u32.saturating_pow(self.raised);
+        rtt_us
+            .saturating_mul(factor)
+            .saturating_add(SURCHARGE_US.saturating_mul(factor - 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Micros {
+        Micros::from_millis(seconds * 1_000)
+    }
+
+    #[test]
+    fn a_run_takes_charges_and_time() {
+        let mut charge = Charge::new(at(0));
+        let quick: Vec<bool> = (0..10)
+            .map(|n| charge.add(Micros::from_millis(n * 200)))
+            .collect();
+        assert!(!quick.contains(&true), "two seconds are no run");
+        assert!(charge.add(at(6)));
+        let mut rare = Charge::new(at(0));
+        let far_apart = (0..20).any(|n| rare.add(at(n * 61)));
+        assert!(!far_apart, "forgotten before the next came");
+    }
+
+    #[test]
+    fn what_is_stated_grows_by_steps_and_never_overflows() {
+        let mut charge = Charge::new(at(0));
+        assert_eq!(charge.stated_rtt_us(1_000), 1_000);
+        charge.raised = 1;
+        assert_eq!(charge.stated_rtt_us(1_000), 64_000);
+        charge.raised = 2;
+        assert_eq!(charge.stated_rtt_us(1_000), 316_000);
+        assert_eq!(charge.stated_rtt_us(u32::MAX), u32::MAX);
+    }
+
+    #[test]
+    fn each_raise_is_forgiven_half_as_soon() {
+        let mut charge = Charge::new(at(0));
+        charge.raises = 1;
+        assert_eq!(charge.due(), at(60));
+        charge.raises = 3;
+        assert_eq!(charge.due(), at(240));
+        charge.raises = 1_000;
+        assert_eq!(charge.due(), at(60 << EASE_DOUBLINGS_MAX));
+    }
+}

@@ -1,0 +1,366 @@
+//! What parents owe: a parent that answers heartbeats but forwards nothing loses its children.
+//!
+//! A child that has to pull what its parent had and should have pushed charges it. That the parent
+//! had it is known by its digests, or by asking it as well: what it serves to a child that it
+//! cannot know to have it by now, it has kept. Charges count only while both ends have had the same
+//! graph for a while, for then both compute the same tree, and any push forgives them, for a slow
+//! parent still pushes. A run of charges makes the child
+//! state a higher cost of the link, so that its trees go round the parent, and in the end drops
+//! it. All of it is forgiven with time.
+
+use super::LogKey;
+use super::charge::Charge;
+use super::remote::RemoteLog;
+use crate::engine::Engine;
+use crate::identity::PeerKey;
+use crate::io::{LinkEnd, LinkId};
+use crate::name::GroupId;
+use crate::ranges::RangeSet;
+use crate::time::Micros;
+use crate::wire::Bundle;
+use crate::wire::bundle::FLAG_BULK;
+use crate::wire::frame::{Pull, Wanted};
+use hedgerow_topology::Class;
+use hedgerow_topology::petgraph::graph::NodeIndex;
+use std::collections::BTreeMap;
+
+/// Views have been equal for so long, ms, before anything is owed.
+const EQUAL_MS: u64 = 2_000;
+/// Databases have been equal within so long, ms: five heartbeats.
+const STALE_MS: u64 = 5_000;
+/// A parent is asked what it kept no more often than this, ms.
+const QUESTION_MS: u64 = 1_000;
+/// Charges count no faster than this, ms: a burst is one.
+const APART_MS: u64 = 200;
+/// The cost of a link is raised so often; the next run drops it.
+const RAISES: u32 = 2;
+/// A raised cost falls by a step after so long, ms, when the parent pushes again.
+const EASE_PUSHED_MS: u64 = 10_000;
+/// Peers with charges that are remembered.
+const CHARGED_MAX: usize = 256;
+
+/// An entry that a parent was asked for although somebody else serves it.
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    id: GroupId,
+    key: LogKey,
+    seq: u64,
+    noticed: Micros,
+    asked: Micros,
+    /// Neither answered nor overtaken by a push.
+    open: bool,
+}
+
+/// Charges against parents.
+#[derive(Debug, Default)]
+pub(crate) struct Charges {
+    peers: BTreeMap<PeerKey, Charge>,
+    /// The last question to each neighbour.
+    questions: BTreeMap<PeerKey, Question>,
+}
+
+impl Charges {
+    pub(crate) fn due(&self) -> Option<Micros> {
+        self.peers.values().map(Charge::due).min()
+    }
+
+    /// The RTT to state of a link to `peer`, microseconds.
+    pub(crate) fn stated_rtt_us(&self, peer: PeerKey, rtt_us: u32) -> u32 {
+        self.peers
+            .get(&peer)
+            .map_or(rtt_us, |charge| charge.stated_rtt_us(rtt_us))
+    }
+
+    /// Charges since its last push, and steps by which the cost of its link is raised.
+    pub(crate) fn against(&self, peer: PeerKey) -> (u32, u32) {
+        self.peers
+            .get(&peer)
+            .map_or((0, 0), |charge| (charge.run, charge.raised))
+    }
+}
+
+impl Engine {
+    /// A heartbeat has told the other end's database.
+    pub(crate) fn note_equal_views(&mut self, id: LinkId, theirs: u64) {
+        let equal = theirs == self.database.hash();
+        if let Some(link) = self.links.get_mut(&id).filter(|_| equal) {
+            link.equal_at = Some(self.now.mono);
+        }
+    }
+
+    /// Whether both ends of a link had computed the same trees for a while at `at`: the group's
+    /// graph has long been what it is, and since then the other end's database has equalled ours,
+    /// not long ago. (Hashes that always agree would ask for too much: somewhere some peer's
+    /// coordinate moves, which is in its record and matters to no tree.)
+    pub(crate) fn had_equal_trees(&mut self, link: LinkId, id: GroupId, at: Micros) -> bool {
+        let now = self.now.mono;
+        let Some(hash) = self.group_graph(id).map(|graph| graph.hash) else {
+            return false;
+        };
+        let Some(group) = self.groups.get_mut(&id) else {
+            return false;
+        };
+        if group.graph_seen.0 != hash {
+            group.graph_seen = (hash, now);
+        }
+        let (_, since) = group.graph_seen;
+        since + Micros::from_millis(EQUAL_MS) <= at
+            && self
+                .links
+                .get(&link)
+                .and_then(|link| link.equal_at)
+                .is_some_and(|equal| {
+                    equal >= since && now.since(equal) <= Micros::from_millis(STALE_MS)
+                })
+    }
+
+    /// A bundle had to be pulled that was `noticed` missing then: charges the parents that had
+    /// it and should have pushed it.
+    pub(crate) fn charge_parents(&mut self, bundle: &Bundle, noticed: Option<Micros>) {
+        let header = &bundle.header;
+        let (id, key) = (header.group, (header.origin, header.epoch));
+        let Some(noticed) = noticed else { return };
+        for parent in self.parents_of(bundle) {
+            let known = self
+                .remote_log(parent, id, key)
+                .is_some_and(|log| log.known.contains(header.seq));
+            if known && self.owed(parent, id, key, header.seq, noticed) {
+                self.charge(parent);
+            }
+        }
+    }
+
+    /// What a neighbour holds of a log.
+    fn remote_log(&self, peer: PeerKey, id: GroupId, key: LogKey) -> Option<&RemoteLog> {
+        let link = self.links.get(self.up.get(&peer)?)?;
+        link.groups.get(&id)?.logs.get(&key)
+    }
+
+    /// Who should push a bundle here.
+    fn parents_of(&self, bundle: &Bundle) -> Vec<PeerKey> {
+        let header = &bundle.header;
+        let class = if header.has(FLAG_BULK) {
+            Class::Bulk
+        } else {
+            Class::Normal
+        };
+        let Some(route) = self.route(header.group, header.origin, class) else {
+            return Vec::new();
+        };
+        let pushing = if bundle.payload.len() <= self.config.groups.mesh_push_bytes {
+            usize::MAX
+        } else {
+            1
+        };
+        route
+            .parents()
+            .take(pushing)
+            // An origin harms only itself.
+            .filter(|parent| *parent != header.origin)
+            .collect()
+    }
+
+    /// Something missing is pulled from `server`: asks the parent for the first of it as well, now
+    /// and then, for it may have kept it.
+    pub(crate) fn question_parent(&mut self, id: GroupId, wanted: &Wanted, server: LinkId) {
+        let now = self.now.mono;
+        let key = (wanted.origin, wanted.epoch);
+        let Some(seq) = wanted.ranges.first() else {
+            return;
+        };
+        let parent = self
+            .route(id, wanted.origin, Class::Normal)
+            .and_then(|route| route.parents().next());
+        let Some(parent) = parent.filter(|parent| *parent != wanted.origin) else {
+            return;
+        };
+        let pause = Micros::from_millis(QUESTION_MS);
+        let asked = self.charges.questions.get(&parent).map(|last| last.asked);
+        let Some(&link) = self.up.get(&parent).filter(|link| **link != server) else {
+            return;
+        };
+        let noticed = self
+            .groups
+            .get(&id)
+            .and_then(|group| group.logs.get(&key)?.missing.since(seq));
+        let Some(noticed) = noticed else { return };
+        if asked.is_some_and(|asked| now.since(asked) < pause)
+            || !self.owed(parent, id, key, seq, noticed)
+        {
+            return;
+        }
+        let questions = &mut self.charges.questions;
+        if questions.len() >= CHARGED_MAX {
+            questions.retain(|_, question| now.since(question.asked) < pause);
+        }
+        questions.insert(
+            parent,
+            Question {
+                id,
+                key,
+                seq,
+                noticed,
+                asked: now,
+                open: true,
+            },
+        );
+        self.count("parents_questioned");
+        let wanted = Wanted {
+            ranges: RangeSet::of(seq, seq),
+            ..wanted.clone()
+        };
+        let wanted = vec![wanted];
+        self.send(link, Pull { group: id, wanted });
+    }
+
+    /// A neighbour has answered a pull: if it was asked as a parent, it had what it should have
+    /// pushed.
+    pub(crate) fn on_served(&mut self, from: LinkId, bundle: &Bundle) {
+        let Some(peer) = self.links.get(&from).map(|link| link.peer) else {
+            return;
+        };
+        let header = &bundle.header;
+        let Some(question) = self.charges.questions.get_mut(&peer).filter(|question| {
+            question.open
+                && (question.id, question.key) == (header.group, (header.origin, header.epoch))
+                && (header.seq..=header.last_seq()).contains(&question.seq)
+        }) else {
+            return;
+        };
+        question.open = false;
+        let Question {
+            id,
+            key,
+            seq,
+            noticed,
+            ..
+        } = *question;
+        if self.parents_of(bundle).contains(&peer) && self.owed(peer, id, key, seq, noticed) {
+            self.charge(peer);
+        }
+    }
+
+    /// Whether `parent`, if it has the entry, got it while it knew that this peer is its child.
+    fn owed(
+        &mut self,
+        parent: PeerKey,
+        id: GroupId,
+        key: LogKey,
+        seq: u64,
+        noticed: Micros,
+    ) -> bool {
+        let Some(&link) = self.up.get(&parent) else {
+            return false;
+        };
+        if !self.had_equal_trees(link, id, noticed) {
+            return false;
+        }
+        let Some(link) = self.links.get(&link) else {
+            return false;
+        };
+        // A frame that is coming in may be what is owed.
+        link.decoder.partial_bytes() == 0
+            && self
+                .remote_log(parent, id, key)
+                .is_none_or(|log| log.owed_from <= seq)
+    }
+
+    fn charge(&mut self, parent: PeerKey) {
+        let now = self.now.mono;
+        let peers = &mut self.charges.peers;
+        if peers.len() >= CHARGED_MAX && !peers.contains_key(&parent) {
+            return self.count("parents_not_charged");
+        }
+        let charge = peers.entry(parent).or_insert_with(|| Charge::new(now));
+        if charge.run > 0 && now.since(charge.last) < Micros::from_millis(APART_MS) {
+            return;
+        }
+        let complete = charge.add(now);
+        let raised = charge.raised;
+        if complete {
+            charge.run = 0;
+            charge.changed = now;
+            charge.raises += 1;
+            charge.raised = (raised + 1).min(RAISES);
+        }
+        let due = charge.due();
+        self.count("parents_charged");
+        self.wake_at(due);
+        if !complete {
+            return;
+        }
+        tracing::warn!(peer = %parent, raised, "a parent forwards nothing");
+        if raised < RAISES {
+            self.count("parents_raised");
+            self.consider_record();
+        } else {
+            self.drop_parent(parent);
+        }
+    }
+
+    /// Drops the link to a parent, unless it is all that connects this peer.
+    fn drop_parent(&mut self, parent: PeerKey) {
+        let Some(&link) = self.up.get(&parent) else {
+            return;
+        };
+        let is_bridge = self.view.snapshot().is_some_and(|snapshot| {
+            snapshot.index(parent).is_some_and(|at| {
+                let (me, at) = (NodeIndex::new(self.view.me), NodeIndex::new(at));
+                snapshot.cuts().is_bridge(me, at)
+            })
+        });
+        if is_bridge || self.up.len() < 2 {
+            return self.count("parents_needed");
+        }
+        self.count("parents_dropped");
+        self.chooser.cool(parent, self.now.mono);
+        self.penalise(parent);
+        self.close_link(link, LinkEnd::Withheld);
+    }
+
+    /// A neighbour has pushed what is not its own: it forwards.
+    pub(crate) fn forgive(&mut self, link: LinkId, origin: PeerKey) {
+        if self.charges.peers.is_empty() && self.charges.questions.is_empty() {
+            return;
+        }
+        let now = self.now.mono;
+        let Some(peer) = self.links.get(&link).map(|link| link.peer) else {
+            return;
+        };
+        if let Some(question) = self.charges.questions.get_mut(&peer)
+            && peer != origin
+        {
+            question.open = false;
+        }
+        let Some(charge) = self.charges.peers.get_mut(&peer).filter(|_| peer != origin) else {
+            return;
+        };
+        charge.run = 0;
+        let pause = Micros::from_millis(EASE_PUSHED_MS);
+        if charge.raised > 0 && now.since(charge.changed) >= pause {
+            charge.raised -= 1;
+            charge.changed = now;
+            self.consider_record();
+        }
+    }
+
+    pub(crate) fn on_charges_timeout(&mut self) {
+        let now = self.now.mono;
+        let mut eased = false;
+        self.charges.peers.retain(|_, charge| {
+            if charge.due() > now {
+                return true;
+            }
+            if charge.raised == 0 {
+                return false;
+            }
+            charge.raised -= 1;
+            charge.changed = now;
+            eased = true;
+            true
+        });
+        if eased {
+            self.consider_record();
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod query;
 mod timers;
 mod view;
 
+pub(crate) use control::HOLDERS;
 pub(crate) use view::View;
 
 use crate::config::Config;

@@ -210,6 +210,12 @@ impl GroupGraph {
             .map(|(key, _)| *key)
     }
 
+    /// Whether `peer` is a member in it.
+    pub(crate) fn is_member(&self, peer: PeerKey) -> bool {
+        self.index(peer)
+            .is_some_and(|at| self.roles[at.index()] == Some(Role::Member))
+    }
+
     /// The overlay from `origin`, which must be in the graph.
     pub(crate) fn route(
         &self,

@@ -10,7 +10,7 @@ use crate::wire::frame::{Digest, Records};
 /// While leaving, neighbours are asked this often what they hold, ms.
 const ASK_MS: u64 = 100;
 /// So many neighbours must hold what this peer published, if there are so many.
-const HOLDERS: usize = 2;
+pub(crate) const HOLDERS: usize = 2;
 
 impl Engine {
     /// Begins to leave the network: goes on forwarding until neighbours hold what this peer
@@ -66,7 +66,12 @@ impl Engine {
                 .filter(|settled| **settled >= high)
                 .count();
             let possible = self.group_links(id).count();
-            holders >= HOLDERS.min(possible.max(1))
+            // Members that have acknowledged it need not be asked, and may have left since.
+            let acknowledged = self
+                .groups
+                .get(&id)
+                .is_some_and(|group| group.tracking.is_confirmed(key.1, high));
+            acknowledged || holders >= HOLDERS.min(possible.max(1))
         })
     }
 

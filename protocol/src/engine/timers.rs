@@ -21,6 +21,7 @@ impl Engine {
         self.on_choose_timeout();
         self.on_groups_timeout();
         self.on_charges_timeout();
+        self.on_probes_timeout();
         self.on_stopping_timeout();
         self.deadline = self.next_deadline();
     }
@@ -46,6 +47,7 @@ impl Engine {
             Some(self.chooser.due()),
             self.groups_due(),
             self.charges.due(),
+            self.probes.due(),
             leaving,
         ]
         .into_iter()

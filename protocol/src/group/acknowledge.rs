@@ -1,7 +1,7 @@
 //! Acknowledged multicast: members' signed words travel towards the origin, hops merge sets.
 
 use super::{Group, LogKey};
-use crate::engine::Engine;
+use crate::engine::{Engine, HOLDERS};
 use crate::identity::PeerKey;
 use crate::io::{Action, Event, LinkId, VerifyId};
 use crate::message::MessageId;
@@ -54,9 +54,16 @@ pub(crate) struct Tracking {
     /// As hop: what travels on.
     passing: BTreeMap<LogKey, BTreeMap<PeerKey, MemberAck>>,
     flush: Option<Micros>,
+    /// As origin: the epoch and the entry up to which enough members have said to have all.
+    confirmed: (u64, u64),
 }
 
 impl Tracking {
+    /// Whether enough members have said to have all entries up to `seq` of an epoch of this peer.
+    pub(crate) fn is_confirmed(&self, epoch: u64, seq: u64) -> bool {
+        self.confirmed.0 == epoch && self.confirmed.1 >= seq
+    }
+
     pub(crate) fn due(&self) -> Option<Micros> {
         self.tracked
             .iter()
@@ -155,7 +162,7 @@ impl Engine {
             .iter()
             .filter_map(|(key, wanted)| {
                 let log = group.logs.get(key)?;
-                (log.next() > *wanted).then(|| (*key, log.next() - 1, log.gaps().clone()))
+                (log.next() > *wanted).then(|| (*key, log.next() - 1, log.lost()))
             })
             .collect();
         for (key, up_to, gaps) in ready {
@@ -228,22 +235,21 @@ impl Engine {
         if !valid {
             self.count("acknowledgements_forged");
         } else if key.0 == self.me {
-            if key.1 == self.own.epoch {
-                self.take_acknowledgement(id, &ack);
-            }
+            self.take_acknowledgement(id, key.1, &ack);
         } else {
             self.pass_acknowledgement(id, key, ack);
         }
         true
     }
 
-    fn take_acknowledgement(&mut self, id: GroupId, ack: &MemberAck) {
+    fn take_acknowledgement(&mut self, id: GroupId, epoch: u64, ack: &MemberAck) {
         let MemberAck(member, up_to, gaps, _) = ack;
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
         for tracked in group.tracked_mut() {
-            if tracked.last <= *up_to && tracked.waiting.remove(member) {
+            let covers = tracked.message.epoch == epoch && tracked.last <= *up_to;
+            if covers && tracked.waiting.remove(member) {
                 let lost = !gaps.within(tracked.message.seq, tracked.last).is_empty();
                 if lost {
                     tracked.lost.push(*member);
@@ -253,22 +259,30 @@ impl Engine {
         self.settle_tracking(id);
     }
 
-    /// Reports messages whose members all have them, or have left the view, or ran out of time.
+    /// Reports messages whose members all have them, or have left the group or the view, or ran
+    /// out of time.
     pub(crate) fn settle_tracking(&mut self, id: GroupId) {
         let now = self.now.mono;
-        let view = &self.view;
+        if self
+            .groups
+            .get(&id)
+            .is_none_or(|group| group.tracking.tracked.is_empty())
+        {
+            return;
+        }
+        let Some(graph) = self.group_graph(id) else {
+            return;
+        };
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        if group.tracking.tracked.is_empty() {
-            return;
-        }
         let Some(name) = group.name.clone() else {
             return;
         };
+        let mut confirmed = group.tracking.confirmed;
         let mut events = Vec::new();
         group.tracking.tracked.retain(|tracked| {
-            let open = tracked.waiting.iter().any(|peer| view.contains(*peer));
+            let open = tracked.waiting.iter().any(|peer| graph.is_member(*peer));
             let timed_out = open && tracked.until <= now;
             if open && !timed_out {
                 return true;
@@ -276,16 +290,21 @@ impl Engine {
             let mut missing = tracked.lost.clone();
             missing.extend(tracked.waiting.iter().copied());
             missing.sort_unstable();
+            let have = tracked.of - missing.len();
+            if have >= HOLDERS.min(tracked.of) && have > 0 {
+                confirmed = confirmed.max((tracked.message.epoch, tracked.last));
+            }
             events.push(Event::Acknowledged {
                 group: name.clone(),
                 id: tracked.message,
-                have: tracked.of - missing.len(),
+                have,
                 of: tracked.of,
                 missing,
                 timed_out,
             });
             false
         });
+        group.tracking.confirmed = confirmed;
         for event in events {
             self.event(event);
         }

@@ -121,9 +121,13 @@ impl OriginLog {
         self.above.last().unwrap_or(self.settled)
     }
 
-    /// Recent gaps.
-    pub(crate) fn gaps(&self) -> &RangeSet {
-        &self.gaps
+    /// What a member does not have of all that is settled: recent gaps, and what was before it.
+    pub(crate) fn lost(&self) -> RangeSet {
+        let mut lost = self.gaps.clone();
+        if self.base > 0 {
+            lost.insert(1, self.base);
+        }
+        lost
     }
 
     /// The next entry to hand over.

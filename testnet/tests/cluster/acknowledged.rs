@@ -2,7 +2,7 @@
 
 use crate::support::{GROUP, settled, wait};
 use hedgerow_protocol::{Event, MessageId, PublishOptions};
-use hedgerow_testnet::sim::Sim;
+use hedgerow_testnet::sim::{NodeState, Sim};
 
 fn publish(sim: &mut Sim, node: usize) -> MessageId {
     let options = PublishOptions { acknowledge: true };
@@ -66,4 +66,134 @@ fn members_that_vanish_are_named() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// Waits for the answer; it adds up, and names nobody but those who `may` be missing. Whoever it
+/// does not name has the message.
+fn assert_truthful(sim: &mut Sim, origin: usize, id: MessageId, may: &[usize], limit_ms: u64) {
+    wait(sim, limit_ms, "acknowledged", |sim| {
+        answer(sim, origin, id).is_some()
+    });
+    let Some(Event::Acknowledged {
+        have,
+        of,
+        missing,
+        timed_out,
+        ..
+    }) = answer(sim, origin, id)
+    else {
+        panic!("no answer, {sim:?}");
+    };
+    assert!(!timed_out, "{sim:?}");
+    assert_eq!(have + missing.len(), of, "{sim:?}");
+    let named: Vec<usize> = missing
+        .iter()
+        .filter_map(|&peer| sim.node_of(peer))
+        .collect();
+    assert_eq!(named.len(), missing.len());
+    assert!(
+        named.iter().all(|node| may.contains(node)),
+        "missing {named:?}, who may be: {may:?}, {sim:?}"
+    );
+    for node in (0..sim.len()).filter(|node| *node != origin && !named.contains(node)) {
+        assert_eq!(sim.times_delivered(node, id), 1, "node {node}, {sim:?}");
+    }
+}
+
+#[test]
+fn members_that_leave_at_the_same_moment_are_named_or_have_it() {
+    for seed in 1..=4 {
+        for late_ms in [0, 10, 40, 120] {
+            let mut sim = settled(10, seed);
+            let id = publish(&mut sim, 4);
+            sim.run_for(late_ms);
+            sim.shutdown(7);
+            sim.shutdown(2);
+            assert_truthful(&mut sim, 4, id, &[2, 7], 5_000);
+        }
+    }
+}
+
+#[test]
+fn members_that_die_while_acknowledgements_are_under_way_are_named_or_have_it() {
+    for seed in 1..=4 {
+        for late_ms in [0, 10, 40, 120] {
+            let mut sim = settled(10, seed);
+            let id = publish(&mut sim, 4);
+            sim.run_for(late_ms);
+            sim.crash(7);
+            sim.kill(2);
+            assert_truthful(&mut sim, 4, id, &[2, 7], 20_000);
+        }
+    }
+}
+
+#[test]
+fn a_member_that_leaves_the_group_is_not_waited_for() {
+    for late_ms in [0, 10, 40, 120] {
+        let mut sim = settled(10, 3);
+        let id = publish(&mut sim, 4);
+        sim.run_for(late_ms);
+        sim.leave(7, GROUP);
+        sim.leave(2, GROUP);
+        assert_truthful(&mut sim, 4, id, &[2, 7], 5_000);
+    }
+}
+
+#[test]
+fn a_member_that_comes_back_too_late_for_a_message_is_not_said_to_have_it() {
+    for late_ms in [0, 5, 10, 20, 40] {
+        let mut sim = settled(10, 3);
+        let id = publish(&mut sim, 4);
+        sim.run_for(late_ms);
+        sim.leave(7, GROUP);
+        sim.kill(2);
+        sim.run_for(5);
+        sim.join(7, GROUP);
+        sim.restart(2);
+        sim.join(2, GROUP);
+        assert_truthful(&mut sim, 4, id, &[2, 7], 20_000);
+    }
+}
+
+#[test]
+fn whoever_leaves_once_all_have_acknowledged_has_been_confirmed() {
+    for seed in 1..=4 {
+        for nodes in [2, 3, 6] {
+            let mut sim = settled(nodes, seed);
+            let ids: Vec<_> = (0..nodes).map(|node| publish(&mut sim, node)).collect();
+            wait(&mut sim, 5_000, "acknowledged", |sim| {
+                (0..nodes).all(|node| answer(sim, node, ids[node]).is_some())
+            });
+            for node in 0..nodes {
+                sim.shutdown(node);
+            }
+            wait(&mut sim, 5_000, "stopped", |sim| {
+                (0..nodes).all(|node| sim.state(node) == NodeState::Idle)
+            });
+            for node in 0..nodes {
+                let stopped = sim.events(node).find_map(|event| match event {
+                    Event::Stopped { confirmed } => Some(*confirmed),
+                    _ => None,
+                });
+                assert_eq!(stopped, Some(true), "node {node} of {nodes}, {sim:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_all_have_acknowledged_is_confirmed_though_they_die_while_its_origin_leaves() {
+    let mut sim = settled(3, 1);
+    let id = publish(&mut sim, 0);
+    wait(&mut sim, 5_000, "acknowledged", |sim| {
+        answer(sim, 0, id).is_some()
+    });
+    sim.kill(1);
+    sim.kill(2);
+    sim.run_for(500);
+    sim.shutdown(0);
+    sim.run_for(5_000);
+    let confirmed = |event: &Event| matches!(event, Event::Stopped { confirmed: true });
+    assert!(sim.events(0).any(confirmed), "{sim:?}");
 }

@@ -20,6 +20,7 @@ mod lost_digest;
 mod mass_crash;
 mod never_back;
 mod partition;
+mod probes;
 mod publish_before_links;
 mod relays;
 mod restart;

@@ -33,6 +33,10 @@ pub struct Status {
     /// Hash of the view; in hex where it is written, for not every reader has 64-bit integers.
     #[serde(serialize_with = "hex")]
     pub view_hash: u64,
+    /// The version of the overlay algorithms that the view uses.
+    pub algorithm: u16,
+    /// Peers of the view that know only versions which this build no longer supports.
+    pub algorithm_unsupported: usize,
     /// Groups, this peer's own and relayed ones.
     pub groups: usize,
     /// Bytes handed over and retained for others, over all groups.

@@ -109,6 +109,11 @@ impl Snapshot {
                 "Peers in the view, this one included",
                 status.view_peers,
             ),
+            (
+                "algorithm_unsupported",
+                "Peers in the view that compute other trees",
+                status.algorithm_unsupported,
+            ),
             ("groups", "Groups, own and relayed ones", status.groups),
             (
                 "retained_bytes",

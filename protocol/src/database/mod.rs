@@ -3,6 +3,7 @@
 //! [`Database`] is a table with hashes; it never sends anything. How records travel is in
 //! `sync`, when the own one is issued in `own`, who is tried outside the view in `candidates`.
 
+mod algorithm;
 mod candidates;
 mod own;
 mod snapshot;

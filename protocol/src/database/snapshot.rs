@@ -2,6 +2,7 @@
 //!
 //! A snapshot depends on the records alone, not on who asks: equal databases share one.
 
+use super::algorithm::{Agreed, Algorithm};
 use crate::identity::PeerKey;
 use crate::memo::Memo;
 use crate::name::{GroupId, GroupName};
@@ -30,6 +31,8 @@ pub(crate) struct Snapshot {
     component: Vec<u32>,
     /// Peers in each component, and the sum of their records' shapes.
     components: Vec<(usize, u64)>,
+    /// What the peers of each component agree on.
+    agreed: Vec<Agreed>,
     cuts: OnceLock<Cuts>,
 }
 
@@ -64,12 +67,17 @@ impl Snapshot {
             }
         }
         let (component, components) = components(&graph, &records);
+        let mut agreed = vec![Agreed::default(); components.len()];
+        for (record, component) in records.iter().zip(&component) {
+            agreed[*component as usize].take_in(record.record.algorithm);
+        }
         Self {
             hash,
             records,
             graph,
             component,
             components,
+            agreed,
             cuts: OnceLock::new(),
         }
     }
@@ -87,6 +95,11 @@ impl Snapshot {
     /// Peers in a component, and its hash.
     pub(crate) fn component_summary(&self, component: u32) -> (usize, u64) {
         self.components[component as usize]
+    }
+
+    /// Which algorithms a component uses.
+    pub(crate) fn agreed(&self, component: u32) -> Agreed {
+        self.agreed[component as usize]
     }
 
     /// The nodes of a component, ascending.
@@ -134,7 +147,7 @@ fn components(graph: &LinkGraph, records: &[Arc<SignedRecord>]) -> (Vec<u32>, Ve
 /// The part of a view that carries a group.
 #[derive(Debug)]
 pub(crate) struct GroupGraph {
-    /// Hash of peers, capacities and links: equal graphs, equal trees.
+    /// Hash of peers, capacities, links and algorithm: equal graphs, equal trees.
     pub(crate) hash: u64,
     /// Its peers, ascending.
     pub(crate) keys: Vec<PeerKey>,
@@ -144,6 +157,8 @@ pub(crate) struct GroupGraph {
     pub(crate) graph: LinkGraph,
     /// Whether the members need relays: then this is the whole view.
     pub(crate) relayed: bool,
+    /// How its trees are computed.
+    algorithm: Algorithm,
 }
 
 impl GroupGraph {
@@ -181,13 +196,15 @@ impl GroupGraph {
             .collect();
         let roles: Vec<Option<Role>> = indices.iter().map(|&index| role_of(index)).collect();
         let graph = subgraph.graph().clone();
-        let hash = graph_hash(&keys, &roles, &graph);
+        let algorithm = snapshot.agreed(component).algorithm;
+        let hash = graph_hash(&keys, &roles, &graph, algorithm);
         Self {
             hash,
             keys,
             roles,
             graph,
             relayed,
+            algorithm,
         }
     }
 
@@ -226,24 +243,34 @@ impl GroupGraph {
     ) -> Arc<Mesh> {
         memo.route(
             (self.hash, origin.index() as u32, class, redundancy),
-            || {
-                let tree = if self.relayed {
-                    let members = self
-                        .graph
-                        .node_indices()
-                        .filter(|node| self.roles[node.index()].is_some());
-                    relay_tree(&self.graph, members, origin, class)
-                } else {
-                    shortest_path_tree(&self.graph, origin, class)
-                };
-                redundant_mesh(&self.graph, tree, redundancy)
+            || match self.algorithm {
+                Algorithm::V1 => self.route_v1(origin, class, redundancy),
             },
         )
     }
+
+    fn route_v1(&self, origin: NodeIndex, class: Class, redundancy: u8) -> Mesh {
+        let tree = if self.relayed {
+            let members = self
+                .graph
+                .node_indices()
+                .filter(|node| self.roles[node.index()].is_some());
+            relay_tree(&self.graph, members, origin, class)
+        } else {
+            shortest_path_tree(&self.graph, origin, class)
+        };
+        redundant_mesh(&self.graph, tree, redundancy)
+    }
 }
 
-fn graph_hash(keys: &[PeerKey], roles: &[Option<Role>], graph: &LinkGraph) -> u64 {
+fn graph_hash(
+    keys: &[PeerKey],
+    roles: &[Option<Role>],
+    graph: &LinkGraph,
+    algorithm: Algorithm,
+) -> u64 {
     let mut hasher = blake3::Hasher::new();
+    hasher.update(&algorithm.version().to_be_bytes());
     for ((key, role), node) in keys.iter().zip(roles).zip(graph.node_weights()) {
         hasher.update(&key.0);
         hasher.update(&[role.map_or(0, |role| 1 + role as u8)]);
@@ -271,3 +298,7 @@ pub(crate) fn group_graph(
         GroupGraph::new(snapshot, component, group)
     })
 }
+
+#[cfg(test)]
+#[path = "snapshot_tests.rs"]
+mod tests;

@@ -27,6 +27,8 @@ impl Engine {
             records: self.database.len(),
             view_peers: self.view.peers,
             view_hash: self.view.hash,
+            algorithm: self.view.algorithm().0,
+            algorithm_unsupported: self.view.algorithm().1,
             groups: self.groups.len(),
             retained_bytes: self.retained_bytes,
             ahead_bytes: self.ahead_bytes(),

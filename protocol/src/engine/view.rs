@@ -39,6 +39,17 @@ impl View {
         })
     }
 
+    /// The version of the algorithms in use, and how many peers state one that is too old.
+    pub(crate) fn algorithm(&self) -> (u16, usize) {
+        let agreed = self
+            .snapshot
+            .as_ref()
+            .map(|snapshot| snapshot.agreed(self.component));
+        agreed.map_or((0, 0), |agreed| {
+            (agreed.algorithm.version(), agreed.unsupported)
+        })
+    }
+
     /// The peers of the view, ascending.
     pub(crate) fn peers(&self) -> impl Iterator<Item = PeerKey> + '_ {
         self.snapshot.iter().flat_map(|snapshot| {
@@ -119,6 +130,10 @@ impl Engine {
         self.view.peers = peers;
         self.chooser.note_view(peers, self.now.mono);
         if changed {
+            let (algorithm, unsupported) = self.view.algorithm();
+            if unsupported > 0 {
+                tracing::warn!(algorithm, unsupported, "peers that compute other trees");
+            }
             self.on_view_changed(&before);
             self.event(Event::ViewChanged { peers, hash });
         }

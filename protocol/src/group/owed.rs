@@ -4,9 +4,8 @@
 //! had it is known by its digests, or by asking it as well: what it serves to a child that it
 //! cannot know to have it by now, it has kept. Charges count only while both ends have had the same
 //! graph for a while, for then both compute the same tree, and any push forgives them, for a slow
-//! parent still pushes. A run of charges makes the child
-//! state a higher cost of the link, so that its trees go round the parent, and in the end drops
-//! it. All of it is forgiven with time.
+//! parent still pushes. A run of charges makes the child state a higher cost of the link, so that
+//! its trees go round the parent, and in the end drops it. All of it is forgiven with time.
 
 use super::LogKey;
 use super::charge::Charge;
@@ -24,7 +23,7 @@ use hedgerow_topology::Class;
 use hedgerow_topology::petgraph::graph::NodeIndex;
 use std::collections::BTreeMap;
 
-/// Views have been equal for so long, ms, before anything is owed.
+/// The graph has been what it is for so long, ms, before anything is owed.
 const EQUAL_MS: u64 = 2_000;
 /// Databases have been equal within so long, ms: five heartbeats.
 const STALE_MS: u64 = 5_000;

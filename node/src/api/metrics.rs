@@ -87,7 +87,7 @@ impl Snapshot {
         ];
         let labels: Vec<(&str, &str)> = info.iter().map(|(k, v)| (*k, v.as_str())).collect();
         gauges(encoder, "build", "Who this is; always 1", [(labels, 1)])?;
-        let values: [(&str, &str, usize); 11] = [
+        let values: [(&str, &str, usize); 12] = [
             ("links", "Links that are up", status.links),
             (
                 "connecting",

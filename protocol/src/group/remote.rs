@@ -150,13 +150,14 @@ mod tests {
             let mut key = [0; 32];
             key[..8].copy_from_slice(&number.to_be_bytes());
             let above = RangeSet::try_from(holes.clone()).expect("ascending");
-            remote.states(&DigestEntry {
+            let entry = DigestEntry {
                 origin: PeerKey(key),
                 epoch: 1,
                 floor: 1,
                 settled: 0,
                 above,
-            });
+            };
+            remote.states(&entry, true);
         }
         assert_eq!(remote.logs.len(), LOGS_MAX);
         let ranges: usize = remote

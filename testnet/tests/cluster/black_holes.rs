@@ -109,7 +109,7 @@ fn a_parent_that_forwards_nothing_loses_its_children() {
         .max_by_key(|&node| children(&sim, node))
         .expect("peers");
     sim.kill(hole);
-    sim.set_mask(hole, |_| Box::new(BlackHole));
+    sim.set_mask(hole, |_, _| Box::new(BlackHole));
     sim.restart(hole);
     sim.join(hole, GROUP);
     wait_joined(&mut sim);

@@ -1,16 +1,17 @@
 //! How records travel: pushed along mesh(2) from their issuer, announced elsewhere, pulled when
 //! they do not come, reconciled when hashes stay unequal.
 
-use super::{Offer, name_of};
+mod reconcile;
+mod spread;
+
+use super::Offer;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::{LinkId, VerifyId};
-use crate::links::Stage;
 use crate::time::Micros;
 use crate::wire::SignedRecord;
-use crate::wire::frame::{BucketRecords, Buckets, RecordAnnounce, RecordName, RecordPull, Records};
+use crate::wire::frame::{RecordName, RecordPull};
 use crate::wire::record::WireRecord;
-use hedgerow_topology::Class;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -189,143 +190,6 @@ impl Engine {
         }
     }
 
-    /// Sends the record of `peer` on: whole to the children in its issuer's mesh, by name to
-    /// the other links. A record of a peer outside the view goes whole to everybody: it may be
-    /// what joins two parts.
-    pub(crate) fn spread_record(&mut self, peer: PeerKey, from: Option<LinkId>) {
-        let eager = if peer == self.me {
-            None
-        } else {
-            self.record_children(peer)
-        };
-        let (mut pushed, mut announced) = (false, false);
-        for (id, link) in &mut self.links {
-            if Some(*id) == from || !link.serves_database() {
-                continue;
-            }
-            let whole = eager
-                .as_ref()
-                .is_none_or(|children| children.contains(&link.peer));
-            if whole && link.stage == Stage::Up {
-                link.record_push.insert(peer);
-                pushed = true;
-            } else {
-                link.record_announce.insert(peer);
-                announced = true;
-            }
-        }
-        if pushed {
-            self.flush_records_soon();
-        }
-        if announced {
-            let at = self.in_ms(ANNOUNCE_MS);
-            let at = self.sync.announce.map_or(at, |due| due.min(at));
-            self.sync.announce = Some(at);
-            self.wake_at(at);
-        }
-    }
-
-    fn flush_records_soon(&mut self) {
-        let at = self.in_ms(BATCH_MS);
-        let at = self.sync.flush.map_or(at, |flush| flush.min(at));
-        self.sync.flush = Some(at);
-        self.wake_at(at);
-    }
-
-    fn push_record(&mut self, to: LinkId, peer: PeerKey) {
-        if let Some(link) = self.links.get_mut(&to) {
-            link.record_push.insert(peer);
-            self.flush_records_soon();
-        }
-    }
-
-    /// Whom this peer feeds in the record mesh of `issuer`; `None` when it is not on it.
-    fn record_children(&self, issuer: PeerKey) -> Option<Vec<PeerKey>> {
-        let graph = self.broadcast_graph()?;
-        let origin = graph.index(issuer)?;
-        let me = graph.index(self.me)?;
-        let mesh = graph.route(&self.memo, origin, Class::Normal, REDUNDANCY);
-        if !mesh.tree().contains(me) {
-            return None;
-        }
-        let children = mesh.children(me).iter().chain(mesh.extra_children(me));
-        Some(children.map(|node| graph.key(*node)).collect())
-    }
-
-    pub(crate) fn on_sync_timeout(&mut self) {
-        let now = self.now.mono;
-        if self.sync.flush.is_some_and(|flush| flush <= now) {
-            self.sync.flush = None;
-            self.flush_records();
-        }
-        if self.sync.announce.is_some_and(|due| due <= now) {
-            self.sync.announce = None;
-            self.flush_announcements();
-        }
-        if self.sync.pulls.values().any(|pull| pull.due <= now) {
-            self.pull_records();
-        }
-    }
-
-    fn flush_records(&mut self) {
-        let ids: Vec<LinkId> = self.links.keys().copied().collect();
-        for id in ids {
-            let Some(link) = self.links.get_mut(&id) else {
-                continue;
-            };
-            let push = std::mem::take(&mut link.record_push);
-            link.record_announce.retain(|peer| !push.contains(peer));
-            self.send_records(id, push.into_iter());
-        }
-    }
-
-    fn flush_announcements(&mut self) {
-        let ids: Vec<LinkId> = self.links.keys().copied().collect();
-        for id in ids {
-            let Some(link) = self.links.get_mut(&id) else {
-                continue;
-            };
-            let names: Vec<RecordName> = std::mem::take(&mut link.record_announce)
-                .into_iter()
-                .filter_map(|peer| self.database.get(peer).map(|record| name_of(record)))
-                .collect();
-            for names in names.chunks(NAMES_PER_FRAME) {
-                self.send(
-                    id,
-                    RecordAnnounce {
-                        names: names.to_vec(),
-                    },
-                );
-            }
-        }
-    }
-
-    /// Sends the records of `peers`, in frames that fit.
-    fn send_records(&mut self, to: LinkId, peers: impl Iterator<Item = PeerKey>) {
-        let room = self.config.flow.frame_bytes_max / 2;
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        for peer in peers {
-            let Some(record) = self.wire_record(peer) else {
-                continue;
-            };
-            bytes += record.0.len() + 96;
-            batch.push(record);
-            if bytes >= room || batch.len() >= RECORDS_PER_FRAME {
-                self.send(
-                    to,
-                    Records {
-                        records: std::mem::take(&mut batch),
-                    },
-                );
-                bytes = 0;
-            }
-        }
-        if !batch.is_empty() {
-            self.send(to, Records { records: batch });
-        }
-    }
-
     pub(crate) fn on_record_announce(&mut self, from: LinkId, names: Vec<RecordName>) {
         for (prefix, epoch, version) in names {
             let peer = self.database.peer_of(prefix);
@@ -407,114 +271,5 @@ impl Engine {
             .filter_map(|prefix| self.database.peer_of(*prefix))
             .collect();
         self.send_records(from, peers.into_iter());
-    }
-
-    /// Starts finding out where two databases differ.
-    pub(crate) fn reconcile(&mut self, id: LinkId) {
-        let now = self.now.mono;
-        let hashes = self.database.buckets().to_vec();
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
-        link.reconciled = Some(now);
-        link.unequal_since = None;
-        self.count("reconciliations");
-        self.send(id, Buckets { hashes });
-    }
-
-    pub(crate) fn on_buckets(&mut self, from: LinkId, hashes: &[u64]) {
-        if hashes.len() != 256 {
-            let error = crate::wire::WireError::Invalid {
-                what: "buckets",
-                why: "not 256 hashes",
-            };
-            return self.on_malformed(from, &error);
-        }
-        let differing: Vec<u8> = (0..=255_u8)
-            .filter(|&bucket| {
-                self.database.buckets()[usize::from(bucket)] != hashes[usize::from(bucket)]
-            })
-            .collect();
-        // Frames of whole buckets, cut where one gets long.
-        let mut frame = BucketRecords {
-            buckets: Vec::new(),
-            names: Vec::new(),
-        };
-        for bucket in differing {
-            frame.buckets.push(bucket);
-            frame.names.extend(self.database.names_in(bucket));
-            if frame.names.len() >= NAMES_PER_FRAME {
-                let full = BucketRecords {
-                    buckets: std::mem::take(&mut frame.buckets),
-                    names: std::mem::take(&mut frame.names),
-                };
-                self.send(from, full);
-            }
-        }
-        if !frame.buckets.is_empty() {
-            self.send(from, frame);
-        }
-    }
-
-    pub(crate) fn on_bucket_records(&mut self, from: LinkId, frame: BucketRecords) {
-        let mut theirs: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
-        for (prefix, epoch, version) in frame.names {
-            theirs.insert(prefix, (epoch, version));
-        }
-        let mut lacking = Vec::new();
-        for bucket in frame.buckets {
-            for (prefix, epoch, version) in self.database.names_in(bucket) {
-                match theirs.remove(&prefix) {
-                    Some(order) if order > (epoch, version) => {
-                        theirs.insert(prefix, order);
-                    }
-                    Some(order) if order == (epoch, version) => {}
-                    _ => lacking.extend(self.database.peer_of(prefix)),
-                }
-            }
-        }
-        self.send_records(from, lacking.into_iter());
-        let prefixes: Vec<u64> = theirs
-            .iter()
-            .filter(|(prefix, order)| {
-                self.database
-                    .compare(self.database.peer_of(**prefix), **order)
-                    == Offer::Newer
-            })
-            .map(|(prefix, _)| *prefix)
-            .collect();
-        for prefixes in prefixes.chunks(NAMES_PER_FRAME) {
-            self.send(
-                from,
-                RecordPull {
-                    prefixes: prefixes.to_vec(),
-                },
-            );
-        }
-    }
-
-    /// Reconciles a link whose ends have differed for a while without a record crossing.
-    pub(crate) fn compare_databases(&mut self, id: LinkId, theirs: u64) {
-        let now = self.now.mono;
-        let unequal = Micros::from_millis(self.config.database.unequal_ms);
-        let pause = Micros::from_millis(self.config.database.reconcile_ms);
-        let ours = self.database.hash();
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
-        if theirs == ours {
-            link.unequal_since = None;
-            return;
-        }
-        if link.queue.total() > CONGESTED_BYTES {
-            // What was heard is old, and more would only make it older.
-            link.unequal_since = None;
-            return;
-        }
-        let since = *link.unequal_since.get_or_insert(now);
-        let rested = link.reconciled.is_none_or(|last| now.since(last) >= pause);
-        if now.since(since) >= unequal && rested {
-            self.reconcile(id);
-        }
     }
 }

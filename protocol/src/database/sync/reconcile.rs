@@ -1,0 +1,120 @@
+//! Two databases compared: buckets of hashes, then the records that differ.
+
+use super::{CONGESTED_BYTES, NAMES_PER_FRAME};
+use crate::database::Offer;
+use crate::engine::Engine;
+use crate::io::LinkId;
+use crate::time::Micros;
+use crate::wire::frame::{BucketRecords, Buckets, RecordPull};
+use std::collections::BTreeMap;
+
+impl Engine {
+    /// Starts finding out where two databases differ.
+    pub(crate) fn reconcile(&mut self, id: LinkId) {
+        let now = self.now.mono;
+        let hashes = self.database.buckets().to_vec();
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        link.reconciled = Some(now);
+        link.unequal_since = None;
+        self.count("reconciliations");
+        self.send(id, Buckets { hashes });
+    }
+
+    pub(crate) fn on_buckets(&mut self, from: LinkId, hashes: &[u64]) {
+        if hashes.len() != 256 {
+            let error = crate::wire::WireError::Invalid {
+                what: "buckets",
+                why: "not 256 hashes",
+            };
+            return self.on_malformed(from, &error);
+        }
+        let differing: Vec<u8> = (0..=255_u8)
+            .filter(|&bucket| {
+                self.database.buckets()[usize::from(bucket)] != hashes[usize::from(bucket)]
+            })
+            .collect();
+        // Frames of whole buckets, cut where one gets long.
+        let mut frame = BucketRecords {
+            buckets: Vec::new(),
+            names: Vec::new(),
+        };
+        for bucket in differing {
+            frame.buckets.push(bucket);
+            frame.names.extend(self.database.names_in(bucket));
+            if frame.names.len() >= NAMES_PER_FRAME {
+                let full = BucketRecords {
+                    buckets: std::mem::take(&mut frame.buckets),
+                    names: std::mem::take(&mut frame.names),
+                };
+                self.send(from, full);
+            }
+        }
+        if !frame.buckets.is_empty() {
+            self.send(from, frame);
+        }
+    }
+
+    pub(crate) fn on_bucket_records(&mut self, from: LinkId, frame: BucketRecords) {
+        let mut theirs: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+        for (prefix, epoch, version) in frame.names {
+            theirs.insert(prefix, (epoch, version));
+        }
+        let mut lacking = Vec::new();
+        for bucket in frame.buckets {
+            for (prefix, epoch, version) in self.database.names_in(bucket) {
+                match theirs.remove(&prefix) {
+                    Some(order) if order > (epoch, version) => {
+                        theirs.insert(prefix, order);
+                    }
+                    Some(order) if order == (epoch, version) => {}
+                    _ => lacking.extend(self.database.peer_of(prefix)),
+                }
+            }
+        }
+        self.send_records(from, lacking.into_iter());
+        let prefixes: Vec<u64> = theirs
+            .iter()
+            .filter(|(prefix, order)| {
+                self.database
+                    .compare(self.database.peer_of(**prefix), **order)
+                    == Offer::Newer
+            })
+            .map(|(prefix, _)| *prefix)
+            .collect();
+        for prefixes in prefixes.chunks(NAMES_PER_FRAME) {
+            self.send(
+                from,
+                RecordPull {
+                    prefixes: prefixes.to_vec(),
+                },
+            );
+        }
+    }
+
+    /// Reconciles a link whose ends have differed for a while without a record crossing.
+    pub(crate) fn compare_databases(&mut self, id: LinkId, theirs: u64) {
+        let now = self.now.mono;
+        let unequal = Micros::from_millis(self.config.database.unequal_ms);
+        let pause = Micros::from_millis(self.config.database.reconcile_ms);
+        let ours = self.database.hash();
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        if theirs == ours {
+            link.unequal_since = None;
+            return;
+        }
+        if link.queue.total() > CONGESTED_BYTES {
+            // What was heard is old, and more would only make it older.
+            link.unequal_since = None;
+            return;
+        }
+        let since = *link.unequal_since.get_or_insert(now);
+        let rested = link.reconciled.is_none_or(|last| now.since(last) >= pause);
+        if now.since(since) >= unequal && rested {
+            self.reconcile(id);
+        }
+    }
+}

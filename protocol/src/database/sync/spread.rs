@@ -1,0 +1,149 @@
+//! Records pushed along the record mesh and announced elsewhere, in batches.
+
+use super::{ANNOUNCE_MS, BATCH_MS, NAMES_PER_FRAME, RECORDS_PER_FRAME, REDUNDANCY};
+use crate::database::name_of;
+use crate::engine::Engine;
+use crate::identity::PeerKey;
+use crate::io::LinkId;
+use crate::links::Stage;
+use crate::wire::frame::{RecordAnnounce, RecordName, Records};
+use hedgerow_topology::Class;
+
+impl Engine {
+    /// Sends the record of `peer` on: whole to the children in its issuer's mesh, by name to
+    /// the other links. A record of a peer outside the view goes whole to everybody: it may be
+    /// what joins two parts.
+    pub(crate) fn spread_record(&mut self, peer: PeerKey, from: Option<LinkId>) {
+        let eager = if peer == self.me {
+            None
+        } else {
+            self.record_children(peer)
+        };
+        let (mut pushed, mut announced) = (false, false);
+        for (id, link) in &mut self.links {
+            if Some(*id) == from || !link.serves_database() {
+                continue;
+            }
+            let whole = eager
+                .as_ref()
+                .is_none_or(|children| children.contains(&link.peer));
+            if whole && link.stage == Stage::Up {
+                link.record_push.insert(peer);
+                pushed = true;
+            } else {
+                link.record_announce.insert(peer);
+                announced = true;
+            }
+        }
+        if pushed {
+            self.flush_records_soon();
+        }
+        if announced {
+            let at = self.in_ms(ANNOUNCE_MS);
+            let at = self.sync.announce.map_or(at, |due| due.min(at));
+            self.sync.announce = Some(at);
+            self.wake_at(at);
+        }
+    }
+
+    pub(super) fn flush_records_soon(&mut self) {
+        let at = self.in_ms(BATCH_MS);
+        let at = self.sync.flush.map_or(at, |flush| flush.min(at));
+        self.sync.flush = Some(at);
+        self.wake_at(at);
+    }
+
+    pub(super) fn push_record(&mut self, to: LinkId, peer: PeerKey) {
+        if let Some(link) = self.links.get_mut(&to) {
+            link.record_push.insert(peer);
+            self.flush_records_soon();
+        }
+    }
+
+    /// Whom this peer feeds in the record mesh of `issuer`; `None` when it is not on it.
+    fn record_children(&self, issuer: PeerKey) -> Option<Vec<PeerKey>> {
+        let graph = self.broadcast_graph()?;
+        let origin = graph.index(issuer)?;
+        let me = graph.index(self.me)?;
+        let mesh = graph.route(&self.memo, origin, Class::Normal, REDUNDANCY);
+        if !mesh.tree().contains(me) {
+            return None;
+        }
+        let children = mesh.children(me).iter().chain(mesh.extra_children(me));
+        Some(children.map(|node| graph.key(*node)).collect())
+    }
+
+    pub(crate) fn on_sync_timeout(&mut self) {
+        let now = self.now.mono;
+        if self.sync.flush.is_some_and(|flush| flush <= now) {
+            self.sync.flush = None;
+            self.flush_records();
+        }
+        if self.sync.announce.is_some_and(|due| due <= now) {
+            self.sync.announce = None;
+            self.flush_announcements();
+        }
+        if self.sync.pulls.values().any(|pull| pull.due <= now) {
+            self.pull_records();
+        }
+    }
+
+    pub(super) fn flush_records(&mut self) {
+        let ids: Vec<LinkId> = self.links.keys().copied().collect();
+        for id in ids {
+            let Some(link) = self.links.get_mut(&id) else {
+                continue;
+            };
+            let push = std::mem::take(&mut link.record_push);
+            link.record_announce.retain(|peer| !push.contains(peer));
+            self.send_records(id, push.into_iter());
+        }
+    }
+
+    pub(super) fn flush_announcements(&mut self) {
+        let ids: Vec<LinkId> = self.links.keys().copied().collect();
+        for id in ids {
+            let Some(link) = self.links.get_mut(&id) else {
+                continue;
+            };
+            let names: Vec<RecordName> = std::mem::take(&mut link.record_announce)
+                .into_iter()
+                .filter_map(|peer| self.database.get(peer).map(|record| name_of(record)))
+                .collect();
+            for names in names.chunks(NAMES_PER_FRAME) {
+                self.send(
+                    id,
+                    RecordAnnounce {
+                        names: names.to_vec(),
+                    },
+                );
+            }
+        }
+    }
+
+    /// Sends the records of `peers`, in frames that fit.
+    pub(super) fn send_records(&mut self, to: LinkId, peers: impl Iterator<Item = PeerKey>) {
+        let room = self.config.flow.frame_bytes_max / 2;
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        for peer in peers {
+            let Some(record) = self.wire_record(peer) else {
+                continue;
+            };
+            bytes += record.0.len() + 96;
+            batch.push(record);
+            if bytes >= room || batch.len() >= RECORDS_PER_FRAME {
+                self.send(
+                    to,
+                    Records {
+                        records: std::mem::take(&mut batch),
+                    },
+                );
+                bytes = 0;
+            }
+        }
+        if !batch.is_empty() {
+            self.send(to, Records { records: batch });
+        }
+    }
+}

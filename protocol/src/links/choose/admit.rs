@@ -1,0 +1,134 @@
+//! Links that others open or nobody wants: admitted, shed, closed.
+
+use super::{Field, UNWANTED_MS};
+use crate::engine::Engine;
+use crate::io::{LinkEnd, LinkId};
+use crate::links::Link;
+use crate::time::Micros;
+use hedgerow_topology::petgraph::graph::NodeIndex;
+use hedgerow_topology::{
+    Admission, Limits, LinkUse, Reason, admit, confirms_ring, is_closable, shed,
+};
+
+impl Engine {
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            accepted: self.config.links.accept_max,
+            max_links: self.config.links.links_max,
+        }
+    }
+
+    /// All links that are up, in the order of `up`.
+    pub(super) fn link_uses(&self, field: &Field) -> Vec<LinkUse> {
+        self.up
+            .values()
+            .filter_map(|id| self.links.get(id))
+            .map(|link| Self::link_use(field, link))
+            .collect()
+    }
+
+    fn link_use(field: &Field, link: &Link) -> LinkUse {
+        let peer = field.snapshot.index(link.peer);
+        let is_bridge = peer.is_some_and(|at| {
+            let (me, at) = (NodeIndex::new(field.me), NodeIndex::new(at));
+            field.snapshot.cuts().is_bridge(me, at)
+        });
+        LinkUse {
+            peer: peer.unwrap_or(field.me),
+            mine: link.wants,
+            theirs: link.their_wants,
+            is_bridge,
+            own_dial: link.dialled,
+            rtt_us: link.rtt.minimum_us().unwrap_or(u64::from(u32::MAX)) as u32,
+        }
+    }
+
+    pub(super) fn close_unwanted(&mut self, field: &Field) {
+        let now = self.now.mono;
+        if self.chooser.is_settling(now) {
+            // Who is wanted is not known yet.
+            return;
+        }
+        let pause = Micros::from_millis(UNWANTED_MS);
+        let ids: Vec<LinkId> = self.up.values().copied().collect();
+        let mut soonest = None;
+        for id in ids {
+            let Some(link) = self.links.get(&id) else {
+                continue;
+            };
+            let closable = is_closable(&Self::link_use(field, link));
+            let Some(link) = self.links.get_mut(&id) else {
+                continue;
+            };
+            if !closable {
+                link.unwanted_since = None;
+                continue;
+            }
+            let since = *link.unwanted_since.get_or_insert(now);
+            if now.since(since.max(link.up_since)) >= pause {
+                self.close_link(id, LinkEnd::Unwanted);
+            } else {
+                soonest = Some(since.max(link.up_since) + pause);
+            }
+        }
+        if let Some(at) = soonest {
+            self.chooser.next = self.chooser.next.min(at);
+        }
+    }
+
+    /// Links beyond what is accepted, taken for the ring or to mend the view, cost another one.
+    pub(super) fn shed_surplus(&mut self, field: &Field) {
+        while self.up.len() > self.config.links.accept_max {
+            let ids: Vec<LinkId> = self.up.values().copied().collect();
+            let Some(victim) = shed(&self.link_uses(field)) else {
+                return;
+            };
+            self.shed_link(ids[victim]);
+        }
+    }
+
+    fn shed_link(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get(&id) {
+            let peer = link.peer;
+            self.count("links_shed");
+            self.penalise(peer);
+        }
+        self.close_link(id, LinkEnd::Shed);
+    }
+
+    /// Whether to take a link that the other end wants for `theirs`.
+    pub(crate) fn admit_link(&mut self, id: LinkId, theirs: Option<Reason>) -> bool {
+        let Some(link) = self.links.get(&id) else {
+            return false;
+        };
+        let limits = self.limits();
+        if self.up.len() < limits.accepted {
+            return true;
+        }
+        let (peer, mine) = (link.peer, link.wants);
+        let Some(field) = self.field() else {
+            return false;
+        };
+        let situation = field.situation(self.config.links.degree, self.chooser.seed);
+        let index = field.snapshot.index(peer);
+        // A ring link must be borne out by the own database; one that this peer dialled for
+        // itself is.
+        let confirmed = mine.is_some_and(Reason::is_ring)
+            || index.is_some_and(|at| confirms_ring(&situation, at));
+        let wanted = match (mine, theirs) {
+            (Some(mine), _) if mine.is_ring() => mine,
+            (_, Some(theirs)) => theirs,
+            (mine, None) => mine.unwrap_or(Reason::Path),
+        };
+        match admit(&self.link_uses(&field), wanted, confirmed, limits) {
+            Admission::Accept => true,
+            Admission::AcceptAndShed(victim) => {
+                if let Some(id) = self.up.values().nth(victim).copied() {
+                    self.shed_link(id);
+                }
+                true
+            }
+            Admission::Refuse => false,
+        }
+    }
+}

@@ -1,4 +1,5 @@
-//! Whom to link to: asks the topology, tells the other ends, and leaves the rest to `seek` (dials) and `admit` (what comes, what goes).
+//! Whom to link to: asks the topology, tells the other ends, and leaves the rest to `seek` (whom
+//! to dial) and `admit` (what comes, what goes).
 
 mod admit;
 mod seek;

@@ -1,0 +1,111 @@
+//! Pulls of others: what is held is sent, the rest denied.
+
+use super::RANGES_PER_PULL;
+use crate::engine::Engine;
+use crate::group::LogKey;
+use crate::io::LinkId;
+use crate::links::{Brought, Priority};
+use crate::name::GroupId;
+use crate::ranges::RangeSet;
+use crate::wire::Bundle;
+use crate::wire::bundle::FLAG_BULK;
+use crate::wire::frame::{BundleFrame, NotHeld, Pull, Wanted};
+use std::sync::Arc;
+
+/// Entries served for one pull frame: several times what is asked of one link at once.
+const ENTRIES_PER_PULL: usize = 8_192;
+
+impl Engine {
+    pub(crate) fn on_pull(&mut self, from: LinkId, pull: Pull) {
+        let id = pull.group;
+        let mut room = ENTRIES_PER_PULL;
+        for wanted in pull.wanted {
+            let key = (wanted.origin, wanted.epoch);
+            let mut bundles: Vec<Arc<Bundle>> = Vec::new();
+            let mut hops = 0;
+            let mut absent = wanted.ranges.clone();
+            let mut settled = 0;
+            if let Some(log) = self.groups.get(&id).and_then(|group| group.logs.get(&key)) {
+                settled = log.settled();
+                for &(first, last) in wanted.ranges.as_slice().iter().take(RANGES_PER_PULL) {
+                    for entry in log.entries_in(first, last).take(room) {
+                        absent.remove(entry.bundle.header.seq, entry.bundle.header.last_seq());
+                        hops = hops.max(entry.hops);
+                        bundles.push(entry.bundle.clone());
+                        room -= 1;
+                    }
+                }
+            }
+            for bundle in bundles {
+                if !self.serve(from, id, &bundle, hops) {
+                    break;
+                }
+            }
+            if room == 0 {
+                // Nobody honest asks for more at once; the rest is neither served nor denied.
+                return self.count("pulls_cut_short");
+            }
+            self.deny(from, id, key, &absent, settled);
+        }
+    }
+
+    /// Queues an answer; `false` when the queue is full: the rest is asked for again.
+    fn serve(&mut self, to: LinkId, id: GroupId, bundle: &Arc<Bundle>, hops: u16) -> bool {
+        let frame = BundleFrame {
+            hops: hops.saturating_add(1),
+            pulled: true,
+            signed: bundle.signed.clone(),
+            signature: bundle.signature,
+        };
+        let head = frame.encode_head(bundle.payload.len());
+        let header = &bundle.header;
+        let lane = if header.has(FLAG_BULK) {
+            Priority::BulkRepair
+        } else {
+            Priority::Repair
+        };
+        let chunks = [head, bundle.payload.clone()];
+        let brings = Brought {
+            group: id,
+            log: (header.origin, header.epoch),
+            last: header.last_seq(),
+        };
+        if !self.enqueue(to, lane, Some(brings), chunks) {
+            self.count("pulls_deferred");
+            return false;
+        }
+        self.count("bundles_served");
+        let key = (header.origin, header.epoch);
+        if let Some(link) = self.links.get_mut(&to) {
+            link.bundles[1] += 1;
+        }
+        if let Some(remote) = self.remote_mut(to, id) {
+            remote.has(key, header.seq, header.last_seq());
+        }
+        true
+    }
+
+    /// Says what of a pull is not held: gone for good up to the settled point, else not yet.
+    fn deny(&mut self, to: LinkId, id: GroupId, key: LogKey, absent: &RangeSet, settled: u64) {
+        for (ranges, gone) in [
+            (absent.within(1, settled), true),
+            (absent.within(settled + 1, u64::MAX), false),
+        ] {
+            if !ranges.is_empty() {
+                let wanted = Wanted {
+                    origin: key.0,
+                    epoch: key.1,
+                    ranges,
+                };
+                self.send(
+                    to,
+                    NotHeld {
+                        group: id,
+                        wanted,
+                        gone,
+                    },
+                );
+            }
+        }
+    }
+}

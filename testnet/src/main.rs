@@ -24,6 +24,10 @@ enum Command {
     Demo(demo::Arguments),
     /// Run a scenario and judge it
     Run(command::RunArguments),
+    /// Run again what a directory of results says was run, and compare
+    Replay(command::ReplayArguments),
+    /// Run a scenario with many seeds and variations, and shrink what fails
+    Sweep(command::SweepArguments),
     /// Say whether a scenario file can be run
     Check(command::CheckArguments),
     /// List the scenarios that come with this program
@@ -39,6 +43,8 @@ fn main() -> ExitCode {
     let command = match Arguments::parse().command {
         // These need no peers, so no runtime; Ctrl-C just ends them.
         Command::Run(arguments) => return command::run(&arguments),
+        Command::Replay(arguments) => return command::replay(&arguments),
+        Command::Sweep(arguments) => return command::sweep(&arguments),
         Command::Check(arguments) => return command::check(&arguments),
         Command::List(arguments) => return command::list(&arguments),
         Command::Keys => return command::keys(),
@@ -66,9 +72,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Launch(arguments) => launch::run(arguments).await,
         Command::Demo(arguments) => demo::run(arguments).await,
-        Command::Run(_) | Command::Check(_) | Command::List(_) | Command::Keys => {
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Run(_)
+        | Command::Sweep(_)
+        | Command::Replay(_)
+        | Command::Check(_)
+        | Command::List(_)
+        | Command::Keys => Ok(ExitCode::SUCCESS),
     }
 }
 

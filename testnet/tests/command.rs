@@ -71,6 +71,48 @@ fn a_run_exits_0_writes_its_results_and_overwrites_them() {
 }
 
 #[test]
+fn a_run_can_be_replayed_from_what_it_wrote() {
+    let dir = with_file(SMALL);
+    let arguments = [
+        "run",
+        "small.toml",
+        "--seed",
+        "9",
+        "--out",
+        "out",
+        "--set",
+        "workload.0.rate=5",
+    ];
+    assert_eq!(testnet(dir.path(), &arguments).status.code(), Some(0));
+    std::fs::remove_file(dir.path().join("small.toml")).expect("removed");
+    let output = testnet(dir.path(), &["replay", "out"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stdout).contains("seed 9"),
+        "{}",
+        text(&output.stdout)
+    );
+    let results = dir.path().join("out/results.json");
+    let json = std::fs::read_to_string(&results).expect("results.json");
+    std::fs::write(
+        &results,
+        json.replace("\"trace_hash\": \"", "\"trace_hash\": \"0"),
+    )
+    .expect("written");
+    let output = testnet(dir.path(), &["replay", "out"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("not the same run"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(
+        testnet(dir.path(), &["replay", "missing"]).status.code(),
+        Some(2)
+    );
+}
+
+#[test]
 fn an_assert_that_does_not_hold_exits_1_and_says_how_to_repeat_it() {
     let dir = with_file(&SMALL.replace("\"==\"", "\"<\""));
     let output = testnet(
@@ -140,4 +182,39 @@ fn scenarios_are_checked_listed_and_shown() {
     assert!(list.as_array().is_some_and(|list| !list.is_empty()));
     let output = testnet(dir.path(), &["keys"]);
     assert!(text(&output.stdout).contains("| `scenario.seed` | `1` |"));
+}
+
+#[test]
+fn a_sweep_shows_medians_and_makes_what_fails_smaller() {
+    let dir = with_file(SMALL);
+    let vary = "group.news.overlay=tree,mesh";
+    let output = testnet(
+        dir.path(),
+        &["sweep", "small.toml", "--seeds", "1..2", "--vary", vary],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    assert!(
+        said.contains("group.news.overlay=mesh") && said.contains("2 of 2"),
+        "{said}"
+    );
+    let strict = with_file(&SMALL.replace("\"==\"", "\"<\""));
+    let output = testnet(strict.path(), &["sweep", "small.toml", "--seeds", "3"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let replay = "hedgerow-testnet run small.toml --seed 3";
+    assert!(
+        text(&output.stdout).contains(replay),
+        "{}",
+        text(&output.stdout)
+    );
+    let small = std::fs::read_to_string(strict.path().join("small-3-small.toml")).expect("written");
+    assert!(small.contains("count = 2"), "{small}");
+    let output = testnet(strict.path(), &["run", "small-3-small.toml"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert_eq!(
+        testnet(dir.path(), &["sweep", "small.toml", "--vary", "nonsense"])
+            .status
+            .code(),
+        Some(2)
+    );
 }

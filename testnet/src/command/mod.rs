@@ -1,12 +1,16 @@
 //! The commands about scenarios.
 
 mod check;
+mod replay;
 mod run;
 mod shipped;
+mod sweep;
 
 pub(crate) use check::{Arguments as CheckArguments, check};
+pub(crate) use replay::{Arguments as ReplayArguments, replay};
 pub(crate) use run::{Arguments as RunArguments, run};
 pub(crate) use shipped::{Arguments as ListArguments, list};
+pub(crate) use sweep::{Arguments as SweepArguments, sweep};
 
 use hedgerow_testnet::scenario::{Overrides, Scenario, ScenarioError, keys_in_markdown};
 use std::io::Write as _;

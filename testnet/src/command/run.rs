@@ -3,12 +3,16 @@
 use super::{Source, print, wrong};
 use crate::terminal::{Align, table};
 use hedgerow_testnet::results::Results;
-use hedgerow_testnet::run::{Progress, run as run_scenario};
+use hedgerow_testnet::run::{Outcome, Progress, RunError, run as run_scenario};
+use hedgerow_testnet::scenario::Scenario;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+/// What was run, beside its results.
+pub(super) const SCENARIO: &str = "scenario.toml";
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
@@ -42,24 +46,40 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Ok(scenario) => scenario,
         Err(error) => return wrong(&error),
     };
-    let bar = bar();
-    // What a peer says when it panics stands in the results.
-    std::panic::set_hook(Box::new(|_| {}));
-    let outcome = run_scenario(&scenario, |progress| show(&bar, progress));
-    let _ = std::panic::take_hook();
-    bar.finish_and_clear();
-    let mut outcome = match outcome {
+    let mut outcome = match play(&scenario) {
         Ok(outcome) => outcome,
         Err(error) => return wrong(&error),
     };
     outcome.results.replay = replay(arguments, scenario.file.scenario.seed);
-    let results = &outcome.results;
     if let Some(dir) = &arguments.out
-        && let Err(error) = results.write(dir, &outcome.ticks)
+        && let Err(error) = write(dir, &scenario, &outcome)
     {
         return wrong(&format!("cannot write to {}: {error}", dir.display()));
     }
-    let text = if arguments.json {
+    tell(&outcome.results, arguments.json)
+}
+
+/// Runs a scenario, with a bar where there is a terminal.
+pub(super) fn play(scenario: &Scenario) -> Result<Outcome, RunError> {
+    let bar = bar();
+    // What a peer says when it panics stands in the results.
+    std::panic::set_hook(Box::new(|_| {}));
+    let outcome = run_scenario(scenario, |progress| show(&bar, progress));
+    let _ = std::panic::take_hook();
+    bar.finish_and_clear();
+    outcome
+}
+
+/// Writes the results, and beside them what was run, changes included.
+fn write(dir: &Path, scenario: &Scenario, outcome: &Outcome) -> anyhow::Result<()> {
+    outcome.results.write(dir, &outcome.ticks)?;
+    std::fs::write(dir.join(SCENARIO), toml::to_string(&scenario.file)?)?;
+    Ok(())
+}
+
+/// Prints what a run gave.
+pub(super) fn tell(results: &Results, json: bool) -> ExitCode {
+    let text = if json {
         match serde_json::to_string_pretty(results) {
             Ok(text) => text + "\n",
             Err(error) => return wrong(&error),
@@ -68,8 +88,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         summary(results)
     };
     let printed = print(&text);
-    for finding in &results.findings {
-        eprintln!("{finding}");
+    for line in results.notes.iter().chain(&results.findings) {
+        eprintln!("{line}");
     }
     if results.passed {
         return printed;
@@ -78,7 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn bar() -> ProgressBar {
+pub(super) fn bar() -> ProgressBar {
     let target = if std::io::stderr().is_terminal() {
         ProgressDrawTarget::stderr()
     } else {
@@ -214,7 +234,7 @@ fn summary(results: &Results) -> String {
 }
 
 /// A number without needless digits.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let text = format!("{value:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

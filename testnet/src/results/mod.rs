@@ -66,6 +66,8 @@ pub struct Results {
     pub hostile: Hostile,
     /// What was found against the rules, in words.
     pub findings: Vec<String>,
+    /// What a reader must know to read the figures right.
+    pub notes: Vec<String>,
     /// From moment 0, in s: beginning and end of every fault.
     pub faults: Vec<FaultTime>,
     /// The command that runs this again.

@@ -31,7 +31,7 @@ use crate::sim::Matrix;
 use document::Tree;
 use hedgerow_protocol::Config;
 use serde::Deserialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A scenario that can be run.
 #[derive(Clone, Debug)]
@@ -105,7 +105,14 @@ impl Scenario {
             file.scenario.name = stem.to_string_lossy().into_owned();
         }
         let configs = check::check(&file).map_err(found)?;
-        let matrix = read_matrix(&file, path, &tree)?;
+        let matrix = match read_matrix(&file, path, &tree)? {
+            None => None,
+            Some((found, matrix)) => {
+                // What is written down for a later run must be found from anywhere.
+                file.topology.latency.matrix = Some(found.canonicalize().unwrap_or(found));
+                Some(matrix)
+            }
+        };
         Ok(Self {
             file,
             matrix,
@@ -131,7 +138,11 @@ fn key_path(path: &serde_path_to_error::Path) -> KeyPath {
 
 /// Reads the matrix of latencies. A path in the file is relative to the file, one in an override
 /// to the working directory.
-fn read_matrix(file: &File, path: &Path, tree: &Tree) -> Result<Option<Matrix>, ScenarioError> {
+fn read_matrix(
+    file: &File,
+    path: &Path,
+    tree: &Tree,
+) -> Result<Option<(PathBuf, Matrix)>, ScenarioError> {
     let Some(matrix) = &file.topology.latency.matrix else {
         return Ok(None);
     };
@@ -149,9 +160,10 @@ fn read_matrix(file: &File, path: &Path, tree: &Tree) -> Result<Option<Matrix>, 
         ScenarioError::at(path, origin, what)
     };
     let text = std::fs::read_to_string(&matrix).map_err(|error| wrong(error.to_string()))?;
-    Matrix::parse(&text)
-        .map(Some)
-        .map_err(|error| wrong(error.to_string()))
+    match Matrix::parse(&text) {
+        Ok(parsed) => Ok(Some((matrix, parsed))),
+        Err(error) => Err(wrong(error.to_string())),
+    }
 }
 
 /// The engine's settings from tables, the later over the earlier.

@@ -1,7 +1,6 @@
 //! Files that work, and what is said about those that do not.
 
 use super::*;
-use std::path::PathBuf;
 
 const SMALL: &str = r#"
 [scenario]

@@ -1,0 +1,165 @@
+//! Many runs of one scenario, and the smallest scenario that still fails.
+
+use crate::results::{Failure, Results};
+use crate::run::{RunError, run};
+use crate::scenario::{File, Overrides, Scenario, Size, Span};
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// Runs scenarios, so many at a time; gives the results in their order. `done` is called after
+/// each.
+pub fn run_all(
+    scenarios: &[Scenario],
+    jobs: usize,
+    done: impl Fn() + Sync,
+) -> Vec<Result<Results, RunError>> {
+    let queue: Mutex<VecDeque<usize>> = Mutex::new((0..scenarios.len()).collect());
+    let results = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, scenarios.len().max(1)) {
+            scope.spawn(|| {
+                loop {
+                    let next = queue
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .pop_front();
+                    let Some(index) = next else { return };
+                    let result = run(&scenarios[index], |_| {}).map(|outcome| outcome.results);
+                    let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                    results.push((index, result));
+                    drop(results);
+                    done();
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// The smallest scenario found that fails as `failure` says, in at most `runs` runs: with fewer
+/// faults, nodes and messages, and less time.
+pub fn shrink(scenario: &Scenario, failure: Failure, runs: usize) -> Scenario {
+    let fails = |scenario: &Scenario| {
+        let outcome = run(scenario, |_| {});
+        outcome.is_ok_and(|outcome| outcome.results.failure == Some(failure))
+    };
+    shrink_while(scenario, runs, fails)
+}
+
+fn shrink_while(
+    scenario: &Scenario,
+    mut runs: usize,
+    fails: impl Fn(&Scenario) -> bool,
+) -> Scenario {
+    let mut best = scenario.clone();
+    'smaller: loop {
+        for candidate in smaller(&best.file) {
+            // Some make no sense any more, such as targets without nodes.
+            let Some(candidate) = reread(&candidate) else {
+                continue;
+            };
+            if runs == 0 {
+                return best;
+            }
+            runs -= 1;
+            if fails(&candidate) {
+                best = candidate;
+                continue 'smaller;
+            }
+        }
+        return best;
+    }
+}
+
+fn reread(file: &File) -> Option<Scenario> {
+    let text = toml::to_string(file).ok()?;
+    Scenario::parse(&text, Path::new("shrunk.toml"), &Overrides::default()).ok()
+}
+
+/// Everything one step smaller, the largest steps first.
+fn smaller(file: &File) -> Vec<File> {
+    let mut all = Vec::new();
+    let mut with = |change: &dyn Fn(&mut File)| {
+        let mut candidate = file.clone();
+        change(&mut candidate);
+        if candidate != *file {
+            all.push(candidate);
+        }
+    };
+    for at in 0..file.nodes.len() {
+        with(&|file| {
+            let count = &mut file.nodes[at].count;
+            *count = count.div_ceil(2).max(2).min(*count);
+        });
+    }
+    for at in 0..file.fault.len() {
+        with(&|file| {
+            file.fault.remove(at);
+        });
+    }
+    for at in 0..file.workload.len() {
+        if file.workload.len() > 1 {
+            with(&|file| {
+                file.workload.remove(at);
+            });
+        }
+        with(&|file| {
+            let workload = &mut file.workload[at];
+            workload.rate = workload.rate.map(|rate| (rate / 2.0).max(1.0).min(rate));
+            workload.burst = workload.burst.map(|burst| burst.div_ceil(2));
+            workload.total = workload.total.map(|total| total.div_ceil(2));
+        });
+        with(&|file| {
+            let size = &mut file.workload[at].size;
+            *size = Size((size.0 / 2).max(8));
+        });
+    }
+    let halved = |span: Span| match span.0.as_millis() {
+        0..=1_000 => span,
+        ms => Span::millis(ms / 2),
+    };
+    with(&|file| file.scenario.duration = halved(file.scenario.duration));
+    with(&|file| file.scenario.warmup = halved(file.scenario.warmup));
+    for at in 0..file.group.len() {
+        with(&|file| {
+            file.group[at].copies = file.group[at].copies.map(|copies| copies.div_ceil(2));
+        });
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "[scenario]\nduration = \"8s\"\n[[nodes]]\nid = \"a\"\ncount = 64\n\
+        [[workload]]\nrate = 16\n\
+        [[fault]]\nkind = \"crash\"\ntarget = \"a[3]\"\n\
+        [[fault]]\nkind = \"pause\"\ntarget = \"a[1]\"\nfor = \"1s\"\n";
+
+    fn scenario() -> Scenario {
+        Scenario::parse(TEXT, Path::new("t.toml"), &Overrides::default()).expect("valid")
+    }
+
+    #[test]
+    fn what_is_not_needed_to_fail_is_taken_away() {
+        let needs = |scenario: &Scenario| {
+            let crash = crate::scenario::FaultKind::Crash;
+            scenario.nodes() >= 10 && scenario.file.fault.iter().any(|fault| fault.kind == crash)
+        };
+        let small = shrink_while(&scenario(), 1_000, needs);
+        assert_eq!(small.nodes(), 16, "8 would not fail any more");
+        assert_eq!(small.file.fault.len(), 1);
+        assert_eq!(small.file.workload[0].rate, Some(1.0));
+        assert!(small.file.scenario.duration < Span::seconds(2));
+    }
+
+    #[test]
+    fn shrinking_ends_with_its_budget() {
+        assert_eq!(shrink_while(&scenario(), 0, |_| true).nodes(), 64);
+        assert_eq!(shrink_while(&scenario(), 1, |_| true).nodes(), 32);
+    }
+}

@@ -120,6 +120,10 @@ impl Client {
                     data_dir,
                     why: "there is no socket".to_owned(),
                 },
+                io::ErrorKind::NotADirectory => ClientError::NoPeer {
+                    data_dir,
+                    why: "it is no directory".to_owned(),
+                },
                 io::ErrorKind::ConnectionRefused => ClientError::NoPeer {
                     data_dir,
                     why: "its socket is stale: the peer died without cleaning up".to_owned(),

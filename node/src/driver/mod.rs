@@ -30,10 +30,14 @@ use verify::Verifier;
 /// What a handle wants done between two steps of the engine.
 pub(crate) type Command = Box<dyn FnOnce(&mut Driver) + Send>;
 
-/// Events of links waiting for the engine: at most so many reads of `transport.read_bytes`.
-const LINK_EVENTS: usize = 128;
+/// Events of links waiting for the engine: at most so many reads of `transport.read_bytes`. Few,
+/// for a heartbeat waits behind them while signature checks hold everything up.
+const LINK_EVENTS: usize = 16;
 /// Taken in before anything else gets a turn.
-const LINK_EVENTS_BATCH: usize = 64;
+const LINK_EVENTS_BATCH: usize = 8;
+/// Links are read while less than this share of the checks that the engine allows is under way:
+/// what a batch of reads brings must still find room, or it would be dropped and pulled again.
+const READ_BELOW_SHARE: usize = 4;
 /// Finished work waiting for the engine.
 const DONE: usize = 64;
 /// How often old deliveries are dropped.
@@ -110,6 +114,8 @@ pub(crate) struct Driver {
     link_next: u64,
     link_events: mpsc::Sender<(LinkId, LinkEvent)>,
     verifier: Verifier,
+    /// Links are not read while so many checks or more are under way.
+    read_below: usize,
     done: mpsc::Sender<Done>,
     rings: Rings,
     /// Groups joined for their messages.
@@ -133,6 +139,7 @@ impl Driver {
             .map_err(|error| NodeError::Setup(format!("no randomness: {error}")))?;
         let clock = Clock::new();
         let leave_limit = Duration::from_millis(parts.engine.database.leave_ms) + LEAVE_SLACK;
+        let read_below = (parts.engine.flow.verifying_max / READ_BELOW_SHARE).max(1);
         let engine = Engine::new(identity, parts.engine, seed, clock.now());
         let (link_events, links) = mpsc::channel(LINK_EVENTS);
         let (done, done_inbox) = mpsc::channel(DONE);
@@ -153,6 +160,7 @@ impl Driver {
             link_next: 0,
             link_events,
             verifier: Verifier::new(done.clone()),
+            read_below,
             done,
             rings: Rings::new(parts.delivery),
             members: HashSet::new(),
@@ -208,7 +216,10 @@ impl Driver {
                         self.begin_shutdown();
                     }
                 }
-                _ = inboxes.links.recv_many(&mut batch, LINK_EVENTS_BATCH) => {
+                // Not read, a link fills up, and whoever publishes faster than signatures can be
+                // checked here is told to wait.
+                _ = inboxes.links.recv_many(&mut batch, LINK_EVENTS_BATCH),
+                    if self.verifier.under_way() < self.read_below => {
                     for (link, event) in batch.drain(..) {
                         self.on_link_event(link, event);
                     }
@@ -341,7 +352,7 @@ impl Driver {
     fn on_done(&mut self, done: Done) {
         match done {
             Done::Verified(results) => {
-                self.verifier.on_done();
+                self.verifier.on_done(results.len());
                 for (id, valid) in results {
                     self.input(Input::Verified { id, valid });
                 }

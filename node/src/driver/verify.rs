@@ -14,6 +14,8 @@ const BATCH: usize = 64;
 pub(super) struct Verifier {
     waiting: VecDeque<(VerifyId, VerifyJob)>,
     running: usize,
+    /// Checks in the batches that run.
+    checking: usize,
     workers: usize,
     done: mpsc::Sender<Done>,
     /// Checks and batches since the start.
@@ -27,6 +29,7 @@ impl Verifier {
         Self {
             waiting: VecDeque::new(),
             running: 0,
+            checking: 0,
             workers,
             done,
             jobs: 0,
@@ -39,6 +42,11 @@ impl Verifier {
         self.waiting.push_back((id, job));
     }
 
+    /// Checks that wait or run.
+    pub(super) fn under_way(&self) -> usize {
+        self.waiting.len() + self.checking
+    }
+
     /// Starts what waits, spread over the workers that are free.
     pub(super) fn start(&mut self) {
         while !self.waiting.is_empty() && self.running < self.workers {
@@ -47,6 +55,7 @@ impl Verifier {
             let jobs: Vec<_> = self.waiting.drain(..count).collect();
             let done = self.done.clone();
             self.running += 1;
+            self.checking += count;
             self.batches += 1;
             tokio::task::spawn_blocking(move || {
                 let results = jobs.into_iter().map(|(id, job)| (id, job.run())).collect();
@@ -56,8 +65,9 @@ impl Verifier {
         }
     }
 
-    /// A batch has come back.
-    pub(super) fn on_done(&mut self) {
+    /// A batch of so many checks has come back.
+    pub(super) fn on_done(&mut self, checks: usize) {
         self.running -= 1;
+        self.checking -= checks;
     }
 }

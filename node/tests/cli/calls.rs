@@ -44,6 +44,12 @@ fn a_stale_socket_is_no_running_peer() {
     let done = run(home.path(), "status");
     assert_eq!(done.code, 3, "{}", done.stderr);
     assert!(done.stderr.contains("stale"), "{}", done.stderr);
+
+    let file = home.path().join("file");
+    std::fs::write(&file, "").expect("writes");
+    let done = run(&file, "status");
+    assert_eq!(done.code, 3, "{}", done.stderr);
+    assert!(done.stderr.contains("no directory"), "{}", done.stderr);
 }
 
 #[test]

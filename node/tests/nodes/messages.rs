@@ -71,6 +71,28 @@ async fn a_sink_keeps_its_order_and_flushes_when_all_is_accepted() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_publishes_faster_than_signatures_are_checked_waits() {
+    let alice = spawn(builder()).await;
+    let bob = spawn_beside(&alice).await;
+    let (mut with_alice, mut with_bob) = (join(&alice, "news").await, join(&bob, "news").await);
+    let count = 30_000;
+    let sending = async {
+        for _ in 0..count {
+            with_alice.feed("tick".into()).await.expect("accepted");
+        }
+        with_alice.flush().await.expect("all accepted");
+    };
+    let receiving = receive_many(&mut with_bob, count);
+    soon("all messages", futures::future::join(sending, receiving)).await;
+    let counters = bob.counters().await.expect("runs").values;
+    let dropped = counters
+        .get("bundles_unchecked")
+        .copied()
+        .unwrap_or_default();
+    assert_eq!(dropped, 0, "dropped, to be pulled again");
+}
+
 #[tokio::test]
 async fn large_messages_arrive_whole() {
     let alice = spawn(builder()).await;

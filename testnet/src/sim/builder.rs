@@ -124,7 +124,7 @@ impl SimBuilder {
         let mut random = Random::new(self.seed, "builder");
         let contacts = self.start.contacts(self.seed, self.nodes);
         let world = World::new(self.seed, self.network, self.costs);
-        let mut sim = Sim::new(world, self.config);
+        let mut sim = Sim::new(world, self.config, self.nodes);
         let skew = self.clock_skew_ms;
         for contacts in contacts {
             let off_ms = random.between(0, 2 * skew) as i64 - skew as i64;

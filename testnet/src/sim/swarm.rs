@@ -46,6 +46,20 @@ struct Place {
     starts: u64,
 }
 
+/// A memory for all engines that does not grow with the square of the network: a graph or a tree
+/// holds something for every node, about 150 bytes.
+fn memo_for(nodes: usize) -> Memo {
+    let nodes = nodes.max(1);
+    let graphs = (1 << 20) / nodes;
+    let routes = (8 << 20) / nodes;
+    Memo::new(
+        1 << 16,
+        256,
+        graphs.clamp(64, 4_096),
+        routes.clamp(1_024, 1 << 16),
+    )
+}
+
 /// How often conditions are looked at.
 const LOOK_EVERY: Micros = Micros::from_millis(10);
 /// Addresses that a node remembers between two lives.
@@ -77,11 +91,12 @@ impl Sim {
         SimBuilder::new()
     }
 
-    pub(crate) fn new(world: World<Player>, config: Config) -> Self {
+    /// An empty simulation that will have about so many nodes.
+    pub(crate) fn new(world: World<Player>, config: Config, nodes: usize) -> Self {
         Self {
             world,
             config,
-            memo: Memo::new(1 << 16, 256, 4_096, 1 << 16),
+            memo: memo_for(nodes),
             places: Vec::new(),
             scripts: BTreeMap::new(),
             scripted: 0,

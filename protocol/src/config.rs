@@ -3,6 +3,8 @@
 //! Values come from a file or flags through the node, or from a scenario; [`Config::check`]
 //! says which one is out of range.
 
+mod check;
+
 use crate::name::{Address, NetworkName};
 use serde::{Deserialize, Serialize};
 
@@ -295,112 +297,4 @@ pub struct ConfigError {
     pub value: String,
     /// What it must be.
     pub why: &'static str,
-}
-
-impl Config {
-    /// Whether all values can work together; the first that cannot otherwise.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        let links = &self.links;
-        let flow = &self.flow;
-        let groups = &self.groups;
-        let rules: [(bool, &'static str, String, &'static str); 12] = [
-            (
-                links.degree >= 2,
-                "links.degree",
-                links.degree.to_string(),
-                "at least 2, for the ring",
-            ),
-            (
-                links.accept_max >= links.degree,
-                "links.accept_max",
-                links.accept_max.to_string(),
-                "at least links.degree",
-            ),
-            (
-                links.links_max >= links.accept_max,
-                "links.links_max",
-                links.links_max.to_string(),
-                "at least links.accept_max",
-            ),
-            (
-                links.capacity >= 1,
-                "links.capacity",
-                links.capacity.to_string(),
-                "at least 1",
-            ),
-            (
-                links.heartbeat_ms >= 10,
-                "links.heartbeat_ms",
-                links.heartbeat_ms.to_string(),
-                "at least 10 ms",
-            ),
-            (
-                links.silence_ms >= 2 * links.heartbeat_ms,
-                "links.silence_ms",
-                links.silence_ms.to_string(),
-                "at least two heartbeats",
-            ),
-            (
-                links.dials_max >= 1,
-                "links.dials_max",
-                links.dials_max.to_string(),
-                "at least 1",
-            ),
-            (
-                flow.frame_bytes_max >= 16 << 10 && flow.frame_bytes_max <= 16 << 20,
-                "flow.frame_bytes_max",
-                flow.frame_bytes_max.to_string(),
-                "16 KiB to 16 MiB",
-            ),
-            (
-                groups.fragment_bytes >= 1 << 10
-                    && groups.fragment_bytes + (8 << 10) <= flow.frame_bytes_max,
-                "groups.fragment_bytes",
-                groups.fragment_bytes.to_string(),
-                "1 KiB at least, and 8 KiB below flow.frame_bytes_max",
-            ),
-            (
-                groups.message_bytes_max / groups.fragment_bytes.max(1) <= 1 << 16,
-                "groups.message_bytes_max",
-                groups.message_bytes_max.to_string(),
-                "at most 65,536 fragments",
-            ),
-            (
-                groups.ahead_bytes_max >= groups.message_bytes_max,
-                "groups.ahead_bytes_max",
-                groups.ahead_bytes_max.to_string(),
-                "at least groups.message_bytes_max, or the largest message never completes",
-            ),
-            (
-                groups.ahead_total_bytes >= groups.ahead_bytes_max,
-                "groups.ahead_total_bytes",
-                groups.ahead_total_bytes.to_string(),
-                "at least groups.ahead_bytes_max",
-            ),
-        ];
-        for (holds, key, value, why) in rules {
-            if !holds {
-                return Err(ConfigError { key, value, why });
-            }
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_defaults_hold() {
-        Config::default().check().expect("defaults work");
-    }
-
-    #[test]
-    fn a_value_out_of_range_is_named() {
-        let mut config = Config::default();
-        config.links.degree = 1;
-        let error = config.check().expect_err("degree 1 makes no ring");
-        assert_eq!(error.key, "links.degree");
-    }
 }

@@ -9,8 +9,8 @@ use hedgerow_protocol::wire::frame::{
 };
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Frame, WIRE_VERSION};
 use hedgerow_protocol::{
-    Action, Config, Delivery, Engine, Event, GroupId, GroupName, History, Input, JoinOptions,
-    Keypair, LinkId, Micros, Time,
+    Action, Address, Config, Delivery, Engine, Event, GroupId, GroupName, History, Input,
+    JoinOptions, Keypair, LinkId, Micros, NetworkName, Time,
 };
 
 const LINK: LinkId = LinkId(1);
@@ -251,4 +251,92 @@ fn a_digest_that_makes_up_a_past_withholds_nothing() {
     let bundle = pair.publish();
     pair.send(&bundle);
     assert_eq!(pair.seqs(), [1]);
+}
+
+#[test]
+fn a_forged_bundle_of_a_strange_group_leaves_nothing_behind() {
+    let mut pair = Pair::new();
+    let strange = GroupName::new("strange").expect("valid");
+    let payload = Bytes::from_static(b"x");
+    let header = BundleHeader {
+        group: GroupId::new(&Config::default().network, &strange),
+        origin: key(3).peer(),
+        epoch: EPOCH,
+        seq: 1,
+        flags: 0,
+        published_at: pair.now.wall_ms,
+        lengths: vec![1],
+        delays: Vec::new(),
+        fragment: None,
+        previous: [0; 32],
+        payload_hash: [0; 32],
+    };
+    let honest = Bundle::sign(header, payload, &key(3));
+    let mut forged = honest.clone();
+    forged.signature[7] ^= 1;
+    let groups = pair.engine.groups().len();
+    pair.send(&forged);
+    assert!(pair.closed);
+    assert_eq!(pair.engine.groups().len(), groups);
+    let mut pair = Pair::new();
+    pair.send(&honest);
+    assert_eq!(pair.engine.groups().len(), groups + 1, "relayed");
+    // When its retention is over it is forgotten.
+    for _ in 0..320 {
+        pair.wait_ms(1_000);
+        pair.say(&Frame::Wants(Wants { wants: 1 }));
+    }
+    assert_eq!(pair.engine.groups().len(), groups);
+}
+
+#[test]
+fn an_address_of_another_network_is_dialled_ever_less_often() {
+    let address = Address::new("/ip4/192.0.2.7/tcp/4001").expect("valid");
+    let config = Config {
+        bootstrap: vec![address],
+        ..Config::default()
+    };
+    let mut now = Time {
+        mono: Micros(1_000_000),
+        wall_ms: 1_700_000_000_000,
+    };
+    let mut engine = Engine::new(key(1), config, [1; 32], now);
+    let (mut dials, mut links) = (0, 0);
+    let end = now.mono + Micros::from_millis(60_000);
+    while now.mono < end {
+        while let Some(action) = engine.poll_action() {
+            let Action::Dial { dial, .. } = action else {
+                continue;
+            };
+            dials += 1;
+            links += 1;
+            let link = LinkId(links);
+            let (peer, dial) = (key(2).peer(), Some(dial));
+            let address = None;
+            let linked = Input::Linked {
+                link,
+                peer,
+                dial,
+                address,
+            };
+            engine.handle_input(now, linked);
+            let hello = Frame::Hello(Hello {
+                wire: WIRE_VERSION,
+                network: NetworkName::new("other").expect("valid"),
+                epoch: 1,
+                features: 0,
+                wants: 1,
+                record: None,
+            });
+            for bytes in hello.encode() {
+                engine.handle_input(now, Input::Bytes { link, bytes });
+            }
+        }
+        now.mono = engine
+            .poll_timeout()
+            .map_or(end, |due| due.mono)
+            .max(now.mono);
+        engine.handle_timeout(now);
+    }
+    assert!((4..15).contains(&dials), "{dials} dials in a minute");
 }

@@ -165,7 +165,6 @@ impl Engine {
     pub fn leave(&mut self, now: Time, group: &GroupName) -> Result<(), JoinError> {
         self.advance(now);
         let id = GroupId::new(&self.config.network, group);
-        let me = self.me;
         let known = self.groups.get_mut(&id);
         let Some(known) =
             known.filter(|g| g.role == Role::Sender || g.role == Role::Member && g.delivering)
@@ -173,9 +172,18 @@ impl Engine {
             return Err(JoinError::NotMember(group.clone()));
         };
         known.delivering = false;
-        if known.is_broadcast() {
-            return Ok(());
+        if !known.is_broadcast() {
+            self.retire(id);
         }
+        Ok(())
+    }
+
+    /// No longer a member or sender: a relay for as long as something published here is kept.
+    pub(crate) fn retire(&mut self, id: GroupId) {
+        let me = self.me;
+        let Some(known) = self.groups.get_mut(&id) else {
+            return;
+        };
         known.role = Role::Relay;
         known.baseline.forget();
         let others: Vec<LogKey> = known
@@ -187,11 +195,11 @@ impl Engine {
         for key in others {
             self.drop_log(id, key);
         }
+        self.close_idle_relay(id);
         self.tell_neighbours(id);
         self.consider_record();
         self.chooser.touch(self.now.mono);
         self.wake_at(self.now.mono);
-        Ok(())
     }
 
     /// Tells every neighbour what this peer is in a group, and asks for a baseline if it needs
@@ -269,7 +277,7 @@ impl Engine {
         if subscribe.baseline {
             self.answer_baseline(from, id, subscribe.history);
         }
-        if is_new {
+        if is_new || subscribe.baseline {
             self.send_full_digest(from, id, false);
         }
     }

@@ -155,12 +155,17 @@ impl Group {
             .map(|((origin, _), _)| *origin)
     }
 
+    fn retention_due(&self) -> Option<Micros> {
+        let idles = matches!(self.role, Role::Relay | Role::Sender);
+        self.retention.due(&self.settings.values, idles)
+    }
+
     fn due(&self) -> Option<Micros> {
         self.announce_due
             .into_iter()
             .chain(self.repair_due)
             .chain(self.baseline.due())
-            .chain(self.retention.due(&self.settings.values))
+            .chain(self.retention_due())
             .chain(self.tracking.due())
             .min()
     }
@@ -195,7 +200,7 @@ impl Engine {
             is_due(group.announce_due),
             is_due(group.repair_due),
             is_due(group.baseline.due()),
-            is_due(group.retention.due(&group.settings.values)),
+            is_due(group.retention_due()),
             is_due(group.tracking.due()),
         );
         if baseline {

@@ -79,7 +79,6 @@ impl Engine {
             });
         }
         let id = GroupId::new(&self.config.network, group);
-        self.become_sender(id, group)?;
         let class = if payload.len() > self.config.groups.bulk_bytes {
             Class::Bulk
         } else {
@@ -91,6 +90,7 @@ impl Engine {
             self.count("publishers_told_busy");
             return Err(PublishError::Busy);
         }
+        self.become_sender(id, group)?;
         let epoch = self.own.epoch;
         let published_at = now.wall_ms;
         let flags = if class == Class::Bulk { FLAG_BULK } else { 0 }

@@ -62,7 +62,7 @@ impl Engine {
                 link.pull_budget = grown.min(self.config.groups.pull_bytes);
             }
         }
-        if hops > HOPS_MAX || !self.may_receive(from, &bundle) {
+        if hops > HOPS_MAX || !self.may_receive(&bundle) {
             return;
         }
         let header = &bundle.header;
@@ -81,7 +81,8 @@ impl Engine {
             self.forgive(from, header.origin);
         }
         let Some(group) = self.groups.get_mut(&id) else {
-            return;
+            // To be relayed, if it is what it claims to be.
+            return self.verify_bundle(from, bundle, hops, pulled, false);
         };
         group.stats.copies += 1;
         let held = group
@@ -105,7 +106,7 @@ impl Engine {
     }
 
     /// Whether this peer has any business with the bundle: in the group, or as its relay.
-    fn may_receive(&mut self, from: LinkId, bundle: &Bundle) -> bool {
+    fn may_receive(&mut self, bundle: &Bundle) -> bool {
         let header = &bundle.header;
         if self
             .cut_off
@@ -128,24 +129,23 @@ impl Engine {
             self.count("messages_oversized");
             return false;
         }
-        if self.groups.contains_key(&header.group) {
-            return true;
-        }
-        let relayed = self
-            .groups
-            .values()
-            .filter(|group| group.role == Role::Relay)
-            .count();
-        if relayed >= self.config.groups.relayed_max {
-            self.count("relays_refused");
-            return false;
-        }
-        self.open_relay(header.group);
-        tracing::debug!(link = from.0, group = ?header.group, "relaying");
-        true
+        self.groups.contains_key(&header.group) || self.may_relay()
     }
 
+    /// Whether there is room for one more group to relay for.
+    fn may_relay(&mut self) -> bool {
+        let groups = self.groups.values();
+        let relayed = groups.filter(|group| group.role == Role::Relay).count();
+        let has_room = relayed < self.config.groups.relayed_max;
+        if !has_room {
+            self.count("relays_refused");
+        }
+        has_room
+    }
+
+    /// A verified bundle of a group that nobody here is in: it is to be passed on.
     fn open_relay(&mut self, id: GroupId) {
+        tracing::debug!(group = ?id, "relaying");
         let network = &self.config.network;
         let name = self
             .database
@@ -158,6 +158,7 @@ impl Engine {
         if let Some(name) = &name {
             group.settings = self.settings_in_records(name);
         }
+        group.stats.copies = 1;
         self.insert_group(group);
         self.tell_neighbours(id);
     }
@@ -279,6 +280,12 @@ impl Engine {
         let now = self.now.mono;
         let header = &bundle.header;
         let (id, key) = (header.group, (header.origin, header.epoch));
+        if !self.groups.contains_key(&id) {
+            if !self.may_relay() {
+                return;
+            }
+            self.open_relay(id);
+        }
         let relay = self
             .groups
             .get(&id)

@@ -4,6 +4,7 @@ use super::LogKey;
 use crate::engine::Engine;
 use crate::message::GroupSettings;
 use crate::name::GroupId;
+use crate::status::Role;
 use crate::time::Micros;
 use std::collections::VecDeque;
 
@@ -50,10 +51,16 @@ impl Retention {
         before - self.bytes
     }
 
-    pub(crate) fn due(&self, settings: &GroupSettings) -> Option<Micros> {
-        let oldest = self.kept.front()?;
-        let ends = oldest.since + Micros::from_millis(settings.retention_ms);
-        Some(ends.max(self.looked + Micros::from_millis(ROUND_MS)))
+    /// When to look again; `idles`: also with nothing kept, for the group may have to close.
+    pub(crate) fn due(&self, settings: &GroupSettings, idles: bool) -> Option<Micros> {
+        let round = self.looked + Micros::from_millis(ROUND_MS);
+        match self.kept.front() {
+            Some(oldest) => {
+                let ends = oldest.since + Micros::from_millis(settings.retention_ms);
+                Some(ends.max(round))
+            }
+            None => idles.then_some(round),
+        }
     }
 }
 
@@ -64,7 +71,21 @@ impl Engine {
             group.retention.looked = now;
         }
         self.trim_retention(id);
+        self.retire_idle_sender(id);
         self.close_idle_relay(id);
+    }
+
+    /// A sender of which nothing is kept any more is none; it is one again when it publishes.
+    fn retire_idle_sender(&mut self, id: GroupId) {
+        let me = self.me;
+        let idle = self.groups.get(&id).is_some_and(|group| {
+            let mut own = group.logs.range((me, 0)..=(me, u64::MAX));
+            let has_more = group.own.has_outbox() || own.any(|(_, log)| !log.held().is_empty());
+            group.role == Role::Sender && !has_more
+        });
+        if idle {
+            self.retire(id);
+        }
     }
 
     /// What a log has handed over is retained for others from now on.

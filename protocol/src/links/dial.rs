@@ -111,8 +111,18 @@ impl Dialer {
         self.backoffs.insert(target, Backoff { until, delay });
     }
 
+    /// `peer` is linked: neither it nor where it was found is to be waited for.
     pub(crate) fn forget_backoff(&mut self, peer: PeerKey) {
         self.backoffs.remove(&Target::Peer(peer));
+        for address in self.answered_by(peer) {
+            self.backoffs.remove(&Target::Address(address));
+        }
+    }
+
+    /// Addresses at which `peer` has answered.
+    fn answered_by(&self, peer: PeerKey) -> Vec<Address> {
+        let known = self.loose.iter().filter(|(_, known)| **known == Some(peer));
+        known.map(|(address, _)| address.clone()).collect()
     }
 
     /// Addresses nobody in the view is known to answer at.
@@ -195,11 +205,10 @@ impl Engine {
                 if let Some(known) = self.dialer.loose.get_mut(address) {
                     *known = Some(peer);
                 }
-                self.dialer.backoffs.remove(&target);
                 None
             }
             Target::Peer(expected) if *expected == peer => {
-                self.dialer.forget_backoff(peer);
+                self.dialer.backoffs.remove(&target);
                 reason
             }
             Target::Peer(_) => {
@@ -229,6 +238,9 @@ impl Engine {
     /// A peer that misbehaved or refused is not dialled for a while.
     pub(crate) fn penalise(&mut self, peer: PeerKey) {
         self.back_off(Target::Peer(peer));
+        for address in self.dialer.answered_by(peer) {
+            self.back_off(Target::Address(address));
+        }
     }
 
     pub(crate) fn on_dials_timeout(&mut self) {

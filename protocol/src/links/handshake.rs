@@ -76,6 +76,9 @@ impl Engine {
                 ours = WIRE_VERSION,
                 "incompatible wire version"
             );
+            if let Some(link) = self.links.get(&id) {
+                self.penalise(link.peer);
+            }
             return self.close_link(id, LinkEnd::Incompatible);
         }
         if hello.network != self.config.network {

@@ -1,7 +1,7 @@
 //! Leaving a group ends deliveries; joining it again begins them anew.
 
 use crate::support::{
-    GROUP, assert_all_delivered, assert_clean, network, settled, texts, wait_joined,
+    GROUP, assert_all_delivered, assert_clean, network, settled, texts, wait_joined, wait_view,
 };
 use hedgerow_protocol::{GroupName, History, JoinOptions, SettingsPatch};
 use hedgerow_testnet::sim::Sim;
@@ -82,4 +82,56 @@ fn seqs_go_on_after_a_group_was_left_and_forgotten() {
     assert_eq!(second.seq, first.seq + 1);
     assert_all_delivered(&mut sim, 5_000);
     assert_clean(&mut sim);
+}
+
+#[test]
+fn a_group_that_was_left_is_forgotten_and_its_past_is_there_at_once_when_rejoined() {
+    let mut sim = settled(6, 4);
+    for text in ["one", "two", "three"] {
+        sim.publish(0, GROUP, text);
+    }
+    assert_all_delivered(&mut sim, 5_000);
+    for round in 0..3 {
+        sim.leave(3, GROUP);
+        let group = GroupName::new(GROUP).expect("valid");
+        let groups = sim.engine(3).groups();
+        let kept = groups
+            .iter()
+            .any(|known| known.group.as_ref() == Some(&group));
+        assert!(!kept, "nothing was published here");
+        sim.run_for(500);
+        let had = sim.deliveries(3).count();
+        let history = History::Last(1);
+        let settings = SettingsPatch::default();
+        sim.join_with(3, GROUP, JoinOptions { settings, history });
+        let got = sim.run_until(1_500, |sim| sim.deliveries(3).count() > had);
+        assert!(got, "round {round}: the last message comes at once");
+    }
+}
+
+#[test]
+fn whoever_published_once_is_not_a_sender_for_ever() {
+    let mut sim = network(3, 2);
+    wait_view(&mut sim, 30_000);
+    let settings = SettingsPatch {
+        retention_ms: Some(10_000),
+        ..SettingsPatch::default()
+    };
+    let history = History::None;
+    sim.join_with(1, GROUP, JoinOptions { settings, history });
+    wait_joined(&mut sim);
+    sim.publish(0, GROUP, "once");
+    assert_all_delivered(&mut sim, 5_000);
+    let knows = |sim: &Sim| {
+        let group = GroupName::new(GROUP).expect("valid");
+        let groups = sim.engine(0).groups();
+        groups
+            .iter()
+            .any(|known| known.group.as_ref() == Some(&group))
+    };
+    assert!(knows(&sim));
+    assert!(sim.run_until(60_000, |sim| !knows(sim)), "still a sender");
+    let again = sim.publish(0, GROUP, "twice");
+    assert_eq!(again.seq, 2);
+    assert_all_delivered(&mut sim, 5_000);
 }

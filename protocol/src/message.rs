@@ -78,6 +78,35 @@ impl Default for GroupSettings {
     }
 }
 
+/// In the words in which settings are given.
+impl fmt::Display for GroupSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u64, &str); 5] = [
+            (86_400_000, "d"),
+            (3_600_000, "h"),
+            (60_000, "m"),
+            (1_000, "s"),
+            (1, "ms"),
+        ];
+        let overlay = if self.redundancy == 1 { "tree" } else { "mesh" };
+        let order = match self.order {
+            Order::Fifo => "fifo",
+            Order::Unordered => "unordered",
+        };
+        let ms = self.retention_ms;
+        let whole = UNITS.into_iter().find(|(unit, _)| ms.is_multiple_of(*unit));
+        let (unit, name) = whole.unwrap_or((1, "ms"));
+        write!(
+            f,
+            "overlay {overlay}, redundancy {}, order {order}, retention {}{name}, \
+             retention-bytes {}",
+            self.redundancy,
+            ms / unit,
+            self.retention_bytes
+        )
+    }
+}
+
 /// A change of some settings, the others as they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -146,9 +175,7 @@ pub struct JoinOptions {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
     /// The group exists with other settings.
-    #[error(
-        "the group exists with other settings ({current:?}); join without options or change it with `group set`"
-    )]
+    #[error("the group exists with other settings: {current}")]
     SettingsDiffer {
         /// What the group has.
         current: GroupSettings,

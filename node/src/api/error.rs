@@ -79,7 +79,7 @@ impl From<JoinError> for ApiError {
             JoinError::SettingsDiffer { .. } => (
                 StatusCode::CONFLICT,
                 "settings_differ",
-                "join without settings, or change the group's with `hedgerow group set`",
+                "join without settings, or change them for all with `hedgerow group set`",
             ),
             JoinError::SettingsInvalid => (
                 StatusCode::BAD_REQUEST,

@@ -199,7 +199,13 @@ fn settings_are_changed_for_all_and_others_are_refused() {
     let body: Value = serde_json::from_str(refused.stderr.lines().last().expect("a line"))
         .expect("an error in JSON");
     assert_eq!(body["error"]["code"], "settings_differ");
-    assert!(!body["error"]["remedy"].as_str().expect("a text").is_empty());
+    assert_eq!(
+        body["error"]["message"],
+        "the group exists with other settings: overlay mesh, redundancy 3, order fifo, \
+         retention 5m, retention-bytes 67108864"
+    );
+    let refused = second.run("join news --overlay tree");
+    assert_eq!(refused.stderr.matches("group set").count(), 1);
 }
 
 #[test]

@@ -33,11 +33,7 @@ pub(super) async fn examine(State(api): State<Api>) -> Result<Json<Report>, ApiE
         .iter()
         .map(|group| group.gaps)
         .sum();
-    let equivocations = counters
-        .values
-        .get("origins_cut_off")
-        .copied()
-        .unwrap_or_default();
+    let counter = |name: &str| counters.values.get(name).copied().unwrap_or_default();
     let checks = vec![
         identity(&status),
         clock(),
@@ -46,7 +42,8 @@ pub(super) async fn examine(State(api): State<Api>) -> Result<Json<Report>, ApiE
         view(&status),
         queues(&links),
         lost(gaps),
-        honest(equivocations),
+        overtaken(counter("node_overtaken")),
+        honest(counter("origins_cut_off")),
     ];
     Ok(Json(Report { checks }))
 }
@@ -187,6 +184,16 @@ fn lost(gaps: u64) -> Check {
         return check("gaps", Health::Warn, format!("{gaps} entries lost"), remedy);
     }
     check("gaps", Health::Ok, "none", "")
+}
+
+fn overtaken(messages: u64) -> Check {
+    if messages > 0 {
+        let remedy = "local readers were slower than messages came: let them read faster, or raise \
+                      delivery.messages_max and delivery.bytes_max";
+        let found = format!("overtaken by {messages} messages");
+        return check("subscribers", Health::Warn, found, remedy);
+    }
+    check("subscribers", Health::Ok, "all kept up", "")
 }
 
 fn honest(equivocations: u64) -> Check {

@@ -4,7 +4,8 @@ use super::Gap;
 use crate::options::DeliveryConfig;
 use hedgerow_protocol::{Delivery, History};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -19,6 +20,8 @@ const ITEM_BYTES: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Ring {
     state: Mutex<State>,
+    /// Items that subscribers were overtaken by, over all groups' rings.
+    overtaken: Arc<AtomicU64>,
     joined: watch::Sender<bool>,
 }
 
@@ -61,9 +64,11 @@ fn size(item: &Item) -> usize {
 }
 
 impl Ring {
-    pub(crate) fn new() -> Self {
+    /// A ring that adds to `overtaken` what subscribers are overtaken by.
+    pub(crate) fn new(overtaken: Arc<AtomicU64>) -> Self {
         Self {
             state: Mutex::default(),
+            overtaken,
             joined: watch::Sender::new(false),
         }
     }
@@ -164,9 +169,11 @@ impl Ring {
         }
     }
 
-    /// Detaches a subscriber.
+    /// Detaches a subscriber; one that never came back to read was overtaken all the same.
     pub(crate) fn detach(&self, cursor: &Cursor) {
         let mut state = self.state();
+        let missed = state.base.saturating_sub(cursor.position);
+        self.overtaken.fetch_add(missed, Ordering::Relaxed);
         state.subscribers -= 1;
         state.wakers.remove(&cursor.id);
     }
@@ -177,6 +184,7 @@ impl Ring {
         if cursor.position < state.base {
             let missed = state.base - cursor.position;
             cursor.position = state.base;
+            self.overtaken.fetch_add(missed, Ordering::Relaxed);
             return Next::Item(Err(Gap::Lagged { messages: missed }));
         }
         while let Some((_, item)) = state.items.get((cursor.position - state.base) as usize) {

@@ -6,6 +6,7 @@ use crate::options::DeliveryConfig;
 use hedgerow_protocol::GroupName;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The rings of the groups this node is in, or that somebody waits for.
@@ -16,6 +17,7 @@ pub(crate) struct Rings {
     /// Bytes pushed since the total was last counted; counting on every push would cost more
     /// than it bounds.
     pushed: usize,
+    overtaken: Arc<AtomicU64>,
 }
 
 impl Rings {
@@ -24,6 +26,7 @@ impl Rings {
             limits,
             by_group: HashMap::new(),
             pushed: 0,
+            overtaken: Arc::default(),
         }
     }
 
@@ -34,7 +37,7 @@ impl Rings {
     pub(crate) fn get_or_create(&mut self, group: &GroupName) -> &Arc<Ring> {
         self.by_group
             .entry(group.clone())
-            .or_insert_with(|| Arc::new(Ring::new()))
+            .or_insert_with(|| Arc::new(Ring::new(self.overtaken.clone())))
     }
 
     /// Closes a group's ring: its subscribers end.
@@ -81,6 +84,11 @@ impl Rings {
     /// Subscribers over all groups.
     pub(crate) fn subscribers(&self) -> usize {
         self.by_group.values().map(|ring| ring.subscribers()).sum()
+    }
+
+    /// Messages and gaps that subscribers were overtaken by, since the start.
+    pub(crate) fn overtaken(&self) -> u64 {
+        self.overtaken.load(Ordering::Relaxed)
     }
 
     /// Over the total, every group gives up the same share of its oldest items, down to 7/8 of

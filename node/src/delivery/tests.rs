@@ -30,7 +30,7 @@ fn limits(messages_max: usize, bytes_max: usize) -> DeliveryConfig {
 
 /// A ring that was given messages with these times of publication, numbered from 1.
 fn ring(times: &[u64], limits: &DeliveryConfig) -> Arc<Ring> {
-    let ring = Arc::new(Ring::new());
+    let ring = Arc::new(Ring::new(Arc::default()));
     for (seq, at) in (1..).zip(times) {
         ring.push(Ok(message(seq, *at, b"text")), Instant::now(), limits);
     }
@@ -94,6 +94,31 @@ fn a_slow_subscriber_is_told_how_much_it_missed_and_goes_on() {
         read(&mut slow),
         [Err(Gap::Lagged { messages: 7 }), Ok(8), Ok(9), Ok(10)]
     );
+}
+
+#[test]
+fn what_subscribers_are_overtaken_by_is_counted_once_each() {
+    let mut rings = Rings::new(limits(3, usize::MAX));
+    let group = GroupName::new("news").expect("valid");
+    let subscribe = |rings: &mut Rings| {
+        Subscription::new(rings.get_or_create(&group).clone(), History::None, 0)
+    };
+    let mut slow = subscribe(&mut rings);
+    let stuck = subscribe(&mut rings);
+    for seq in 1..=10 {
+        rings.push(&group, Ok(message(seq, seq, b"")), Instant::now());
+    }
+    assert_eq!(rings.overtaken(), 0);
+    assert_eq!(read(&mut slow).len(), 4);
+    assert_eq!(rings.overtaken(), 7);
+    // Told and gone, it is not counted again; gone without reading, it is.
+    drop(slow);
+    assert_eq!(rings.overtaken(), 7);
+    drop(stuck);
+    assert_eq!(rings.overtaken(), 14);
+    // The count outlives the ring.
+    rings.close(&group);
+    assert_eq!(rings.overtaken(), 14);
 }
 
 #[test]

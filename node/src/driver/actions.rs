@@ -149,12 +149,15 @@ impl Driver {
                 round_trip_us,
             } => {
                 if let Some(answers) = self.probes.get(probe) {
-                    // Who asked reads too slowly or has gone.
-                    let _ = answers.try_send(ProbeAnswer {
+                    let answer = ProbeAnswer {
                         member: *member,
                         path: path.clone(),
                         round_trip_us: *round_trip_us,
-                    });
+                    };
+                    // Who has gone wants no answers; who reads too slowly loses them.
+                    if let Err(TrySendError::Full(_)) = answers.try_send(answer) {
+                        self.tally.probe_answers_dropped += 1;
+                    }
                 }
             }
             Event::IdentityInUse | Event::Stopped { .. } if self.phase != Phase::Aborted => {
@@ -230,7 +233,7 @@ fn log(event: &Event) {
             settings,
             lost,
         } => {
-            tracing::info!(%group, ?settings, lost, "group settings");
+            tracing::info!(%group, %settings, lost, "group settings");
         }
         Event::Equivocation {
             group,

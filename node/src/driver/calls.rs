@@ -176,6 +176,11 @@ impl Driver {
             ("node_dials_failed", self.tally.dials_failed),
             ("node_discovered", self.tally.discovered),
             ("node_gaps", self.tally.gaps),
+            ("node_overtaken", self.rings.overtaken()),
+            (
+                "node_probe_answers_dropped",
+                self.tally.probe_answers_dropped,
+            ),
             ("node_ring_bytes", self.rings.bytes() as u64),
             ("node_subscribers", self.rings.subscribers() as u64),
             ("node_verify_batches", self.verifier.batches),

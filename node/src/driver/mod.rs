@@ -97,6 +97,7 @@ struct Tally {
     links: u64,
     delivered: u64,
     gaps: u64,
+    probe_answers_dropped: u64,
     discovered: u64,
 }
 

@@ -27,8 +27,8 @@ pub enum SocketError {
 /// A bound socket; its file goes when it is dropped or told to.
 #[derive(Debug)]
 pub struct ApiSocket {
+    paths: Paths,
     path: PathBuf,
-    pointer: PathBuf,
     listener: Option<UnixListener>,
     removed: bool,
 }
@@ -39,19 +39,15 @@ impl ApiSocket {
     pub fn bind(paths: &Paths) -> Result<Self, SocketError> {
         paths.prepare_socket_dir()?;
         let path = paths.socket();
-        let pointer = paths.socket_pointer();
-        let listener = bind(&path).map_err(|error| SocketError::Bind {
+        let failed = |error| SocketError::Bind {
             path: path.clone(),
             error,
-        })?;
-        let written = std::fs::write(&pointer, format!("{}\n", path.display()));
-        written.map_err(|error| SocketError::Bind {
-            path: pointer.clone(),
-            error,
-        })?;
+        };
+        let listener = bind(&path).map_err(failed)?;
+        paths.write_socket_pointer().map_err(failed)?;
         Ok(Self {
+            paths: paths.clone(),
             path,
-            pointer,
             listener: Some(listener),
             removed: false,
         })
@@ -78,7 +74,7 @@ impl ApiSocket {
             self.removed = true;
             // Already gone is as good.
             let _ = std::fs::remove_file(&self.path);
-            let _ = std::fs::remove_file(&self.pointer);
+            let _ = self.paths.remove_socket_pointer();
         }
     }
 }

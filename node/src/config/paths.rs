@@ -1,6 +1,7 @@
 //! Where things lie: the data directory, the configuration file in it, the API's socket.
 
 use etcetera::BaseStrategy;
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -79,24 +80,55 @@ impl Paths {
         if near.as_os_str().len() <= SOCKET_PATH_BYTES_MAX {
             return near;
         }
-        let directory = self
-            .data_dir
-            .canonicalize()
-            .unwrap_or_else(|_| self.data_dir.clone());
+        let directory = self.canonical_data_dir();
         let hash = blake3::hash(directory.as_os_str().as_bytes()).to_hex();
         self.runtime_dir.join(format!("{}.sock", &hash[..16]))
     }
 
-    /// Where a running peer says which socket it listens on: the environment that decides the
-    /// runtime directory may be another one for a client.
-    pub fn socket_pointer(&self) -> PathBuf {
+    /// The data directory by the name that does not depend on how it is reached.
+    fn canonical_data_dir(&self) -> PathBuf {
+        self.data_dir
+            .canonicalize()
+            .unwrap_or_else(|_| self.data_dir.clone())
+    }
+
+    /// Where a running peer says which socket it listens on, if that lies elsewhere: the
+    /// environment that decides the runtime directory may be another one for a client.
+    fn socket_pointer(&self) -> PathBuf {
         self.data_dir.join("api.path")
+    }
+
+    /// Says where the socket lies, if it does not lie in the data directory: its path, and whose
+    /// it is, for a copy of the directory is another peer's.
+    pub fn write_socket_pointer(&self) -> io::Result<()> {
+        let socket = self.socket();
+        if socket.parent() == Some(self.data_dir.as_path()) {
+            return self.remove_socket_pointer();
+        }
+        let directory = self.canonical_data_dir();
+        let lines = [socket.as_os_str(), directory.as_os_str(), OsStr::new("")];
+        std::fs::write(
+            self.socket_pointer(),
+            lines.map(OsStr::as_bytes).join(&b'\n'),
+        )
+    }
+
+    /// Removes what [`Paths::write_socket_pointer`] wrote, or what came with a copy.
+    pub fn remove_socket_pointer(&self) -> io::Result<()> {
+        match std::fs::remove_file(self.socket_pointer()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// The socket a client should try.
     pub fn socket_of_running_peer(&self) -> PathBuf {
-        match std::fs::read_to_string(self.socket_pointer()) {
-            Ok(text) if !text.trim().is_empty() => PathBuf::from(text.trim_end_matches('\n')),
+        let text = std::fs::read(self.socket_pointer()).unwrap_or_default();
+        let mut lines = text.split(|byte| *byte == b'\n').map(OsStr::from_bytes);
+        match (lines.next(), lines.next()) {
+            (Some(socket), Some(directory)) if directory == self.canonical_data_dir() => {
+                socket.into()
+            }
             _ => self.socket(),
         }
     }

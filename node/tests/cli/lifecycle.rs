@@ -104,8 +104,16 @@ fn where_the_path_is_too_long_the_socket_lies_in_the_runtime_directory() {
     assert!(socket(&ready).starts_with(&runtime), "{ready}");
     let status = with_runtime("id").output().expect("starts");
     assert!(status.status.success());
-    // A client with another environment finds it too.
+    // A client with another environment finds it too, but not by a copy of the directory.
     run(&dir, "id").ok();
+    let copy = home.path().join("copy");
+    std::fs::create_dir(&copy).expect("created");
+    std::fs::copy(dir.join("api.path"), copy.join("api.path")).expect("copied");
+    assert_eq!(run(&copy, "id").code, 3);
+    // A peer that runs there has its socket there.
+    let other = Peer::start_in(&copy, "");
+    assert_eq!(other.run("id --json").json(), other.ready);
+    assert!(!copy.join("api.path").exists());
     process.signal("TERM");
     assert_eq!(process.code(), 0);
 }

@@ -4,6 +4,8 @@ use super::error::ApiError;
 use axum::body::Bytes;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request};
+use axum::http::StatusCode;
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -39,6 +41,23 @@ impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for Json<T> {
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Query), rejection(ApiError))]
 pub(super) struct Query<T>(pub(super) T);
+
+/// For endpoints without a query: a misspelt or misplaced key is told, not ignored.
+pub(super) async fn refuse_query(request: Request, next: Next) -> Result<Response, ApiError> {
+    let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(request.uri())?;
+    if let Some((key, _)) = pairs.0.first() {
+        return Err(ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "bad_query",
+            format!(
+                "unknown key `{key}`: {} takes no query",
+                request.uri().path()
+            ),
+            "leave it out; docs/api.md has each endpoint's query",
+        ));
+    }
+    Ok(next.run(request).await)
+}
 
 /// A part of the path.
 #[derive(FromRequestParts)]

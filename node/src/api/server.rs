@@ -1,6 +1,7 @@
 //! The server: its state, its routes, its end.
 
 use super::error::{method_not_allowed, not_found};
+use super::extract::refuse_query;
 use super::membership::Memberships;
 use super::socket::{ApiSocket, SocketError};
 use super::stream::StreamSlots;
@@ -9,6 +10,7 @@ use crate::Node;
 use crate::config::{Effective, Paths};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
 use axum::routing::{get, post, put};
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,7 +110,7 @@ impl Api {
 
     fn router(self) -> Router {
         let body_bytes_max = self.effective.settings.api.body_bytes_max;
-        Router::new()
+        let plain = Router::new()
             .route("/v1/id", get(peer::id))
             .route("/v1/status", get(peer::status))
             .route("/v1/links", get(peer::links))
@@ -126,12 +128,16 @@ impl Api {
                 put(groups::join).delete(groups::leave),
             )
             .route("/v1/groups/{group}/members", get(groups::members))
+            .route_layer(from_fn(refuse_query));
+        let with_query = Router::new()
             .route("/v1/groups/{group}/overlay", get(overlay::show))
             .route("/v1/groups/{group}/trace", post(trace::run))
             .route(
                 "/v1/groups/{group}/messages",
                 get(subscribe::open).post(publish::upload),
-            )
+            );
+        plain
+            .merge(with_query)
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
             .layer(DefaultBodyLimit::max(body_bytes_max))

@@ -33,7 +33,7 @@ fn request(peer: &Peer, head: &str, body: &[u8]) -> (u16, String) {
 fn mistakes_are_answered_with_a_code_and_a_remedy() {
     let peer = Peer::start("--set api.body_bytes_max=1000");
     let large = vec![b' '; 5_000];
-    let cases: [(&str, &[u8], u16, &str); 11] = [
+    let cases: [(&str, &[u8], u16, &str); 13] = [
         ("GET /v1/nothing", b"", 404, "no_such_endpoint"),
         ("POST /v1/status", b"", 405, "method_not_allowed"),
         ("PUT /v1/groups/news/membership", b"{", 400, "bad_body"),
@@ -58,6 +58,13 @@ fn mistakes_are_answered_with_a_code_and_a_remedy() {
             400,
             "bad_query",
         ),
+        ("GET /v1/status?x=1", b"", 400, "bad_query"),
+        (
+            "PATCH /v1/groups/news?redundancy=3",
+            b"{}",
+            400,
+            "bad_query",
+        ),
         (
             "GET /v1/groups/news/messages?last=3&since=1m",
             b"",
@@ -79,6 +86,36 @@ fn mistakes_are_answered_with_a_code_and_a_remedy() {
             assert!(!text.is_empty(), "{head} says no {key}");
         }
     }
+    // A query's mistake is named, and what could have been meant.
+    for (head, words) in [
+        ("GET /v1/status?x=1", ["`x`", "takes no query"].as_slice()),
+        (
+            "GET /v1/groups/news/messages?lasst=3",
+            &["`lasst`", "`last`", "`since`", "`overlay`"],
+        ),
+        (
+            "GET /v1/groups/news/overlay?to=me",
+            &["`to`", "`origin`", "`format`"],
+        ),
+        (
+            "POST /v1/groups/news/trace?time=1s",
+            &["`time`", "`timeout`"],
+        ),
+        (
+            "POST /v1/groups/news/messages?spilt=lines",
+            &["`spilt`", "`split`", "`wait`"],
+        ),
+    ] {
+        let (status, answer) = request(&peer, head, b"");
+        assert_eq!(status, 400, "{head}: {answer}");
+        for word in words {
+            assert!(
+                answer.contains(word),
+                "{head} does not say {word}: {answer}"
+            );
+        }
+    }
+    assert_eq!(request(&peer, "GET /v1/status?", b"").0, 200);
     peer.run("status").ok();
 }
 

@@ -18,6 +18,9 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio_util::io::StreamReader;
 
+/// Room that a reader of lines keeps after a long one.
+const LINE_BYTES_KEPT: usize = 1 << 20;
+
 /// What stands in a path segment as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -247,7 +250,8 @@ pub(super) async fn read<T: DeserializeOwned>(
     )
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ClientError> {
+/// JSON as what it says.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ClientError> {
     serde_json::from_slice(bytes).map_err(|error| ClientError::Nonsense(error.to_string()))
 }
 
@@ -263,6 +267,7 @@ impl Lines {
     /// Not to be dropped half-way: a part of a line would be lost.
     pub(super) async fn next_bytes(&mut self) -> Result<Option<&[u8]>, ClientError> {
         self.line.clear();
+        self.line.shrink_to(LINE_BYTES_KEPT);
         let read = self.reader.read_until(b'\n', &mut self.line).await;
         read.map_err(|error| ClientError::Broken(error.to_string()))?;
         Ok(self.line.strip_suffix(b"\n"))

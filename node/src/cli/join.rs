@@ -2,13 +2,16 @@
 
 use super::Context;
 use super::args::JoinArgs;
-use super::client::{Lines, group_path, with_query};
+use super::client::{Lines, group_path, parse, with_query};
 use super::error::CliError;
 use super::one_shot::OneShot;
 use super::signals::Signals;
 use crate::api::types::{Membership, MessageLine, SubscribeQuery, SubscriptionLine};
 use hyper::Method;
 use std::time::Duration;
+
+/// How a message's line begins; what follows is what `--jsonl` prints.
+const MESSAGE: &[u8] = br#"{"type":"message","#;
 
 pub(super) async fn join(context: &Context, args: JoinArgs) -> Result<(), CliError> {
     if let Err(conflict) = args.settings.patch() {
@@ -96,15 +99,22 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     async fn run(mut self, mut lines: Lines) -> Result<(), CliError> {
-        while let Some(line) = lines.next::<SubscriptionLine>().await? {
-            match line {
+        while let Some(line) = lines.next_bytes().await? {
+            // As it came: a large payload need not be held twice more, read and written again.
+            if matches!(self.style, Style::Json)
+                && let Some(fields) = line.strip_prefix(MESSAGE)
+            {
+                self.context.output.parts(&[b"{", fields, b"\n"])?;
+                if self.was_last() {
+                    return Ok(());
+                }
+                continue;
+            }
+            match parse(line)? {
                 SubscriptionLine::Message(message) => {
                     self.message(&message)?;
-                    if let Some(left) = &mut self.left {
-                        *left -= 1;
-                        if *left == 0 {
-                            return Ok(());
-                        }
+                    if self.was_last() {
+                        return Ok(());
                     }
                 }
                 SubscriptionLine::End { group, reason } if reason == "left" => {
@@ -123,6 +133,14 @@ impl Printer<'_> {
         Err(CliError::Ended("the peer went away".to_owned()))
     }
 
+    /// Counts a message; whether no more are wanted.
+    fn was_last(&mut self) -> bool {
+        if let Some(left) = &mut self.left {
+            *left -= 1;
+        }
+        self.left == Some(0)
+    }
+
     fn message(&self, message: &MessageLine) -> Result<(), CliError> {
         let output = &self.context.output;
         let payload = || {
@@ -135,11 +153,7 @@ impl Printer<'_> {
         match self.style {
             Style::Json => output.value(message),
             Style::Raw => output.bytes(&payload()?),
-            Style::Lines => {
-                let mut line = payload()?.into_owned();
-                line.push(b'\n');
-                output.bytes(&line)
-            }
+            Style::Lines => output.parts(&[&payload()?, b"\n"]),
         }
     }
 
@@ -170,10 +184,7 @@ impl Printer<'_> {
                 } else {
                     ""
                 };
-                output.notice(format!(
-                    "{group} has redundancy {} and order {:?} now{lost}",
-                    settings.redundancy, settings.order
-                ));
+                output.notice(format!("{group} has other settings now: {settings}{lost}"));
             }
             SubscriptionLine::Message(_) | SubscriptionLine::End { .. } => {}
         }

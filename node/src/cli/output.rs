@@ -23,11 +23,17 @@ impl Output {
     }
 
     /// Writes data as it is.
-    #[allow(clippy::unused_self)] // whoever prints shows that it may
     pub(super) fn bytes(&self, bytes: &[u8]) -> Result<(), CliError> {
+        self.parts(&[bytes])
+    }
+
+    /// Writes data that lies in several places, one behind the other.
+    #[allow(clippy::unused_self)] // whoever prints shows that it may
+    pub(super) fn parts(&self, parts: &[&[u8]]) -> Result<(), CliError> {
         let mut stdout = io::stdout().lock();
-        stdout
-            .write_all(bytes)
+        parts
+            .iter()
+            .try_for_each(|part| stdout.write_all(part))
             .and_then(|()| stdout.flush())
             .map_err(CliError::stdout)
     }

@@ -156,7 +156,7 @@ pub fn load(sources: &Sources) -> Result<Effective, ConfigFileError> {
             FlagValue::List(items) => {
                 let items = items.iter().cloned().map(Value::String).collect();
                 let value = Value::Array(items);
-                source::check_value(&flag.key, value.clone()).map_err(|what| {
+                source::check_value(&flag.key, &value, &schema).map_err(|what| {
                     ConfigFileError::Value {
                         origin: flag.name.to_owned(),
                         what,

@@ -147,21 +147,37 @@ pub(super) fn parse(
     };
     let from_toml = |error: &toml::de::Error| at(error.span(), error.message().trim().to_owned());
     let document = DeTable::parse(text).map_err(|error| from_toml(&error))?;
-    let mut spans = Vec::new();
-    walk(document.get_ref(), schema.defaults(), "", &mut spans)
+    let mut entries = Vec::new();
+    walk(document.get_ref(), schema.defaults(), "", &mut entries)
         .map_err(|unknown| at(Some(unknown.span), schema.suggestion(&unknown.key)))?;
-    toml::from_str::<Settings>(text).map_err(|error| from_toml(&error))?;
     let table: Table = toml::from_str(text).map_err(|error| from_toml(&error))?;
-    let mut values = BTreeMap::new();
-    flatten(&table, "", &mut values);
-    Ok(spans
+    if let Err(error) = toml::from_str::<Settings>(text) {
+        for Written { key, value, .. } in &entries {
+            if let Some(found) = get(&table, key)
+                && let Err(what) = check_value(key, found, schema)
+            {
+                // Of a list, the error's own place names the item.
+                let item = error.span().filter(|item| value.contains(&item.start));
+                return Err(at(item.or(Some(value.clone())), what));
+            }
+        }
+        return Err(from_toml(&error));
+    }
+    Ok(entries
         .into_iter()
-        .filter_map(|(key, span)| {
-            let value = values.remove(&key)?;
-            let (line, _) = position(text, span.start);
-            Some((key, value, line))
+        .filter_map(|entry| {
+            let value = get(&table, &entry.key)?.clone();
+            let (line, _) = position(text, entry.name.start);
+            Some((entry.key, value, line))
         })
         .collect())
+}
+
+/// Where a key and its value stand in a file.
+struct Written {
+    key: String,
+    name: Range<usize>,
+    value: Range<usize>,
 }
 
 struct Unknown {
@@ -173,7 +189,7 @@ fn walk(
     table: &DeTable<'_>,
     known: &Table,
     prefix: &str,
-    spans: &mut Vec<(String, Range<usize>)>,
+    written: &mut Vec<Written>,
 ) -> Result<(), Unknown> {
     let mut entries: Vec<(&Spanned<_>, &Spanned<DeValue<'_>>)> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
@@ -187,9 +203,13 @@ fn walk(
                 });
             }
             (Some(Value::Table(inner)), DeValue::Table(entries)) => {
-                walk(entries, inner, &format!("{full}."), spans)?;
+                walk(entries, inner, &format!("{full}."), written)?;
             }
-            (Some(_), _) => spans.push((full, key.span())),
+            (Some(_), _) => written.push(Written {
+                key: full,
+                name: key.span(),
+                value: value.span(),
+            }),
         }
     }
     Ok(())
@@ -232,28 +252,82 @@ pub(super) fn from_text(
         default => text
             .trim()
             .parse::<Value>()
-            .map_err(|_| error(format!("{text:?} is not {}", kind(default))))?,
+            .map_err(|_| error(format!("`{key}` takes {}, not {text:?}", kind(default))))?,
     };
-    check_value(key, value.clone()).map_err(error)?;
+    check_value(key, &value, schema).map_err(error)?;
     Ok(value)
 }
 
+/// What stands at a key whose default is this.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Boolean(_) => "true or false",
         Value::Integer(_) => "a whole number",
-        Value::Array(_) => "a list: items separated by commas, or a TOML array",
-        _ => "such a value",
+        Value::Float(_) => "a number",
+        Value::String(_) => "text (in quotes)",
+        Value::Array(_) => "a list of texts: [\"one\", \"other\"]",
+        Value::Table(_) => "a section of keys",
+        Value::Datetime(_) => "a date",
     }
 }
 
-/// Whether `value` can stand at `key`.
-pub(super) fn check_value(key: &str, value: Value) -> Result<(), String> {
+/// Whether `value` can stand at `key`; why not, with the key, in the words of who wrote it.
+pub(super) fn check_value(key: &str, value: &Value, schema: &Schema) -> Result<(), String> {
+    let takes = |what: &str, found: &str| Err(format!("`{key}` takes {what}, not {found}"));
+    let default = get(schema.defaults(), key);
+    match (default, value) {
+        (Some(list @ Value::Array(_)), Value::Array(items)) => {
+            // All lists are of texts.
+            if let Some(other) = items.iter().find(|item| !item.is_str()) {
+                return takes(kind(list), &format!("one with {}", shown(other)));
+            }
+        }
+        (Some(default), value) if !default.same_type(value) => {
+            return takes(kind(default), &shown(value));
+        }
+        _ => {}
+    }
     let mut table = Table::new();
-    insert(&mut table, key, value);
-    match Settings::deserialize(Value::Table(table)) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.message().trim().to_owned()),
+    insert(&mut table, key, value.clone());
+    let Err(error) = Settings::deserialize(Value::Table(table)) else {
+        return Ok(());
+    };
+    let message = error.message().trim();
+    match value {
+        // Of numbers serde speaks in Rust's words.
+        Value::Integer(number) => takes(
+            &format!("a whole number{}", range(message)),
+            &number.to_string(),
+        ),
+        _ => Err(format!("`{key}`: {message}")),
+    }
+}
+
+/// A wrong value as its writer will know it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Array(_) => "a list".to_owned(),
+        Value::Table(_) => "a section".to_owned(),
+        value => value.to_string(),
+    }
+}
+
+/// The numbers that fit, from the Rust type that serde names last.
+fn range(message: &str) -> String {
+    let most = match message.rsplit(' ').next() {
+        Some("u8") => u64::from(u8::MAX),
+        Some("u16") => u64::from(u16::MAX),
+        Some("u32") => u64::from(u32::MAX),
+        _ => return ", 0 or more".to_owned(),
+    };
+    format!(" from 0 to {most}")
+}
+
+/// What stands at `key`, with dots.
+fn get<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+    match key.split_once('.') {
+        None => table.get(key),
+        Some((section, rest)) => get(table.get(section)?.as_table()?, rest),
     }
 }
 

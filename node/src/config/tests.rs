@@ -98,11 +98,79 @@ fn wrong_types_syntax_and_ranges_are_refused_with_their_line() {
     let error = load_file("mdns = = 3\n").expect_err("no TOML");
     assert!(error.starts_with("config.toml:1:"), "{error}");
     let error = load_file("listen = [\n  \"nonsense\"]\n").expect_err("no multiaddr");
-    assert!(error.starts_with("config.toml:"), "{error}");
+    assert!(error.starts_with("config.toml:2:3: `listen`: "), "{error}");
     let error = load_file("[links]\nheartbeat_ms = 1000\ndegree = 1\n").expect_err("no ring");
     assert!(
         error.starts_with("config.toml:3:1: links.degree = 1: at least 2"),
         "{error}"
+    );
+}
+
+#[test]
+fn wrong_types_are_told_with_the_key_and_without_rusts_words() {
+    for (text, expected) in [
+        ("mdns = 3", "1:8: `mdns` takes true or false, not 3"),
+        (
+            "[links]\ndegree = \"five\"",
+            "2:10: `links.degree` takes a whole number, not \"five\"",
+        ),
+        (
+            "links.degree = -3",
+            "1:16: `links.degree` takes a whole number, 0 or more, not -3",
+        ),
+        (
+            "links.degree = 2.5",
+            "1:16: `links.degree` takes a whole number, not 2.5",
+        ),
+        (
+            "network = 7",
+            "1:11: `network` takes text (in quotes), not 7",
+        ),
+        (
+            "connect = \"/ip4/127.0.0.1/tcp/1\"",
+            "1:11: `connect` takes a list of texts: [\"one\", \"other\"], not \
+             \"/ip4/127.0.0.1/tcp/1\"",
+        ),
+        (
+            "join = [\"news\", 5]",
+            "1:17: `join` takes a list of texts: [\"one\", \"other\"], not one with 5",
+        ),
+        ("links = 3", "1:9: `links` takes a section of keys, not 3"),
+        ("mdns = []", "1:8: `mdns` takes true or false, not a list"),
+    ] {
+        let error = load_file(text).expect_err(text);
+        assert_eq!(error, format!("config.toml:{expected}"));
+    }
+    // Whatever the key and whatever the value, no type of Rust's is named.
+    let values = [
+        "-1",
+        "2.5",
+        "true",
+        "\"\"",
+        "[1]",
+        "{}",
+        "2020-01-01",
+        "99999999999999",
+    ];
+    for entry in entries(&load(&Sources::default()).expect("defaults load")) {
+        for value in values {
+            let Err(error) = load_file(&format!("{} = {value}", entry.key)) else {
+                continue;
+            };
+            // Or another key, left at its default, does not go with it.
+            assert!(
+                error.contains(&entry.key) || error.starts_with("default: "),
+                "{error}"
+            );
+            for word in ["invalid type", "invalid value", "usize", "u64", "struct"] {
+                assert!(!error.contains(word), "{error}");
+            }
+        }
+    }
+    let error = load(&environment(&[("HEDGEROW_LINKS_DEGREE", "-3")])).expect_err("negative");
+    assert_eq!(
+        error.to_string(),
+        "HEDGEROW_LINKS_DEGREE: `links.degree` takes a whole number, 0 or more, not -3"
     );
 }
 
@@ -123,7 +191,7 @@ fn the_environment_is_read_by_the_type_of_the_key() {
     let error = load(&environment(&[("HEDGEROW_MDNS", "maybe")])).expect_err("no boolean");
     assert_eq!(
         error.to_string(),
-        "HEDGEROW_MDNS: \"maybe\" is not true or false"
+        "HEDGEROW_MDNS: `mdns` takes true or false, not \"maybe\""
     );
     let error = load(&environment(&[("HEDGEROW_CONNECT", "nowhere")])).expect_err("no address");
     assert!(

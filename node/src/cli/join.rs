@@ -11,7 +11,7 @@ use hyper::Method;
 use std::time::Duration;
 
 /// How a message's line begins; what follows is what `--jsonl` prints.
-const MESSAGE: &[u8] = br#"{"type":"message","#;
+pub(super) const MESSAGE: &[u8] = br#"{"type":"message","#;
 
 pub(super) async fn join(context: &Context, args: JoinArgs) -> Result<(), CliError> {
     if let Err(conflict) = args.settings.patch() {

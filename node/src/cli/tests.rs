@@ -3,9 +3,12 @@
 use super::args::{Cli, Command};
 use super::client::{group_path, with_query};
 use super::error::CliError;
-use crate::api::types::{PublishQuery, SettingsRequest, Split, SubscribeQuery};
+use super::join::MESSAGE;
+use crate::api::types::{
+    Encoding, MessageLine, PublishQuery, SettingsRequest, Split, SubscribeQuery, SubscriptionLine,
+};
 use clap::{CommandFactory, Parser};
-use hedgerow_protocol::GroupName;
+use hedgerow_protocol::{Arrival, GroupName, PeerKey};
 use std::time::Duration;
 
 #[test]
@@ -131,4 +134,22 @@ fn every_command_is_documented() {
             );
         }
     }
+}
+
+#[test]
+fn what_follows_the_type_of_a_message_is_what_json_lines_hold() {
+    let message = MessageLine {
+        group: GroupName::new("news").expect("valid"),
+        origin: PeerKey::default(),
+        epoch: 1,
+        seq: 1,
+        published_at: 1,
+        encoding: Encoding::Utf8,
+        payload: "\0".to_owned(),
+        hops: 0,
+        arrival: Arrival::Local,
+    };
+    let line = serde_json::to_vec(&message).expect("writes");
+    let streamed = serde_json::to_vec(&SubscriptionLine::Message(message)).expect("writes");
+    assert_eq!(streamed.strip_prefix(MESSAGE), line.strip_prefix(b"{"));
 }

@@ -96,6 +96,16 @@ fn story(sim: &Sim) -> String {
             lines.push(format!("{} node {node} got {id} {:?}", receipt.at, receipt.arrival));
         }
     }
+    for node in sim.alive() {
+        let engine = sim.engine(node);
+        for group in engine.groups() {
+            lines.push(format!("node {node} has {group:?}"));
+        }
+        for link in engine.links() {
+            lines.push(format!("node {node} is linked: {link:?}"));
+        }
+        lines.push(format!("node {node} counted {:?}", engine.counters()));
+    }
     lines.join("\n")
 }
 

@@ -302,7 +302,7 @@ impl Engine {
         else {
             return;
         };
-        let out_of_time = !links.is_empty() && now.since(log.progress) > patience;
+        let progress = log.progress;
         let mut lost = RangeSet::new();
         let mut claimed = RangeSet::new();
         for lack in log.missing.lacks() {
@@ -325,7 +325,8 @@ impl Engine {
                 gone = intersection(&gone, &denied);
             }
             let settled_in = now.since(lack.since) >= denied_for;
-            if out_of_time {
+            let waited = now.since(progress.max(lack.since));
+            if !links.is_empty() && waited > patience {
                 lost.insert(lack.from, lack.to);
             } else if !links.is_empty() && !origin_may_hold && settled_in {
                 lost.extend(&gone);

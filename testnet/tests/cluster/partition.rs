@@ -89,3 +89,19 @@ fn a_peer_between_two_parts_joins_them() {
     sim.run_for(20_000);
     assert_clean(&mut sim);
 }
+
+#[test]
+fn an_origin_that_was_silent_for_long_is_not_given_up_at_once() {
+    let mut sim = settled(5, 9);
+    sim.publish(0, GROUP, "early");
+    assert_all_delivered(&mut sim, 5_000);
+    // Longer than a hole may last without progress.
+    sim.run_for(90_000);
+    sim.partition(&[vec![0], vec![1, 2, 3, 4]]);
+    sim.run_for(5_000);
+    sim.publish(0, GROUP, "late, and cut off");
+    sim.run_for(5_000);
+    sim.heal();
+    assert_all_delivered(&mut sim, 20_000);
+    assert_clean(&mut sim);
+}

@@ -90,6 +90,7 @@ async fn start(dir: &Path, arguments: &Arguments) -> anyhow::Result<ExitCode> {
             dir.display()
         );
     }
+    remove_last(dir)?;
     let count = usize::from(arguments.count.unwrap_or_default());
     let mut groups = arguments.groups.clone();
     if groups.is_empty() {
@@ -136,6 +137,25 @@ async fn start(dir: &Path, arguments: &Arguments) -> anyhow::Result<ExitCode> {
         dir_flag(&arguments.dir)
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes the last launch's data directories: peers that remember other groups, settings and
+/// addresses would not be those that are asked for.
+fn remove_last(dir: &Path) -> anyhow::Result<()> {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return Ok(());
+    };
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let number = name.and_then(|name| name.strip_prefix("peer-"));
+        let is_peer =
+            number.is_some_and(|number| number.bytes().all(|digit| digit.is_ascii_digit()));
+        if is_peer && path.join("identity.key").is_file() {
+            std::fs::remove_dir_all(&path).with_context(|| format!("{}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Starts the first peer, lets it create the groups, then starts the others as members.
@@ -260,5 +280,31 @@ fn dir_flag(dir: &Path) -> String {
         String::new()
     } else {
         format!(" --dir {}", dir.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_launch_removes_the_last_ones_peers_and_nothing_else() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let make = |name: &str, file: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(&path).expect("made");
+            std::fs::write(path.join(file), "x").expect("written");
+            path
+        };
+        let peer = make("peer-001", "identity.key");
+        let kept = [
+            make("peer-x", "identity.key"),
+            make("peer-002", "notes.txt"),
+            make("logs", "peer-001.log"),
+        ];
+        remove_last(dir.path()).expect("removed");
+        assert!(!peer.exists());
+        assert!(kept.iter().all(|path| path.exists()));
+        remove_last(&dir.path().join("none")).expect("nothing to do");
     }
 }

@@ -50,6 +50,12 @@ impl View {
         })
     }
 
+    /// Whether the snapshot was taken of a database of this shape.
+    fn shows(&self, shape: u64) -> bool {
+        let snapshot = self.snapshot.as_ref();
+        snapshot.is_some_and(|snapshot| snapshot.hash == shape)
+    }
+
     /// The peers of the view, ascending.
     pub(crate) fn peers(&self) -> impl Iterator<Item = PeerKey> + '_ {
         self.snapshot.iter().flat_map(|snapshot| {
@@ -72,13 +78,7 @@ impl Engine {
     /// The database has changed. A record that changes no shape changes no view.
     pub(crate) fn touch_view(&mut self) {
         let now = self.now.mono;
-        let shape = self.database.shape();
-        if self
-            .view
-            .snapshot
-            .as_ref()
-            .is_some_and(|snapshot| snapshot.hash == shape)
-        {
+        if self.view.shows(self.database.shape()) {
             self.view.dirty = None;
             return;
         }
@@ -105,13 +105,7 @@ impl Engine {
     /// Takes the snapshot anew and tells everybody inside who depends on it.
     pub(crate) fn refresh_view(&mut self) {
         self.view.dirty = None;
-        let shape = self.database.shape();
-        if self
-            .view
-            .snapshot
-            .as_ref()
-            .is_some_and(|snapshot| snapshot.hash == shape)
-        {
+        if self.view.shows(self.database.shape()) {
             return;
         }
         let snapshot = self.database.snapshot(&self.memo);

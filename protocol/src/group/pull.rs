@@ -4,6 +4,7 @@ mod serve;
 
 use super::{LogKey, OriginLog};
 use crate::engine::Engine;
+use crate::identity::PeerKey;
 use crate::io::LinkId;
 use crate::name::GroupId;
 use crate::ranges::RangeSet;
@@ -286,15 +287,8 @@ impl Engine {
     fn give_up_lost(&mut self, id: GroupId, key: LogKey, links: &[LinkId]) {
         let now = self.now.mono;
         let patience = Micros::from_millis(self.config.groups.gap_timeout_ms);
-        // A link to the origin that has said nothing of the group yet has not denied anything.
-        let to_origin = self.up.get(&key.0);
         let denied_for = Micros::from_millis(DENIED_MS);
-        let lost = self.view.lost.get(&key.0);
-        let is_near = to_origin.is_some()
-            || self.view.contains(key.0)
-            || lost.is_some_and(|at| now.since(*at) < denied_for);
-        let origin_may_hold =
-            key.0 != self.me && is_near && to_origin.is_none_or(|link| !links.contains(link));
+        let origin_may_hold = self.may_still_be_asked(key.0, links);
         let (all_links, groups) = (&self.links, &mut self.groups);
         let Some(log) = groups
             .get_mut(&id)
@@ -304,7 +298,6 @@ impl Engine {
         };
         let progress = log.progress;
         let mut lost = RangeSet::new();
-        let mut claimed = RangeSet::new();
         for lack in log.missing.lacks() {
             let mut gone = RangeSet::of(lack.from, lack.to);
             for link in links {
@@ -316,7 +309,6 @@ impl Engine {
                     gone = RangeSet::new();
                     break;
                 };
-                claimed.extend(&theirs.can_serve(lack.from, lack.to));
                 let mut denied = theirs.gone.within(lack.from, lack.to);
                 // What lies below its floor it has settled and let go.
                 if theirs.floor > lack.from {
@@ -347,6 +339,18 @@ impl Engine {
         } else {
             self.log_changed(id, key);
         }
+    }
+
+    /// Whether the origin is in reach, or was a moment ago, and has denied nothing yet: it is not
+    /// among `links`, those of the group. A link on which it has not spoken of the group counts.
+    fn may_still_be_asked(&self, origin: PeerKey, links: &[LinkId]) -> bool {
+        let link = self.up.get(&origin);
+        let lost = self.view.lost.get(&origin);
+        let denied_for = Micros::from_millis(DENIED_MS);
+        let is_near = link.is_some()
+            || self.view.contains(origin)
+            || lost.is_some_and(|at| self.now.mono.since(*at) < denied_for);
+        origin != self.me && is_near && link.is_none_or(|link| !links.contains(link))
     }
 
     pub(crate) fn on_not_held(&mut self, from: LinkId, not_held: NotHeld) {

@@ -5,10 +5,10 @@ use crate::message::{Delivery, GroupSettings, MessageId};
 use crate::name::{Address, GroupName};
 use crate::verify::VerifyJob;
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Names a transport connection; the driver numbers them and never uses a number twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LinkId(pub u64);
 
 /// Names a dial that the engine asked for.

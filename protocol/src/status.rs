@@ -4,11 +4,11 @@ use crate::identity::PeerKey;
 use crate::io::{LinkEnd, LinkId};
 use crate::message::GroupSettings;
 use crate::name::{Address, GroupName, NetworkName};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// A peer at a glance.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Who.
     pub peer: PeerKey,
@@ -31,7 +31,7 @@ pub struct Status {
     /// Peers in the view, this one included.
     pub view_peers: usize,
     /// Hash of the view; in hex where it is written, for not every reader has 64-bit integers.
-    #[serde(serialize_with = "hex")]
+    #[serde(serialize_with = "hex", deserialize_with = "from_hex")]
     pub view_hash: u64,
     /// The version of the overlay algorithms that the view uses.
     pub algorithm: u16,
@@ -56,8 +56,14 @@ pub fn hex<S: Serializer>(hash: &u64, serializer: S) -> Result<S::Ok, S::Error> 
     serializer.collect_str(&format_args!("{hash:016x}"))
 }
 
+/// Reads what [`hex`] writes.
+pub fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    u64::from_str_radix(&text, 16).map_err(serde::de::Error::custom)
+}
+
 /// One link.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools)] // Independent facts, read by name.
 pub struct LinkStatus {
     /// The connection.
@@ -94,7 +100,7 @@ pub struct LinkStatus {
 }
 
 /// What a peer is in a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Gets the messages.
@@ -106,7 +112,7 @@ pub enum Role {
 }
 
 /// One group at this peer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GroupStatus {
     /// Its name; `None` for a group relayed before any record named it.
     pub group: Option<GroupName>,
@@ -167,7 +173,7 @@ pub enum MemberState {
 }
 
 /// One peer's place in an overlay, as this peer computes it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OverlayNode {
     /// Who.
     pub peer: PeerKey,
@@ -182,7 +188,7 @@ pub struct OverlayNode {
 }
 
 /// An overlay from one origin.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OverlayStatus {
     /// The group.
     pub group: GroupName,

@@ -4,7 +4,8 @@
 //! carries their encoded bytes. What happens is written into a [`journal`], and [`check`] judges
 //! it; neither knows where the journal came from, so that any other way to run peers can be
 //! judged by the same rules; [`measure`] puts it into the field's figures. [`scenario`] reads what
-//! is to be run from a file, [`run`] runs it, [`results`] writes what came of it, [`sweep`] runs many. [`process`] runs real `hedgerow` processes.
+//! is to be run from a file, [`run`] runs it, [`results`] writes what came of it, [`sweep`] runs many. [`process`] runs real `hedgerow`
+//! processes, and [`switch`] joins their hosts.
 
 pub mod check;
 pub mod hostile;
@@ -17,3 +18,5 @@ pub mod run;
 pub mod scenario;
 pub mod sim;
 pub mod sweep;
+#[cfg(feature = "process")]
+pub mod switch;

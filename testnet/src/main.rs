@@ -32,7 +32,7 @@ enum Command {
     Check(command::CheckArguments),
     /// List the scenarios that come with this program
     List(command::ListArguments),
-    /// Print every key of a scenario file
+    /// Print every key of a scenario file, and which world can do what
     Keys,
 }
 

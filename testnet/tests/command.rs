@@ -145,11 +145,10 @@ fn what_is_wrong_exits_2() {
         assert!(said.contains("`rate`"), "{said}");
     }
     let dir = with_file(SMALL);
-    let cases: [&[&str]; 6] = [
+    let cases: [&[&str]; 5] = [
         &["run", "missing.toml"],
         &["run", "small.toml", "--set", "nodes.peer.cuont=3"],
         &["run", "small.toml", "--backend", "cloud"],
-        &["run", "small.toml", "--backend", "netns"],
         &["run", "small.toml", "--nonsense"],
         &["run"],
     ];

@@ -26,6 +26,7 @@ impl Driver {
         match action {
             Action::Send { link, chunks } => {
                 if let Some(handle) = self.links.get(&link) {
+                    self.tally.count_sent(&chunks);
                     handle.send(chunks);
                 }
             }

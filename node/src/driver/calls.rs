@@ -171,6 +171,8 @@ impl Driver {
         let mut counters = self.engine.counters();
         let own = [
             ("node_connections", self.tally.links),
+            ("node_control_bytes", self.tally.control_bytes),
+            ("node_control_frames", self.tally.control_frames),
             ("node_delivered", self.tally.delivered),
             ("node_dials", self.tally.dials),
             ("node_dials_failed", self.tally.dials_failed),
@@ -182,6 +184,7 @@ impl Driver {
                 self.tally.probe_answers_dropped,
             ),
             ("node_ring_bytes", self.rings.bytes() as u64),
+            ("node_sent_bytes", self.tally.sent_bytes),
             ("node_subscribers", self.rings.subscribers() as u64),
             ("node_verify_batches", self.verifier.batches),
             ("node_verify_jobs", self.verifier.jobs),

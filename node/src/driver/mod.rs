@@ -15,6 +15,7 @@ use crate::outbox::{ClosesOutboxes, Outbox, Outboxes};
 use crate::store::Store;
 use crate::transport::{LinkEvent, LinkHandle, LinkLimits, Transport, TransportEvent};
 use crate::{DeliveryConfig, NodeError};
+use bytes::Bytes;
 use clock::Clock;
 use hedgerow_protocol::{
     Config, Engine, Event, GroupName, Input, Keypair, LinkId, MessageId, PersistId, VerifyId,
@@ -99,6 +100,20 @@ struct Tally {
     gaps: u64,
     probe_answers_dropped: u64,
     discovered: u64,
+    sent_bytes: u64,
+    control_frames: u64,
+    control_bytes: u64,
+}
+
+impl Tally {
+    /// Counts a frame: its header, and the payload it carries, which control frames do not.
+    fn count_sent(&mut self, chunks: &[Bytes; 2]) {
+        self.sent_bytes += (chunks[0].len() + chunks[1].len()) as u64;
+        if chunks[1].is_empty() {
+            self.control_frames += 1;
+            self.control_bytes += chunks[0].len() as u64;
+        }
+    }
 }
 
 /// The engine's driver.

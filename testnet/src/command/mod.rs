@@ -12,6 +12,7 @@ pub(crate) use run::{Arguments as RunArguments, run};
 pub(crate) use shipped::{Arguments as ListArguments, list};
 pub(crate) use sweep::{Arguments as SweepArguments, sweep};
 
+use hedgerow_testnet::run::{RunError, worlds_in_markdown};
 use hedgerow_testnet::scenario::{Overrides, Scenario, ScenarioError, keys_in_markdown};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,14 @@ fn wrong(what: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(WRONG)
 }
 
+/// Says why a scenario did not run to its end.
+fn refused(error: &RunError) -> ExitCode {
+    match error {
+        RunError::Interrupted => ExitCode::from(crate::INTERRUPTED),
+        RunError::Cannot { .. } | RunError::Missing { .. } => wrong(error),
+    }
+}
+
 /// Prints to stdout; nobody reading is no failure.
 fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
@@ -67,7 +76,7 @@ fn print(text: &str) -> ExitCode {
 
 /// `hedgerow-testnet keys`
 pub(crate) fn keys() -> ExitCode {
-    print(&keys_in_markdown())
+    print(&format!("{}\n{}", keys_in_markdown(), worlds_in_markdown()))
 }
 
 /// A path for people.

@@ -29,7 +29,7 @@ pub(crate) fn replay(arguments: &Arguments) -> ExitCode {
     };
     let mut outcome = match play(&scenario) {
         Ok(outcome) => outcome,
-        Err(error) => return wrong(&error),
+        Err(error) => return super::refused(&error),
     };
     outcome.results.replay = format!("hedgerow-testnet replay {}", super::shown(dir));
     let now = outcome.results.trace_hash.clone();

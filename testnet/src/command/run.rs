@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     };
     let mut outcome = match play(&scenario) {
         Ok(outcome) => outcome,
-        Err(error) => return wrong(&error),
+        Err(error) => return super::refused(&error),
     };
     outcome.results.replay = replay(arguments, scenario.file.scenario.seed);
     if let Some(dir) = &arguments.out
@@ -111,6 +111,12 @@ pub(super) fn bar() -> ProgressBar {
 }
 
 fn show(bar: &ProgressBar, progress: Progress) {
+    if let Some((up, of)) = progress.starting {
+        bar.set_length(of as u64);
+        bar.set_position(up as u64);
+        bar.set_message(format!("{up} of {of} peers are up"));
+        return;
+    }
     if progress.baseline {
         bar.set_prefix("baseline ");
     } else {

@@ -4,10 +4,13 @@ use super::error::{ProcessError, Result};
 use super::stream::MessageStream;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
+use hedgerow_protocol::MessageId;
+use hedgerow_protocol::status::OverlayStatus;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, header};
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -65,6 +68,23 @@ impl Api {
             text: String::from_utf8_lossy(&bytes[..bytes.len().min(EXCERPT_BYTES)]).into_owned(),
             why: error.to_string(),
         })
+    }
+
+    /// Publishes `payload` in `group`; gives the message's name.
+    pub async fn publish(&self, group: &str, payload: Bytes) -> Result<MessageId> {
+        #[derive(Deserialize)]
+        struct Published {
+            first: MessageId,
+        }
+        let path = format!("/v1/groups/{}/messages", segment(group));
+        let published: Published = self.call(Method::POST, &path, payload).await?;
+        Ok(published.first)
+    }
+
+    /// The overlay of `group` from the peer itself, as it computes it.
+    pub async fn overlay(&self, group: &str) -> Result<OverlayStatus> {
+        let path = format!("/v1/groups/{}/overlay", segment(group));
+        self.get(&path).await
     }
 
     /// Joins `group`, as `query` says (`overlay=mesh`, `last=10`), and streams its messages.

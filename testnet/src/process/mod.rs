@@ -26,6 +26,6 @@ pub use binary::find_binary;
 pub use cli::Cli;
 pub use error::ProcessError;
 pub use fleet::{Fleet, FleetPlan};
-pub use peer::{Lifetime, Peer, PeerPlan, Ready};
+pub use peer::{Here, Lifetime, Peer, PeerPlan, Place, Ready};
 pub use pid::ProcessId;
 pub use stream::{Heard, MessageStream, Received};

@@ -68,6 +68,22 @@ pub struct Ready {
     pub api: String,
 }
 
+/// Where processes are started.
+pub trait Place: std::fmt::Debug + Send + Sync {
+    /// Starts a command there. Called inside the runtime that will wait for the process.
+    fn spawn(&self, command: Command) -> std::io::Result<Child>;
+}
+
+/// Where this program runs itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Here;
+
+impl Place for Here {
+    fn spawn(&self, mut command: Command) -> std::io::Result<Child> {
+        command.spawn()
+    }
+}
+
 /// A running, paused or ended peer.
 #[derive(Debug)]
 pub struct Peer {
@@ -86,7 +102,12 @@ struct Guarded(Option<Child>);
 impl Peer {
     /// Starts a peer and waits until its API accepts calls.
     pub async fn start(binary: &Path, plan: PeerPlan) -> Result<Self> {
-        let mut child = Guarded(Some(spawn(binary, &plan)?));
+        Self::start_in(&Here, binary, plan).await
+    }
+
+    /// The same at another place.
+    pub async fn start_in(place: &dyn Place, binary: &Path, plan: PeerPlan) -> Result<Self> {
+        let mut child = Guarded(Some(spawn(place, binary, &plan)?));
         let process = child.0.as_ref().and_then(Child::id).map(ProcessId::of);
         let ready = until_ready(&plan, &mut child).await?;
         Ok(Self {
@@ -143,6 +164,11 @@ impl Peer {
     /// Its log.
     pub fn log_file(&self) -> PathBuf {
         log_file(&self.plan)
+    }
+
+    /// The last lines of its log.
+    pub fn log_tail(&self) -> String {
+        tail_of(&self.log_file())
     }
 
     /// Kills it with SIGKILL: it gets no chance to say goodbye.
@@ -229,7 +255,7 @@ fn output_file(plan: &PeerPlan) -> PathBuf {
     plan.log_dir.join(format!("{}.out", plan.name))
 }
 
-fn spawn(binary: &Path, plan: &PeerPlan) -> Result<Child> {
+fn spawn(place: &dyn Place, binary: &Path, plan: &PeerPlan) -> Result<Child> {
     for dir in [&plan.data_dir, &plan.log_dir] {
         std::fs::create_dir_all(dir).map_err(at(dir))?;
     }
@@ -267,7 +293,7 @@ fn spawn(binary: &Path, plan: &PeerPlan) -> Result<Child> {
         Lifetime::Owned => tie_to_parent(command.as_std_mut()),
         Lifetime::Detached => detach(command.as_std_mut()),
     }
-    command.spawn().map_err(|source| ProcessError::Spawn {
+    place.spawn(command).map_err(|source| ProcessError::Spawn {
         program: binary.to_owned(),
         source,
     })

@@ -1,7 +1,7 @@
-//! Faults: how each kind begins, goes on and ends in the simulated world.
+//! Faults: how each kind begins, goes on and ends .
 
-use super::{Occurrence, Run, RunError, Task};
-use crate::scenario::{Fault, FaultKind, Scenario, Selector};
+use super::{Occurrence, Run, Task};
+use crate::scenario::{Fault, FaultKind, Selector};
 use crate::sim::{Bandwidth, Way};
 
 /// Stands for all faults that last.
@@ -22,27 +22,9 @@ pub(super) struct ActiveFault {
     pub(super) entry: usize,
 }
 
-/// Whether this world can do what a scenario asks for.
-pub(super) fn can(scenario: &Scenario) -> Result<(), RunError> {
-    let unlimited = |fault: &Fault| {
-        fault.factor.is_some()
-            && scenario.file.topology.bandwidth == crate::scenario::Bandwidth::default()
-            && scenario
-                .file
-                .nodes
-                .iter()
-                .all(|class| class.bandwidth.is_none())
-    };
-    if scenario.file.fault.iter().any(unlimited) {
-        let what = "a bandwidth fault takes a factor of unlimited lines; give topology.bandwidth";
-        return Err(RunError::Cannot(what.to_owned()));
-    }
-    Ok(())
-}
-
 impl Run<'_> {
     pub(super) fn begin_fault(&mut self, index: usize, occurrence: u64) {
-        let now = self.sim.now();
+        let now = self.world.now();
         let fault = self.scenario.file.fault[index].clone();
         if now > self.heal {
             return;
@@ -114,9 +96,11 @@ impl Run<'_> {
                 self.stop_nodes(active);
             }
             FaultKind::Pause => self.on_each(active, Self::pause),
-            FaultKind::SlowReader => self.on_each(active, |run, node| run.sim.set_deaf(node, true)),
+            FaultKind::SlowReader => {
+                self.on_each(active, |run, node| run.world.set_deaf(node, true))
+            }
             FaultKind::DiskFull => {
-                self.on_each(active, |run, node| run.sim.set_disk_full(node, true));
+                self.on_each(active, |run, node| run.world.set_disk_full(node, true));
             }
             FaultKind::Start => self.start_nodes(active),
             FaultKind::Leave => {
@@ -139,7 +123,7 @@ impl Run<'_> {
             }
             FaultKind::Clock => {
                 let by = jump(&fault);
-                self.on_each(active, |run, node| run.sim.jump_clock(node, by));
+                self.on_each(active, |run, node| run.world.jump_clock(node, by));
             }
         }
     }
@@ -151,7 +135,7 @@ impl Run<'_> {
     }
 
     fn pause(&mut self, node: usize) {
-        self.sim.pause(node);
+        self.world.pause(node);
     }
 
     pub(super) fn continue_fault(&mut self, id: u64) {
@@ -174,8 +158,8 @@ impl Run<'_> {
             for id in all {
                 self.end_fault(id);
             }
-            self.sim.heal();
-            self.sim.slow_between(None);
+            self.world.heal();
+            self.world.slow_between(None);
             return;
         }
         let Some(active) = self.active.remove(&id) else {
@@ -185,12 +169,12 @@ impl Run<'_> {
             self.mark();
         }
         match active.fault.kind {
-            FaultKind::Pause => self.on_each(&active, |run, node| run.sim.resume(node)),
+            FaultKind::Pause => self.on_each(&active, |run, node| run.world.resume(node)),
             FaultKind::SlowReader => {
-                self.on_each(&active, |run, node| run.sim.set_deaf(node, false));
+                self.on_each(&active, |run, node| run.world.set_deaf(node, false));
             }
             FaultKind::DiskFull => {
-                self.on_each(&active, |run, node| run.sim.set_disk_full(node, false));
+                self.on_each(&active, |run, node| run.world.set_disk_full(node, false));
             }
             FaultKind::Leave if active.fault.lasts.is_some() => {
                 self.on_each(&active, |run, node| {
@@ -202,22 +186,22 @@ impl Run<'_> {
                     run.membership(&active.fault, node, false);
                 });
             }
-            FaultKind::Partition if active.fault.delay.is_some() => self.sim.slow_between(None),
-            FaultKind::Partition => self.sim.heal(),
+            FaultKind::Partition if active.fault.delay.is_some() => self.world.slow_between(None),
+            FaultKind::Partition => self.world.heal(),
             FaultKind::Clock if active.fault.lasts.is_some() => {
                 let by = jump(&active.fault);
-                self.on_each(&active, |run, node| run.sim.jump_clock(node, -by));
+                self.on_each(&active, |run, node| run.world.jump_clock(node, -by));
             }
             _ => {}
         }
         for &(node, way) in &active.ways {
-            self.sim.set_way(node, way);
+            self.world.set_way(node, way);
         }
         for &(node, line) in &active.lines {
-            self.sim.set_bandwidth(node, line);
+            self.world.set_bandwidth(node, line);
         }
         for &(a, b) in &active.pairs {
-            self.sim.cut_pair(a, b, false);
+            self.world.cut_pair(a, b, false);
         }
     }
 }

@@ -5,22 +5,21 @@ use super::{Run, Task};
 use crate::scenario::{Fault, FaultKind, Share};
 use crate::sim::{NodeState, Random};
 use hedgerow_protocol::Micros;
-use hedgerow_protocol::status::Role;
 
 /// How long a restarted process is gone when nothing is said.
 const RESTART: Micros = Micros::from_millis(1_000);
 
 impl Run<'_> {
     pub(super) fn stop_nodes(&mut self, active: &mut ActiveFault) {
-        active.nodes.retain(|&node| self.sim.is_alive(node));
-        let now = self.sim.now();
+        active.nodes.retain(|&node| self.world.is_alive(node));
+        let now = self.world.now();
         let kind = active.fault.kind;
         let nodes = active.nodes.clone();
         for &node in &nodes {
             match kind {
-                FaultKind::Crash => self.sim.crash(node),
+                FaultKind::Crash => self.world.crash(node),
                 FaultKind::Term => self.term(node),
-                _ => self.sim.kill(node),
+                _ => self.world.kill(node),
             }
         }
         let back = match (kind, active.fault.lasts) {
@@ -36,16 +35,16 @@ impl Run<'_> {
     }
 
     fn term(&mut self, node: usize) {
-        if self.sim.state(node) == NodeState::Running {
-            self.sim.shutdown(node);
+        if self.world.state(node) == NodeState::Running {
+            self.world.shutdown(node);
         } else {
-            self.sim.kill(node);
+            self.world.kill(node);
         }
     }
 
     pub(super) fn start_nodes(&mut self, active: &mut ActiveFault) {
-        active.nodes.retain(|&node| !self.sim.is_alive(node));
-        let now = self.sim.now();
+        active.nodes.retain(|&node| !self.world.is_alive(node));
+        let now = self.world.now();
         let within = active.fault.within.map_or(0, |within| within.0.0);
         let mut last = now;
         for node in active.nodes.clone() {
@@ -64,7 +63,7 @@ impl Run<'_> {
 
     pub(super) fn membership(&mut self, fault: &Fault, node: usize, join: bool) {
         let Some(kind) = &fault.group else { return };
-        if self.sim.state(node) != NodeState::Running {
+        if self.world.state(node) != NodeState::Running {
             return;
         }
         let groups: Vec<usize> = (0..self.cast.groups.len())
@@ -74,16 +73,11 @@ impl Run<'_> {
             .collect();
         for at in groups {
             let name = self.cast.groups[at].name.clone();
-            let member = self
-                .sim
-                .engine(node)
-                .groups()
-                .iter()
-                .any(|group| group.group.as_ref() == Some(&name) && group.role == Role::Member);
+            let member = self.world.is_member(node, &name);
             if join && !member {
                 self.join(node, at);
             } else if !join && member {
-                self.sim.leave(node, name.as_str());
+                self.world.leave(node, name.as_str());
             }
         }
     }
@@ -103,13 +97,13 @@ impl Run<'_> {
             .nodes
             .iter()
             .copied()
-            .filter(|&node| self.sim.state(node) == NodeState::Running)
+            .filter(|&node| self.world.state(node) == NodeState::Running)
             .collect();
         let gone: Vec<usize> = active
             .nodes
             .iter()
             .copied()
-            .filter(|&node| !self.sim.is_alive(node))
+            .filter(|&node| !self.world.is_alive(node))
             .collect();
         let all = active.nodes.len() as f64;
         let leave = match fault.session {
@@ -131,9 +125,9 @@ impl Run<'_> {
                     .random
                     .chance_ppm(fault.crash.map_or(500_000, Share::ppm))
                 {
-                    self.sim.crash(node);
+                    self.world.crash(node);
                 } else {
-                    self.sim.shutdown(node);
+                    self.world.shutdown(node);
                 }
             }
         } else if let Some(node) = pick(&mut self.random, &gone) {
@@ -141,7 +135,7 @@ impl Run<'_> {
         }
         // Exponential waits make the whole a Poisson process.
         let uniform = (self.random.below(1 << 32) as f64 + 1.0) / (1u64 << 32) as f64;
-        Some(self.sim.now() + Micros((-logarithm(uniform) / total * 1e6) as u64))
+        Some(self.world.now() + Micros((-logarithm(uniform) / total * 1e6) as u64))
     }
 }
 

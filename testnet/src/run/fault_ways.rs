@@ -32,12 +32,12 @@ impl Run<'_> {
         }
         active.nodes = sides.concat();
         if let Some(delay) = fault.delay {
-            self.sim.slow_between(Some((&sides, delay.0)));
+            self.world.slow_between(Some((&sides, delay.0)));
         } else if fault.one_way == Some(true) {
             let others: Vec<usize> = sides[1..].concat();
-            self.sim.cut_one_way(&sides[0], &others);
+            self.world.cut_one_way(&sides[0], &others);
         } else {
-            self.sim.partition(&sides);
+            self.world.partition(&sides);
         }
     }
 
@@ -46,7 +46,7 @@ impl Run<'_> {
         let share = fault.share.map_or(0, Share::ppm);
         let jitter = fault.jitter.map_or(Micros(0), |jitter| jitter.0);
         for &node in &active.nodes {
-            let before = self.sim.way(node);
+            let before = self.world.way(node);
             let mut way = before;
             match fault.kind {
                 FaultKind::Latency => {
@@ -58,15 +58,14 @@ impl Run<'_> {
                     let run = fault.run.unwrap_or(1.0).max(1.0);
                     way.loss_again_ppm = ((1.0 - 1.0 / run) * 1e6) as u32;
                 }
-                // A checksum that does not fit makes a packet a lost one.
-                FaultKind::Corrupt => way.loss_ppm = share,
+                FaultKind::Corrupt => way.altered_ppm = share,
                 FaultKind::Duplicate => way.twice_ppm = share,
                 _ => {
                     way.late_ppm = share;
                     way.late = jitter;
                 }
             }
-            self.sim.set_way(node, way);
+            self.world.set_way(node, way);
             active.ways.push((node, before));
         }
     }
@@ -74,7 +73,7 @@ impl Run<'_> {
     pub(super) fn squeeze(&mut self, active: &mut ActiveFault) {
         let fault = &active.fault;
         for &node in &active.nodes {
-            let before = self.sim.bandwidth(node);
+            let before = self.world.bandwidth(node);
             let narrow = |line: Option<u64>, mbit: Option<f64>| match (mbit, fault.factor) {
                 (Some(mbit), _) => Some(bytes_per_s(mbit)),
                 (None, Some(factor)) => line.map(|line| ((line as f64 * factor) as u64).max(1)),
@@ -84,7 +83,7 @@ impl Run<'_> {
                 up: narrow(before.up, fault.up_mbit),
                 down: narrow(before.down, fault.down_mbit),
             };
-            self.sim.set_bandwidth(node, line);
+            self.world.set_bandwidth(node, line);
             active.lines.push((node, before));
         }
     }
@@ -92,14 +91,9 @@ impl Run<'_> {
     pub(super) fn break_links(&mut self, active: &mut ActiveFault) {
         let mut links: Vec<(usize, LinkId)> = Vec::new();
         for &node in &active.nodes {
-            if self.sim.state(node) == NodeState::Running {
-                let up = self
-                    .sim
-                    .engine(node)
-                    .links()
-                    .into_iter()
-                    .filter(|link| link.up);
-                links.extend(up.map(|link| (node, link.link)));
+            if self.world.state(node) == NodeState::Running {
+                let up = self.world.links(node).into_iter();
+                links.extend(up.map(|(link, _)| (node, link)));
             }
         }
         let count = active.fault.links.unwrap_or(1);
@@ -108,9 +102,9 @@ impl Run<'_> {
         for at in chosen {
             let (node, link) = links[at];
             if active.fault.kind == FaultKind::Reset {
-                self.sim.reset_link(node, link);
+                self.world.reset_link(node, link);
             } else {
-                self.sim.half_open(node, link);
+                self.world.half_open(node, link);
             }
         }
     }
@@ -122,8 +116,8 @@ impl Run<'_> {
     ) -> Vec<(usize, usize)> {
         let mut pairs = Vec::new();
         for &node in nodes {
-            if self.sim.state(node) == NodeState::Running {
-                let others = self.sim.neighbours(node).into_iter();
+            if self.world.state(node) == NodeState::Running {
+                let others = self.world.neighbours(node).into_iter();
                 pairs.extend(
                     others
                         .filter(|&other| node < other)
@@ -139,28 +133,28 @@ impl Run<'_> {
     pub(super) fn flap(&mut self, active: &mut ActiveFault) -> Option<Micros> {
         active.cut = !active.cut;
         for &(a, b) in &active.pairs {
-            self.sim.cut_pair(a, b, active.cut);
+            self.world.cut_pair(a, b, active.cut);
             if active.cut {
                 self.reset_between(a, b);
             }
         }
         let period = active.fault.period?.0;
-        Some(self.sim.now() + Micros(period.0 / 2))
+        Some(self.world.now() + Micros(period.0 / 2))
     }
 
     /// Ends the connections between two nodes at both ends, as a cable that is pulled does.
     fn reset_between(&mut self, a: usize, b: usize) {
-        if !self.sim.is_alive(a) || !self.sim.is_alive(b) {
+        if !self.world.is_alive(a) || !self.world.is_alive(b) {
             return;
         }
-        let other = self.sim.key(b);
-        let links = self.sim.engine(a).links().into_iter();
+        let other = self.world.key(b);
+        let links = self.world.links(a).into_iter();
         let links: Vec<LinkId> = links
-            .filter(|link| link.peer == other)
-            .map(|link| link.link)
+            .filter(|(_, peer)| *peer == other)
+            .map(|(link, _)| link)
             .collect();
         for link in links {
-            self.sim.reset_link(a, link);
+            self.world.reset_link(a, link);
         }
     }
 }

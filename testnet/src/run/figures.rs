@@ -43,13 +43,19 @@ impl Run<'_> {
 
     /// One group's figures in a window at some nodes.
     pub(super) fn group(&self, name: &GroupName, window: Window, nodes: &[bool]) -> GroupResult {
-        let journal = self.sim.journal();
+        let journal = self.world.journal();
         let scope = Scope {
             group: name,
             published: self.window(window),
             nodes: Some(nodes),
         };
-        let measures = measure(journal, &scope, |a, b| self.sim.direct(a, b));
+        let direct = |a, b| self.world.direct(a, b).unwrap_or_default();
+        let mut measures = measure(journal, &scope, direct);
+        if self.world.direct(0, 0).is_none() {
+            // Without a direct delay there is nothing to compare with.
+            (measures.stretch_mean, measures.stretch_last) = (0.0, 0.0);
+            measures.rdp_median = 0.0;
+        }
         let mut result = GroupResult {
             published: measures.published,
             expected: measures.expected,
@@ -123,7 +129,7 @@ impl Run<'_> {
             published: self.zero..ends,
             nodes: Some(nodes),
         };
-        let last = measure(self.sim.journal(), &scope, |a, b| self.sim.direct(a, b)).last_at;
+        let last = measure(self.world.journal(), &scope, |_, _| Micros(1)).last_at;
         last.since(ends).0 as f64 / 1e3
     }
 
@@ -140,8 +146,8 @@ impl Run<'_> {
                     || file.group.iter().any(|group| name.starts_with(&group.name))
             })
             .collect();
-        let alive = self.sim.alive();
-        let graph = link_graph(&self.sim, &alive);
+        let alive = self.world.alive();
+        let graph = link_graph(self.world.as_ref(), &alive);
         let shape = shape_of(&graph);
         let overlay = OverlayShape {
             degree_mean: shape.degree_mean,
@@ -164,12 +170,12 @@ impl Run<'_> {
         Results {
             schema: crate::results::SCHEMA,
             scenario: file.scenario.name.clone(),
-            backend: "sim".to_owned(),
+            backend: file.scenario.backend.as_str().to_owned(),
             seed: file.scenario.seed,
             nodes: self.cast.len(),
             passed: false,
             failure: None,
-            trace_hash: Some(self.sim.trace_hash().to_string()),
+            trace_hash: self.world.trace_hash(),
             asserts: Vec::new(),
             groups,
             control,
@@ -189,7 +195,7 @@ impl Run<'_> {
             replay: String::new(),
             virtual_s: self.end.0 as f64 / 1e6,
             wall_s: 0.0,
-            peak_rss_mib: peak_rss_mib(),
+            peak_rss_mib: self.world.peak_rss_mib(),
         }
     }
 
@@ -221,7 +227,7 @@ impl Run<'_> {
                     published: range.clone(),
                     nodes: None,
                 };
-                measure(self.sim.journal(), &scope, |_, _| Micros(1)).payload_bytes
+                measure(self.world.journal(), &scope, |_, _| Micros(1)).payload_bytes
             })
             .sum();
         let bytes = to.bytes - from.bytes;
@@ -255,7 +261,7 @@ impl Run<'_> {
 
     fn hostile(&self) -> Hostile {
         let honest = self.cast.honest();
-        let journal = self.sim.journal();
+        let journal = self.world.journal();
         let mut reported = BTreeSet::new();
         let mut reports = 0;
         for (_, entries) in journal
@@ -271,16 +277,16 @@ impl Run<'_> {
                 }
             }
         }
-        let mut linked = vec![false; self.sim.len()];
-        for node in self.sim.alive().into_iter().filter(|&node| honest[node]) {
-            for other in self.sim.neighbours(node) {
+        let mut linked = vec![false; self.world.len()];
+        for node in self.world.alive().into_iter().filter(|&node| honest[node]) {
+            for other in self.world.neighbours(node) {
                 linked[other] = true;
             }
         }
         let offenders: Vec<usize> = (0..honest.len()).filter(|&node| !honest[node]).collect();
         let cut_off = offenders
             .iter()
-            .filter(|&&node| !linked[node] || reported.contains(&self.sim.key(node)));
+            .filter(|&&node| !linked[node] || reported.contains(&self.world.key(node)));
         Hostile {
             nodes: offenders.len(),
             cut_off_ratio: (!offenders.is_empty())
@@ -296,18 +302,4 @@ fn ratio(part: u64, of: u64) -> f64 {
     } else {
         part as f64 / of as f64
     }
-}
-
-/// The most memory that this process held so far; 0 where the system does not tell.
-fn peak_rss_mib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| {
-        line.trim()
-            .trim_end_matches("kB")
-            .trim()
-            .parse::<f64>()
-            .ok()
-    });
-    kib.unwrap_or(0.0) / 1024.0
 }

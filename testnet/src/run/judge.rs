@@ -46,6 +46,12 @@ impl Run<'_> {
             results.failure = Some(Failure::Assert);
             results.passed = false;
         }
+        let troubles = self.world.troubles();
+        if !troubles.is_empty() {
+            results.passed = false;
+            results.failure = Some(Failure::Crash);
+            results.findings.splice(0..0, troubles);
+        }
         Outcome {
             results,
             ticks: self.samples.ticks,

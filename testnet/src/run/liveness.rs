@@ -2,9 +2,9 @@
 //! is known to one end only.
 
 use super::Run;
+use super::world::World;
 use crate::check;
 use crate::journal::Change;
-use crate::sim::Sim;
 use hedgerow_protocol::Micros;
 
 /// Losses named in words.
@@ -18,7 +18,7 @@ impl Run<'_> {
         let mut findings = self.undelivered();
         let honest = self.cast.honest();
         let alive: Vec<usize> = self
-            .sim
+            .world
             .alive()
             .into_iter()
             .filter(|&node| honest[node])
@@ -26,32 +26,45 @@ impl Run<'_> {
         if honest.iter().all(|honest| *honest) {
             // Records are refreshed all the time, so views differ for moments: one at which they
             // were all equal is enough.
-            let views = |sim: &Sim| check::views(&sim.snapshots(&alive));
+            let views = |world: &dyn World| check::views(&world.snapshots(&alive));
             let were_one = self.samples.one_view_at.iter().any(|at| *at > self.heal);
-            if !were_one
-                && !self
-                    .sim
-                    .run_until_every(SETTLING_MS, 100, |sim| views(sim).is_clean())
-            {
-                findings.push(format!("views: {}", views(&self.sim)));
+            if !were_one && !self.until(100, |world| views(world).is_clean()) {
+                findings.push(format!("views: {}", views(self.world.as_ref())));
             }
-            let leaks = |sim: &Sim| check::links(&sim.snapshots(&alive), &sim.wires(&alive));
-            if !self
-                .sim
-                .run_until_every(SETTLING_MS, 500, |sim| leaks(sim).is_clean())
-            {
-                findings.push(format!("links: {}", leaks(&self.sim)));
+            let leaks = |world: &dyn World| {
+                let snapshots = world.snapshots(&alive);
+                let known: Vec<usize> = snapshots.iter().map(|at| at.node).collect();
+                check::links(&snapshots, &world.wires(&known))
+            };
+            if !self.until(500, |world| leaks(world).is_clean()) {
+                findings.push(format!("links: {}", leaks(self.world.as_ref())));
             }
         }
         findings
     }
 
+    /// Lets time pass until `condition` holds, looking every `every_ms`; gives whether it does.
+    fn until(&mut self, every_ms: u64, condition: impl Fn(&dyn World) -> bool) -> bool {
+        let limit = self.world.now() + Micros::from_millis(SETTLING_MS);
+        loop {
+            self.world.refresh();
+            if condition(self.world.as_ref()) {
+                return true;
+            }
+            if self.world.now() >= limit || self.world.interrupted() {
+                return false;
+            }
+            let next = self.world.now() + Micros::from_millis(every_ms);
+            self.world.run_to(limit.min(next));
+        }
+    }
+
     /// Messages that are due to somebody who lacks them although somebody else who lives has
     /// them. What died with everyone who had it is lost to all and no fault of the network.
     fn undelivered(&self) -> Vec<String> {
-        let journal = self.sim.journal();
+        let journal = self.world.journal();
         let honest = self.cast.honest();
-        let since: Vec<Option<Micros>> = (0..self.sim.len())
+        let since: Vec<Option<Micros>> = (0..self.world.len())
             .map(|node| self.alive_since(node))
             .collect();
         // Who has what: a bit a node, as far as it is its present life that got it.
@@ -78,7 +91,7 @@ impl Run<'_> {
         let mut findings = Vec::new();
         let mut missing = 0u64;
         for (node, entries) in journal.nodes.iter().enumerate() {
-            if !honest[node] || !self.sim.is_alive(node) {
+            if !honest[node] || !self.world.is_alive(node) {
                 continue;
             }
             let mut got = vec![false; journal.messages.len()];
@@ -118,10 +131,10 @@ impl Run<'_> {
 
     /// Since when a node's peer has run without a break.
     fn alive_since(&self, node: usize) -> Option<Micros> {
-        if !self.sim.is_alive(node) {
+        if !self.world.is_alive(node) {
             return None;
         }
-        let changes = &self.sim.journal().nodes[node].changes;
+        let changes = &self.world.journal().nodes[node].changes;
         let started = changes
             .iter()
             .rev()

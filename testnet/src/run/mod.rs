@@ -1,9 +1,10 @@
-//! Runs a scenario in the simulated world.
+//! Runs a scenario in the world it asks for.
 //!
-//! [`run`] builds a [`Sim`], lets peers warm up, publishes and injects faults by an agenda in
-//! virtual time, heals, waits, and judges. Everything here is decided by the scenario and its
-//! seed, so a run repeats exactly.
+//! [`run`] builds a `World`, lets peers warm up, publishes and injects faults by an agenda in
+//! its time, heals, waits, and judges. Everything here is decided by the scenario and its seed, so
+//! a run repeats exactly, as far as the world does. [`Ability`] says which world can do what.
 
+mod ability;
 mod cast;
 mod fault;
 mod fault_nodes;
@@ -11,17 +12,22 @@ mod fault_ways;
 mod figures;
 mod judge;
 mod liveness;
+mod memory;
+#[cfg(feature = "process")]
+mod real;
 mod roles;
 mod safety;
 mod sample;
 mod setup;
+mod simulated;
 mod workload;
+mod world;
 
+pub use ability::{Ability, worlds_in_markdown};
 pub use cast::{Cast, CastGroup};
 
 use crate::results::{Failure, Results, Tick};
-use crate::scenario::{Backend, FaultKind, Scenario};
-use crate::sim::Sim;
+use crate::scenario::{FaultKind, Scenario};
 use fault::ActiveFault;
 use hedgerow_protocol::Micros;
 use sample::{Mark, Samples};
@@ -30,6 +36,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 use workload::Publishing;
+use world::World;
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +47,8 @@ pub struct Progress {
     pub end: Micros,
     /// Whether this is the run without faults.
     pub baseline: bool,
+    /// How many peers of how many are up, while the run waits for them to begin.
+    pub starting: Option<(usize, usize)>,
 }
 
 /// What a run gives.
@@ -54,12 +63,25 @@ pub struct Outcome {
 /// Why a scenario cannot be run in this world.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
-    /// The world is not there.
-    #[error("the {0} world cannot run scenarios yet; use --backend sim")]
-    Backend(&'static str),
     /// The world cannot do something that the scenario asks for.
-    #[error("the sim world cannot do this: {0}")]
-    Cannot(String),
+    #[error("the {world} world cannot do this: {what}")]
+    Cannot {
+        /// Which world.
+        world: &'static str,
+        /// What it cannot do.
+        what: String,
+    },
+    /// The world cannot be set up on this machine.
+    #[error("no {world} world here: {why}")]
+    Missing {
+        /// Which world.
+        world: &'static str,
+        /// What is missing.
+        why: String,
+    },
+    /// Somebody wanted the run to end.
+    #[error("interrupted")]
+    Interrupted,
 }
 
 /// What is due in a run.
@@ -97,7 +119,7 @@ struct Occurrence {
 pub(crate) struct Run<'a> {
     scenario: &'a Scenario,
     cast: Cast,
-    sim: Sim,
+    world: Box<dyn World>,
     agenda: BTreeMap<(Micros, u64), Task>,
     tasks: u64,
     /// Moment 0, the moment of healing, the end.
@@ -116,29 +138,31 @@ pub(crate) struct Run<'a> {
 
 /// Runs a scenario; if an assert needs it, without faults before.
 pub fn run(scenario: &Scenario, mut progress: impl FnMut(Progress)) -> Result<Outcome, RunError> {
-    match scenario.file.scenario.backend {
-        Backend::Sim => {}
-        Backend::Process => return Err(RunError::Backend("process")),
-        Backend::Netns => return Err(RunError::Backend("netns")),
-    }
-    fault::can(scenario)?;
+    ability::check(scenario)?;
     let began = Instant::now();
     let needs_baseline = |assert: &crate::scenario::Assert| assert.relative_to.is_some();
     let mut calm = scenario.clone();
     calm.file.fault.clear();
     let baseline = if scenario.file.assert.iter().any(needs_baseline) {
-        let mut run = Run::new(&calm);
+        let mut run = Run::new(&calm)?;
         run.follow(scenario);
-        match caught(|| run.play(true, &mut progress)) {
-            Ok(()) => Some(run),
-            Err(what) => return Ok(crashed(run, &what, began)),
+        if let Err(what) = caught(|| run.play(true, &mut progress)) {
+            return Ok(crashed(run, &what, began));
         }
+        if run.world.interrupted() {
+            return Err(RunError::Interrupted);
+        }
+        run.world.end();
+        Some(run)
     } else {
         None
     };
-    let mut run = Run::new(scenario);
+    let mut run = Run::new(scenario)?;
     if let Err(what) = caught(|| run.play(false, &mut progress)) {
         return Ok(crashed(run, &what, began));
+    }
+    if run.world.interrupted() {
+        return Err(RunError::Interrupted);
     }
     Ok(run.judge(baseline.as_ref(), began))
 }
@@ -154,7 +178,7 @@ fn caught(play: impl FnOnce()) -> Result<(), String> {
 }
 
 fn crashed(run: Run<'_>, what: &str, began: Instant) -> Outcome {
-    let at = run.sim.now();
+    let at = run.world.now();
     let mut outcome = run.judge(None, began);
     outcome.results.passed = false;
     outcome.results.failure = Some(Failure::Crash);
@@ -169,16 +193,31 @@ impl Run<'_> {
     fn task(&mut self, at: Micros, task: Task) {
         self.tasks += 1;
         self.agenda
-            .insert((at.max(self.sim.now()), self.tasks), task);
+            .insert((at.max(self.world.now()), self.tasks), task);
     }
 
     /// Lets everything happen.
     fn play(&mut self, baseline: bool, progress: &mut dyn FnMut(Progress)) {
+        let mut up = false;
         while let Some(((at, _), task)) = self.agenda.pop_first() {
             if at > self.end {
                 break;
             }
-            self.sim.run_to(at);
+            if at > Micros(0) && !std::mem::replace(&mut up, true) {
+                let end = self.end;
+                self.world.all_up(&mut |is, of| {
+                    progress(Progress {
+                        now: Micros(0),
+                        end,
+                        baseline,
+                        starting: Some((is, of)),
+                    });
+                });
+            }
+            self.world.run_to(at);
+            if self.world.interrupted() {
+                return;
+            }
             self.act(task);
             if matches!(task, Task::Sample) {
                 let end = self.end;
@@ -186,10 +225,11 @@ impl Run<'_> {
                     now: at,
                     end,
                     baseline,
+                    starting: None,
                 });
             }
         }
-        self.sim.run_to(self.end);
+        self.world.run_to(self.end);
         self.finish_sampling();
     }
 

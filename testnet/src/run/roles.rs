@@ -1,21 +1,21 @@
 //! Who plays which part in the overlay at this moment.
 
 use super::Run;
+use super::world::World;
 use crate::scenario::Role;
-use crate::sim::Sim;
 use hedgerow_protocol::GroupName;
 use hedgerow_topology::{Cuts, LinkGraph, PeerNode};
 use std::collections::BTreeSet;
 
 /// The graph of links among the running nodes, in the order of `nodes`.
-pub(super) fn link_graph(sim: &Sim, nodes: &[usize]) -> LinkGraph {
+pub(super) fn link_graph(world: &dyn World, nodes: &[usize]) -> LinkGraph {
     let mut graph = LinkGraph::default();
-    let mut index = vec![None; sim.len()];
+    let mut index = vec![None; world.len()];
     for &node in nodes {
         index[node] = Some(graph.add_node(PeerNode { capacity: 1 }));
     }
     for &node in nodes {
-        for other in sim.neighbours(node) {
+        for other in world.neighbours(node) {
             if let (true, Some(a), Some(b)) = (node < other, index[node], index[other]) {
                 graph.update_edge(a, b, 1);
             }
@@ -27,15 +27,15 @@ pub(super) fn link_graph(sim: &Sim, nodes: &[usize]) -> LinkGraph {
 impl Run<'_> {
     /// Nodes with `role` now.
     pub(super) fn with_role(&self, role: Role) -> Vec<usize> {
-        let alive = self.sim.alive();
+        let alive = self.world.alive();
         let origin = self
             .cast
             .all_publishers()
-            .find(|&node| self.sim.is_alive(node));
+            .find(|&node| self.world.is_alive(node));
         let origin = origin.or(alive.first().copied());
         match role {
             Role::Articulation => {
-                let graph = link_graph(&self.sim, &alive);
+                let graph = link_graph(self.world.as_ref(), &alive);
                 let cuts = Cuts::of(&graph);
                 cuts.articulation_points()
                     .iter()
@@ -48,7 +48,7 @@ impl Run<'_> {
                 };
                 let mut near: Vec<usize> =
                     alive.into_iter().filter(|&node| node != origin).collect();
-                near.sort_by_key(|&node| (self.sim.direct(origin, node), node));
+                near.sort_by_key(|&node| (self.world.direct(origin, node), node));
                 near
             }
             Role::Relay | Role::Leaf => {
@@ -73,11 +73,10 @@ impl Run<'_> {
             .next()
             .map(|group| group.name.clone());
         let name = first.or_else(|| GroupName::new(group).ok());
-        let overlay = name.and_then(|name| self.sim.engine(origin).overlay(&name, None));
-        let nodes = overlay.into_iter().flat_map(|overlay| overlay.nodes);
-        nodes
-            .flat_map(|node| node.parents)
-            .filter_map(|peer| self.sim.node_of(peer))
+        let parents = name.map(|name| self.world.parents(origin, &name));
+        let parents = parents.into_iter().flatten();
+        parents
+            .filter_map(|peer| self.world.node_of(peer))
             .collect()
     }
 }

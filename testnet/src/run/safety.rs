@@ -11,7 +11,7 @@ const FINDINGS_MAX: usize = 8;
 impl Run<'_> {
     /// What must never happen, in words.
     pub(super) fn safety(&self) -> Vec<String> {
-        let journal = self.sim.journal();
+        let journal = self.world.journal();
         let honest = self.cast.honest();
         let mut findings = self.samples.bounds.clone();
         let mut duplicates = 0u64;
@@ -76,11 +76,11 @@ impl Run<'_> {
     /// Whether what was handed over is altered, or published by nobody. What hostile nodes
     /// publish by themselves is theirs, whatever it is.
     pub(super) fn is_foreign(&self, receipt: &Receipt) -> bool {
-        let message = self.sim.journal().message(receipt);
+        let message = self.world.journal().message(receipt);
         if message.published.is_some() {
             return !receipt.intact;
         }
-        let origin = self.sim.node_of(message.id.origin);
+        let origin = self.world.node_of(message.id.origin);
         origin.is_none_or(|origin| self.cast.behaviours[origin] == Behaviour::Honest)
     }
 }

@@ -49,14 +49,14 @@ const BOUNDS_MAX: usize = 8;
 
 impl Run<'_> {
     pub(super) fn sample(&mut self) {
-        let now = self.sim.now();
-        let alive = self.sim.alive();
+        let now = self.world.now();
+        let alive = self.world.alive();
         let mut views = BTreeSet::new();
         let (mut retained_max, mut queued_max) = (0, 0);
         let mut seen_by_all = true;
         let honest = self.cast.honest();
         let judged = alive.iter().filter(|&&node| honest[node]).count();
-        for snapshot in self.sim.snapshots(&alive) {
+        for snapshot in self.world.snapshots(&alive) {
             let status = &snapshot.status;
             if honest[snapshot.node] {
                 views.insert(status.view_hash);
@@ -107,7 +107,7 @@ impl Run<'_> {
     }
 
     fn totals(&self) -> Totals {
-        let journal = self.sim.journal();
+        let journal = self.world.journal();
         let mut totals = Totals {
             published: journal
                 .messages
@@ -121,12 +121,12 @@ impl Run<'_> {
                 .sum(),
             ..Totals::default()
         };
-        for node in 0..self.sim.len() {
-            let traffic = self.sim.traffic(node);
+        for node in 0..self.world.len() {
+            let traffic = self.world.traffic(node);
             totals.control_frames += traffic.control_frames;
             totals.control_bytes += traffic.control_bytes;
             totals.bytes += traffic.bytes_sent;
-            for copies in self.sim.tally(node).groups.values() {
+            for copies in self.world.tally(node).groups.values() {
                 totals.copies += copies.copies;
                 totals.firsts += copies.firsts;
                 totals.repaired += copies.repaired;
@@ -137,17 +137,17 @@ impl Run<'_> {
 
     /// Notes what every node has counted by now.
     pub(super) fn mark(&mut self) {
-        let now = self.sim.now();
+        let now = self.world.now();
         if self.marks.contains_key(&now) {
             return;
         }
         let mut mark = Mark::default();
-        for node in 0..self.sim.len() {
-            let traffic = self.sim.traffic(node);
+        for node in 0..self.world.len() {
+            let traffic = self.world.traffic(node);
             mark.control_frames += traffic.control_frames;
             mark.control_bytes += traffic.control_bytes;
             mark.bytes += traffic.bytes_sent;
-            mark.tallies.push(self.sim.tally(node));
+            mark.tallies.push(self.world.tally(node));
         }
         mark.node_s = self.node_seconds(now);
         self.marks.insert(now, mark);
@@ -165,6 +165,7 @@ impl Run<'_> {
     }
 
     pub(super) fn finish_sampling(&mut self) {
+        self.world.refresh();
         self.sample();
         self.mark();
     }

@@ -2,9 +2,10 @@
 
 use super::sample::Samples;
 use super::workload::Publishing;
-use super::{Cast, Occurrence, Run, Task};
+use super::world::World;
+use super::{Cast, Occurrence, Run, RunError, Task};
 use crate::hostile;
-use crate::scenario::{Behaviour, Latency as LatencyKind, Scenario, Start};
+use crate::scenario::{Backend, Behaviour, Latency as LatencyKind, Scenario, Start};
 use crate::sim::{Bandwidth, Latency, NodeState, Random, Sim, StartGraph};
 use hedgerow_protocol::Micros;
 use std::collections::BTreeMap;
@@ -13,14 +14,14 @@ use std::collections::BTreeMap;
 pub(super) const SAMPLE_EVERY: Micros = Micros::from_millis(1_000);
 
 impl<'a> Run<'a> {
-    pub(super) fn new(scenario: &'a Scenario) -> Self {
+    pub(super) fn new(scenario: &'a Scenario) -> Result<Self, RunError> {
         let file = &scenario.file;
         let cast = Cast::new(scenario);
         let zero = file.scenario.warmup.0;
         let heal = zero + file.scenario.duration.0;
         let end = heal + file.scenario.quiet.0;
         let mut run = Self {
-            sim: build(scenario, &cast),
+            world: world(scenario, &cast)?,
             workloads: Publishing::all(scenario, &cast, zero, heal),
             scenario,
             cast,
@@ -37,7 +38,7 @@ impl<'a> Run<'a> {
             random: Random::new(file.scenario.seed, "scenario"),
         };
         run.plan();
-        run
+        Ok(run)
     }
 
     fn plan(&mut self) {
@@ -108,14 +109,13 @@ impl<'a> Run<'a> {
 
     /// Starts a node, unless it runs, and lets its application join its groups.
     pub(super) fn start_node(&mut self, node: usize, wiped: bool) {
-        if matches!(self.sim.state(node), NodeState::Running | NodeState::Paused) {
+        if matches!(
+            self.world.state(node),
+            NodeState::Running | NodeState::Paused
+        ) {
             return;
         }
-        if wiped {
-            self.sim.restart_wiped(node);
-        } else {
-            self.sim.start_node(node);
-        }
+        self.world.start(node, wiped);
         for at in 0..self.cast.groups.len() {
             let group = &self.cast.groups[at];
             if group.members.binary_search(&node).is_ok() {
@@ -133,29 +133,46 @@ impl<'a> Run<'a> {
             // Everybody is in it from the start.
             return;
         }
-        if self.sim.try_join(node, &name, options).is_err() {
+        if self.world.join(node, &name, options).is_err() {
             options.settings = hedgerow_protocol::SettingsPatch::default();
             // A refusal for another reason shows as nothing delivered.
-            let _ = self.sim.try_join(node, &name, options);
+            let _ = self.world.join(node, &name, options);
         }
     }
 }
 
-fn build(scenario: &Scenario, cast: &Cast) -> Sim {
-    let file = &scenario.file;
-    let topology = &file.topology;
-    let start = match topology.start {
+fn world(scenario: &Scenario, cast: &Cast) -> Result<Box<dyn World>, RunError> {
+    match scenario.file.scenario.backend {
+        Backend::Sim => Ok(Box::new(simulated(scenario, cast))),
+        #[cfg(feature = "process")]
+        Backend::Process | Backend::Netns => super::real::world(scenario, cast),
+        #[cfg(not(feature = "process"))]
+        Backend::Process | Backend::Netns => Err(RunError::Missing {
+            world: scenario.file.scenario.backend.as_str(),
+            why: "built without the `process` feature".to_owned(),
+        }),
+    }
+}
+
+/// Whom nodes know when they start.
+pub(super) fn start_graph(scenario: &Scenario) -> StartGraph {
+    match scenario.file.topology.start {
         Start::Random(contacts) => StartGraph::Random { contacts },
         Start::Hub => StartGraph::Hub,
         Start::Chain => StartGraph::Chain,
         Start::Ring => StartGraph::Ring,
         Start::None => StartGraph::None,
-    };
+    }
+}
+
+fn simulated(scenario: &Scenario, cast: &Cast) -> Sim {
+    let file = &scenario.file;
+    let topology = &file.topology;
     let mut sim = Sim::builder()
         .seed(file.scenario.seed)
         .nodes(cast.len())
         .idle_from(0)
-        .start_graph(start)
+        .start_graph(start_graph(scenario))
         .latency(latency(scenario))
         .jitter_us(topology.jitter.0.0)
         .loss_ppm(topology.loss.ppm())
@@ -181,10 +198,7 @@ fn build(scenario: &Scenario, cast: &Cast) -> Sim {
     }
     for (index, (_, nodes)) in cast.classes.iter().enumerate() {
         let line = file.nodes[index].bandwidth.unwrap_or(topology.bandwidth);
-        let bandwidth = Bandwidth {
-            up: line.up_mbit.map(bytes_per_s),
-            down: line.down_mbit.map(bytes_per_s),
-        };
+        let bandwidth = bandwidth(line);
         for node in nodes.clone() {
             sim.set_config(node, scenario.configs[index].clone());
             sim.set_bandwidth(node, bandwidth);
@@ -193,12 +207,21 @@ fn build(scenario: &Scenario, cast: &Cast) -> Sim {
     sim
 }
 
+/// An access line.
+pub(super) fn bandwidth(line: crate::scenario::Bandwidth) -> Bandwidth {
+    Bandwidth {
+        up: line.up_mbit.map(bytes_per_s),
+        down: line.down_mbit.map(bytes_per_s),
+    }
+}
+
 /// A line's speed.
 pub(super) fn bytes_per_s(mbit: f64) -> u64 {
     ((mbit * 125_000.0) as u64).max(1)
 }
 
-fn latency(scenario: &Scenario) -> Latency {
+/// How far apart nodes are.
+pub(super) fn latency(scenario: &Scenario) -> Latency {
     let LatencyKind {
         constant,
         uniform,

@@ -4,7 +4,7 @@ use super::{Cast, Run, Task};
 use crate::scenario::Scenario;
 use crate::sim::NodeState;
 use bytes::{BufMut, Bytes, BytesMut};
-use hedgerow_protocol::{Micros, PublishError, PublishOptions};
+use hedgerow_protocol::{Micros, PublishError};
 
 /// A publisher that was told `Busy` tries again after so long.
 const BUSY_RETRY: Micros = Micros::from_millis(1);
@@ -90,7 +90,7 @@ impl Publishing {
 
 impl Run<'_> {
     pub(super) fn publish(&mut self, index: usize) {
-        let now = self.sim.now();
+        let now = self.world.now();
         self.workloads[index].accrue(now);
         let mut busy = false;
         while self.workloads[index].owed > 0 && now < self.workloads[index].until {
@@ -130,13 +130,12 @@ impl Run<'_> {
                 continue;
             }
             let node = publishers[round % publishers.len()];
-            if self.sim.state(node) != NodeState::Running {
+            if self.world.state(node) != NodeState::Running {
                 continue;
             }
             let group = workload.groups[at].clone();
-            let options = PublishOptions::default();
-            match self.sim.try_publish(node, &group, payload.clone(), options) {
-                Ok(_) => return Published::Taken,
+            match self.world.publish(node, &group, payload.clone()) {
+                Ok(()) => return Published::Taken,
                 Err(PublishError::Busy) => result = Published::Busy,
                 Err(_) => {}
             }

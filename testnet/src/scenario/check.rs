@@ -111,10 +111,10 @@ fn topology(file: &File) -> Result<(), Problem> {
         + usize::from(latency.constant.is_some())
         + usize::from(latency.uniform.is_some())
         + usize::from(latency.hop_count == Some(true));
-    if kinds != 1 {
+    if kinds > 1 {
         return problem(
             path,
-            "exactly one of regions, matrix, constant, uniform, hop_count",
+            "at most one of regions, matrix, constant, uniform, hop_count",
         );
     }
     if let Some([min, max]) = latency.uniform

@@ -153,6 +153,32 @@ struct Keys {
 }
 
 impl FaultKind {
+    /// All that there are.
+    pub const ALL: [Self; 22] = [
+        Self::Crash,
+        Self::Kill,
+        Self::Term,
+        Self::Pause,
+        Self::Restart,
+        Self::Start,
+        Self::Leave,
+        Self::Join,
+        Self::Churn,
+        Self::Partition,
+        Self::Latency,
+        Self::Loss,
+        Self::Duplicate,
+        Self::Reorder,
+        Self::Corrupt,
+        Self::Bandwidth,
+        Self::Reset,
+        Self::HalfOpen,
+        Self::Flap,
+        Self::SlowReader,
+        Self::Clock,
+        Self::DiskFull,
+    ];
+
     /// As it is written.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -103,11 +103,22 @@ pub enum Backend {
     Netns,
 }
 
+impl Backend {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sim => "sim",
+            Self::Process => "process",
+            Self::Netns => "netns",
+        }
+    }
+}
+
 /// `[topology]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Topology {
-    /// One-way delays; one of its keys.
+    /// One-way delays; one of its keys. By default `regions`, where the world has delays.
     pub latency: Latency,
     /// Up to so much is added to every delay.
     pub jitter: Span,
@@ -126,10 +137,7 @@ pub struct Topology {
 impl Default for Topology {
     fn default() -> Self {
         Self {
-            latency: Latency {
-                regions: Some(true),
-                ..Latency::default()
-            },
+            latency: Latency::default(),
             jitter: Span::default(),
             loss: Share::default(),
             bandwidth: Bandwidth::default(),

@@ -120,6 +120,15 @@ impl Scenario {
         })
     }
 
+    /// The engine settings of a class of nodes as they are written, by the keys of docs/config.md.
+    pub fn engine_table(&self, class: usize) -> toml::Table {
+        let mut table = self.file.config.clone();
+        if let Some(class) = self.file.nodes.get(class) {
+            merge(&mut table, &class.config);
+        }
+        table
+    }
+
     /// Nodes of all classes.
     pub fn nodes(&self) -> usize {
         self.file.nodes.iter().map(|class| class.count).sum()

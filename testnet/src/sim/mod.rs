@@ -45,7 +45,7 @@ pub use access::Bandwidth;
 pub use builder::SimBuilder;
 pub use latency::{Latency, Matrix, MatrixError};
 pub use node::{NodeState, Traffic, Way};
-pub use peer::{Copies, Peer, Tally};
+pub use peer::{Copies, Peer, RECORD_FRAMES, Tally};
 pub use player::{Mask, Player};
 pub use random::Random;
 pub use start::StartGraph;

@@ -70,8 +70,10 @@ pub struct Way {
     pub delay: Micros,
     /// Up to so much is added, anew for every segment.
     pub jitter: Micros,
-    /// How many of a million packets get lost, altered ones included.
+    /// How many of a million packets get lost.
     pub loss_ppm: u32,
+    /// How many of a million packets are altered; a checksum makes lost ones of them.
+    pub altered_ppm: u32,
     /// How many of a million lost packets are followed by another lost one.
     pub loss_again_ppm: u32,
     /// How many of a million segments wait for up to `late`, because packets overtook them.

@@ -40,6 +40,15 @@ pub struct Copies {
     pub repaired: u64,
 }
 
+/// Kinds of frames that carry records, or are about them.
+pub const RECORD_FRAMES: [&str; 5] = [
+    "Records",
+    "RecordAnnounce",
+    "RecordPull",
+    "Buckets",
+    "BucketRecords",
+];
+
 impl Tally {
     /// Adds what another counted.
     pub fn add(&mut self, other: &Self) {
@@ -55,13 +64,6 @@ impl Tally {
     /// Of an engine.
     pub fn of(engine: &Engine) -> Self {
         let frames = engine.counters().frames_sent;
-        let with_records = [
-            "Records",
-            "RecordAnnounce",
-            "RecordPull",
-            "Buckets",
-            "BucketRecords",
-        ];
         let groups = engine.groups().into_iter().filter_map(|group| {
             let copies = Copies {
                 copies: group.copies,
@@ -72,7 +74,7 @@ impl Tally {
         });
         Self {
             groups: groups.collect(),
-            record_frames: with_records
+            record_frames: RECORD_FRAMES
                 .iter()
                 .filter_map(|name| frames.get(name))
                 .sum(),

@@ -195,7 +195,10 @@ impl<P: Peer> World<P> {
             }
         }
         let most = |of: fn(&Way) -> u32| ways.iter().map(of).max().unwrap_or(0);
-        let ppm = self.network.loss_ppm.max(most(|way| way.loss_ppm));
+        let ppm = self
+            .network
+            .loss_ppm
+            .max(most(|way| way.loss_ppm.max(way.altered_ppm)));
         if ppm == 0 {
             return late;
         }

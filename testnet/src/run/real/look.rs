@@ -1,0 +1,91 @@
+//! Looks at all peers, about once a second.
+
+use super::Real;
+use super::news::News;
+use super::node::{Metrics, Node, State};
+use crate::process::ProcessError;
+use crate::run::memory::peak_rss_mib;
+use hedgerow_protocol::status::OverlayStatus;
+use hedgerow_protocol::{GroupName, PeerKey};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often ended processes are looked for.
+pub(super) const TICK: Duration = Duration::from_millis(200);
+/// So many of those ticks lie between two looks at all peers.
+const TICKS_A_LOOK: u64 = 5;
+/// Peers that are asked at the same time.
+pub(super) const ASKING_MAX: usize = 8;
+
+impl Real {
+    pub(super) fn on_tick(&mut self) {
+        self.reap();
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(TICKS_A_LOOK) && self.looking == 0 {
+            self.look();
+        }
+    }
+
+    /// Asks every peer that can answer.
+    fn look(&mut self) {
+        for (node, at) in self.nodes.iter().enumerate() {
+            let (State::Running | State::Leaving, Some(peer)) = (at.state, &at.peer) else {
+                continue;
+            };
+            if let Some(process) = peer.process() {
+                let held = peak_rss_mib(&process.pid.to_string());
+                self.peak_rss_mib = self.peak_rss_mib.max(held);
+            }
+            self.looking += 1;
+            let (api, life) = (peer.api(), at.life);
+            let (asking, sender) = (Arc::clone(&self.asking), self.sender.clone());
+            self.runtime.spawn(async move {
+                let _turn = asking.acquire_owned().await;
+                let metrics: Result<Metrics, ProcessError> = api.get("/v1/metrics").await;
+                let metrics = metrics.map(Box::new);
+                let _ = sender.send(News::Seen {
+                    node,
+                    life,
+                    metrics,
+                });
+            });
+        }
+    }
+
+    /// An answer. One that fails is of a peer that was just killed or paused: `reap` and the
+    /// streams tell when it is not.
+    pub(super) fn on_seen(
+        &mut self,
+        node: usize,
+        life: u64,
+        seen: Result<Box<Metrics>, ProcessError>,
+    ) {
+        self.looking -= 1;
+        if let Ok(seen) = seen
+            && self.nodes[node].life == life
+        {
+            self.nodes[node].seen = Some(seen);
+        }
+    }
+
+    /// Looks, and waits for all answers.
+    pub(super) async fn look_now(&mut self) {
+        self.pump(None, |world| world.looking == 0).await;
+        self.look();
+        self.pump(None, |world| world.looking == 0).await;
+    }
+}
+
+/// Whom a node's peer takes for parents in the overlay from itself.
+pub(super) async fn parents(node: &Node, group: &GroupName) -> Option<BTreeSet<PeerKey>> {
+    let overlay: OverlayStatus = node
+        .peer
+        .as_ref()?
+        .api()
+        .overlay(group.as_str())
+        .await
+        .ok()?;
+    let nodes = overlay.nodes.into_iter();
+    Some(nodes.flat_map(|node| node.parents).collect())
+}

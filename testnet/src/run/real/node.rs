@@ -1,0 +1,222 @@
+//! One node: what it is given, and what is known of the peer that runs there.
+
+use super::place::Places;
+use crate::check::Snapshot;
+use crate::process::Peer;
+use crate::run::{Cast, setup};
+use crate::scenario::Scenario;
+use crate::sim::{Copies, RECORD_FRAMES, Random, Tally, Traffic};
+use hedgerow_protocol::status::{GroupStatus, LinkStatus, Status};
+use hedgerow_protocol::{Config, GroupName, Keypair, PeerKey, SettingsPatch};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tokio::task::AbortHandle;
+
+/// How a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Idle,
+    /// The process is on its way to where its API accepts calls.
+    Starting,
+    Running,
+    Paused,
+    /// It was asked to leave.
+    Leaving,
+    /// The host is silent.
+    Down,
+}
+
+/// Answer of `GET /v1/metrics`.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Metrics {
+    pub(super) status: Status,
+    pub(super) counters: Counters,
+    pub(super) links: Vec<LinkStatus>,
+    pub(super) groups: Vec<GroupStatus>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Counters {
+    values: BTreeMap<String, u64>,
+    frames_sent: BTreeMap<String, u64>,
+}
+
+/// One node.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) key: PeerKey,
+    secret: [u8; 32],
+    pub(super) config: Config,
+    /// `config.toml` of its data directory.
+    settings: String,
+    pub(super) data_dir: PathBuf,
+    pub(super) listen: String,
+    pub(super) connect: Vec<String>,
+    pub(super) state: State,
+    /// Counts starts and stops, so that news of a dead process is told from that of a live one.
+    pub(super) life: u64,
+    pub(super) peer: Option<Peer>,
+    pub(super) start: Option<AbortHandle>,
+    /// Groups to be in, and how they are asked for.
+    pub(super) joins: BTreeMap<GroupName, SettingsPatch>,
+    /// Who reads the streams of those it is in.
+    pub(super) streams: BTreeMap<GroupName, AbortHandle>,
+    /// Publications that the peer has not taken yet.
+    pub(super) posts: usize,
+    /// What it said last in this life.
+    pub(super) seen: Option<Box<Metrics>>,
+    /// What was counted in earlier lives.
+    before: (Traffic, Tally),
+}
+
+/// All nodes of a scenario, none of them started.
+pub(super) fn all(scenario: &Scenario, cast: &Cast, dir: &Path, places: &Places) -> Vec<Node> {
+    let seed = scenario.file.scenario.seed;
+    let contacts = setup::start_graph(scenario).contacts(seed, cast.len());
+    let mut nodes = Vec::with_capacity(cast.len());
+    for (class, (_, range)) in cast.classes.iter().enumerate() {
+        let table = scenario.engine_table(class);
+        let settings = toml::to_string(&table).unwrap_or_default();
+        for node in range.clone() {
+            let secret = Random::key(seed, "identity", node as u64);
+            let connect = contacts[node].iter().map(|&other| places.address(other));
+            nodes.push(Node {
+                key: Keypair::from_secret(secret).peer(),
+                secret,
+                config: scenario.configs[class].clone(),
+                settings: settings.clone(),
+                data_dir: dir.join(name(node)),
+                listen: places.address(node),
+                connect: connect.collect(),
+                state: State::Idle,
+                life: 0,
+                peer: None,
+                start: None,
+                joins: BTreeMap::new(),
+                streams: BTreeMap::new(),
+                posts: 0,
+                seen: None,
+                before: (Traffic::default(), Tally::default()),
+            });
+        }
+    }
+    nodes
+}
+
+/// What people call a node.
+pub(super) fn name(node: usize) -> String {
+    format!("node-{node:03}")
+}
+
+impl Node {
+    /// What its data directory holds before the first start.
+    pub(super) fn files(&self) -> Files {
+        Files {
+            dir: self.data_dir.clone(),
+            settings: self.settings.clone(),
+            identity: identity_file(&self.secret, &self.key),
+        }
+    }
+
+    /// Counts what the last life sent, which has ended.
+    pub(super) fn settle_counts(&mut self) {
+        self.before = (self.traffic(), self.tally());
+        self.seen = None;
+        self.posts = 0;
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        let mut traffic = self.before.0;
+        if let Some(seen) = &self.seen {
+            let value = |name: &str| seen.counters.values.get(name).copied().unwrap_or(0);
+            traffic.bytes_sent += value("node_sent_bytes");
+            traffic.control_frames += value("node_control_frames");
+            traffic.control_bytes += value("node_control_bytes");
+        }
+        traffic
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        let mut tally = self.before.1.clone();
+        if let Some(seen) = &self.seen {
+            tally.add(&seen.tally());
+        }
+        tally
+    }
+
+    pub(super) fn snapshot(&self, node: usize) -> Option<Snapshot> {
+        let seen = self.seen.as_ref()?;
+        Some(Snapshot {
+            node,
+            status: seen.status.clone(),
+            links: seen.links.clone(),
+            groups: seen.groups.clone(),
+            config: self.config.clone(),
+        })
+    }
+}
+
+impl Metrics {
+    fn tally(&self) -> Tally {
+        let groups = self.groups.iter().filter_map(|group| {
+            let copies = Copies {
+                copies: group.copies,
+                firsts: group.firsts,
+                repaired: group.repaired,
+            };
+            Some((group.group.clone()?, copies))
+        });
+        let frames = &self.counters.frames_sent;
+        let records = RECORD_FRAMES.iter().filter_map(|kind| frames.get(*kind));
+        Tally {
+            groups: groups.collect(),
+            record_frames: records.sum(),
+        }
+    }
+}
+
+/// What stands in a data directory from the beginning.
+#[derive(Clone, Debug)]
+pub(super) struct Files {
+    dir: PathBuf,
+    settings: String,
+    identity: Vec<u8>,
+}
+
+impl Files {
+    /// Writes what is missing; `wiped`, after everything else has been removed.
+    pub(super) fn write(&self, wiped: bool) -> std::io::Result<()> {
+        use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+        if wiped && self.dir.exists() {
+            std::fs::remove_dir_all(&self.dir)?;
+        }
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.dir)?;
+        for (name, bytes) in [
+            ("config.toml", self.settings.as_bytes()),
+            ("identity.key", &self.identity),
+        ] {
+            let path = self.dir.join(name);
+            if !path.exists() {
+                let mut options = std::fs::OpenOptions::new();
+                let mut file = options
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(path)?;
+                std::io::Write::write_all(&mut file, bytes)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A key as libp2p stores it: a protobuf message of the kind (field 1: ed25519 is 1) and the
+/// secret followed by the public key (field 2, 64 bytes).
+fn identity_file(secret: &[u8; 32], public: &PeerKey) -> Vec<u8> {
+    let head: &[u8] = &[0x08, 0x01, 0x12, 0x40];
+    [head, secret, &public.0].concat()
+}

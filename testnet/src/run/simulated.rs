@@ -1,0 +1,187 @@
+//! The simulated world as a run sees it.
+
+use super::world::World;
+use crate::check::{Snapshot, Wire};
+use crate::journal::Journal;
+use crate::sim::{Bandwidth, NodeState, Sim, Tally, Traffic, Way};
+use bytes::Bytes;
+use hedgerow_protocol::status::Role;
+use hedgerow_protocol::{
+    GroupName, JoinError, JoinOptions, LinkId, Micros, PeerKey, PublishError, PublishOptions,
+};
+use std::collections::BTreeSet;
+use std::ops::Deref as _;
+
+impl World for Sim {
+    fn now(&self) -> Micros {
+        self.deref().now()
+    }
+
+    fn run_to(&mut self, at: Micros) {
+        Sim::run_to(self, at);
+    }
+
+    fn len(&self) -> usize {
+        self.deref().len()
+    }
+
+    fn state(&self, node: usize) -> NodeState {
+        self.deref().state(node)
+    }
+
+    fn key(&self, node: usize) -> PeerKey {
+        self.deref().key(node)
+    }
+
+    fn node_of(&self, peer: PeerKey) -> Option<usize> {
+        self.deref().node_of(peer)
+    }
+
+    fn direct(&self, a: usize, b: usize) -> Option<Micros> {
+        Some(self.deref().direct(a, b))
+    }
+
+    fn journal(&self) -> &Journal {
+        self.deref().journal()
+    }
+
+    fn trace_hash(&self) -> Option<String> {
+        Some(self.deref().trace_hash().to_string())
+    }
+
+    fn snapshots(&self, nodes: &[usize]) -> Vec<Snapshot> {
+        Sim::snapshots(self, nodes)
+    }
+
+    fn wires(&self, nodes: &[usize]) -> Vec<Wire> {
+        Sim::wires(self, nodes)
+    }
+
+    fn traffic(&self, node: usize) -> Traffic {
+        self.deref().traffic(node)
+    }
+
+    fn tally(&self, node: usize) -> Tally {
+        self.deref().tally(node)
+    }
+
+    fn peak_rss_mib(&self) -> f64 {
+        super::memory::peak_rss_mib("self")
+    }
+
+    fn links(&self, node: usize) -> Vec<(LinkId, PeerKey)> {
+        let links = self.engine(node).links().into_iter();
+        let up = links.filter(|link| link.up);
+        up.map(|link| (link.link, link.peer)).collect()
+    }
+
+    fn parents(&self, origin: usize, group: &GroupName) -> BTreeSet<PeerKey> {
+        let overlay = self.engine(origin).overlay(group, None);
+        let nodes = overlay.into_iter().flat_map(|overlay| overlay.nodes);
+        nodes.flat_map(|node| node.parents).collect()
+    }
+
+    fn is_member(&self, node: usize, group: &GroupName) -> bool {
+        let groups = self.engine(node).groups();
+        groups
+            .iter()
+            .any(|known| known.group.as_ref() == Some(group) && known.role == Role::Member)
+    }
+
+    fn start(&mut self, node: usize, wiped: bool) {
+        if wiped {
+            self.restart_wiped(node);
+        } else {
+            self.start_node(node);
+        }
+    }
+
+    fn kill(&mut self, node: usize) {
+        Sim::kill(self, node);
+    }
+
+    fn crash(&mut self, node: usize) {
+        Sim::crash(self, node);
+    }
+
+    fn shutdown(&mut self, node: usize) {
+        Sim::shutdown(self, node);
+    }
+
+    fn pause(&mut self, node: usize) {
+        (**self).pause(node);
+    }
+
+    fn resume(&mut self, node: usize) {
+        (**self).resume(node);
+    }
+
+    fn set_deaf(&mut self, node: usize, deaf: bool) {
+        (**self).set_deaf(node, deaf);
+    }
+
+    fn set_disk_full(&mut self, node: usize, full: bool) {
+        (**self).set_disk_full(node, full);
+    }
+
+    fn jump_clock(&mut self, node: usize, by_ms: i64) {
+        (**self).jump_clock(node, by_ms);
+    }
+
+    fn join(&mut self, node: usize, group: &str, options: JoinOptions) -> Result<(), JoinError> {
+        self.try_join(node, group, options)
+    }
+
+    fn leave(&mut self, node: usize, group: &str) {
+        Sim::leave(self, node, group);
+    }
+
+    fn publish(&mut self, node: usize, group: &str, payload: Bytes) -> Result<(), PublishError> {
+        self.try_publish(node, group, payload, PublishOptions::default())
+            .map(drop)
+    }
+
+    fn partition(&mut self, sets: &[Vec<usize>]) {
+        (**self).partition(sets);
+    }
+
+    fn cut_one_way(&mut self, from: &[usize], to: &[usize]) {
+        (**self).cut_one_way(from, to);
+    }
+
+    fn cut_pair(&mut self, a: usize, b: usize, cut: bool) {
+        (**self).cut_pair(a, b, cut);
+    }
+
+    fn slow_between(&mut self, sets: Option<(&[Vec<usize>], Micros)>) {
+        (**self).slow_between(sets);
+    }
+
+    fn heal(&mut self) {
+        (**self).heal();
+    }
+
+    fn way(&self, node: usize) -> Way {
+        self.deref().way(node)
+    }
+
+    fn set_way(&mut self, node: usize, way: Way) {
+        (**self).set_way(node, way);
+    }
+
+    fn bandwidth(&self, node: usize) -> Bandwidth {
+        self.deref().bandwidth(node)
+    }
+
+    fn set_bandwidth(&mut self, node: usize, bandwidth: Bandwidth) {
+        (**self).set_bandwidth(node, bandwidth);
+    }
+
+    fn reset_link(&mut self, node: usize, link: LinkId) {
+        (**self).reset_link(node, link);
+    }
+
+    fn half_open(&mut self, node: usize, link: LinkId) {
+        (**self).half_open(node, link);
+    }
+}

@@ -1,0 +1,138 @@
+//! What a scenario needs of the world that runs it.
+
+use crate::check::{Snapshot, Wire};
+use crate::journal::Journal;
+use crate::sim::{Bandwidth, NodeState, Tally, Traffic, Way};
+use bytes::Bytes;
+use hedgerow_protocol::{GroupName, JoinError, JoinOptions, LinkId, Micros, PeerKey, PublishError};
+use std::collections::BTreeSet;
+
+/// A place where peers run, as the agenda of a run sees it: nodes by number from 0, time from the
+/// start, and everything that can be done to nodes and to the ways between them.
+///
+/// What a world cannot do it is never asked for: [`super::ability`] refuses such scenarios before
+/// anything starts, and the methods here do nothing by default.
+pub(crate) trait World {
+    /// Where the agenda is. In real time the clock may be past it, when the machine is slow.
+    fn now(&self) -> Micros;
+    /// Lets everything happen until `at`.
+    fn run_to(&mut self, at: Micros);
+    /// Waits until all that was started at moment 0 is there, where that takes time that is no
+    /// part of the run; tells how many of how many are.
+    fn all_up(&mut self, _told: &mut dyn FnMut(usize, usize)) {}
+    /// Ends all peers; what was seen of them stays.
+    fn end(&mut self) {}
+    /// Looks at every peer now, where that is not what [`World::snapshots`] does anyway.
+    fn refresh(&mut self) {}
+    /// Whether somebody wants the run to end.
+    fn interrupted(&self) -> bool {
+        false
+    }
+    /// What broke that no fault was meant to break: peers that ended by themselves, say.
+    fn troubles(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Nodes, those included that do not run.
+    fn len(&self) -> usize;
+    /// How a node is.
+    fn state(&self, node: usize) -> NodeState;
+    /// Whether a peer runs at a node, paused or not.
+    fn is_alive(&self, node: usize) -> bool {
+        matches!(self.state(node), NodeState::Running | NodeState::Paused)
+    }
+    /// Nodes with a peer, in order.
+    fn alive(&self) -> Vec<usize> {
+        (0..self.len())
+            .filter(|&node| self.is_alive(node))
+            .collect()
+    }
+    /// The key of a node's peer.
+    fn key(&self, node: usize) -> PeerKey;
+    /// The node of a key.
+    fn node_of(&self, peer: PeerKey) -> Option<usize>;
+    /// One-way delay between two nodes, where it is known.
+    fn direct(&self, a: usize, b: usize) -> Option<Micros>;
+
+    /// What happened so far.
+    fn journal(&self) -> &Journal;
+    /// Equal runs, equal hashes, where runs can be equal.
+    fn trace_hash(&self) -> Option<String> {
+        None
+    }
+    /// What these nodes' peers say about themselves; left out are those of which nothing is known.
+    fn snapshots(&self, nodes: &[usize]) -> Vec<Snapshot>;
+    /// The connections of these nodes' peers.
+    fn wires(&self, nodes: &[usize]) -> Vec<Wire>;
+    /// What a node sent so far.
+    fn traffic(&self, node: usize) -> Traffic;
+    /// What a node's peers counted so far.
+    fn tally(&self, node: usize) -> Tally;
+    /// The most memory that a process held, MiB; 0 where the system does not tell.
+    fn peak_rss_mib(&self) -> f64;
+    /// A node's links that are up.
+    fn links(&self, node: usize) -> Vec<(LinkId, PeerKey)>;
+    /// Nodes that a node has links to.
+    fn neighbours(&self, node: usize) -> Vec<usize> {
+        let links = self.links(node).into_iter();
+        links.filter_map(|(_, peer)| self.node_of(peer)).collect()
+    }
+    /// Peers that have children in a group's overlay from `origin`, as that computes it.
+    fn parents(&self, origin: usize, group: &GroupName) -> BTreeSet<PeerKey>;
+    /// Whether a node is a member of a group.
+    fn is_member(&self, node: usize, group: &GroupName) -> bool;
+
+    /// Starts a peer; with the same key, and with what the last one there stored unless `wiped`.
+    fn start(&mut self, node: usize, wiped: bool);
+    /// The process dies; its host says so.
+    fn kill(&mut self, node: usize);
+    /// The host falls silent.
+    fn crash(&mut self, node: usize);
+    /// The peer leaves the network in good order.
+    fn shutdown(&mut self, node: usize);
+    /// The process sleeps.
+    fn pause(&mut self, node: usize);
+    /// It goes on.
+    fn resume(&mut self, node: usize);
+    /// The process reads nothing.
+    fn set_deaf(&mut self, _node: usize, _deaf: bool) {}
+    /// Nothing can be stored.
+    fn set_disk_full(&mut self, _node: usize, _full: bool) {}
+    /// The wall clock jumps by so many ms.
+    fn jump_clock(&mut self, _node: usize, _by_ms: i64) {}
+
+    /// Joins a group.
+    fn join(&mut self, node: usize, group: &str, options: JoinOptions) -> Result<(), JoinError>;
+    /// Leaves a group.
+    fn leave(&mut self, node: usize, group: &str);
+    /// Publishes a message.
+    fn publish(&mut self, node: usize, group: &str, payload: Bytes) -> Result<(), PublishError>;
+
+    /// Cuts the network into sets of nodes that reach each other only within; a node in no set
+    /// reaches all. Takes the place of an earlier partition.
+    fn partition(&mut self, _sets: &[Vec<usize>]) {}
+    /// Cuts all ways from `from` to `to`; the other direction stays.
+    fn cut_one_way(&mut self, _from: &[usize], _to: &[usize]) {}
+    /// Cuts the way between two nodes in both directions, or opens it again.
+    fn cut_pair(&mut self, _a: usize, _b: usize, _cut: bool) {}
+    /// Makes ways between nodes of different sets longer; `None` ends it.
+    fn slow_between(&mut self, _sets: Option<(&[Vec<usize>], Micros)>) {}
+    /// Ends all partitions and cuts.
+    fn heal(&mut self) {}
+    /// What is wrong with the ways from and to a node.
+    fn way(&self, _node: usize) -> Way {
+        Way::default()
+    }
+    /// Changes it.
+    fn set_way(&mut self, _node: usize, _way: Way) {}
+    /// A node's access line.
+    fn bandwidth(&self, _node: usize) -> Bandwidth {
+        Bandwidth::UNLIMITED
+    }
+    /// Changes it.
+    fn set_bandwidth(&mut self, _node: usize, _bandwidth: Bandwidth) {}
+    /// Ends the connection behind a link at both ends.
+    fn reset_link(&mut self, _node: usize, _link: LinkId) {}
+    /// A node forgets the connection behind a link; the other end does not know.
+    fn half_open(&mut self, _node: usize, _link: LinkId) {}
+}

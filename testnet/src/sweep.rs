@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// Runs scenarios, so many at a time; gives the results in their order. `done` is called after
-/// each.
+/// each. When somebody wants it to end, no more are begun.
 pub fn run_all(
     scenarios: &[Scenario],
     jobs: usize,
@@ -26,6 +26,9 @@ pub fn run_all(
                         .pop_front();
                     let Some(index) = next else { return };
                     let result = run(&scenarios[index], |_| {}).map(|outcome| outcome.results);
+                    if matches!(result, Err(RunError::Interrupted)) {
+                        queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                    }
                     let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
                     results.push((index, result));
                     drop(results);

@@ -48,6 +48,7 @@ const SHIPPED: &[(&str, &str)] = shipped![
     "slow-peers",
     "steady-mesh",
     "steady-tree",
+    "wan-processes",
 ];
 
 /// The text of the shipped scenario `name`.

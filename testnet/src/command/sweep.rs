@@ -86,7 +86,7 @@ pub(crate) fn sweep(arguments: &Arguments) -> ExitCode {
     bar.finish_and_clear();
     let results = match results.into_iter().collect::<Result<Vec<_>, _>>() {
         Ok(results) => results,
-        Err(error) => return wrong(&error),
+        Err(error) => return super::refused(&error),
     };
     let each = seeds.count();
     let first_failure = results.iter().position(|results| !results.passed);

@@ -5,6 +5,7 @@ use super::RunError;
 use crate::scenario::{
     Backend, Bandwidth, Behaviour, Fault, FaultKind, File, Latency, Scenario, Share, Span,
 };
+use std::fmt::Write as _;
 
 /// Something that scenarios ask of worlds.
 #[derive(Clone, Copy, Debug)]
@@ -227,7 +228,8 @@ pub fn worlds_in_markdown() -> String {
         };
         let worlds = [Backend::Sim, Backend::Process, Backend::Netns];
         let marks = worlds.map(|world| if ability.is_of(world) { "yes" } else { "no" });
-        text.push_str(&format!("| {what} | {} |\n", marks.join(" | ")));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "| {what} | {} |", marks.join(" | "));
     }
     text
 }

@@ -97,7 +97,7 @@ impl Run<'_> {
             }
             FaultKind::Pause => self.on_each(active, Self::pause),
             FaultKind::SlowReader => {
-                self.on_each(active, |run, node| run.world.set_deaf(node, true))
+                self.on_each(active, |run, node| run.world.set_deaf(node, true));
             }
             FaultKind::DiskFull => {
                 self.on_each(active, |run, node| run.world.set_disk_full(node, true));

@@ -17,8 +17,8 @@ pub(crate) trait World {
     fn now(&self) -> Micros;
     /// Lets everything happen until `at`.
     fn run_to(&mut self, at: Micros);
-    /// Waits until all that was started at moment 0 is there, where that takes time that is no
-    /// part of the run; tells how many of how many are.
+    /// Waits until all that was started at moment 0 is there and in its groups, where that takes
+    /// time that is no part of the run; tells how many of how many are.
     fn all_up(&mut self, _told: &mut dyn FnMut(usize, usize)) {}
     /// Ends all peers; what was seen of them stays.
     fn end(&mut self) {}

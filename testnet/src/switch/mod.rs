@@ -285,7 +285,9 @@ impl Switch {
     pub fn cut_one_way(&mut self, from: &[usize], to: &[usize]) {
         let mask = |hosts: &[usize]| {
             let mut mask = vec![false; self.ports.len()];
-            hosts.iter().for_each(|&host| mask[host] = true);
+            for &host in hosts {
+                mask[host] = true;
+            }
             mask
         };
         self.cuts.push((mask(from), mask(to)));

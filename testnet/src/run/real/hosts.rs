@@ -32,7 +32,7 @@ const TURN: usize = 64;
 /// All hosts, and what joins them.
 #[derive(Debug)]
 pub(super) struct Hosts {
-    hosts: Vec<Arc<Host>>,
+    all: Vec<Arc<Host>>,
     carrier: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
 }
@@ -98,7 +98,7 @@ impl Hosts {
             .spawn(move || carry(&carried, &devices))
             .map_err(|error| format!("no thread for the switch: {error}"))?;
         Ok(Self {
-            hosts,
+            all: hosts,
             carrier: Some(carrier),
             shared,
         })
@@ -106,7 +106,7 @@ impl Hosts {
 
     /// Where a host's processes are started.
     pub(super) fn place(&self, host: usize) -> Arc<dyn Place> {
-        Arc::clone(&self.hosts[host]) as Arc<dyn Place>
+        Arc::clone(&self.all[host]) as Arc<dyn Place>
     }
 
     /// Looks at the switch or changes it; it waits meanwhile.

@@ -135,6 +135,7 @@ impl Real {
                 why,
             });
         });
+        at.joining.insert(group.clone());
         at.streams.insert(group, task.abort_handle());
     }
 
@@ -160,6 +161,7 @@ impl Real {
             reader.abort();
         }
         at.joins.clear();
+        at.joining.clear();
         at.settle_counts();
         at.life += 1;
         let was_up = std::mem::replace(&mut at.state, state) != State::Starting;

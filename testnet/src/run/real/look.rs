@@ -65,7 +65,7 @@ impl Real {
         if let Ok(seen) = seen
             && self.nodes[node].life == life
         {
-            self.nodes[node].seen = Some(seen);
+            self.nodes[node].see(seen);
         }
     }
 

@@ -102,7 +102,9 @@ pub(super) fn world(scenario: &Scenario, cast: &Cast) -> Result<Box<dyn World>, 
     let by_key = nodes.iter().enumerate();
     let by_key = by_key.map(|(node, at)| (at.key, node)).collect();
     let mut journal = Journal::default();
-    nodes.iter().for_each(|_| journal.add_node());
+    for _ in &nodes {
+        journal.add_node();
+    }
     let (sender, news) = mpsc::unbounded_channel();
     let signals = runtime.block_on(async { news::Signals::new() });
     let workloads = &scenario.file.workload;
@@ -197,16 +199,9 @@ impl World for Real {
     fn all_up(&mut self, told: &mut dyn FnMut(usize, usize)) {
         let runtime = Rc::clone(&self.runtime);
         let counted = |world: &Self| {
-            let states = world.nodes.iter().map(|node| node.state);
-            let starting = states.clone().filter(|state| *state == State::Starting);
-            let (starting, idle) = (
-                starting.count(),
-                states.filter(|state| *state == State::Idle).count(),
-            );
-            (
-                world.nodes.len() - idle - starting,
-                world.nodes.len() - idle,
-            )
+            let begun = world.nodes.iter().filter(|at| at.state != State::Idle);
+            let up = world.nodes.iter().filter(|at| at.is_up());
+            (up.count(), begun.count())
         };
         runtime.block_on(self.pump(None, |world| {
             let (up, of) = counted(world);
@@ -353,10 +348,12 @@ impl World for Real {
         let Ok(group) = GroupName::new(group) else {
             return;
         };
-        if let Some(reader) = self.nodes[node].streams.remove(&group) {
+        let at = &mut self.nodes[node];
+        if let Some(reader) = at.streams.remove(&group) {
             reader.abort();
         }
-        self.nodes[node].joins.remove(&group);
+        at.joins.remove(&group);
+        at.joining.remove(&group);
         self.change(node, Change::Leave(group));
     }
 

@@ -218,7 +218,11 @@ impl Real {
                 if self.is_current(node, life) {
                     self.nodes[node].posts = self.nodes[node].posts.saturating_sub(1);
                 }
-                self.on_posted(number, result);
+                // One that was refused, or whose publisher died over it, stays among those on
+                // their way: some may have got it.
+                if let Ok(id) = result {
+                    self.on_posted(number, id);
+                }
             }
             News::Seen {
                 node,
@@ -234,6 +238,7 @@ impl Real {
         match what {
             Heard::Message(message) => self.on_message(node, group, message),
             Heard::Joined => {
+                self.nodes[node].joining.remove(&group);
                 let event = Event::Joined {
                     group,
                     from_neighbour: true,
@@ -306,6 +311,7 @@ impl Real {
     fn on_closed(&mut self, node: usize, group: &GroupName, why: &str) {
         let at = &mut self.nodes[node];
         let known = at.streams.remove(group).is_some();
+        at.joining.remove(group);
         let runs = at.state == State::Running && at.peer.as_ref().is_some_and(Peer::is_alive);
         if known && runs {
             self.trouble(format!("node {node}: the stream of {group}: {why}"));
@@ -340,10 +346,8 @@ impl Real {
         });
     }
 
-    /// A message has its name. One that was refused, or whose publisher died over it, stays among
-    /// those on their way: some may have got it.
-    fn on_posted(&mut self, number: u64, result: Result<MessageId, ProcessError>) {
-        let Ok(id) = result else { return };
+    /// A message has its name.
+    fn on_posted(&mut self, number: u64, id: MessageId) {
         if let Some(post) = self.posts.remove(&number) {
             self.journal
                 .published(post.at, post.node, &post.group, id, post.payload);

@@ -9,7 +9,7 @@ use crate::sim::{Copies, RECORD_FRAMES, Random, Tally, Traffic};
 use hedgerow_protocol::status::{GroupStatus, LinkStatus, Status};
 use hedgerow_protocol::{Config, GroupName, Keypair, PeerKey, SettingsPatch};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use tokio::task::AbortHandle;
 
@@ -62,6 +62,8 @@ pub(super) struct Node {
     pub(super) joins: BTreeMap<GroupName, SettingsPatch>,
     /// Who reads the streams of those it is in.
     pub(super) streams: BTreeMap<GroupName, AbortHandle>,
+    /// Those whose messages are not due yet.
+    pub(super) joining: BTreeSet<GroupName>,
     /// Publications that the peer has not taken yet.
     pub(super) posts: usize,
     /// What it said last in this life.
@@ -95,6 +97,7 @@ pub(super) fn all(scenario: &Scenario, cast: &Cast, dir: &Path, places: &Places)
                 start: None,
                 joins: BTreeMap::new(),
                 streams: BTreeMap::new(),
+                joining: BTreeSet::new(),
                 posts: 0,
                 seen: None,
                 before: (Traffic::default(), Tally::default()),
@@ -117,6 +120,28 @@ impl Node {
             settings: self.settings.clone(),
             identity: identity_file(&self.secret, &self.key),
         }
+    }
+
+    /// Whether its peer runs and is joined to all that it is to be in.
+    pub(super) fn is_up(&self) -> bool {
+        self.state == State::Running && self.joining.is_empty()
+    }
+
+    /// Takes what its peer said. A group that was left has lost its counts there, but not here.
+    pub(super) fn see(&mut self, seen: Box<Metrics>) {
+        let now = seen.tally();
+        let last = self.seen.as_ref().map(|last| last.tally());
+        for (group, counted) in last.into_iter().flat_map(|last| last.groups) {
+            let goes_on = now.groups.get(&group);
+            if goes_on.is_none_or(|now| now.copies < counted.copies) {
+                let left = Tally {
+                    groups: BTreeMap::from([(group, counted)]),
+                    record_frames: 0,
+                };
+                self.before.1.add(&left);
+            }
+        }
+        self.seen = Some(seen);
     }
 
     /// Counts what the last life sent, which has ended.
@@ -219,4 +244,63 @@ impl Files {
 fn identity_file(secret: &[u8; 32], public: &PeerKey) -> Vec<u8> {
     let head: &[u8] = &[0x08, 0x01, 0x12, 0x40];
     [head, secret, &public.0].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metrics(copies: Option<u64>) -> Box<Metrics> {
+        let group = |copies: u64| {
+            serde_json::json!({
+                "group": "news", "role": "member", "settings": {
+                    "redundancy": 1, "order": "fifo", "retention_bytes": 1, "retention_ms": 1
+                },
+                "settings_version": 0, "joined": true, "members": 1, "origins": 1,
+                "retained_bytes": 0, "retained": 0, "missing": 0, "published": 0,
+                "copies": copies, "firsts": copies, "repaired": 0, "delivered": 0, "gaps": 0
+            })
+        };
+        let text = serde_json::json!({
+            "status": {
+                "peer": Keypair::from_secret([1; 32]).peer(), "network": "test", "epoch": 1,
+                "version": 1, "addresses": [], "links": 0, "connecting": 0, "capacity": 1,
+                "records": 1, "view_peers": 1, "view_hash": "00000000000000ff", "algorithm": 1,
+                "algorithm_unsupported": 0, "groups": 1, "retained_bytes": 0, "ahead_bytes": 0,
+                "queued_bytes": 0, "verifying": 0, "stopping": false
+            },
+            "counters": {
+                "values": {"node_sent_bytes": 7}, "frames_sent": {"Records": 2, "Bundles": 3}
+            },
+            "links": [],
+            "groups": copies.map(group).into_iter().collect::<Vec<_>>()
+        });
+        Box::new(serde_json::from_value(text).expect("metrics"))
+    }
+
+    #[test]
+    fn counts_only_grow_whatever_becomes_of_groups_and_lives() {
+        let text = "[scenario]\n[[nodes]]\nid = \"a\"\ncount = 1\n";
+        let overrides = crate::scenario::Overrides::default();
+        let scenario = Scenario::parse(text, Path::new("t.toml"), &overrides).expect("valid");
+        let places = Places::new(&scenario, &Cast::new(&scenario)).expect("loopback");
+        let mut nodes = all(&scenario, &Cast::new(&scenario), Path::new("/tmp"), &places);
+        let node = &mut nodes[0];
+        let group = GroupName::new("news").expect("valid");
+        let mut sums = Vec::new();
+        for copies in [Some(5), None, Some(2), Some(4)] {
+            node.see(metrics(copies));
+            sums.push(node.tally().groups[&group].copies);
+        }
+        assert_eq!(sums, [5, 5, 7, 9]);
+        assert_eq!(
+            node.snapshot(0).map(|seen| seen.status.view_hash),
+            Some(255)
+        );
+        node.settle_counts();
+        node.see(metrics(Some(1)));
+        assert_eq!(node.tally().groups[&group].copies, 10);
+        assert_eq!(node.tally().record_frames, 4);
+        assert_eq!(node.traffic().bytes_sent, 14);
+    }
 }

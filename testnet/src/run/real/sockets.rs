@@ -2,7 +2,7 @@
 
 use super::node::Node;
 use crate::check::Wire;
-use crate::process::ProcessId;
+use crate::process::{Peer, ProcessId};
 use hedgerow_protocol::PeerKey;
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,7 +16,7 @@ pub(super) fn wires(all: &[Node], nodes: &[usize]) -> Vec<Wire> {
     let mut owners: HashMap<Ends, usize> = HashMap::new();
     let mut ends: BTreeMap<usize, Vec<Ends>> = BTreeMap::new();
     for &node in nodes {
-        let process = all[node].peer.as_ref().and_then(|peer| peer.process());
+        let process = all[node].peer.as_ref().and_then(Peer::process);
         let Some(ProcessId { pid, .. }) = process else {
             continue;
         };

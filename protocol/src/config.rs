@@ -77,6 +77,15 @@ pub struct LinkConfig {
     pub flap_ms: u64,
     /// The longest time a flapping link is not stated, ms.
     pub flap_max_ms: u64,
+    /// How long a peer that sent what no honest one sends (bytes that are no frames, bad
+    /// signatures) is neither dialled nor admitted, ms; doubles with every relapse. Five minutes:
+    /// much longer than such a peer needs to dial everybody in turn, and short for one that was
+    /// merely of a faulty build.
+    pub shun_min_ms: u64,
+    /// The longest such time, ms (a day, as long as candidates are kept).
+    pub shun_max_ms: u64,
+    /// Peers remembered for that.
+    pub shunned_max: usize,
 }
 
 impl Default for LinkConfig {
@@ -102,6 +111,9 @@ impl Default for LinkConfig {
             rtt_window_ms: 60_000,
             flap_ms: 5_000,
             flap_max_ms: 60_000,
+            shun_min_ms: 300_000,
+            shun_max_ms: 86_400_000,
+            shunned_max: 4_096,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::database::{Candidates, Database, OwnRecord, RecordSync};
 use crate::group::{Acknowledging, Charges, Forks, Group, OwnLog, Probes, Proving, Verifying};
 use crate::identity::{Keypair, PeerKey};
 use crate::io::{Action, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
-use crate::links::{Chooser, Dialer, Link, Stage, Uplink};
+use crate::links::{Chooser, Dialer, Link, Shunned, Stage, Uplink};
 use crate::memo::Memo;
 use crate::name::GroupId;
 use crate::status::Counters;
@@ -50,6 +50,7 @@ pub struct Engine {
     pub(crate) dialer: Dialer,
     pub(crate) chooser: Chooser,
     pub(crate) uplink: Uplink,
+    pub(crate) shunned: Shunned,
 
     pub(crate) database: Database,
     pub(crate) own: OwnRecord,
@@ -134,6 +135,7 @@ impl Engine {
             dialer: Dialer::new(config.bootstrap.clone()),
             chooser: Chooser::new(rng.next_u64()),
             uplink: Uplink::new(&config.links),
+            shunned: Shunned::default(),
             database: Database::new(config.database.clone()),
             own: OwnRecord::new(epoch, config.addresses.clone(), config.links.capacity),
             sync: RecordSync::default(),
@@ -268,7 +270,7 @@ impl Engine {
         tracing::warn!(peer = %link.peer, %error, "malformed bytes, closing the link");
         let peer = link.peer;
         self.count("frames_malformed");
-        self.penalise(peer);
+        self.shun(peer);
         self.close_link(id, LinkEnd::Malformed);
     }
 

@@ -161,6 +161,8 @@ pub enum LinkEnd {
     Incompatible,
     /// Bytes that are no frames, or frames that break the rules.
     Malformed,
+    /// Its peer has proven not to keep the rules, and is shunned for a while.
+    Shunned,
     /// It could not take even control frames.
     Stuck,
     /// Its origin was proven to equivocate.

@@ -24,6 +24,8 @@ pub struct Status {
     pub links: usize,
     /// Handshakes and dials under way.
     pub connecting: usize,
+    /// Peers that have proven not to keep the rules and are not linked to for now.
+    pub shunned: usize,
     /// Children it says it can feed; below what is configured while its uplink stays full.
     pub capacity: u16,
     /// Records in the database.

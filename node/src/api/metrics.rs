@@ -87,12 +87,17 @@ impl Snapshot {
         ];
         let labels: Vec<(&str, &str)> = info.iter().map(|(k, v)| (*k, v.as_str())).collect();
         gauges(encoder, "build", "Who this is; always 1", [(labels, 1)])?;
-        let values: [(&str, &str, usize); 12] = [
+        let values: [(&str, &str, usize); 13] = [
             ("links", "Links that are up", status.links),
             (
                 "connecting",
                 "Handshakes and dials under way",
                 status.connecting,
+            ),
+            (
+                "shunned",
+                "Peers that broke the rules and are not linked to for now",
+                status.shunned,
             ),
             (
                 "capacity",

@@ -34,8 +34,8 @@ pub(super) async fn status(context: &Context) -> Result<(), CliError> {
         (
             "links",
             format!(
-                "{} up, {} connecting",
-                status["links"], status["connecting"]
+                "{} up, {} connecting, {} peers shunned",
+                status["links"], status["connecting"], status["shunned"]
             ),
         ),
         (

@@ -238,12 +238,15 @@ impl Engine {
             .candidates
             .peers
             .keys()
-            .filter(|peer| !linked(peer) && **peer != self.me)
+            .filter(|peer| !linked(peer) && **peer != self.me && !self.is_shunned(**peer))
             .map(|peer| Target::Peer(*peer))
             .chain(
                 self.dialer
                     .loose_outside(|peer| {
-                        self.view.contains(peer) || peer == self.me || linked(&peer)
+                        self.view.contains(peer)
+                            || peer == self.me
+                            || linked(&peer)
+                            || self.is_shunned(peer)
                     })
                     .into_iter()
                     .map(Target::Address),

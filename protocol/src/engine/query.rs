@@ -23,6 +23,7 @@ impl Engine {
             addresses: self.own.addresses.clone(),
             links: self.up.len(),
             connecting: self.connecting(),
+            shunned: self.shunned.count(self.now.mono),
             capacity: self.own.capacity,
             records: self.database.len(),
             view_peers: self.view.peers,

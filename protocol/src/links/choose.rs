@@ -276,6 +276,7 @@ impl Engine {
                 let recently = self.view.lost.contains_key(&peer);
                 let dialable = !record.record.addresses.is_empty()
                     && !self.dialer.is_backing_off(peer, now)
+                    && !self.is_shunned(peer)
                     && !self.cut_off.contains_key(&peer);
                 // As stated: what is below its hysteresis moves no link.
                 let rtt = link.map(|link| link.rtt.stated_us().unwrap_or(u32::MAX / 2));

@@ -157,7 +157,7 @@ impl Engine {
             Target::Peer(peer) => (Some(*peer), self.addresses_of(*peer)),
             Target::Address(address) => (None, vec![address.clone()]),
         };
-        if addresses.is_empty() || peer.is_some_and(|peer| peer == self.me || self.is_met(peer)) {
+        if addresses.is_empty() || peer.is_some_and(|peer| self.may_not_be_dialled(peer)) {
             return false;
         }
         let dial = DialId(self.dialer.next);
@@ -179,6 +179,10 @@ impl Engine {
             addresses,
         });
         true
+    }
+
+    fn may_not_be_dialled(&self, peer: PeerKey) -> bool {
+        peer == self.me || self.is_met(peer) || self.is_shunned(peer)
     }
 
     /// Whether a connection to `peer` stands that is up or still may come up.
@@ -269,7 +273,8 @@ impl Engine {
             return;
         }
         let visited: Vec<PeerKey> = self.links.values().map(|link| link.peer).collect();
-        for address in self.dialer.loose_outside(|peer| visited.contains(&peer)) {
+        let no_use = |peer| visited.contains(&peer) || self.is_shunned(peer);
+        for address in self.dialer.loose_outside(no_use) {
             self.dial(Target::Address(address), None);
         }
         let next = self.in_random_ms(400, 600);

@@ -31,6 +31,9 @@ impl Engine {
         self.links.insert(id, link);
         let refusal = if self.stopping.is_some() {
             Some(LinkEnd::Stopped)
+        } else if self.is_shunned(peer) {
+            self.count("links_shunned");
+            Some(LinkEnd::Shunned)
         } else if peer == self.me || (dialled && self.has_own_dial_to(peer, id)) {
             Some(LinkEnd::Duplicate)
         } else if self.links.len() > 2 * self.config.links.links_max {
@@ -240,6 +243,12 @@ impl Engine {
         } else {
             LinkEnd::Left
         };
+        if let Some(link) = self.links.get(&id).filter(|link| !is_duplicate && link.dialled)
+            && link.stage == Stage::Handshake
+        {
+            // Turned away at the door: no use in knocking again at once.
+            self.penalise(link.peer);
+        }
         self.on_link_lost(id, end);
         self.actions.push_back(Action::Close { link: id });
     }

@@ -10,12 +10,14 @@ mod heartbeat;
 mod queue;
 mod rtt;
 mod send;
+mod shun;
 mod uplink;
 
 pub(crate) use choose::Chooser;
 pub(crate) use dial::{Dialer, Target};
 pub(crate) use queue::{Brought, Priority, SendQueue};
 pub(crate) use rtt::RttEstimator;
+pub(crate) use shun::Shunned;
 pub(crate) use uplink::Uplink;
 
 use crate::config::Config;

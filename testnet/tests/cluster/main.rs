@@ -26,6 +26,7 @@ mod relays;
 mod restart;
 mod sender_only;
 mod settings;
+mod shunned;
 mod shutdown;
 mod slow_peer;
 mod small_networks;

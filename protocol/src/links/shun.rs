@@ -1,0 +1,134 @@
+//! Peers that have proven not to keep the rules: neither dialled nor admitted for a while.
+//!
+//! A dropped link alone costs such a peer nothing, for it dials again, and an honest one never
+//! sends what cannot be read or what its origin did not sign. The time doubles with every relapse,
+//! and what a peer did is forgotten after it has kept the rules for as long as it was shunned.
+
+use crate::config::LinkConfig;
+use crate::engine::Engine;
+use crate::identity::PeerKey;
+use crate::time::Micros;
+use std::collections::BTreeMap;
+
+#[derive(Clone, Copy, Debug)]
+struct Shun {
+    until: Micros,
+    lasts: Micros,
+}
+
+impl Shun {
+    fn forgotten_at(self) -> Micros {
+        self.until + self.lasts
+    }
+}
+
+/// Who is shunned, and who was not long ago.
+#[derive(Debug, Default)]
+pub(crate) struct Shunned {
+    peers: BTreeMap<PeerKey, Shun>,
+}
+
+impl Shunned {
+    pub(crate) fn contains(&self, peer: PeerKey, now: Micros) -> bool {
+        self.peers.get(&peer).is_some_and(|shun| now < shun.until)
+    }
+
+    /// How many are shunned now.
+    pub(crate) fn count(&self, now: Micros) -> usize {
+        let shunned = self.peers.values().filter(|shun| now < shun.until);
+        shunned.count()
+    }
+
+    /// Shuns a peer from now on; gives for how long. At the bound the one that would be let in
+    /// again first is.
+    fn add(&mut self, peer: PeerKey, now: Micros, config: &LinkConfig) -> Micros {
+        self.peers.retain(|_, shun| now < shun.forgotten_at());
+        let lasts = self.peers.get(&peer).map_or_else(
+            || Micros::from_millis(config.shun_min_ms),
+            |shun| {
+                let most = Micros::from_millis(config.shun_max_ms);
+                shun.lasts.times(2).min(most)
+            },
+        );
+        if self.peers.len() >= config.shunned_max && !self.peers.contains_key(&peer) {
+            let soonest = self.peers.iter().min_by_key(|(_, shun)| shun.until);
+            if let Some(peer) = soonest.map(|(peer, _)| *peer) {
+                self.peers.remove(&peer);
+            }
+        }
+        let until = now + lasts;
+        self.peers.insert(peer, Shun { until, lasts });
+        lasts
+    }
+}
+
+impl Engine {
+    /// A peer has proven that it does not keep the rules.
+    pub(crate) fn shun(&mut self, peer: PeerKey) {
+        if self.is_shunned(peer) {
+            // Another connection of the same offence.
+            return;
+        }
+        let lasts = self.shunned.add(peer, self.now.mono, &self.config.links);
+        self.count("peers_shunned");
+        tracing::warn!(%peer, seconds = lasts.as_millis() / 1_000, "shunned");
+    }
+
+    pub(crate) fn is_shunned(&self, peer: PeerKey) -> bool {
+        self.shunned.contains(peer, self.now.mono)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> LinkConfig {
+        LinkConfig {
+            shun_min_ms: 1_000,
+            shun_max_ms: 5_000,
+            shunned_max: 2,
+            ..LinkConfig::default()
+        }
+    }
+
+    fn peer(number: u8) -> PeerKey {
+        PeerKey([number; 32])
+    }
+
+    fn at(ms: u64) -> Micros {
+        Micros::from_millis(ms)
+    }
+
+    #[test]
+    fn relapses_are_shunned_for_longer_up_to_the_most() {
+        let mut shunned = Shunned::default();
+        let mut now = at(0);
+        for lasts in [1_000, 2_000, 4_000, 5_000, 5_000].map(at) {
+            assert_eq!(shunned.add(peer(1), now, &config()), lasts);
+            assert!(shunned.contains(peer(1), now));
+            now = now + lasts;
+            assert!(!shunned.contains(peer(1), now), "it may come back");
+        }
+    }
+
+    #[test]
+    fn what_is_long_ago_is_forgotten() {
+        let mut shunned = Shunned::default();
+        shunned.add(peer(1), at(0), &config());
+        assert_eq!(shunned.add(peer(1), at(1_500), &config()), at(2_000));
+        assert_eq!(shunned.add(peer(1), at(5_500), &config()), at(1_000));
+    }
+
+    #[test]
+    fn at_the_bound_the_shortest_makes_room() {
+        let mut shunned = Shunned::default();
+        for number in 1..=3 {
+            shunned.add(peer(number), at(u64::from(number)), &config());
+        }
+        let now = at(10);
+        let kept = (1..=3).filter(|number| shunned.contains(peer(*number), now));
+        assert_eq!(kept.collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(shunned.count(now), 2);
+    }
+}

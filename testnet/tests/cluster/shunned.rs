@@ -1,0 +1,106 @@
+//! Whoever sends what no honest peer sends is dropped, and does not get back in by dialling again
+//! before its time is over.
+
+use crate::support::{GROUP, join_all, wait_joined};
+use hedgerow_protocol::{Action, Engine, LinkEnd, Micros, Time};
+use hedgerow_testnet::sim::{Mask, Sim};
+use std::collections::VecDeque;
+
+const NODES: usize = 12;
+const OFFENDER: usize = 4;
+const SHUN_MS: u64 = 30_000;
+/// Until when the offender sends what cannot be read, ms.
+const OFFENDS_MS: u64 = 15_000;
+
+/// Sends garbage to every neighbour, once a second, so many times.
+struct Garbage {
+    waves: u64,
+}
+
+impl Mask for Garbage {
+    fn action(&mut self, _: Time, _: &mut Engine, action: Action, out: &mut VecDeque<Action>) {
+        out.push_back(action);
+    }
+
+    fn timeout(
+        &mut self,
+        now: Time,
+        engine: &mut Engine,
+        out: &mut VecDeque<Action>,
+    ) -> Option<Time> {
+        for link in engine.links().into_iter().filter(|link| link.up) {
+            out.push_back(Action::Send {
+                link: link.link,
+                chunks: [vec![0xff; 64].into(), Vec::new().into()],
+            });
+        }
+        self.waves -= 1;
+        (self.waves > 0).then_some(Time {
+            mono: now.mono + Micros::from_millis(1_000),
+            wall_ms: now.wall_ms + 1_000,
+        })
+    }
+}
+
+fn network() -> Sim {
+    let mut sim = Sim::builder()
+        .nodes(NODES)
+        .seed(11)
+        .idle_from(0)
+        .configure(|config| config.links.shun_min_ms = SHUN_MS)
+        .build();
+    sim.set_mask(OFFENDER, |_, _| {
+        Box::new(Garbage {
+            waves: OFFENDS_MS / 1_000,
+        })
+    });
+    for node in 0..NODES {
+        sim.start_node(node);
+    }
+    join_all(&mut sim, 0..NODES);
+    sim
+}
+
+fn honest() -> impl Iterator<Item = usize> {
+    (0..NODES).filter(|&node| node != OFFENDER)
+}
+
+fn counted(sim: &Sim, name: &str) -> u64 {
+    honest()
+        .map(|node| sim.engine(node).counters())
+        .map(|counters| counters.values.get(name).copied().unwrap_or(0))
+        .sum()
+}
+
+#[test]
+fn an_offender_that_dials_again_is_refused_until_its_time_is_over() {
+    let mut sim = network();
+    sim.run_for(OFFENDS_MS);
+    let offended: u64 = honest()
+        .map(|node| sim.engine(node).counters().link_ends)
+        .map(|ends| ends.get(&LinkEnd::Malformed).copied().unwrap_or(0))
+        .sum();
+    let shunning = honest().filter(|&node| sim.engine(node).status().shunned > 0);
+    let shunning = shunning.count() as u64;
+    assert!(shunning > 0, "nobody was offended");
+    assert_eq!(offended, shunning, "nobody is offended twice");
+    assert_eq!(counted(&sim, "peers_shunned"), shunning);
+    assert!(
+        counted(&sim, "links_shunned") > 0,
+        "it has tried to come back"
+    );
+    let linked = honest().any(|node| sim.neighbours(node).contains(&OFFENDER));
+    assert!(!linked, "it got in again");
+
+    // It behaves from now on, and is let in once nobody remembers a reason not to.
+    let back = sim.run_until(2 * SHUN_MS, |sim| {
+        honest().any(|node| sim.neighbours(node).contains(&OFFENDER))
+    });
+    assert!(back, "it is never forgiven, {sim:?}");
+    wait_joined(&mut sim);
+    let id = sim.publish(0, GROUP, "to all of them");
+    let all = sim.run_until(20_000, |sim| {
+        (0..NODES).all(|node| sim.times_delivered(node, id) == 1)
+    });
+    assert!(all, "{sim:?}");
+}

@@ -71,6 +71,16 @@ fn bucket(peer: PeerKey) -> usize {
     peer.0[0] as usize
 }
 
+/// What a record adds to the hashes that neighbours compare. Without links it is in no view, and
+/// not everybody takes it: see `sync`.
+fn compared(record: &SignedRecord) -> u64 {
+    if record.record.links.is_empty() {
+        0
+    } else {
+        record.hash
+    }
+}
+
 impl Database {
     pub(crate) fn new(config: DatabaseConfig) -> Self {
         Self {
@@ -91,7 +101,7 @@ impl Database {
         self.entries.len()
     }
 
-    /// Hash over all records: equal databases, equal hashes.
+    /// Hash over all records that state links: databases with equal hashes give equal views.
     pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
@@ -101,7 +111,7 @@ impl Database {
         self.shape
     }
 
-    /// 256 hashes, by the first byte of the key.
+    /// 256 such hashes, by the first byte of the key.
     pub(crate) fn buckets(&self) -> &[u64; 256] {
         &self.buckets
     }
@@ -218,18 +228,20 @@ impl Database {
     }
 
     fn add(&mut self, peer: PeerKey, record: &SignedRecord) {
-        self.hash = self.hash.wrapping_add(record.hash);
+        let compared = compared(record);
+        self.hash = self.hash.wrapping_add(compared);
         self.shape = self.shape.wrapping_add(record.shape);
         let at = bucket(peer);
-        self.buckets[at] = self.buckets[at].wrapping_add(record.hash);
+        self.buckets[at] = self.buckets[at].wrapping_add(compared);
     }
 
     fn take_out(&mut self, peer: PeerKey) -> Option<Entry> {
         let entry = self.entries.remove(&peer)?;
-        self.hash = self.hash.wrapping_sub(entry.record.hash);
+        let compared = compared(&entry.record);
+        self.hash = self.hash.wrapping_sub(compared);
         self.shape = self.shape.wrapping_sub(entry.record.shape);
         let at = bucket(peer);
-        self.buckets[at] = self.buckets[at].wrapping_sub(entry.record.hash);
+        self.buckets[at] = self.buckets[at].wrapping_sub(compared);
         self.by_prefix.remove(&peer.prefix());
         Some(entry)
     }

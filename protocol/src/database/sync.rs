@@ -28,6 +28,10 @@ const PULLS_MAX: usize = 16_384;
 const CHECKS_MAX: usize = 8_192;
 /// A link with more waiting is not reconciled, bytes.
 const CONGESTED_BYTES: usize = 32 << 10;
+/// Strangers that neighbours may tell of at once, enough for some hundreds that start together; and
+/// how long it takes until they may tell of one more.
+const STRANGERS: u64 = 256;
+const STRANGER_EVERY: Micros = Micros::from_millis(1_000);
 /// The record mesh's redundancy.
 const REDUNDANCY: u8 = 2;
 
@@ -55,6 +59,8 @@ pub(crate) struct RecordSync {
     pulls: BTreeMap<u64, RecordPullState>,
     checks: BTreeMap<VerifyId, Check>,
     checking: BTreeSet<u64>,
+    /// How far the allowance for strangers is used up.
+    strangers_at: Micros,
 }
 
 impl RecordSync {
@@ -107,6 +113,10 @@ impl Engine {
             self.count("records_too_old");
             return;
         }
+        if self.is_of_a_stranger(from, &record) && !self.may_introduce() {
+            self.count("records_of_strangers");
+            return;
+        }
         self.knows_record(from, peer);
         match self.database.offer(&record, self.now.mono) {
             Offer::Newer => {}
@@ -133,6 +143,28 @@ impl Engine {
         );
         self.actions
             .push_back(crate::io::Action::Verify { id, job });
+    }
+
+    /// Whether a record tells of somebody who is not known and is linked to nobody. Others do well
+    /// without it until there is a link; and keys cost nothing, so that whoever passes such records
+    /// on could fill every database with them.
+    fn is_of_a_stranger(&self, from: LinkId, record: &SignedRecord) -> bool {
+        let peer = record.record.peer;
+        record.record.links.is_empty()
+            && self.database.get(peer).is_none()
+            && self.links.get(&from).is_none_or(|link| link.peer != peer)
+    }
+
+    /// Whether one more stranger may be told of: a token bucket over all links, for what one
+    /// neighbour has no room for comes by another.
+    fn may_introduce(&mut self) -> bool {
+        let now = self.now.mono;
+        let at = self.sync.strangers_at.max(now);
+        let has_room = at.since(now) < STRANGER_EVERY.times(STRANGERS);
+        if has_room {
+            self.sync.strangers_at = at + STRANGER_EVERY;
+        }
+        has_room
     }
 
     /// The answer to a record's check; `false`: the id is none of a record.

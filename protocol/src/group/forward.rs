@@ -107,9 +107,11 @@ impl Engine {
         let header = &bundle.header;
         let key = (header.origin, header.epoch);
         let (first, last) = (header.seq, header.last_seq());
+        let now = self.now.mono;
+        // Whoever claims what it does not hold would come by it late, and its children too.
         if self
             .remote_mut(id, group)
-            .is_some_and(|remote| remote.covers(key, first, last))
+            .is_some_and(|remote| !remote.is_ignored(now) && remote.covers(key, first, last))
         {
             return;
         }

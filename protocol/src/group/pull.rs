@@ -1,5 +1,6 @@
 //! Repair: what is missing is pulled from whoever has it; what nobody has is a gap.
 
+mod denied;
 mod serve;
 
 use super::{LogKey, OriginLog};
@@ -9,7 +10,8 @@ use crate::io::LinkId;
 use crate::name::GroupId;
 use crate::ranges::RangeSet;
 use crate::time::Micros;
-use crate::wire::frame::{Digest, NotHeld, Pull, Wanted};
+use crate::wire::frame::{Digest, Pull, Wanted};
+use hedgerow_topology::Class;
 use std::collections::BTreeMap;
 
 /// Ranges in one pull, and pulls per round and log.
@@ -34,6 +36,14 @@ const IGNORE_MS: u64 = 30_000;
 
 /// What a round decides to ask of each link.
 type Asks = BTreeMap<LinkId, Vec<Wanted>>;
+
+/// A parent in the tree for large messages.
+#[derive(Debug)]
+struct Feeder {
+    link: LinkId,
+    /// From the origin to here.
+    takes: Micros,
+}
 
 impl Engine {
     pub(crate) fn schedule_repair(&mut self, id: GroupId, at: Micros) {
@@ -164,6 +174,7 @@ impl Engine {
     fn ask_for(&mut self, id: GroupId, key: LogKey, links: &[LinkId], asks: &mut Asks) -> bool {
         let now = self.now.mono;
         let grace = self.grace(id);
+        let feeder = self.feeder(id, key);
         let attempts = self.config.groups.pull_attempts;
         let mut budgets: BTreeMap<LinkId, u64> = BTreeMap::new();
         let (all_links, groups) = (&self.links, &mut self.groups);
@@ -189,6 +200,16 @@ impl Engine {
             let lack = &log.missing.lacks()[index];
             let (from, to) = (lack.from, lack.to);
             if lack.asked.is_some() || now.since(lack.since) < grace {
+                index += 1;
+                continue;
+            }
+            if let Some(feeder) = &feeder
+                && now.since(lack.since) < grace + feeder.takes
+                && !all_links
+                    .get(&feeder.link)
+                    .and_then(|link| link.groups.get(&id)?.logs.get(&key))
+                    .is_some_and(|log| log.known.contains(from))
+            {
                 index += 1;
                 continue;
             }
@@ -257,6 +278,18 @@ impl Engine {
             index += 1;
         }
         unclaimed
+    }
+
+    /// Who pushes pieces of an origin's large messages here, and how long they take. Others,
+    /// the origin among them, may have a piece long before: asking them for what this one cannot
+    /// have pushed yet would fill the uplinks that everything comes over.
+    fn feeder(&self, id: GroupId, key: LogKey) -> Option<Feeder> {
+        let route = self.route(id, key.0, Class::Bulk)?;
+        let link = *self.up.get(&route.parents().next()?)?;
+        let delay_us = route.mesh.tree().delay_us(route.me)?;
+        // Each hop reads a piece whole before it passes it on.
+        let takes = Micros(delay_us).times(2);
+        Some(Feeder { link, takes })
     }
 
     /// Asks all neighbours what they hold: nobody known has what is missing.
@@ -351,41 +384,6 @@ impl Engine {
             || self.view.contains(origin)
             || lost.is_some_and(|at| self.now.mono.since(*at) < denied_for);
         origin != self.me && is_near && link.is_none_or(|link| !links.contains(link))
-    }
-
-    pub(crate) fn on_not_held(&mut self, from: LinkId, not_held: NotHeld) {
-        let id = not_held.group;
-        let Wanted {
-            origin,
-            epoch,
-            ranges,
-        } = not_held.wanted;
-        let key = (origin, epoch);
-        let Some(remote) = self.remote_mut(from, id) else {
-            return;
-        };
-        if not_held.gone {
-            remote.lacks(key, &ranges);
-        } else if let Some(log) = remote.logs.get_mut(&key) {
-            for &(first, last) in ranges.as_slice().iter().take(RANGES_PER_PULL) {
-                log.known.remove(first, last);
-            }
-        }
-        let Some(log) = self
-            .groups
-            .get_mut(&id)
-            .and_then(|group| group.logs.get_mut(&key))
-        else {
-            return;
-        };
-        for lack in log.missing.lacks_mut() {
-            if lack.asked.is_some_and(|(link, _)| link == from)
-                && !ranges.within(lack.from, lack.to).is_empty()
-            {
-                lack.asked = None;
-            }
-        }
-        self.schedule_repair(id, self.now.mono);
     }
 
     pub(crate) fn on_link_down_for_groups(&mut self, link: LinkId) {

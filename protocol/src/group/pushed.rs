@@ -22,9 +22,12 @@ pub(crate) struct Pushed {
     bulk: Option<Last>,
 }
 
+/// Pieces of large messages are long on their way: their flow has not stopped sooner, ms.
+const BULK_PAUSE_MS: u64 = 250;
+
 impl Last {
-    fn is_flowing(&self, now: Micros, most: Micros) -> bool {
-        now.since(self.at) < self.apart.times(8).min(most)
+    fn is_flowing(&self, now: Micros, least: Micros, most: Micros) -> bool {
+        now.since(self.at) < self.apart.times(8).max(least).min(most)
     }
 }
 
@@ -61,8 +64,10 @@ impl Pushed {
         now: Micros,
         most: Micros,
     ) -> Option<u64> {
-        let flowing = |last: Option<Last>| last.filter(|last| last.is_flowing(now, most));
-        let (small, bulk) = (flowing(self.small), flowing(self.bulk));
+        let flowing =
+            |last: Option<Last>, least| last.filter(|last| last.is_flowing(now, least, most));
+        let small = flowing(self.small, Micros(0));
+        let bulk = flowing(self.bulk, Micros::from_millis(BULK_PAUSE_MS));
         let follows_all = from > proven && (small.is_some() || bulk.is_some());
         if follows_all || small.is_some_and(|last| from > last.seq) {
             return Some(u64::MAX);

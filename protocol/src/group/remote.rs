@@ -67,6 +67,8 @@ pub(crate) struct RemoteGroup {
     pub(crate) ignored_until: Option<Micros>,
     /// Pulls in a row that came to nothing.
     pub(crate) failures: u8,
+    /// Pulls of what it has stated to hold that it denied.
+    pub(crate) broken_claims: u8,
 }
 
 impl RemoteGroup {
@@ -118,6 +120,12 @@ impl RemoteGroup {
             log.owed_from = log.known.last().map_or(0, |last| last + 1);
         }
         self.stated.insert(key, settled);
+    }
+
+    /// Whether it has stated in a digest to have settled some of these.
+    pub(crate) fn has_claimed(&self, key: LogKey, ranges: &RangeSet) -> bool {
+        let settled = self.stated.get(&key).copied().unwrap_or(0);
+        ranges.first().is_some_and(|first| first <= settled)
     }
 
     /// Whether it has all of `from..=to`.

@@ -243,7 +243,10 @@ impl Engine {
         } else {
             LinkEnd::Left
         };
-        if let Some(link) = self.links.get(&id).filter(|link| !is_duplicate && link.dialled)
+        if let Some(link) = self
+            .links
+            .get(&id)
+            .filter(|link| !is_duplicate && link.dialled)
             && link.stage == Stage::Handshake
         {
             // Turned away at the door: no use in knocking again at once.

@@ -16,6 +16,8 @@ mod idle;
 mod joiner;
 mod large_messages;
 mod leave_and_rejoin;
+mod liars;
+mod line_speed;
 mod lost_digest;
 mod mass_crash;
 mod never_back;

@@ -1,0 +1,108 @@
+//! What was asked for and is denied; and whoever denies what it has claimed is not believed.
+
+use super::{IGNORE_MS, RANGES_PER_PULL};
+use crate::engine::Engine;
+use crate::io::LinkId;
+use crate::name::GroupId;
+use crate::ranges::RangeSet;
+use crate::wire::frame::{NotHeld, Wanted};
+
+/// Claims that a neighbour broke, by denying what its digests say that it has settled, before
+/// its announcements are not believed: no honest peer does, but a log may go and come back.
+const BROKEN_CLAIMS_MAX: u8 = 3;
+
+impl Engine {
+    pub(crate) fn on_not_held(&mut self, from: LinkId, not_held: NotHeld) {
+        let id = not_held.group;
+        let Wanted {
+            origin,
+            epoch,
+            ranges,
+        } = not_held.wanted;
+        let key = (origin, epoch);
+        let ignore = self.in_ms(IGNORE_MS);
+        let now = self.now.mono;
+        let Some(remote) = self.remote_mut(from, id) else {
+            return;
+        };
+        let mut ignored = false;
+        if not_held.gone {
+            remote.lacks(key, &ranges);
+        } else {
+            if remote.has_claimed(key, &ranges) && !remote.is_ignored(now) {
+                remote.broken_claims += 1;
+                ignored = remote.broken_claims >= BROKEN_CLAIMS_MAX;
+            }
+            if let Some(log) = remote.logs.get_mut(&key) {
+                for &(first, last) in ranges.as_slice().iter().take(RANGES_PER_PULL) {
+                    log.known.remove(first, last);
+                }
+            }
+            if ignored {
+                remote.broken_claims = 0;
+                remote.ignored_until = Some(ignore);
+            }
+        }
+        let Some(log) = self
+            .groups
+            .get_mut(&id)
+            .and_then(|group| group.logs.get_mut(&key))
+        else {
+            return;
+        };
+        for lack in log.missing.lacks_mut() {
+            if lack.asked.is_some_and(|(link, _)| link == from)
+                && !ranges.within(lack.from, lack.to).is_empty()
+            {
+                lack.asked = None;
+            }
+        }
+        if ignored {
+            self.disbelieve(id);
+        }
+        self.schedule_repair(id, self.now.mono);
+    }
+
+    /// A neighbour's digests are not believed any more: what only they speak of is not missing.
+    /// What signed bundles prove to exist stays.
+    fn disbelieve(&mut self, id: GroupId) {
+        self.count("announcers_ignored");
+        let now = self.now.mono;
+        let believed: Vec<LinkId> = self
+            .group_links(id)
+            .map(|(_, link)| link)
+            .filter(|link| {
+                let remote = self.links.get(link).and_then(|link| link.groups.get(&id));
+                remote.is_some_and(|remote| !remote.is_ignored(now))
+            })
+            .collect();
+        let (links, groups) = (&self.links, &mut self.groups);
+        let Some(group) = groups.get_mut(&id) else {
+            return;
+        };
+        for (key, log) in &mut group.logs {
+            let unproven = log.proven + 1;
+            let mut doubtful = RangeSet::new();
+            for lack in log
+                .missing
+                .lacks()
+                .iter()
+                .filter(|lack| lack.to >= unproven)
+            {
+                doubtful.insert(lack.from.max(unproven), lack.to);
+            }
+            if doubtful.is_empty() {
+                continue;
+            }
+            let theirs = believed
+                .iter()
+                .filter_map(|link| links.get(link)?.groups.get(&id)?.logs.get(key));
+            for log in theirs {
+                doubtful = doubtful.minus(&log.known);
+            }
+            for &(from, to) in doubtful.as_slice() {
+                log.missing.remove(from, to);
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Peers that state what is not so cost others little.
+
+use crate::support::{GROUP, assert_clean, join_all, wait_delivered, wait_joined};
+use hedgerow_testnet::hostile::mask;
+use hedgerow_testnet::scenario::Behaviour;
+use hedgerow_testnet::sim::Sim;
+
+const NODES: usize = 20;
+const OFFENDER: usize = 7;
+
+/// A network in which one does not behave.
+fn network(behaviour: Behaviour) -> Sim {
+    let mut sim = Sim::builder().nodes(NODES).seed(5).idle_from(0).build();
+    sim.set_mask(OFFENDER, move |keypair, seed| {
+        mask(behaviour, keypair, seed).expect("it does not behave")
+    });
+    for node in 0..NODES {
+        sim.start_node(node);
+    }
+    join_all(&mut sim, 0..NODES);
+    wait_joined(&mut sim);
+    sim.run_for(10_000);
+    sim
+}
+
+fn honest() -> impl Iterator<Item = usize> {
+    (0..NODES).filter(|&node| node != OFFENDER)
+}
+
+fn counted(sim: &Sim, name: &str) -> u64 {
+    honest()
+        .map(|node| sim.engine(node).counters())
+        .map(|counters| counters.values.get(name).copied().unwrap_or(0))
+        .sum()
+}
+
+#[test]
+fn who_denies_what_its_digests_claim_is_asked_no_more() {
+    let mut sim = network(Behaviour::LyingDigests);
+    let pulls_before = counted(&sim, "pulls");
+    for round in 0..100 {
+        for node in [0, 1, 2] {
+            sim.publish(node, GROUP, format!("{round} of {node}"));
+        }
+        sim.run_for(100);
+    }
+    wait_delivered(&mut sim, 10_000);
+    // While messages flow, what follows the last one is on its way, whoever claims to have it.
+    sim.run_for(5_000);
+    let neighbours = sim.neighbours(OFFENDER).len() as u64;
+    assert!(counted(&sim, "announcers_ignored") > 0, "it was believed");
+    // Three broken claims of each neighbour, and what was under way by then.
+    let pulls = counted(&sim, "pulls") - pulls_before;
+    assert!(
+        pulls <= 12 * neighbours,
+        "{pulls} of {neighbours} neighbours"
+    );
+    assert_clean(&mut sim);
+}
+
+#[test]
+fn records_of_peers_that_nobody_is_linked_to_fill_no_database() {
+    let mut sim = network(Behaviour::RecordFlood);
+    // Twenty a second by then: 500 and more.
+    sim.run_for(15_000);
+    assert!(counted(&sim, "records_of_strangers") > 0, "no flood");
+    for node in honest() {
+        let records = sim.engine(node).status().records;
+        // So many at once, and one a second.
+        let most = NODES + 256 + 20;
+        assert!(records <= most, "node {node} holds {records} records");
+    }
+    let id = sim.publish(0, GROUP, "not drowned");
+    wait_delivered(&mut sim, 5_000);
+    assert!((0..NODES).all(|node| sim.times_delivered(node, id) == 1));
+}

@@ -4,8 +4,9 @@
 //! carries their encoded bytes. What happens is written into a [`journal`], and [`check`] judges
 //! it; neither knows where the journal came from, so that any other way to run peers can be
 //! judged by the same rules; [`measure`] puts it into the field's figures. [`scenario`] reads what
-//! is to be run from a file, [`run`] runs it, [`results`] writes what came of it, [`sweep`] runs many. [`process`] runs real `hedgerow`
-//! processes, and [`switch`] joins their hosts.
+//! is to be run from a file, [`run`] runs it, [`results`] writes what came of it, [`report`] makes a
+//! page of that, [`sweep`] runs many. [`process`] runs real `hedgerow` processes, and [`switch`] joins
+//! their hosts.
 
 pub mod check;
 pub mod hostile;
@@ -13,6 +14,7 @@ pub mod journal;
 pub mod measure;
 #[cfg(feature = "process")]
 pub mod process;
+pub mod report;
 pub mod results;
 pub mod run;
 pub mod scenario;

@@ -26,6 +26,8 @@ enum Command {
     Run(command::RunArguments),
     /// Run again what a directory of results says was run, and compare
     Replay(command::ReplayArguments),
+    /// Make a run's report.html again from its other files
+    Report(command::ReportArguments),
     /// Run a scenario with many seeds and variations, and shrink what fails
     Sweep(command::SweepArguments),
     /// Say whether a scenario file can be run
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         // These need no peers, so no runtime; Ctrl-C just ends them.
         Command::Run(arguments) => return command::run(&arguments),
         Command::Replay(arguments) => return command::replay(&arguments),
+        Command::Report(arguments) => return command::report(&arguments),
         Command::Sweep(arguments) => return command::sweep(&arguments),
         Command::Check(arguments) => return command::check(&arguments),
         Command::List(arguments) => return command::list(&arguments),
@@ -73,6 +76,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Launch(arguments) => launch::run(arguments).await,
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Run(_)
+        | Command::Report(_)
         | Command::Sweep(_)
         | Command::Replay(_)
         | Command::Check(_)

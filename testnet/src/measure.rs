@@ -113,12 +113,25 @@ struct Tally {
     latencies: Vec<Micros>,
     ratios: Vec<f64>,
     repairs: Vec<Micros>,
-    direct_us: u64,
+    directs: Vec<Micros>,
     last_ratios: f64,
     last_hops: u64,
     hops_max: u16,
     messages: u64,
     last_at: Micros,
+}
+
+/// Every value behind the figures, ascending: what curves are drawn of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Distributions {
+    /// From publication to delivery, by pair.
+    pub latency: Vec<Micros>,
+    /// The direct one-way delay of the same pairs.
+    pub direct: Vec<Micros>,
+    /// Latency over direct delay, by pair.
+    pub stretch: Vec<f64>,
+    /// How much later than the message's median delivery what was pulled came.
+    pub repair: Vec<Micros>,
 }
 
 /// No message of those that are measured.
@@ -130,6 +143,35 @@ pub fn measure(
     scope: &Scope<'_>,
     direct: impl Fn(usize, usize) -> Micros,
 ) -> Measures {
+    let (measures, tally) = tally(journal, scope, direct);
+    tally.finish(measures)
+}
+
+/// The values themselves.
+pub fn distributions(
+    journal: &Journal,
+    scope: &Scope<'_>,
+    direct: impl Fn(usize, usize) -> Micros,
+) -> Distributions {
+    let (_, mut tally) = tally(journal, scope, direct);
+    tally.latencies.sort_unstable();
+    tally.directs.sort_unstable();
+    tally.ratios.sort_unstable_by(f64::total_cmp);
+    tally.repairs.sort_unstable();
+    Distributions {
+        latency: tally.latencies,
+        direct: tally.directs,
+        stretch: tally.ratios,
+        repair: tally.repairs,
+    }
+}
+
+/// What is counted, and what the rest is made of.
+fn tally(
+    journal: &Journal,
+    scope: &Scope<'_>,
+    direct: impl Fn(usize, usize) -> Micros,
+) -> (Measures, Tally) {
     // Messages in scope get numbers of their own, in the order of the journal.
     let mut slots = vec![NOT_MEASURED; journal.messages.len()];
     let mut messages = Vec::new();
@@ -178,7 +220,7 @@ pub fn measure(
         tally.add(receipts, published.at, |node| direct(published.node, node));
         *receipts = Vec::new();
     }
-    tally.finish(measures)
+    (measures, tally)
 }
 
 impl Tally {
@@ -198,7 +240,7 @@ impl Tally {
             let direct = direct(*node as usize).max(Micros(1));
             farthest = farthest.max(direct);
             self.latencies.push(latency);
-            self.direct_us += direct.0;
+            self.directs.push(direct);
             self.ratios.push(latency.0 as f64 / direct.0 as f64);
             self.hops_max = self.hops_max.max(receipt.hops);
             if receipt.arrival == Arrival::Pulled {
@@ -213,13 +255,14 @@ impl Tally {
 
     fn finish(mut self, counted: Measures) -> Measures {
         let latency_us: u64 = self.latencies.iter().map(|latency| latency.0).sum();
+        let direct_us: u64 = self.directs.iter().map(|direct| direct.0).sum();
         self.ratios.sort_unstable_by(f64::total_cmp);
         let middle = self.ratios.len().saturating_sub(1) / 2;
         let messages = self.messages.max(1) as f64;
         Measures {
             last_at: self.last_at,
             latency: Spread::of(self.latencies),
-            stretch_mean: latency_us as f64 / self.direct_us.max(1) as f64,
+            stretch_mean: latency_us as f64 / direct_us.max(1) as f64,
             stretch_last: self.last_ratios / messages,
             rdp_median: self.ratios.get(middle).copied().unwrap_or_default(),
             ldh_max: self.hops_max,

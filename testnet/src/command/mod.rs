@@ -2,12 +2,14 @@
 
 mod check;
 mod replay;
+mod report;
 mod run;
 mod shipped;
 mod sweep;
 
 pub(crate) use check::{Arguments as CheckArguments, check};
 pub(crate) use replay::{Arguments as ReplayArguments, replay};
+pub(crate) use report::{Arguments as ReportArguments, report};
 pub(crate) use run::{Arguments as RunArguments, run};
 pub(crate) use shipped::{Arguments as ListArguments, list};
 pub(crate) use sweep::{Arguments as SweepArguments, sweep};

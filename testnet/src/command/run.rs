@@ -2,6 +2,7 @@
 
 use super::{Source, print, wrong};
 use crate::terminal::{Align, table};
+use hedgerow_testnet::report::page;
 use hedgerow_testnet::results::Results;
 use hedgerow_testnet::run::{Outcome, Progress, RunError, run as run_scenario};
 use hedgerow_testnet::scenario::Scenario;
@@ -72,7 +73,9 @@ pub(super) fn play(scenario: &Scenario) -> Result<Outcome, RunError> {
 
 /// Writes the results, and beside them what was run, changes included.
 fn write(dir: &Path, scenario: &Scenario, outcome: &Outcome) -> anyhow::Result<()> {
-    outcome.results.write(dir, &outcome.ticks)?;
+    let (results, ticks, picture) = (&outcome.results, &outcome.ticks, &outcome.picture);
+    results.write(dir, ticks, picture)?;
+    std::fs::write(dir.join(super::report::PAGE), page(results, ticks, picture))?;
     std::fs::write(dir.join(SCENARIO), toml::to_string(&scenario.file)?)?;
     Ok(())
 }

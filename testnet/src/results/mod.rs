@@ -1,14 +1,18 @@
-//! What a run gives: `results.json`, `timeline.csv`, `junit.xml`.
+//! What a run gives: `results.json`, `timeline.csv`, `junit.xml`, `picture.json`.
 
 mod junit;
+mod layout;
+mod picture;
 mod timeline;
 
 pub use junit::junit;
-pub use timeline::{Tick, timeline};
+pub use layout::places;
+pub use picture::{Curves, Moment, Picture, QUANTILES, When, histogram, quantiles};
+pub use timeline::{Tick, read_timeline, timeline};
 
 use crate::measure::Spread;
-use crate::scenario::{Metric, RelativeTo, Window};
-use serde::Serialize;
+use crate::scenario::{Metric, Op, RelativeTo, Window};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -16,7 +20,7 @@ use std::path::Path;
 pub const SCHEMA: u32 = 1;
 
 /// Why a run failed; the first that applies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Failure {
     /// A peer, or the world, panicked.
@@ -30,7 +34,7 @@ pub enum Failure {
 }
 
 /// A run's results.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Results {
     /// See [`SCHEMA`].
     pub schema: u32,
@@ -81,7 +85,7 @@ pub struct Results {
 }
 
 /// One assert, judged.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// What was measured.
     pub metric: Metric,
@@ -93,7 +97,7 @@ pub struct Verdict {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<String>,
     /// How it compares.
-    pub op: &'static str,
+    pub op: Op,
     /// With what.
     pub value: f64,
     /// To what both are relative.
@@ -108,7 +112,7 @@ pub struct Verdict {
 }
 
 /// Three percentiles and the most, ms.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latencies {
     /// The median.
     pub p50: f64,
@@ -133,7 +137,7 @@ impl From<Spread> for Latencies {
 }
 
 /// One group's figures; `docs/scenarios.md` defines them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(
     missing_docs,
     reason = "the fields are the metrics, defined in docs/scenarios.md"
@@ -193,7 +197,7 @@ pub(crate) fn number_at(value: &impl Serialize, path: &str) -> Option<f64> {
 }
 
 /// Frames without payload.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(
     missing_docs,
     reason = "the fields are the metrics, defined in docs/scenarios.md"
@@ -205,7 +209,7 @@ pub struct Control {
 }
 
 /// The graph of links.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(
     missing_docs,
     reason = "the fields are the metrics, defined in docs/scenarios.md"
@@ -218,7 +222,7 @@ pub struct OverlayShape {
 }
 
 /// All bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(
     missing_docs,
     reason = "the fields are the metrics, defined in docs/scenarios.md"
@@ -229,7 +233,7 @@ pub struct TrafficResult {
 }
 
 /// Views.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(
     missing_docs,
     reason = "the fields are the metrics, defined in docs/scenarios.md"
@@ -239,7 +243,7 @@ pub struct Convergence {
 }
 
 /// Memory of one peer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(
     missing_docs,
     reason = "the fields are the metrics, defined in docs/scenarios.md"
@@ -250,7 +254,7 @@ pub struct Memory {
 }
 
 /// Nodes that do not behave.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(
     missing_docs,
     reason = "the fields are the metrics, defined in docs/scenarios.md"
@@ -262,7 +266,7 @@ pub struct Hostile {
 }
 
 /// When a fault began and ended, s from moment 0.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FaultTime {
     /// What.
     pub kind: crate::scenario::FaultKind,
@@ -284,12 +288,13 @@ impl Results {
     }
 
     /// Writes all files into a directory, which is made; what is there is overwritten.
-    pub fn write(&self, dir: &Path, ticks: &[Tick]) -> std::io::Result<()> {
+    pub fn write(&self, dir: &Path, ticks: &[Tick], picture: &Picture) -> std::io::Result<()> {
         std::fs::create_dir_all(dir)?;
         let mut json = serde_json::to_vec_pretty(self)?;
         json.push(b'\n');
         std::fs::write(dir.join("results.json"), json)?;
         std::fs::write(dir.join("timeline.csv"), timeline(ticks)?)?;
+        std::fs::write(dir.join("picture.json"), serde_json::to_vec(picture)?)?;
         std::fs::write(dir.join("junit.xml"), junit(self)?)
     }
 }

@@ -1,10 +1,10 @@
 //! `timeline.csv`: how a run went, second by second.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::io;
 
 /// The state of a run at one moment. Counts are since the last tick.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tick {
     /// From moment 0, s; negative in the warm-up.
     pub at_s: f64,
@@ -45,4 +45,11 @@ pub fn timeline(ticks: &[Tick]) -> io::Result<Vec<u8>> {
     writer
         .into_inner()
         .map_err(|error| io::Error::other(error.to_string()))
+}
+
+/// The opposite of [`timeline`].
+pub fn read_timeline(csv: &[u8]) -> io::Result<Vec<Tick>> {
+    let mut reader = csv::Reader::from_reader(csv);
+    let ticks: Result<Vec<Tick>, csv::Error> = reader.deserialize().collect();
+    ticks.map_err(io::Error::other)
 }

@@ -54,6 +54,7 @@ impl Run<'_> {
         }
         Outcome {
             results,
+            picture: self.picture(),
             ticks: self.samples.ticks,
         }
     }
@@ -75,7 +76,7 @@ impl Run<'_> {
             group: assert.group.clone().or_else(|| self.only_group(assert)),
             window: assert.window,
             nodes: assert.nodes.as_ref().map(ToString::to_string),
-            op: assert.op.as_str(),
+            op: assert.op,
             value: assert.value,
             relative_to: assert.relative_to,
             observed,

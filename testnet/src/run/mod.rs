@@ -13,6 +13,7 @@ mod figures;
 mod judge;
 mod liveness;
 mod memory;
+mod picture;
 #[cfg(feature = "process")]
 mod real;
 mod roles;
@@ -26,7 +27,7 @@ mod world;
 pub use ability::{Ability, worlds_in_markdown};
 pub use cast::{Cast, CastGroup};
 
-use crate::results::{Failure, Results, Tick};
+use crate::results::{Failure, Moment, Picture, Results, Tick, When};
 use crate::scenario::{FaultKind, Scenario};
 use fault::ActiveFault;
 use hedgerow_protocol::Micros;
@@ -58,6 +59,8 @@ pub struct Outcome {
     pub results: Results,
     /// How it went, second by second.
     pub ticks: Vec<Tick>,
+    /// What it looked like.
+    pub picture: Picture,
 }
 
 /// Why a scenario cannot be run in this world.
@@ -99,6 +102,8 @@ enum Task {
     Continue { active: u64 },
     /// Note what everybody has counted.
     Mark,
+    /// Look at the overlay.
+    Picture(When),
     /// A node starts (again).
     Start { node: usize, wiped: bool },
 }
@@ -131,6 +136,7 @@ pub(crate) struct Run<'a> {
     begun: u64,
     history: Vec<Occurrence>,
     samples: Samples,
+    moments: Vec<Moment>,
     /// What happened by given moments, for figures of windows.
     marks: BTreeMap<Micros, Mark>,
     random: crate::sim::Random,
@@ -231,12 +237,14 @@ impl Run<'_> {
         }
         self.world.run_to(self.end);
         self.finish_sampling();
+        self.look(When::After);
     }
 
     fn act(&mut self, task: Task) {
         match task {
             Task::Sample => self.sample(),
             Task::Mark => self.mark(),
+            Task::Picture(when) => self.look(when),
             Task::Publish(workload) => self.publish(workload),
             Task::Begin { fault, occurrence } => self.begin_fault(fault, occurrence),
             Task::End { active } => self.end_fault(active),

@@ -73,9 +73,10 @@ impl Run<'_> {
             .next()
             .map(|group| group.name.clone());
         let name = first.or_else(|| GroupName::new(group).ok());
-        let parents = name.map(|name| self.world.parents(origin, &name));
-        let parents = parents.into_iter().flatten();
-        parents
+        let overlay = name.and_then(|name| self.world.overlay(origin, &name));
+        let nodes = overlay.into_iter().flat_map(|overlay| overlay.nodes);
+        nodes
+            .flat_map(|node| node.parents)
             .filter_map(|peer| self.world.node_of(peer))
             .collect()
     }

@@ -34,6 +34,7 @@ impl<'a> Run<'a> {
             begun: 0,
             history: Vec::new(),
             samples: Samples::default(),
+            moments: Vec::new(),
             marks: BTreeMap::new(),
             random: Random::new(file.scenario.seed, "scenario"),
         };
@@ -53,6 +54,7 @@ impl<'a> Run<'a> {
                 self.task(Micros(at), Task::Start { node, wiped: false });
             }
         }
+        self.plan_pictures();
         for (index, fault) in self.scenario.file.fault.iter().enumerate() {
             let at = self.zero + fault.at.0;
             if at <= self.heal {

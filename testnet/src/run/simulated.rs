@@ -5,11 +5,10 @@ use crate::check::{Snapshot, Wire};
 use crate::journal::Journal;
 use crate::sim::{Bandwidth, NodeState, Sim, Tally, Traffic, Way};
 use bytes::Bytes;
-use hedgerow_protocol::status::Role;
+use hedgerow_protocol::status::{OverlayStatus, Role};
 use hedgerow_protocol::{
     GroupName, JoinError, JoinOptions, LinkId, Micros, PeerKey, PublishError, PublishOptions,
 };
-use std::collections::BTreeSet;
 use std::ops::Deref as _;
 
 impl World for Sim {
@@ -75,10 +74,8 @@ impl World for Sim {
         up.map(|link| (link.link, link.peer)).collect()
     }
 
-    fn parents(&self, origin: usize, group: &GroupName) -> BTreeSet<PeerKey> {
-        let overlay = self.engine(origin).overlay(group, None);
-        let nodes = overlay.into_iter().flat_map(|overlay| overlay.nodes);
-        nodes.flat_map(|node| node.parents).collect()
+    fn overlay(&self, origin: usize, group: &GroupName) -> Option<OverlayStatus> {
+        self.engine(origin).overlay(group, None)
     }
 
     fn is_member(&self, node: usize, group: &GroupName) -> bool {

@@ -4,8 +4,8 @@ use crate::check::{Snapshot, Wire};
 use crate::journal::Journal;
 use crate::sim::{Bandwidth, NodeState, Tally, Traffic, Way};
 use bytes::Bytes;
+use hedgerow_protocol::status::OverlayStatus;
 use hedgerow_protocol::{GroupName, JoinError, JoinOptions, LinkId, Micros, PeerKey, PublishError};
-use std::collections::BTreeSet;
 
 /// A place where peers run, as the agenda of a run sees it: nodes by number from 0, time from the
 /// start, and everything that can be done to nodes and to the ways between them.
@@ -77,8 +77,8 @@ pub(crate) trait World {
         let links = self.links(node).into_iter();
         links.filter_map(|(_, peer)| self.node_of(peer)).collect()
     }
-    /// Peers that have children in a group's overlay from `origin`, as that computes it.
-    fn parents(&self, origin: usize, group: &GroupName) -> BTreeSet<PeerKey>;
+    /// A group's overlay from `origin`, as that computes it; nothing where it cannot be asked.
+    fn overlay(&self, origin: usize, group: &GroupName) -> Option<OverlayStatus>;
     /// Whether a node is a member of a group.
     fn is_member(&self, node: usize, group: &GroupName) -> bool;
 

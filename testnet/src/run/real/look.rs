@@ -5,9 +5,8 @@ use super::news::News;
 use super::node::{Metrics, Node, State};
 use crate::process::ProcessError;
 use crate::run::memory::peak_rss_mib;
+use hedgerow_protocol::GroupName;
 use hedgerow_protocol::status::OverlayStatus;
-use hedgerow_protocol::{GroupName, PeerKey};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,15 +76,8 @@ impl Real {
     }
 }
 
-/// Whom a node's peer takes for parents in the overlay from itself.
-pub(super) async fn parents(node: &Node, group: &GroupName) -> Option<BTreeSet<PeerKey>> {
-    let overlay: OverlayStatus = node
-        .peer
-        .as_ref()?
-        .api()
-        .overlay(group.as_str())
-        .await
-        .ok()?;
-    let nodes = overlay.nodes.into_iter();
-    Some(nodes.flat_map(|node| node.parents).collect())
+/// The overlay from a node's peer, as that computes it.
+pub(super) async fn overlay(node: &Node, group: &GroupName) -> Option<OverlayStatus> {
+    let api = node.peer.as_ref()?.api();
+    api.overlay(group.as_str()).await.ok()
 }

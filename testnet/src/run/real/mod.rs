@@ -25,13 +25,14 @@ use crate::sim::{Bandwidth, Latency, NodeState, Tally, Traffic, Way};
 use crate::switch::{Switch, Which};
 use bytes::Bytes;
 use clock::Clock;
+use hedgerow_protocol::status::OverlayStatus;
 use hedgerow_protocol::{
     BROADCAST, GroupName, JoinError, JoinOptions, LinkId, Micros, PeerKey, PublishError,
 };
 use news::News;
 use node::{Node, State};
 use place::Places;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -286,11 +287,9 @@ impl World for Real {
         up.map(|link| (link.link, link.peer)).collect()
     }
 
-    fn parents(&self, origin: usize, group: &GroupName) -> BTreeSet<PeerKey> {
-        let parents = self
-            .runtime
-            .block_on(look::parents(&self.nodes[origin], group));
-        parents.unwrap_or_default()
+    fn overlay(&self, origin: usize, group: &GroupName) -> Option<OverlayStatus> {
+        self.runtime
+            .block_on(look::overlay(&self.nodes[origin], group))
     }
 
     fn is_member(&self, node: usize, group: &GroupName) -> bool {

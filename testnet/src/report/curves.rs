@@ -7,7 +7,11 @@ use maud::{Markup, html};
 /// All distributions.
 pub(super) fn section(picture: &Picture) -> Markup {
     let mut latency = cumulative(picture, |curves| &curves.latency_ms);
-    if let Some(first) = picture.curves.first() {
+    if let Some(first) = picture
+        .curves
+        .first()
+        .filter(|first| !first.direct_ms.is_empty())
+    {
         let name = format!("{}: direct", first.group);
         latency.push(curve(name, &first.direct_ms));
     }

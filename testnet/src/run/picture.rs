@@ -102,9 +102,14 @@ impl Run<'_> {
                 published: self.zero..self.end + Micros(1),
                 nodes: Some(&honest),
             };
-            let times = distributions(self.world.journal(), &scope, |a, b| self.world.direct(a, b));
+            let direct = |a, b| self.world.direct(a, b).unwrap_or_default();
+            let mut times = distributions(self.world.journal(), &scope, direct);
             if times.latency.is_empty() {
                 continue;
+            }
+            if self.world.direct(0, 0).is_none() {
+                // Without a direct delay there is nothing to compare with.
+                (times.direct, times.stretch) = (Vec::new(), Vec::new());
             }
             let ms = |time: Micros| time.0 as f64 / 1e3;
             let of_group = Curves {
@@ -119,7 +124,10 @@ impl Run<'_> {
         curves.sort_by_key(|(deliveries, _)| std::cmp::Reverse(*deliveries));
         curves.truncate(CURVES_MAX);
         Picture {
-            places: places(self.world.len(), |a, b| self.world.direct(a, b).0 as f32),
+            places: places(self.world.len(), |a, b| {
+                // Where delays are not known, all peers are as far apart.
+                self.world.direct(a, b).map_or(1.0, |delay| delay.0 as f32)
+            }),
             hostile: (0..honest.len()).filter(|node| !honest[*node]).collect(),
             moments: self.moments.clone(),
             curves: curves.into_iter().map(|(_, curves)| curves).collect(),

@@ -47,13 +47,14 @@ fn who_denies_what_its_digests_claim_is_asked_no_more() {
     wait_delivered(&mut sim, 10_000);
     // While messages flow, what follows the last one is on its way, whoever claims to have it.
     sim.run_for(5_000);
-    let neighbours = sim.neighbours(OFFENDER).len() as u64;
     assert!(counted(&sim, "announcers_ignored") > 0, "it was believed");
-    // Three broken claims of each neighbour, and what was under way by then.
+    // It was 435 when it was believed all the time: its own children, to whom it passes on late
+    // what nobody pushes to it, have to pull as well.
     let pulls = counted(&sim, "pulls") - pulls_before;
+    let deliveries = 300 * (NODES as u64 - 1);
     assert!(
-        pulls <= 12 * neighbours,
-        "{pulls} of {neighbours} neighbours"
+        pulls * 20 <= deliveries,
+        "{pulls} for {deliveries} deliveries"
     );
     assert_clean(&mut sim);
 }
@@ -66,8 +67,8 @@ fn records_of_peers_that_nobody_is_linked_to_fill_no_database() {
     assert!(counted(&sim, "records_of_strangers") > 0, "no flood");
     for node in honest() {
         let records = sim.engine(node).status().records;
-        // So many at once, and one a second.
-        let most = NODES + 256 + 20;
+        // 256 at once, and one a second.
+        let most = NODES + 256 + sim.now().as_millis() as usize / 1_000;
         assert!(records <= most, "node {node} holds {records} records");
     }
     let id = sim.publish(0, GROUP, "not drowned");

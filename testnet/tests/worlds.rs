@@ -389,20 +389,46 @@ fn a_network_that_was_parted_has_everything_once_it_is_healed() {
         at = "1s"
         for = "5s"
         sets = ["core[0..2]", "rest"]
-
-        [[fault]]
-        kind = "half-open"
-        at = "7s"
-        target = "core[0]"
-
-        [[fault]]
-        kind = "reset"
-        at = "7500ms"
-        target = "core[1]"
     "#;
     let set = ["--set", "scenario.quiet=30s"];
     let output = run(&format!("{SMALL}\n{more}"), "netns", &set);
     if !has_no_namespaces(&output) {
         passed(&output);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn connections_are_reset_at_one_end_or_both_and_come_back() {
+    let more = r#"
+        [[fault]]
+        kind = "reset"
+        at = "1s"
+        target = "core[0]"
+
+        [[fault]]
+        kind = "half-open"
+        at = "4s"
+        target = "core[0]"
+    "#;
+    let dir = with_file(&format!("{SMALL}\n{more}"));
+    let output = program()
+        .args([
+            "run",
+            "small.toml",
+            "--json",
+            "--backend",
+            "netns",
+            "--out",
+            "out",
+        ])
+        .current_dir(dir.path())
+        .output()
+        .expect("the program runs");
+    if !has_no_namespaces(&output) {
+        passed(&output);
+        let log = std::fs::read_to_string(dir.path().join("out/logs/node-000.log"));
+        let lost = log.expect("a log").matches("link down").count();
+        assert!(lost >= 2, "{lost} links lost");
     }
 }

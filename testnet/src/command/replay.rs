@@ -27,7 +27,7 @@ pub(crate) fn replay(arguments: &Arguments) -> ExitCode {
         Ok(hash) => hash,
         Err(error) => return wrong(&format!("{error:#}")),
     };
-    let mut outcome = match play(&scenario) {
+    let mut outcome = match play(&scenario, None) {
         Ok(outcome) => outcome,
         Err(error) => return super::refused(&error),
     };

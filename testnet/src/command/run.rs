@@ -4,7 +4,7 @@ use super::{Source, print, wrong};
 use crate::terminal::{Align, table};
 use hedgerow_testnet::report::page;
 use hedgerow_testnet::results::Results;
-use hedgerow_testnet::run::{Outcome, Progress, RunError, run as run_scenario};
+use hedgerow_testnet::run::{Outcome, Progress, RunError, run_logged as run_scenario};
 use hedgerow_testnet::scenario::Scenario;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Write as _;
@@ -14,6 +14,8 @@ use std::process::ExitCode;
 
 /// What was run, beside its results.
 pub(super) const SCENARIO: &str = "scenario.toml";
+/// What real peers said, beside that.
+const LOGS: &str = "logs";
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
@@ -47,7 +49,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Ok(scenario) => scenario,
         Err(error) => return wrong(&error),
     };
-    let mut outcome = match play(&scenario) {
+    let logs = arguments.out.as_ref().map(|dir| dir.join(LOGS));
+    let mut outcome = match play(&scenario, logs.as_deref()) {
         Ok(outcome) => outcome,
         Err(error) => return super::refused(&error),
     };
@@ -60,12 +63,12 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     tell(&outcome.results, arguments.json)
 }
 
-/// Runs a scenario, with a bar where there is a terminal.
-pub(super) fn play(scenario: &Scenario) -> Result<Outcome, RunError> {
+/// Runs a scenario, with a bar where there is a terminal; peers' logs are left in `logs`.
+pub(super) fn play(scenario: &Scenario, logs: Option<&Path>) -> Result<Outcome, RunError> {
     let bar = bar();
     // What a peer says when it panics stands in the results.
     std::panic::set_hook(Box::new(|_| {}));
-    let outcome = run_scenario(scenario, |progress| show(&bar, progress));
+    let outcome = run_scenario(scenario, logs, |progress| show(&bar, progress));
     let _ = std::panic::take_hook();
     bar.finish_and_clear();
     outcome

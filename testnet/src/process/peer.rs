@@ -57,6 +57,13 @@ pub struct PeerPlan {
     pub ready_within: Duration,
 }
 
+impl PeerPlan {
+    /// Where it says what happens.
+    pub fn log_file(&self) -> PathBuf {
+        self.log_dir.join(format!("{}.log", self.name))
+    }
+}
+
 /// The line that `hedgerow run` prints once its API accepts calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
@@ -163,7 +170,7 @@ impl Peer {
 
     /// Its log.
     pub fn log_file(&self) -> PathBuf {
-        log_file(&self.plan)
+        self.plan.log_file()
     }
 
     /// The last lines of its log.
@@ -247,10 +254,6 @@ impl Drop for Guarded {
     }
 }
 
-fn log_file(plan: &PeerPlan) -> PathBuf {
-    plan.log_dir.join(format!("{}.log", plan.name))
-}
-
 fn output_file(plan: &PeerPlan) -> PathBuf {
     plan.log_dir.join(format!("{}.out", plan.name))
 }
@@ -264,8 +267,8 @@ fn spawn(place: &dyn Place, binary: &Path, plan: &PeerPlan) -> Result<Child> {
     let log = OpenOptions::new()
         .create(true)
         .append(true)
-        .open(log_file(plan))
-        .map_err(at(log_file(plan)))?;
+        .open(plan.log_file())
+        .map_err(at(plan.log_file()))?;
     let mut command = Command::new(binary);
     command
         .arg("--data-dir")
@@ -315,7 +318,7 @@ async fn until_ready(plan: &PeerPlan, child: &mut Guarded) -> Result<Ready> {
             });
         }
         if let Some(status) = ended {
-            let log_tail = tail_of(&log_file(plan));
+            let log_tail = tail_of(&plan.log_file());
             return Err(ProcessError::EndedEarly {
                 peer: plan.name.clone(),
                 status,
@@ -326,7 +329,7 @@ async fn until_ready(plan: &PeerPlan, child: &mut Guarded) -> Result<Ready> {
             return Err(ProcessError::NotReady {
                 peer: plan.name.clone(),
                 after: plan.ready_within,
-                log_tail: tail_of(&log_file(plan)),
+                log_tail: tail_of(&plan.log_file()),
             });
         }
         sleep(LOOK_EVERY).await;

@@ -35,6 +35,7 @@ use sample::{Mark, Samples};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::time::Instant;
 use workload::Publishing;
 use world::World;
@@ -143,14 +144,23 @@ pub(crate) struct Run<'a> {
 }
 
 /// Runs a scenario; if an assert needs it, without faults before.
-pub fn run(scenario: &Scenario, mut progress: impl FnMut(Progress)) -> Result<Outcome, RunError> {
+pub fn run(scenario: &Scenario, progress: impl FnMut(Progress)) -> Result<Outcome, RunError> {
+    run_logged(scenario, None, progress)
+}
+
+/// The same; where peers write logs, they are left in `logs`.
+pub fn run_logged(
+    scenario: &Scenario,
+    logs: Option<&Path>,
+    mut progress: impl FnMut(Progress),
+) -> Result<Outcome, RunError> {
     ability::check(scenario)?;
     let began = Instant::now();
     let needs_baseline = |assert: &crate::scenario::Assert| assert.relative_to.is_some();
     let mut calm = scenario.clone();
     calm.file.fault.clear();
     let baseline = if scenario.file.assert.iter().any(needs_baseline) {
-        let mut run = Run::new(&calm)?;
+        let mut run = Run::new(&calm, None)?;
         run.follow(scenario);
         if let Err(what) = caught(|| run.play(true, &mut progress)) {
             return Ok(crashed(run, &what, began));
@@ -163,7 +173,7 @@ pub fn run(scenario: &Scenario, mut progress: impl FnMut(Progress)) -> Result<Ou
     } else {
         None
     };
-    let mut run = Run::new(scenario)?;
+    let mut run = Run::new(scenario, logs)?;
     if let Err(what) = caught(|| run.play(false, &mut progress)) {
         return Ok(crashed(run, &what, began));
     }

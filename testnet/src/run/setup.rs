@@ -9,19 +9,20 @@ use crate::scenario::{Backend, Behaviour, Latency as LatencyKind, Scenario, Star
 use crate::sim::{Bandwidth, Latency, NodeState, Random, Sim, StartGraph};
 use hedgerow_protocol::Micros;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// How often everything is looked at.
 pub(super) const SAMPLE_EVERY: Micros = Micros::from_millis(1_000);
 
 impl<'a> Run<'a> {
-    pub(super) fn new(scenario: &'a Scenario) -> Result<Self, RunError> {
+    pub(super) fn new(scenario: &'a Scenario, logs: Option<&Path>) -> Result<Self, RunError> {
         let file = &scenario.file;
         let cast = Cast::new(scenario);
         let zero = file.scenario.warmup.0;
         let heal = zero + file.scenario.duration.0;
         let end = heal + file.scenario.quiet.0;
         let mut run = Self {
-            world: world(scenario, &cast)?,
+            world: world(scenario, &cast, logs)?,
             workloads: Publishing::all(scenario, &cast, zero, heal),
             scenario,
             cast,
@@ -143,11 +144,19 @@ impl<'a> Run<'a> {
     }
 }
 
-fn world(scenario: &Scenario, cast: &Cast) -> Result<Box<dyn World>, RunError> {
+#[cfg_attr(
+    not(feature = "process"),
+    expect(unused_variables, reason = "the simulator has none")
+)]
+fn world(
+    scenario: &Scenario,
+    cast: &Cast,
+    logs: Option<&Path>,
+) -> Result<Box<dyn World>, RunError> {
     match scenario.file.scenario.backend {
         Backend::Sim => Ok(Box::new(simulated(scenario, cast))),
         #[cfg(feature = "process")]
-        Backend::Process | Backend::Netns => super::real::world(scenario, cast),
+        Backend::Process | Backend::Netns => super::real::world(scenario, cast, logs),
         #[cfg(not(feature = "process"))]
         Backend::Process | Backend::Netns => Err(RunError::Missing {
             world: scenario.file.scenario.backend.as_str(),

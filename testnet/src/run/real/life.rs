@@ -23,6 +23,8 @@ struct Start {
     plan: PeerPlan,
     files: Files,
     wiped: bool,
+    /// Whether no process of this run was there before.
+    is_first: bool,
     /// The process that was there before.
     last: Option<Peer>,
     turn: Arc<Semaphore>,
@@ -40,6 +42,10 @@ impl Start {
             source,
         };
         self.files.write(self.wiped).map_err(broken)?;
+        if self.is_first {
+            // An earlier run may have left a log; most have not.
+            let _ = std::fs::remove_file(self.plan.log_file());
+        }
         let peer = Peer::start_in(self.place.as_ref(), &self.binary, self.plan).await?;
         Ok(Box::new(peer))
     }
@@ -68,7 +74,7 @@ impl Real {
             plan: PeerPlan {
                 name: name(node),
                 data_dir: at.data_dir.clone(),
-                log_dir: self.dir.path().join("logs"),
+                log_dir: self.logs.clone(),
                 network: self.network.clone(),
                 listen: vec![at.listen.clone()],
                 connect: at.connect.clone(),
@@ -79,6 +85,7 @@ impl Real {
             },
             files: at.files(),
             wiped,
+            is_first: at.life == 1,
             last: at.peer.take(),
             turn: Arc::clone(&self.starting),
         };

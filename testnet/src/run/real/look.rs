@@ -9,11 +9,14 @@ use hedgerow_protocol::GroupName;
 use hedgerow_protocol::status::OverlayStatus;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// How often ended processes are looked for.
 pub(super) const TICK: Duration = Duration::from_millis(200);
 /// So many of those ticks lie between two looks at all peers.
 const TICKS_A_LOOK: u64 = 5;
+/// How long the overlay is waited for.
+const OVERLAY_WITHIN: Duration = Duration::from_secs(1);
 /// Peers that are asked at the same time.
 pub(super) const ASKING_MAX: usize = 8;
 
@@ -61,10 +64,16 @@ impl Real {
         seen: Result<Box<Metrics>, ProcessError>,
     ) {
         self.looking -= 1;
-        if let Ok(seen) = seen
-            && self.nodes[node].life == life
-        {
-            self.nodes[node].see(seen);
+        if self.nodes[node].life != life {
+            return;
+        }
+        match seen {
+            Ok(seen) => self.nodes[node].see(seen),
+            // Another version of the program, say; once is enough.
+            Err(error @ ProcessError::BadOutput { .. }) if self.troubles.is_empty() => {
+                self.trouble(format!("node {node}: {error}"));
+            }
+            Err(_) => {}
         }
     }
 
@@ -76,8 +85,12 @@ impl Real {
     }
 }
 
-/// The overlay from a node's peer, as that computes it.
+/// The overlay from a node's peer, as that computes it; the agenda waits for it.
 pub(super) async fn overlay(node: &Node, group: &GroupName) -> Option<OverlayStatus> {
+    if node.state != State::Running {
+        return None;
+    }
     let api = node.peer.as_ref()?.api();
-    api.overlay(group.as_str()).await.ok()
+    let asked = timeout(OVERLAY_WITHIN, api.overlay(group.as_str()));
+    asked.await.ok()?.ok()
 }

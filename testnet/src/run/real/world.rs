@@ -120,8 +120,8 @@ impl World for Real {
     }
 
     fn overlay(&self, origin: usize, group: &GroupName) -> Option<OverlayStatus> {
-        self.runtime
-            .block_on(look::overlay(&self.nodes[origin], group))
+        let asked = look::overlay(&self.nodes[origin], group);
+        self.runtime.block_on(asked)
     }
 
     fn is_member(&self, node: usize, group: &GroupName) -> bool {

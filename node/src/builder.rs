@@ -15,6 +15,8 @@ use tracing::Instrument;
 
 /// Calls waiting for the node's task, at most; more wait in their callers.
 const COMMANDS: usize = 64;
+/// What a link has written is reported when it is one part in so many of what may be unsent.
+const REPORTS: usize = 16;
 
 /// Describes a peer; [`NodeBuilder::spawn`] starts it. Everything has a default: a peer with a
 /// new identity, in memory only, that listens nowhere and finds nobody by itself.
@@ -120,6 +122,8 @@ impl NodeBuilder {
         let network = engine.network.clone();
         let links = LinkLimits {
             read_bytes: transport.read_bytes,
+            pressed_bytes_per_s: transport.pressed_bytes_per_s,
+            report_bytes: (engine.flow.unsent_bytes / REPORTS).max(1),
             close: Duration::from_millis(transport.close_ms),
         };
         // Everything that this peer's tasks have to say names it.

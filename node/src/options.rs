@@ -29,6 +29,10 @@ pub struct TransportConfig {
     pub close_ms: u64,
     /// Read from a link at once, at most, bytes. 64 KiB: a Noise message.
     pub read_bytes: usize,
+    /// What is to be passed on while half of the links to the next peers are full is read so
+    /// fast, bytes a second, until they are not: so a publisher feels the slowest hop. 16 MiB/s:
+    /// what a slow peer at the end of a full link can cost those before it.
+    pub pressed_bytes_per_s: usize,
 }
 
 impl Default for TransportConfig {
@@ -44,6 +48,7 @@ impl Default for TransportConfig {
             idle_ms: 5_000,
             close_ms: 1_000,
             read_bytes: 64 << 10,
+            pressed_bytes_per_s: 16 << 20,
         }
     }
 }

@@ -4,9 +4,13 @@ use crate::options::DeliveryConfig;
 use bytes::Bytes;
 use hedgerow_protocol::{GroupName, MessageId, PublishError, PublishOptions};
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::{Notify, oneshot};
+
+/// So much waiting fills a bundle: waiting for more would only delay it.
+const FULL_BYTES: usize = 64 << 10;
 
 /// Counted per message besides its payload.
 const MESSAGE_BYTES: usize = 64;
@@ -58,11 +62,11 @@ impl SinkState {
         self.progress().pending += 1;
     }
 
-    /// One message was taken by the engine, or refused.
-    pub(crate) fn finish(&self, error: Option<PublishError>) {
+    /// So many messages were taken by the engine, or refused.
+    pub(crate) fn finish(&self, messages: usize, error: Option<PublishError>) {
         let waker = {
             let mut progress = self.progress();
-            progress.pending -= 1;
+            progress.pending -= messages;
             let failed = error.is_some();
             if progress.error.is_none() {
                 progress.error = error;
@@ -121,25 +125,42 @@ impl Outbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next message, unless there is none.
-    pub(crate) fn pop(&self) -> Option<Submission> {
-        let (submission, waker) = {
+    /// Takes what is next: one message, or those that wait and may share a bundle, `most` by
+    /// number and bytes. Nothing when nothing waits.
+    pub(crate) fn pop(&self, most: (usize, usize), taken: &mut Vec<Submission>) {
+        let mut wakers = Vec::new();
+        {
             let mut state = self.state();
-            let submission = state.queue.pop_front()?;
-            state.bytes -= submission.payload.len() + MESSAGE_BYTES;
-            (submission, state.waiting.pop_front())
-        };
-        if let Some((_, waker)) = waker {
+            let mut bytes = 0;
+            while let Some(next) = state.queue.front() {
+                bytes += next.payload.len();
+                let alone = next.options.acknowledge || bytes > most.1 || taken.len() >= most.0;
+                if alone && !taken.is_empty() {
+                    break;
+                }
+                let Some(next) = state.queue.pop_front() else {
+                    break;
+                };
+                state.bytes -= next.weight();
+                taken.push(next);
+                wakers.extend(state.waiting.pop_front());
+                if alone {
+                    break;
+                }
+            }
+        }
+        for (_, waker) in wakers {
             waker.wake();
         }
-        Some(submission)
     }
 
     /// Puts back what the engine was too busy for.
-    pub(crate) fn unpop(&self, submission: Submission) {
+    pub(crate) fn unpop(&self, taken: &mut Vec<Submission>) {
         let mut state = self.state();
-        state.bytes += submission.payload.len() + MESSAGE_BYTES;
-        state.queue.push_front(submission);
+        for submission in taken.drain(..).rev() {
+            state.bytes += submission.weight();
+            state.queue.push_front(submission);
+        }
     }
 
     /// Whether nothing waits.
@@ -161,6 +182,10 @@ pub(crate) struct Outboxes {
     groups: Mutex<Groups>,
     listed: Mutex<Vec<Arc<Outbox>>>,
     work: Notify,
+    /// Bytes waiting over all groups.
+    bytes: AtomicUsize,
+    /// Rung when those reach what fills a bundle.
+    full: Notify,
 }
 
 impl Outboxes {
@@ -170,6 +195,8 @@ impl Outboxes {
             groups: Mutex::default(),
             listed: Mutex::default(),
             work: Notify::new(),
+            bytes: AtomicUsize::new(0),
+            full: Notify::new(),
         }
     }
 
@@ -214,13 +241,34 @@ impl Outboxes {
                 submission.refuse(PublishError::Stopped);
                 return;
             }
-            state.bytes += submission.payload.len() + MESSAGE_BYTES;
+            let bytes = submission.weight();
+            state.bytes += bytes;
             state.queue.push_back(submission);
+            let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            if before < FULL_BYTES && before + bytes >= FULL_BYTES {
+                self.full.notify_one();
+            }
             !std::mem::replace(&mut state.listed, true)
         };
         if list {
             self.list(outbox.clone());
         }
+    }
+
+    /// Whether enough waits to fill a bundle.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) >= FULL_BYTES
+    }
+
+    /// Waits until enough waits to fill a bundle.
+    pub(crate) async fn full(&self) {
+        self.full.notified().await;
+    }
+
+    /// So many bytes were taken, or put back.
+    pub(crate) fn note_taken(&self, taken: usize, put_back: usize) {
+        self.bytes.fetch_add(put_back, Ordering::Relaxed);
+        self.bytes.fetch_sub(taken, Ordering::Relaxed);
     }
 
     /// Waits until some outbox has work.
@@ -349,13 +397,18 @@ impl Drop for Room {
 }
 
 impl Submission {
+    /// What it counts for.
+    pub(crate) fn weight(&self) -> usize {
+        self.payload.len() + MESSAGE_BYTES
+    }
+
     /// Tells whoever asked that it was refused.
     pub(crate) fn refuse(self, error: PublishError) {
         // A caller that has gone does not want to know.
         match self.reply {
             Reply::Caller(reply) => drop(reply.send(Err(error))),
             Reply::Acknowledged(reply) => drop(reply.send(Err(error))),
-            Reply::Sink(sink) => sink.finish(Some(error)),
+            Reply::Sink(sink) => sink.finish(1, Some(error)),
         }
     }
 }

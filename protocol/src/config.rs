@@ -198,6 +198,9 @@ pub struct GroupConfig {
     pub message_bytes_max: usize,
     /// Messages above this are cut into fragments of this size, bytes.
     pub fragment_bytes: usize,
+    /// Messages that wait to be published share a bundle, and its signature, up to so many bytes.
+    /// 64 KiB: some 50 messages of 1 KiB; every hop waits for the whole bundle.
+    pub together_bytes: usize,
     /// Messages above this travel as bulk: two children a peer, bytes.
     pub bulk_bytes: usize,
     /// In a mesh, extra parents announce instead of pushing above this, bytes.
@@ -243,6 +246,7 @@ impl Default for GroupConfig {
             origins_max: 16_384,
             message_bytes_max: 64 << 20,
             fragment_bytes: 64 << 10,
+            together_bytes: 64 << 10,
             bulk_bytes: 256 << 10,
             mesh_push_bytes: 4 << 10,
             retention_total_bytes: 256 << 20,

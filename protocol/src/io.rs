@@ -104,6 +104,15 @@ pub enum Action {
         /// Bytes to write, in order; at most two chunks, head and payload.
         chunks: [Bytes; 2],
     },
+    /// What came on this link cannot be passed on as fast as it comes: read so many of its bytes
+    /// no faster than slow links should make a peer (`transport.pressed_bytes_per_s`). So the
+    /// other end feels it, and in the end whoever publishes. Advice: memory is bounded without.
+    Slow {
+        /// Which connection.
+        link: LinkId,
+        /// How many bytes came and were passed on while others waited.
+        bytes: usize,
+    },
     /// Hand a message to the application.
     Deliver(Delivery),
     /// Tell the application and the operator.

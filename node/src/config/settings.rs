@@ -125,6 +125,9 @@ impl Settings {
         if self.api.acknowledging_max == 0 {
             return Err(error("api.acknowledging_max", 0));
         }
+        if self.transport.pressed_bytes_per_s == 0 {
+            return Err(error("transport.pressed_bytes_per_s", 0));
+        }
         self.engine().check()
     }
 }

@@ -78,15 +78,22 @@ impl Ring {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an item and drops the oldest ones over the limits.
-    pub(crate) fn push(&self, item: Item, now: Instant, limits: &DeliveryConfig) {
+    /// Adds items and drops the oldest ones over the limits.
+    pub(crate) fn push(
+        &self,
+        items: impl IntoIterator<Item = Item>,
+        now: Instant,
+        limits: &DeliveryConfig,
+    ) {
         let wakers = {
             let mut state = self.state();
             if state.closed {
                 return;
             }
-            state.bytes += size(&item);
-            state.items.push_back((now, item));
+            for item in items {
+                state.bytes += size(&item);
+                state.items.push_back((now, item));
+            }
             while state.items.len() > 1
                 && (state.items.len() > limits.messages_max || state.bytes > limits.bytes_max)
             {
@@ -179,8 +186,28 @@ impl Ring {
     }
 
     /// The item at `cursor`, which moves on; with nothing there, `waker` is called when there is.
-    pub(crate) fn next(&self, cursor: &mut Cursor, waker: Option<&Waker>) -> Next {
+    pub(crate) fn next(&self, cursor: &mut Cursor, waker: &Waker) -> Next {
         let mut state = self.state();
+        let next = self.next_in(&state, cursor);
+        if matches!(next, Next::Empty) {
+            state.wakers.insert(cursor.id, waker.clone());
+        }
+        next
+    }
+
+    /// Appends the items at `cursor` that are there, at most so many. Returns how many.
+    pub(crate) fn take(&self, cursor: &mut Cursor, items: &mut Vec<Item>, most: usize) -> usize {
+        let state = self.state();
+        let before = items.len();
+        while items.len() - before < most
+            && let Next::Item(item) = self.next_in(&state, cursor)
+        {
+            items.push(item);
+        }
+        items.len() - before
+    }
+
+    fn next_in(&self, state: &State, cursor: &mut Cursor) -> Next {
         if cursor.position < state.base {
             let missed = state.base - cursor.position;
             cursor.position = state.base;
@@ -199,12 +226,10 @@ impl Ring {
             }
         }
         if state.closed {
-            return Next::Closed;
+            Next::Closed
+        } else {
+            Next::Empty
         }
-        if let Some(waker) = waker {
-            state.wakers.insert(cursor.id, waker.clone());
-        }
-        Next::Empty
     }
 }
 

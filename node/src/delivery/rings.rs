@@ -3,7 +3,7 @@
 use super::Ring;
 use super::ring::Item;
 use crate::options::DeliveryConfig;
-use hedgerow_protocol::GroupName;
+use hedgerow_protocol::{Delivery, GroupName};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 pub(crate) struct Rings {
     limits: DeliveryConfig,
     by_group: HashMap<GroupName, Arc<Ring>>,
+    /// Items of one group that come next into its ring: many at once cost little more than one.
+    held: Vec<Item>,
+    held_for: Option<GroupName>,
     /// Bytes pushed since the total was last counted; counting on every push would cost more
     /// than it bounds.
     pushed: usize,
@@ -25,6 +28,8 @@ impl Rings {
         Self {
             limits,
             by_group: HashMap::new(),
+            held: Vec::new(),
+            held_for: None,
             pushed: 0,
             overtaken: Arc::default(),
         }
@@ -52,13 +57,33 @@ impl Rings {
         self.by_group.drain().for_each(|(_, ring)| ring.close());
     }
 
-    /// Puts an item before the group's subscribers.
+    /// Takes a message for its group's subscribers.
+    pub(crate) fn deliver(&mut self, delivery: Delivery, now: Instant) {
+        let group = delivery.group.clone();
+        self.push(&group, Ok(delivery), now);
+    }
+
+    /// Takes an item for the group's subscribers; [`Rings::flush`] puts it before them.
     pub(crate) fn push(&mut self, group: &GroupName, item: Item, now: Instant) {
-        let Some(ring) = self.by_group.get(group) else {
-            return;
-        };
+        if self.held_for.as_ref() != Some(group) {
+            self.flush(now);
+            self.held_for = Some(group.clone());
+        }
         self.pushed += item.as_ref().map_or(0, |delivery| delivery.payload.len());
-        ring.push(item, now, &self.limits);
+        self.held.push(item);
+    }
+
+    /// Puts what was pushed before its subscribers.
+    pub(crate) fn flush(&mut self, now: Instant) {
+        if self.held.is_empty() {
+            return;
+        }
+        let ring = (self.held_for.as_ref()).and_then(|group| self.by_group.get(group));
+        match ring {
+            Some(ring) => ring.push(self.held.drain(..), now, &self.limits),
+            // Nobody is there for it.
+            None => self.held.clear(),
+        }
         if self.pushed > self.limits.total_bytes_max / 16 {
             self.pushed = 0;
             self.enforce_total();

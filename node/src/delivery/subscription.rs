@@ -66,14 +66,8 @@ impl Subscription {
             return 0;
         };
         items.push(first);
-        let mut count = 1;
-        while count < most
-            && let Next::Item(item) = self.ring.next(&mut self.cursor, None)
-        {
-            items.push(item);
-            count += 1;
-        }
-        count
+        let more = most.saturating_sub(1);
+        1 + self.ring.take(&mut self.cursor, items, more)
     }
 
     /// Waits until messages published from now on are due to this member. Returns false when
@@ -91,7 +85,7 @@ impl Subscription {
     }
 
     fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Delivery, Gap>>> {
-        match self.ring.next(&mut self.cursor, Some(context.waker())) {
+        match self.ring.next(&mut self.cursor, context.waker()) {
             Next::Item(item) => Poll::Ready(Some(item)),
             Next::Closed => Poll::Ready(None),
             Next::Empty => Poll::Pending,

@@ -32,7 +32,7 @@ fn limits(messages_max: usize, bytes_max: usize) -> DeliveryConfig {
 fn ring(times: &[u64], limits: &DeliveryConfig) -> Arc<Ring> {
     let ring = Arc::new(Ring::new(Arc::default()));
     for (seq, at) in (1..).zip(times) {
-        ring.push(Ok(message(seq, *at, b"text")), Instant::now(), limits);
+        ring.push([Ok(message(seq, *at, b"text"))], Instant::now(), limits);
     }
     ring
 }
@@ -50,9 +50,9 @@ fn every_subscriber_gets_what_comes_after_it_attached() {
     let limits = DeliveryConfig::default();
     let ring = ring(&[1, 2], &limits);
     let mut first = Subscription::new(ring.clone(), History::None, 10);
-    ring.push(Ok(message(3, 3, b"")), Instant::now(), &limits);
+    ring.push([Ok(message(3, 3, b""))], Instant::now(), &limits);
     let mut second = Subscription::new(ring.clone(), History::None, 10);
-    ring.push(Ok(message(4, 4, b"")), Instant::now(), &limits);
+    ring.push([Ok(message(4, 4, b""))], Instant::now(), &limits);
     assert_eq!(read(&mut first), [Ok(3), Ok(4)]);
     assert_eq!(read(&mut second), [Ok(4)]);
     assert_eq!(read(&mut second), []);
@@ -78,7 +78,7 @@ fn history_does_not_filter_what_comes_later() {
     let ring = ring(&[10, 20], &limits);
     let mut subscription = Subscription::new(ring.clone(), History::Last(1), 30);
     // Published long ago on the other side of a partition, delivered now.
-    ring.push(Ok(message(3, 1, b"")), Instant::now(), &limits);
+    ring.push([Ok(message(3, 1, b""))], Instant::now(), &limits);
     assert_eq!(read(&mut subscription), [Ok(2), Ok(3)]);
 }
 
@@ -88,7 +88,7 @@ fn a_slow_subscriber_is_told_how_much_it_missed_and_goes_on() {
     let ring = ring(&[], &limits);
     let mut slow = Subscription::new(ring.clone(), History::None, 0);
     for seq in 1..=10 {
-        ring.push(Ok(message(seq, seq, b"")), Instant::now(), &limits);
+        ring.push([Ok(message(seq, seq, b""))], Instant::now(), &limits);
     }
     assert_eq!(
         read(&mut slow),
@@ -106,7 +106,9 @@ fn what_subscribers_are_overtaken_by_is_counted_once_each() {
     let mut slow = subscribe(&mut rings);
     let stuck = subscribe(&mut rings);
     for seq in 1..=10 {
-        rings.push(&group, Ok(message(seq, seq, b"")), Instant::now());
+        let now = Instant::now();
+        rings.push(&group, Ok(message(seq, seq, b"")), now);
+        rings.flush(now);
     }
     assert_eq!(rings.overtaken(), 0);
     assert_eq!(read(&mut slow).len(), 4);
@@ -126,7 +128,7 @@ fn bytes_are_bounded_but_the_newest_message_stays() {
     let limits = limits(100, 200);
     let ring = ring(&[1, 2, 3, 4], &limits);
     assert!(ring.bytes() <= 200);
-    ring.push(Ok(message(5, 5, &[0; 4096])), Instant::now(), &limits);
+    ring.push([Ok(message(5, 5, &[0; 4096]))], Instant::now(), &limits);
     let mut all = Subscription::new(ring.clone(), History::Last(10), 10);
     assert_eq!(read(&mut all), [Ok(5)]);
 }
@@ -143,6 +145,7 @@ fn the_total_over_groups_is_bounded() {
         for name in &names {
             rings.get_or_create(name);
             rings.push(name, Ok(message(seq, seq, &[0; 100])), now);
+            rings.flush(now);
         }
     }
     rings.sweep(now, |_| true);
@@ -166,6 +169,7 @@ fn old_messages_and_unused_rings_go() {
     for name in [&member, &waited, &unused] {
         rings.get_or_create(name);
         rings.push(name, Ok(message(1, 1, b"text")), now);
+        rings.flush(now);
     }
     let _waiting = Subscription::new(rings.get_or_create(&waited).clone(), History::None, 0);
     rings.sweep(now + Duration::from_secs(2), |name| *name == member);
@@ -186,7 +190,7 @@ async fn a_closed_ring_is_read_to_its_end() {
         (items.len(), subscription.joined().await)
     });
     for seq in 1..=3 {
-        ring.push(Ok(message(seq, seq, b"")), Instant::now(), &limits);
+        ring.push([Ok(message(seq, seq, b""))], Instant::now(), &limits);
         tokio::task::yield_now().await;
     }
     ring.close();

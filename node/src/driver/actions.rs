@@ -16,27 +16,44 @@ const PERSIST_RETRY: Duration = Duration::from_secs(1);
 impl Driver {
     /// Drains the engine.
     pub(super) fn perform(&mut self) {
-        while let Some(action) = self.engine.poll_action() {
-            self.on_action(action);
+        let now = Instant::now();
+        loop {
+            while let Some(action) = self.engine.poll_action() {
+                self.on_action(action, now);
+            }
+            let Some((id, job)) = self.verifier.take_lone() else {
+                break;
+            };
+            let valid = job.run();
+            let verified = Input::Verified { id, valid };
+            self.engine.handle_input(self.clock.now(), verified);
         }
+        self.rings.flush(now);
         self.verifier.start();
     }
 
-    fn on_action(&mut self, action: Action) {
+    fn on_action(&mut self, action: Action, now: Instant) {
         match action {
             Action::Send { link, chunks } => {
                 if let Some(handle) = self.links.get(&link) {
                     self.tally.count_sent(&chunks);
                     handle.send(chunks);
+                    if self.publishing {
+                        self.carrying.push(link);
+                    }
+                }
+            }
+            Action::Slow { link, bytes } => {
+                if let Some(handle) = self.links.get(&link) {
+                    handle.slow(bytes);
                 }
             }
             Action::Deliver(delivery) => {
                 self.tally.delivered += 1;
-                let group = delivery.group.clone();
-                self.rings.push(&group, Ok(delivery), Instant::now());
+                self.rings.deliver(delivery, now);
             }
             Action::Verify { id, job } => self.verifier.push(id, job),
-            Action::Event(event) => self.on_event(event),
+            Action::Event(event) => self.on_event(event, now),
             Action::Dial {
                 dial,
                 peer,
@@ -94,7 +111,7 @@ impl Driver {
         });
     }
 
-    fn on_event(&mut self, event: Event) {
+    fn on_event(&mut self, event: Event, now: Instant) {
         log(&event);
         match &event {
             Event::Gap {
@@ -111,7 +128,7 @@ impl Driver {
                     from: *from,
                     to: *to,
                 };
-                self.rings.push(group, Err(gap), Instant::now());
+                self.rings.push(group, Err(gap), now);
             }
             Event::Joined { group, .. } => {
                 if let Some(ring) = self.rings.get(group) {

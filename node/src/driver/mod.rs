@@ -137,6 +137,14 @@ pub(crate) struct Driver {
     /// Groups joined for their messages.
     members: HashSet<GroupName>,
     outboxes: Arc<Outboxes>,
+    /// What is sent now is what was published.
+    publishing: bool,
+    /// The links that carry the last bundle that was published.
+    carrying: Vec<LinkId>,
+    /// How many those were.
+    carried: usize,
+    /// What is to be published next waits no longer for those.
+    fill_until: Instant,
     /// Outboxes whose group the engine is too busy for.
     blocked: HashMap<GroupName, Arc<Outbox>>,
     acknowledging: HashMap<(GroupName, MessageId), oneshot::Sender<AckResult>>,
@@ -181,6 +189,10 @@ impl Driver {
             rings: Rings::new(parts.delivery),
             members: HashSet::new(),
             outboxes: parts.outboxes,
+            publishing: false,
+            carrying: Vec::new(),
+            carried: 0,
+            fill_until: Instant::now(),
             blocked: HashMap::new(),
             acknowledging: HashMap::new(),
             probes: HashMap::new(),
@@ -219,7 +231,12 @@ impl Driver {
             if matches!(self.phase, Phase::Stopped | Phase::Aborted) {
                 break;
             }
-            let deadline = self.deadline(next_sweep).into();
+            let filling = self.is_filling();
+            let mut deadline = self.deadline(next_sweep);
+            if filling {
+                deadline = deadline.min(self.fill_until);
+            }
+            let deadline = deadline.into();
             if timer.deadline() != deadline {
                 timer.as_mut().reset(deadline);
             }
@@ -249,7 +266,8 @@ impl Driver {
                     }
                 }
                 Some(done) = inboxes.done.recv() => self.on_done(done),
-                () = self.outboxes.work() => self.publish_listed(),
+                () = self.outboxes.work(), if !filling => self.publish_listed(),
+                () = self.outboxes.full(), if filling => {}
                 () = &mut timer => {
                     next_sweep = self.on_timer(next_sweep);
                 }

@@ -1,11 +1,16 @@
 //! From the outboxes into the engine, in order and no faster than it takes them.
 
 use super::Driver;
-use crate::outbox::{Acknowledging, Outbox, Reply, Submission};
-use hedgerow_protocol::PublishError;
+use crate::outbox::{Acknowledging, Outbox, Reply, SinkState, Submission};
+use crate::transport::LinkHandle;
+use bytes::Bytes;
+use hedgerow_protocol::{MessageId, PublishError};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
+/// What waits for the last bundle to be written waits no longer than this.
+const FILL_MAX: Duration = Duration::from_millis(20);
 /// Messages of one group before others get their turn.
 const TURN: usize = 256;
 
@@ -17,49 +22,109 @@ impl Driver {
         }
     }
 
+    /// Whether what waits to be published is to wait on: the last bundle is still being written to
+    /// half of the next peers, and what comes until then shares the next one. A lone message
+    /// finds nothing being written.
+    pub(super) fn is_filling(&mut self) -> bool {
+        if self.carrying.is_empty() {
+            return false;
+        }
+        if self.outboxes.is_full() || Instant::now() >= self.fill_until {
+            self.carrying.clear();
+            return false;
+        }
+        let links = &self.links;
+        self.carrying
+            .retain(|link| links.get(link).is_some_and(LinkHandle::await_written));
+        !self.carrying.is_empty() && self.carrying.len() * 2 >= self.carried
+    }
+
+    /// What waits shares bundles: a lone message goes alone and at once, and the more come while
+    /// others are signed and sent, the more share a signature.
     fn publish_from(&mut self, outbox: &Arc<Outbox>) {
         // It goes on with `Sendable`.
         if self.blocked.contains_key(&outbox.group) {
             return;
         }
-        for _ in 0..TURN {
-            let Some(submission) = outbox.pop() else {
+        let most = self.engine.together_max(&outbox.group);
+        let mut taken = Vec::new();
+        let mut turn = TURN;
+        while turn > 0 {
+            outbox.pop(most, &mut taken);
+            if taken.is_empty() {
                 return;
-            };
-            let Submission {
-                payload, options, ..
-            } = &submission;
-            let now = self.clock.now();
-            match self
-                .engine
-                .publish(now, &outbox.group, payload.clone(), *options)
-            {
-                Ok(id) => self.on_published(outbox, submission.reply, id),
+            }
+            turn = turn.saturating_sub(taken.len());
+            let weight = taken.iter().map(Submission::weight).sum();
+            self.outboxes.note_taken(weight, 0);
+            self.carrying.clear();
+            match self.publish_taken(outbox, &taken) {
+                Ok(first) => {
+                    self.on_published(outbox, &mut taken, first);
+                    self.publishing = true;
+                    self.fill_until = Instant::now() + FILL_MAX;
+                }
                 Err(PublishError::Busy) => {
-                    outbox.unpop(submission);
+                    outbox.unpop(&mut taken);
+                    self.outboxes.note_taken(0, weight);
                     self.blocked.insert(outbox.group.clone(), outbox.clone());
                     self.perform();
                     return;
                 }
-                Err(error) => submission.refuse(error),
+                Err(error) => (taken.drain(..)).for_each(|one| one.refuse(error.clone())),
             }
             self.perform();
+            self.publishing = false;
+            self.carried = self.carrying.len();
+            if self.is_filling() {
+                break;
+            }
         }
-        self.outboxes.relist(outbox);
+        if !outbox.is_empty() {
+            self.outboxes.relist(outbox);
+        }
+    }
+
+    fn publish_taken(
+        &mut self,
+        outbox: &Outbox,
+        taken: &[Submission],
+    ) -> Result<MessageId, PublishError> {
+        let (now, group) = (self.clock.now(), &outbox.group);
+        if let [one] = taken {
+            return (self.engine).publish(now, group, one.payload.clone(), one.options);
+        }
+        let messages: Vec<Bytes> = taken.iter().map(|one| one.payload.clone()).collect();
+        self.engine.publish_together(now, group, &messages)
     }
 
     /// Answers before the engine is drained, so that an acknowledgement finds who waits for it.
-    fn on_published(&mut self, outbox: &Outbox, reply: Reply, id: hedgerow_protocol::MessageId) {
-        match reply {
-            // A caller that has gone does not want to know.
-            Reply::Caller(reply) => drop(reply.send(Ok(id))),
-            Reply::Sink(sink) => sink.finish(None),
-            Reply::Acknowledged(reply) => {
-                let (tell, result) = oneshot::channel();
-                if reply.send(Ok(Acknowledging { id, result })).is_ok() {
-                    self.acknowledging.insert((outbox.group.clone(), id), tell);
+    fn on_published(&mut self, outbox: &Outbox, taken: &mut Vec<Submission>, first: MessageId) {
+        // A sink's messages come in runs.
+        let mut run: Option<(Arc<SinkState>, usize)> = None;
+        for (seq, Submission { reply, .. }) in (first.seq..).zip(taken.drain(..)) {
+            let id = MessageId { seq, ..first };
+            match reply {
+                // A caller that has gone does not want to know.
+                Reply::Caller(reply) => drop(reply.send(Ok(id))),
+                Reply::Sink(sink) => match &mut run {
+                    Some((same, messages)) if Arc::ptr_eq(same, &sink) => *messages += 1,
+                    _ => {
+                        if let Some((other, messages)) = run.replace((sink, 1)) {
+                            other.finish(messages, None);
+                        }
+                    }
+                },
+                Reply::Acknowledged(reply) => {
+                    let (tell, result) = oneshot::channel();
+                    if reply.send(Ok(Acknowledging { id, result })).is_ok() {
+                        self.acknowledging.insert((outbox.group.clone(), id), tell);
+                    }
                 }
             }
+        }
+        if let Some((sink, messages)) = run {
+            sink.finish(messages, None);
         }
     }
 }

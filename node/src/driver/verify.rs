@@ -1,4 +1,4 @@
-//! Signature checks on the runtime's blocking threads, in batches.
+//! Signature checks on the runtime's blocking threads, in batches; a lone one where it is.
 
 use super::Done;
 use hedgerow_protocol::{VerifyId, VerifyJob};
@@ -45,6 +45,16 @@ impl Verifier {
     /// Checks that wait or run.
     pub(super) fn under_way(&self) -> usize {
         self.waiting.len() + self.checking
+    }
+
+    /// A check that is alone: it takes less than moving it to another thread and back, and
+    /// nothing else waits for this one meanwhile.
+    pub(super) fn take_lone(&mut self) -> Option<(VerifyId, VerifyJob)> {
+        if self.running > 0 || self.waiting.len() != 1 {
+            return None;
+        }
+        self.batches += 1;
+        self.waiting.pop_front()
     }
 
     /// Starts what waits, spread over the workers that are free.

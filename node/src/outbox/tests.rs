@@ -24,6 +24,19 @@ fn submission(text: &'static str, sink: &Arc<SinkState>) -> Submission {
     }
 }
 
+/// What is taken at once when so many messages and bytes may share a bundle.
+fn pop(outbox: &Outbox, most: (usize, usize)) -> Vec<Submission> {
+    let mut taken = Vec::new();
+    outbox.pop(most, &mut taken);
+    taken
+}
+
+/// The payloads that are taken at once.
+fn texts(outbox: &Outbox, most: (usize, usize)) -> Vec<Bytes> {
+    let taken = pop(outbox, most).into_iter();
+    taken.map(|submission| submission.payload).collect()
+}
+
 /// Whether there is room right now.
 fn has_room(room: &mut Room) -> bool {
     poll_fn(|context| room.poll(context)).now_or_never() == Some(Ok(()))
@@ -44,10 +57,7 @@ async fn publishers_wait_for_room_and_are_woken() {
     let [outbox] = &outboxes.take_listed()[..] else {
         panic!("one outbox has work")
     };
-    assert_eq!(
-        outbox.pop().map(|submission| submission.payload),
-        Some("one".into())
-    );
+    assert_eq!(texts(outbox, (1, 100)), ["one"]);
     assert_eq!(waiting.await.expect("is woken"), Ok(()));
 }
 
@@ -64,7 +74,7 @@ async fn who_gives_up_hands_the_room_to_the_next() {
     let [outbox] = &outboxes.take_listed()[..] else {
         panic!("one outbox has work")
     };
-    drop(outbox.pop());
+    drop(pop(outbox, (1, 100)));
     // The first was woken, but has gone.
     drop(first);
     assert_eq!(waiting.await.expect("is woken"), Ok(()));
@@ -82,15 +92,43 @@ fn bytes_are_bounded_too_and_what_is_put_back_comes_first() {
     let [outbox] = &outboxes.take_listed()[..] else {
         panic!("one outbox has work")
     };
-    let first = outbox.pop().expect("two wait");
-    outbox.unpop(first);
+    let mut first = pop(outbox, (1, 100));
+    outbox.unpop(&mut first);
     assert!(!has_room(&mut room));
-    let next = || outbox.pop().map(|submission| submission.payload);
-    assert_eq!(
-        [next(), next(), next()],
-        [Some("first".into()), Some("second".into()), None]
-    );
+    assert_eq!(texts(outbox, (1, 100)), ["first"]);
+    let mut second = pop(outbox, (1, 100));
+    outbox.unpop(&mut second);
+    assert_eq!(texts(outbox, (1, 100)), ["second"]);
+    assert!(pop(outbox, (1, 100)).is_empty());
     assert!(has_room(&mut room));
+}
+
+#[test]
+fn what_waits_is_taken_together_up_to_the_limits() {
+    let outboxes = outboxes(100, usize::MAX);
+    let sink = Arc::default();
+    let room = outboxes.room(&news());
+    for text in ["one", "two", "three", "four", "a long one", "five"] {
+        room.push(submission(text, &sink));
+    }
+    let (reply, _answer) = oneshot::channel();
+    room.push(Submission {
+        payload: "told".into(),
+        options: PublishOptions { acknowledge: true },
+        reply: Reply::Acknowledged(reply),
+    });
+    room.push(submission("six", &sink));
+    let [outbox] = &outboxes.take_listed()[..] else {
+        panic!("one outbox has work")
+    };
+    assert_eq!(texts(outbox, (2, 9)), ["one", "two"], "by number");
+    assert_eq!(texts(outbox, (9, 9)), ["three", "four"], "by bytes");
+    assert_eq!(texts(outbox, (9, 9)), ["a long one"], "larger ones alone");
+    let mut taken = pop(outbox, (9, 9));
+    outbox.unpop(&mut taken);
+    assert_eq!(texts(outbox, (9, 9)), ["five"], "order is kept");
+    assert_eq!(texts(outbox, (9, 9)), ["told"], "acknowledged ones alone");
+    assert_eq!(texts(outbox, (9, 9)), ["six"]);
 }
 
 #[test]
@@ -117,9 +155,9 @@ fn a_sink_is_idle_when_all_is_taken_and_told_of_errors() {
     room.push(submission("one", &sink));
     room.push(submission("two", &sink));
     assert_eq!(idle(), None);
-    sink.finish(None);
+    sink.finish(1, None);
     assert_eq!(idle(), None);
-    sink.finish(Some(PublishError::Busy));
+    sink.finish(1, Some(PublishError::Busy));
     assert_eq!(idle(), Some(Err(PublishError::Busy)));
     assert_eq!(idle(), Some(Ok(())));
 }

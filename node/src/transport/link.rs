@@ -7,7 +7,7 @@ use futures::{AsyncRead, AsyncWrite};
 use hedgerow_protocol::LinkId;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -19,12 +19,17 @@ const WRITE_BYTES: usize = 64 << 10;
 /// A chunk of at least so many bytes is written from where it lies.
 const COPY_BYTES_MAX: usize = 16 << 10;
 
+/// Reading pauses no shorter, for timers are no finer, and no longer, for heartbeats come the same
+/// way.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+
 /// What a link has to say.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
     /// The next bytes from the other end.
     Bytes(Bytes),
-    /// Some bytes were written: ask [`LinkHandle::take_sent`].
+    /// Many bytes were written: ask [`LinkHandle::take_sent`].
     Sent,
     /// It is gone; nothing follows.
     Lost,
@@ -34,6 +39,10 @@ pub(crate) enum LinkEvent {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LinkLimits {
     pub(crate) read_bytes: usize,
+    pub(crate) pressed_bytes_per_s: usize,
+    /// Less than this is not reported as written: far below what may be unsent, and below the
+    /// part of that which pieces of large messages may use.
+    pub(crate) report_bytes: usize,
     pub(crate) close: Duration,
 }
 
@@ -52,6 +61,12 @@ struct Shared {
     ending: Notify,
     /// Bytes written and not yet reported.
     sent: AtomicUsize,
+    /// Bytes read that are to have taken their time.
+    slowed: AtomicUsize,
+    /// Bytes queued and not yet written.
+    unwritten: AtomicUsize,
+    /// The engine wants to hear when there are none.
+    awaited: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -86,12 +101,25 @@ impl LinkHandle {
 
     /// Queues chunks to be written in order.
     pub(crate) fn send(&self, chunks: [Bytes; 2]) {
+        let bytes = chunks.iter().map(Bytes::len).sum();
+        self.shared.unwritten.fetch_add(bytes, Ordering::SeqCst);
         let mut queue = self.shared.queue();
         queue
             .chunks
             .extend(chunks.into_iter().filter(|chunk| !chunk.is_empty()));
         drop(queue);
         self.shared.changed.notify_one();
+    }
+
+    /// Whether something is still to be written; if so, an event will tell when all is.
+    pub(crate) fn await_written(&self) -> bool {
+        self.shared.awaited.store(true, Ordering::SeqCst);
+        self.shared.unwritten.load(Ordering::SeqCst) > 0
+    }
+
+    /// So many bytes came faster than they can be passed on: reading pauses for them.
+    pub(crate) fn slow(&self, bytes: usize) {
+        self.shared.slowed.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Ends the link after what is queued was written, or the time for it is over.
@@ -127,8 +155,9 @@ async fn run<S: AsyncRead + AsyncWrite>(
     let (mut reader, writer) = stream.split();
     let work = async {
         let closing = {
-            let reading = std::pin::pin!(read(link, &mut reader, limits.read_bytes, &events));
-            let writing = std::pin::pin!(write(link, writer, &events, &shared));
+            let reading = std::pin::pin!(read(link, &mut reader, limits, &events, &shared));
+            let writing =
+                std::pin::pin!(write(link, writer, limits.report_bytes, &events, &shared));
             match future::select(reading, writing).await {
                 // The other end is done: so are we.
                 Either::Left((error, _)) => Err(error),
@@ -151,9 +180,13 @@ async fn run<S: AsyncRead + AsyncWrite>(
             tokio::time::sleep(limits.close).await;
         }
     };
-    let (work, limit) = (std::pin::pin!(work), std::pin::pin!(limit));
-    if let Either::Left((Err(error), _)) = future::select(work, limit).await {
-        tracing::trace!(link = link.0, %error, "link ended");
+    {
+        // Dropped before the end is told: what waits for its turn to report a read may be given
+        // that turn, and would keep it from all links, this one's end included.
+        let (work, limit) = (std::pin::pin!(work), std::pin::pin!(limit));
+        if let Either::Left((Err(error), _)) = future::select(work, limit).await {
+            tracing::trace!(link = link.0, %error, "link ended");
+        }
     }
     // The engine may have stopped.
     let _ = events.send((link, LinkEvent::Lost)).await;
@@ -163,10 +196,11 @@ async fn run<S: AsyncRead + AsyncWrite>(
 async fn read<S: AsyncRead>(
     link: LinkId,
     reader: &mut ReadHalf<S>,
-    read_bytes: usize,
+    limits: LinkLimits,
     events: &mpsc::Sender<(LinkId, LinkEvent)>,
+    shared: &Shared,
 ) -> io::Error {
-    let most = read_bytes.max(READ_BYTES_MIN);
+    let most = limits.read_bytes.max(READ_BYTES_MIN);
     let mut buffer = vec![0; READ_BYTES_MIN];
     loop {
         let count = match reader.read(&mut buffer).await {
@@ -182,6 +216,13 @@ async fn read<S: AsyncRead>(
         if count == buffer.len() && count < most {
             buffer = vec![0; (2 * count).min(most)];
         }
+        let slowed = shared.slowed.load(Ordering::Relaxed);
+        let rate = limits.pressed_bytes_per_s.max(1);
+        let pause = Duration::from_secs_f64(slowed as f64 / rate as f64);
+        if pause >= PAUSE_MIN {
+            shared.slowed.fetch_sub(slowed, Ordering::Relaxed);
+            tokio::time::sleep(pause.min(PAUSE_MAX)).await;
+        }
     }
 }
 
@@ -196,6 +237,7 @@ async fn drain<S: AsyncRead>(reader: &mut ReadHalf<S>) -> io::Result<()> {
 async fn write<S: AsyncWrite>(
     link: LinkId,
     mut writer: WriteHalf<S>,
+    report_bytes: usize,
     events: &mpsc::Sender<(LinkId, LinkEvent)>,
     shared: &Shared,
 ) -> io::Result<WriteHalf<S>> {
@@ -224,10 +266,13 @@ async fn write<S: AsyncWrite>(
                 writer.write_all(&batch).await?;
                 batch.len()
             };
-            // The engine is told once and then asks for the sum.
-            if shared.sent.fetch_add(count, Ordering::AcqRel) == 0
-                && events.send((link, LinkEvent::Sent)).await.is_err()
-            {
+            // The engine is told once and then asks for the sum, and of little it need not know
+            // before there is more.
+            let before = shared.sent.fetch_add(count, Ordering::AcqRel);
+            let enough = before < report_bytes && before + count >= report_bytes;
+            let left = shared.unwritten.fetch_sub(count, Ordering::SeqCst) - count;
+            let awaited = left == 0 && shared.awaited.swap(false, Ordering::SeqCst);
+            if (enough || awaited) && events.send((link, LinkEvent::Sent)).await.is_err() {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
         }

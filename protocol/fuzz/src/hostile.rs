@@ -299,7 +299,7 @@ impl Hostile {
                 }
                 Action::Verify { id, .. } => self.checks.push(id),
                 Action::Persist { id, .. } => self.persists.push(id),
-                Action::Deliver(_) | Action::Event(_) => {}
+                Action::Slow { .. } | Action::Deliver(_) | Action::Event(_) => {}
             }
         }
     }

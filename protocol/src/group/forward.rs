@@ -4,7 +4,7 @@ use super::remote::RemoteGroup;
 use crate::database::GroupGraph;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
-use crate::io::LinkId;
+use crate::io::{Action, LinkId};
 use crate::links::{Brought, Priority};
 use crate::name::GroupId;
 use crate::wire::Bundle;
@@ -85,13 +85,27 @@ impl Engine {
             signature: bundle.signature,
         };
         let head = frame.encode_head(bundle.payload.len());
+        let (mut all, mut pressed) = (0, 0);
         for peer in targets {
             let Some(&link) = self.up.get(&peer) else {
                 continue;
             };
             if Some(link) != from {
                 self.push_bundle(link, id, bundle, &head);
+                let lane = Priority::of(class);
+                let queue = self.links.get(&link).map(|link| &link.queue);
+                all += 1;
+                pressed += usize::from(queue.is_some_and(|queue| queue.is_pressed(lane)));
             }
+        }
+        // The same rule as for who publishes: half of the links to the next peers.
+        if let Some(link) = from
+            && pressed > 0
+            && pressed * 2 >= all
+        {
+            let bytes = head.len() + bundle.payload.len();
+            self.count("bundles_slowed");
+            self.actions.push_back(Action::Slow { link, bytes });
         }
     }
 
@@ -119,9 +133,9 @@ impl Engine {
             return;
         };
         let lane = if header.has(FLAG_BULK) {
-            Priority::Bulk
+            Priority::of(Class::Bulk)
         } else {
-            Priority::Data
+            Priority::of(Class::Normal)
         };
         if link.queue.is_full(lane, head.len() + bundle.payload.len()) {
             link.lazy = true;

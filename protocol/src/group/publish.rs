@@ -10,15 +10,20 @@ use crate::status::Role;
 use crate::time::Time;
 use crate::wire::bundle::{FLAG_ACKNOWLEDGE, FLAG_BULK, Hash};
 use crate::wire::{Bundle, BundleHeader, Fragment};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hedgerow_topology::Class;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// One entry that waits to be signed and sent.
+/// Messages that share a bundle, at most: their lengths stay a small part of a frame.
+const TOGETHER_MAX: usize = 1_024;
+
+/// One bundle that waits to be signed and sent.
 #[derive(Debug)]
 struct Unreleased {
     payload: Bytes,
+    /// Of each message in the payload.
+    lengths: Vec<u32>,
     published_at: u64,
     flags: u8,
     fragment: Option<Fragment>,
@@ -68,9 +73,6 @@ impl Engine {
         options: PublishOptions,
     ) -> Result<MessageId, PublishError> {
         self.advance(now);
-        if self.stopping.is_some() {
-            return Err(PublishError::Stopped);
-        }
         let max = self.config.groups.message_bytes_max;
         if payload.len() > max {
             return Err(PublishError::TooLarge {
@@ -78,19 +80,12 @@ impl Engine {
                 max,
             });
         }
-        let id = GroupId::new(&self.config.network, group);
         let class = if payload.len() > self.config.groups.bulk_bytes {
             Class::Bulk
         } else {
             Class::Normal
         };
-        if self.is_busy(id, class) {
-            self.busy.insert((id, class));
-            self.starved |= self.is_out_of_room();
-            self.count("publishers_told_busy");
-            return Err(PublishError::Busy);
-        }
-        self.become_sender(id, group)?;
+        let id = self.begin_publishing(group, class)?;
         let epoch = self.own.epoch;
         let published_at = now.wall_ms;
         let flags = if class == Class::Bulk { FLAG_BULK } else { 0 }
@@ -107,6 +102,7 @@ impl Engine {
         let seq = known.own.released + 1;
         if payload.len() <= piece {
             known.own.outbox.push_back(Unreleased {
+                lengths: vec![payload.len() as u32],
                 payload,
                 published_at,
                 flags,
@@ -119,6 +115,7 @@ impl Engine {
                 let payload = payload.slice(from..(from + piece).min(payload.len()));
                 let fragment = Some(Fragment { index, count });
                 known.own.outbox.push_back(Unreleased {
+                    lengths: vec![payload.len() as u32],
                     payload,
                     published_at,
                     flags,
@@ -138,6 +135,89 @@ impl Engine {
         self.outboxes.insert(id);
         self.release_outbox(id);
         Ok(message)
+    }
+
+    /// How much of what waits to be published may share a bundle, messages and bytes: where
+    /// messages come faster than they can be sent, one signature is to serve many. Larger ones
+    /// are published alone.
+    pub fn together_max(&self, group: &GroupName) -> (usize, usize) {
+        let groups = &self.config.groups;
+        let id = GroupId::new(&self.config.network, group);
+        let is_mesh =
+            (self.groups.get(&id)).is_some_and(|group| group.settings.values.redundancy > 1);
+        // A bundle is announced or pushed as a whole: small messages of a mesh stay pushed.
+        let bytes = if is_mesh {
+            groups.together_bytes.min(groups.mesh_push_bytes)
+        } else {
+            groups.together_bytes
+        };
+        (TOGETHER_MAX, bytes.min(groups.fragment_bytes))
+    }
+
+    /// Publishes messages that wait together, in order, within [`Engine::together_max`] or only
+    /// one; they share a signature and all else is as if each had been published alone. Returns
+    /// the name of the first, the others follow by `seq`. On an error nothing has changed.
+    pub fn publish_together(
+        &mut self,
+        now: Time,
+        group: &GroupName,
+        messages: &[Bytes],
+    ) -> Result<MessageId, PublishError> {
+        if let [message] = messages {
+            return self.publish(now, group, message.clone(), PublishOptions::default());
+        }
+        self.advance(now);
+        let bytes: usize = messages.iter().map(Bytes::len).sum();
+        let max = self.config.groups.fragment_bytes;
+        if bytes > max || messages.is_empty() || messages.len() > TOGETHER_MAX {
+            return Err(PublishError::TooLarge { bytes, max });
+        }
+        let id = self.begin_publishing(group, Class::Normal)?;
+        let published_at = now.wall_ms;
+        let mut payload = BytesMut::with_capacity(bytes);
+        messages
+            .iter()
+            .for_each(|message| payload.extend_from_slice(message));
+        let lengths = messages.iter().map(|message| message.len() as u32);
+        let Some(known) = self.groups.get_mut(&id) else {
+            return Err(PublishError::Stopped);
+        };
+        known.stats.published += messages.len() as u64;
+        let seq = known.own.released + 1;
+        known.own.outbox.push_back(Unreleased {
+            payload: payload.freeze(),
+            lengths: lengths.collect(),
+            published_at,
+            flags: 0,
+            fragment: None,
+        });
+        self.outboxes.insert(id);
+        self.release_outbox(id);
+        Ok(MessageId {
+            origin: self.me,
+            epoch: self.own.epoch,
+            seq,
+        })
+    }
+
+    /// Whether anything can be published now; the group it goes to.
+    fn begin_publishing(
+        &mut self,
+        group: &GroupName,
+        class: Class,
+    ) -> Result<GroupId, PublishError> {
+        if self.stopping.is_some() {
+            return Err(PublishError::Stopped);
+        }
+        let id = GroupId::new(&self.config.network, group);
+        if self.is_busy(id, class) {
+            self.busy.insert((id, class));
+            self.starved |= self.is_out_of_room();
+            self.count("publishers_told_busy");
+            return Err(PublishError::Busy);
+        }
+        self.become_sender(id, group)?;
+        Ok(id)
     }
 
     fn become_sender(&mut self, id: GroupId, name: &GroupName) -> Result<(), PublishError> {
@@ -178,10 +258,7 @@ impl Engine {
         let Some(route) = self.route(id, self.me, class) else {
             return false;
         };
-        let lane = match class {
-            Class::Normal => Priority::Data,
-            Class::Bulk => Priority::Bulk,
-        };
+        let lane = Priority::of(class);
         let links = route
             .children()
             .chain(route.extra_children())
@@ -264,19 +341,21 @@ impl Group {
     ) -> Option<Bundle> {
         let Unreleased {
             payload,
+            lengths,
             published_at,
             flags,
             fragment,
         } = self.own.outbox.pop_front()?;
-        self.own.released += 1;
+        let seq = self.own.released + 1;
+        self.own.released += lengths.len() as u64;
         let header = BundleHeader {
             group: self.id,
             origin: me,
             epoch,
-            seq: self.own.released,
+            seq,
             flags,
             published_at,
-            lengths: vec![payload.len() as u32],
+            lengths,
             delays: Vec::new(),
             fragment,
             previous: self.own.previous,

@@ -8,6 +8,7 @@ use crate::group::LogKey;
 use crate::identity::PeerKey;
 use crate::name::GroupId;
 use bytes::Bytes;
+use hedgerow_topology::Class;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// While both wait, bulk gets at least one byte in so many of what is no control.
@@ -29,6 +30,16 @@ pub(crate) enum Priority {
     BulkRepair,
     /// Pieces of large messages, pushed along the overlay.
     Bulk,
+}
+
+impl Priority {
+    /// How urgent bundles of a class are that are pushed.
+    pub(crate) fn of(class: Class) -> Self {
+        match class {
+            Class::Normal => Self::Data,
+            Class::Bulk => Self::Bulk,
+        }
+    }
 }
 
 const LANES: usize = 5;

@@ -360,6 +360,31 @@ impl Sim {
             .unwrap_or_else(|error| panic!("node {node} publishes: {error}, {self:?}"))
     }
 
+    /// Publishes messages that share a bundle.
+    pub fn publish_together(
+        &mut self,
+        node: usize,
+        group: &str,
+        payloads: &[Bytes],
+    ) -> Result<(), PublishError> {
+        let group = name(group);
+        let published = self.world.call_undrained(node, |engine, now| {
+            engine.publish_together(now, &group, payloads)
+        });
+        let published = published.unwrap_or_else(|| panic!("node {node} runs, {self:?}"));
+        if let Ok(first) = published {
+            let now = self.world.now;
+            for (seq, payload) in (first.seq..).zip(payloads) {
+                let id = MessageId { seq, ..first };
+                self.world
+                    .journal
+                    .published(now, node, &group, id, payload.clone());
+            }
+        }
+        self.world.settle(node);
+        published.map(|_| ())
+    }
+
     /// Publishes, waiting up to `limit_ms` while the engine is busy.
     pub fn publish_patiently(
         &mut self,

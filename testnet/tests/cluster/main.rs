@@ -6,6 +6,7 @@ mod acknowledged;
 mod black_holes;
 mod broadcast_to_all;
 mod bulk;
+mod bundles;
 mod capacity;
 mod cold_start;
 mod equal_payloads;

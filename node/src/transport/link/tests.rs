@@ -2,6 +2,8 @@ use super::*;
 
 const LIMITS: LinkLimits = LinkLimits {
     read_bytes: 64 << 10,
+    pressed_bytes_per_s: 1 << 20,
+    report_bytes: 1,
     close: Duration::from_millis(500),
 };
 const LINK: LinkId = LinkId(1);
@@ -91,4 +93,58 @@ async fn a_dropped_link_ends_at_once() {
     assert!(matches!(events.recv().await, Some((LINK, LinkEvent::Lost))));
     let mut got = Vec::new();
     assert_eq!(far.read_to_end(&mut got).await.expect("ends"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn links_that_end_while_the_driver_is_busy_leave_its_inbox_open() {
+    use tokio_util::compat::TokioAsyncReadCompatExt;
+    const OTHER: LinkId = LinkId(2);
+    let (tell, mut events) = mpsc::channel(1);
+    let full = tell.try_send((OTHER, LinkEvent::Sent));
+    full.expect("there is room for one");
+    let (near, far) = tokio::io::duplex(1024);
+    let (handle, task) = LinkHandle::new(LINK, near.compat(), LIMITS, tell);
+    let task = tokio::spawn(task);
+    let mut far = far.compat();
+    far.write_all(b"read, and never told")
+        .await
+        .expect("writes");
+    // The clock stands still until everybody waits: the read for its turn to be told.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    drop(handle);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let next = async |events: &mut Events| {
+        let patience = Duration::from_secs(5);
+        let next = tokio::time::timeout(patience, events.recv()).await;
+        next.expect("the inbox goes on").expect("the link tells")
+    };
+    assert!(matches!(next(&mut events).await, (OTHER, LinkEvent::Sent)));
+    assert!(matches!(next(&mut events).await, (LINK, LinkEvent::Lost)));
+    task.await.expect("ends");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_brings_too_much_is_read_no_faster_than_is_asked_for() {
+    let (handle, mut events, mut far) = link();
+    let writing = tokio::spawn(async move {
+        // The other end is made to wait: the pipe holds 1 KiB.
+        for _ in 0..64 {
+            far.write_all(&[7; 1 << 10]).await.expect("writes");
+        }
+        far
+    });
+    let start = tokio::time::Instant::now();
+    let mut got = 0;
+    while got < 64 << 10 {
+        let (_, event) = events.recv().await.expect("the link lives");
+        let LinkEvent::Bytes(bytes) = event else {
+            panic!("{event:?}")
+        };
+        got += bytes.len();
+        handle.slow(bytes.len());
+    }
+    // A sixteenth of what may be read in a second, the last of it not yet made up for.
+    let took = start.elapsed();
+    assert!(took > Duration::from_millis(50) && took < Duration::from_millis(80));
+    writing.await.expect("ends");
 }

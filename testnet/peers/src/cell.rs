@@ -1,0 +1,510 @@
+//! One measurement: some peers of one program, a load on them, and what came of it.
+
+use crate::peer::{Inbox, Options, Peer, Publisher};
+use crate::peers::{gossipsub, hedgerow, iroh_gossip, stream, tcp};
+use crate::seen::{Progress, Seen, now_ns, payload};
+use crate::usage;
+use anyhow::Result;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::net::UdpSocket;
+use tokio::time::Instant;
+
+/// Which program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Program {
+    Hedgerow,
+    GossipsubSigned,
+    GossipsubAnonymous,
+    IrohGossip,
+    Stream,
+    Tcp,
+}
+
+/// How many peers, and what is connected with what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    /// Two processes: this one publishes.
+    PairOrigin,
+    /// Two processes: this one is told.
+    PairReceiver,
+    /// A line in one process.
+    Chain(usize),
+    /// So many peers in one process, linked as the program does it.
+    Overlay(usize),
+    /// One idle peer, and in another process those it has links to.
+    Centre,
+    /// Those.
+    Around(usize),
+}
+
+/// What is asked of the origins.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Load {
+    /// Nothing.
+    Idle,
+    /// Publish until the peer makes wait.
+    Busy,
+    /// So many messages of an origin under way at most.
+    Window(u64),
+    /// So many messages a second of an origin, whatever becomes of them.
+    Rate(f64),
+}
+
+/// One measurement to make.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Spec {
+    pub program: Program,
+    pub shape: Shape,
+    pub message_bytes: usize,
+    pub load: Load,
+    pub origins: usize,
+    /// How long is measured.
+    pub seconds: f64,
+    /// The other process's peer.
+    pub connect: Option<String>,
+    /// Where the origin's process is told what was delivered.
+    pub tell: Option<SocketAddr>,
+}
+
+/// What a process says when its peers stand.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Standing {
+    pub address: String,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Length of the window, seconds.
+    pub seconds: f64,
+    /// In it: messages handed to subscribers other than their origin.
+    pub delivered: u64,
+    /// In it: CPU time of this process, microseconds.
+    pub cpu_us: u64,
+    /// In it: bytes on the loopback interface.
+    pub wire_bytes: u64,
+    /// Over all: messages published, and deliveries of them.
+    pub published: u64,
+    pub delivered_in_all: u64,
+    /// Deliveries that were due in all.
+    pub due_in_all: u64,
+    /// p50, p99, p99.9 of the deliveries' latencies, microseconds.
+    pub latency_us: Option<[u64; 3]>,
+    /// With a window of 1: median time from publication to the last receiver, microseconds.
+    pub spread_us: Option<u64>,
+    /// Private memory at the end, KiB.
+    pub private_kib: u64,
+}
+
+/// Before anything is measured under load.
+const WARM_UP: Duration = Duration::from_millis(700);
+/// No delivery for so long: what is under way is lost.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The overlay has its shape after so long, at most.
+const SETTLING: Duration = Duration::from_secs(90);
+/// Once all are connected, meshes and trees are given so long to be improved...
+const SETTLED_AT_LEAST: Duration = Duration::from_secs(3);
+/// ...and as long as the program still uses so much CPU in a second, microseconds...
+const CALM_CPU_US: u64 = 150_000;
+/// ...but no longer than this: what it then still has to do counts.
+const CALM_WITHIN: Duration = Duration::from_secs(60);
+/// A receiver in another process tells after so many messages.
+const TELL_EVERY: u64 = 8;
+
+/// Makes one measurement and prints what came of it.
+pub fn run(spec: &Spec) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match spec.program {
+            Program::Hedgerow => measure::<hedgerow::HedgerowPeer>(spec).await,
+            Program::GossipsubSigned => measure::<gossipsub::SignedGossipsub>(spec).await,
+            Program::GossipsubAnonymous => measure::<gossipsub::AnonymousGossipsub>(spec).await,
+            Program::IrohGossip => measure::<iroh_gossip::IrohPeer>(spec).await,
+            Program::Stream => measure::<stream::StreamPeer>(spec).await,
+            Program::Tcp => measure::<tcp::TcpPeer>(spec).await,
+        }
+    })
+}
+
+async fn measure<P: Peer>(spec: &Spec) -> Result<()> {
+    let peers = build::<P>(spec).await?;
+    let progress = Progress::new(spec.origins.max(1));
+    let told = match spec.shape {
+        Shape::PairOrigin => match spec.tell {
+            Some(address) => Some(UdpSocket::bind(address).await?),
+            None => None,
+        },
+        _ => None,
+    };
+    let standing = Standing {
+        address: peers.first().map(Peer::address).unwrap_or_default(),
+    };
+    println!("{}", serde_json::to_string(&standing)?);
+    if let Some(told) = told {
+        tokio::spawn(be_told(told, progress.clone()));
+    }
+    let outcome = match spec.shape {
+        Shape::Centre | Shape::Around(_) => idle(peers, spec).await?,
+        Shape::PairReceiver => receive(peers, spec, &progress).await?,
+        _ if spec.load == Load::Idle => idle(peers, spec).await?,
+        _ => publish(peers, spec, &progress).await?,
+    };
+    println!("{}", serde_json::to_string(&outcome)?);
+    if matches!(spec.shape, Shape::PairOrigin | Shape::Around(_)) {
+        // The other process has not had enough yet; whoever started this one ends it.
+        std::future::pending::<()>().await;
+    }
+    // Peers are not closed in order: it would only take time.
+    std::process::exit(0);
+}
+
+/// Starts the peers and waits until they are connected.
+async fn build<P: Peer>(spec: &Spec) -> Result<Vec<P>> {
+    let (count, wanted) = match spec.shape {
+        Shape::PairOrigin => (1, Some(2)),
+        Shape::PairReceiver => (1, None),
+        Shape::Centre => (1, Some(9)),
+        Shape::Around(count) => (count, None),
+        Shape::Chain(count) | Shape::Overlay(count) => (count, Some(count)),
+    };
+    let mut peers = if P::FINDS_LINKS {
+        grow(spec, count).await?
+    } else {
+        wire(spec, count).await?
+    };
+    if let Some(wanted) = wanted {
+        settle(&mut peers, wanted).await?;
+    }
+    Ok(peers)
+}
+
+/// Peers that find their links themselves, from one peer to begin with.
+async fn grow<P: Peer>(spec: &Spec, count: usize) -> Result<Vec<P>> {
+    let is_chain = matches!(spec.shape, Shape::Chain(_));
+    let mut order: Vec<usize> = (0..count).collect();
+    if is_chain {
+        // Odd ones listen and take two. Of the others the ends come first: when those between
+        // them come, they are in line and all are full.
+        order.sort_by_key(|&index| (index % 2 == 0, (1..count - 1).contains(&index), index));
+    }
+    let mut peers: Vec<Option<P>> = (0..count).map(|_| None).collect();
+    for index in order {
+        let mut bootstrap: Vec<String> = spec.connect.clone().into_iter().collect();
+        let mut meet = |other: Option<usize>| {
+            let other = other.and_then(|other| peers.get(other)?.as_ref());
+            bootstrap.extend(other.map(Peer::address));
+        };
+        if !is_chain {
+            meet((index > 0).then_some(0));
+        } else if index % 2 == 0 {
+            meet(index.checked_sub(1));
+            meet(Some(index + 1));
+        }
+        let options = Options {
+            message_bytes: spec.message_bytes,
+            listen: !is_chain || index % 2 == 1,
+            bootstrap,
+            incoming_max: is_chain.then_some(2),
+        };
+        let mut peer = P::start(&options).await?;
+        peer.join(&[]).await?;
+        peers[index] = Some(peer);
+        // A network grows; it does not fall from the sky.
+        tokio::time::sleep(Duration::from_millis(if is_chain { 400 } else { 10 })).await;
+    }
+    Ok(peers.into_iter().flatten().collect())
+}
+
+/// Peers that connect to whom they are told to.
+async fn wire<P: Peer>(spec: &Spec, count: usize) -> Result<Vec<P>> {
+    let options = Options {
+        message_bytes: spec.message_bytes,
+        listen: true,
+        bootstrap: Vec::new(),
+        incoming_max: None,
+    };
+    let mut peers = Vec::with_capacity(count);
+    for _ in 0..count {
+        peers.push(P::start(&options).await?);
+    }
+    let addresses: Vec<String> = peers.iter().map(Peer::address).collect();
+    for (index, peer) in peers.iter_mut().enumerate() {
+        let beside: Vec<String> = match spec.shape {
+            Shape::PairOrigin | Shape::PairReceiver | Shape::Centre => {
+                spec.connect.clone().into_iter().collect()
+            }
+            Shape::Chain(_) => addresses.get(index + 1).cloned().into_iter().collect(),
+            Shape::Around(_) | Shape::Overlay(_) => {
+                // Each dials some others, spread evenly: a circulant graph has no weak spot.
+                let dials = if count > 40 { 5 } else { 4 };
+                let others = (0..dials).map(|dial| (index + 1 + dial * dial * 3) % count);
+                others.map(|other| addresses[other].clone()).collect()
+            }
+        };
+        peer.join(&beside).await?;
+    }
+    Ok(peers)
+}
+
+/// Waits until every peer has neighbours and, where it can tell, knows all.
+async fn settle<P: Peer>(peers: &mut [P], wanted: usize) -> Result<()> {
+    let limit = Instant::now() + SETTLING;
+    for peer in peers.iter_mut() {
+        loop {
+            let reach = peer.reach().await?;
+            if reach.neighbours > 0 && reach.known.is_none_or(|known| known >= wanted) {
+                break;
+            }
+            anyhow::ensure!(
+                Instant::now() < limit,
+                "the overlay does not stand: {reach:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    // Links and meshes are still being improved: gossipsub's heartbeat is one second.
+    tokio::time::sleep(SETTLED_AT_LEAST).await;
+    let limit = Instant::now() + CALM_WITHIN;
+    while Instant::now() < limit {
+        let cpu = usage::cpu_us();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if usage::cpu_us() - cpu < CALM_CPU_US {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Takes what a receiver in another process tells.
+async fn be_told(socket: UdpSocket, progress: Arc<Progress>) {
+    let mut buffer = [0; 8];
+    while let Ok(8) = socket.recv(&mut buffer).await {
+        let total = u64::from_le_bytes(buffer);
+        let more = total.saturating_sub(progress.delivered(0));
+        progress.note_delivered(0, more);
+    }
+}
+
+fn spawn_inbox<I: Inbox>(mut inbox: I, mut seen: Seen, tell: Option<(UdpSocket, Arc<Progress>)>) {
+    tokio::spawn(async move {
+        let mut told = 0;
+        loop {
+            if let Err(error) = inbox.receive(&mut seen).await {
+                // Where the other process is ended first, that is how it shows.
+                return eprintln!("inbox: {error:#}");
+            }
+            seen.tell();
+            if let Some((socket, progress)) = &tell {
+                let total = progress.delivered(0);
+                if total >= told + TELL_EVERY {
+                    told = total;
+                    // Nobody may listen any more.
+                    let _ = socket.send(&total.to_le_bytes()).await;
+                }
+            }
+        }
+    });
+}
+
+/// The receiving process of a pair: its window begins soon after the first message.
+async fn receive<P: Peer>(peers: Vec<P>, spec: &Spec, progress: &Arc<Progress>) -> Result<Outcome> {
+    let mut publishers = Vec::new();
+    for peer in peers {
+        let (publisher, inbox) = peer.split();
+        publishers.push(publisher);
+        let socket = UdpSocket::bind("127.0.0.1:0").await?;
+        if let Some(address) = spec.tell {
+            socket.connect(address).await?;
+        }
+        let tell =
+            (spec.tell.is_some() || spec.load != Load::Busy).then_some((socket, progress.clone()));
+        let seen = Seen::new(progress.clone(), None, matches!(spec.load, Load::Rate(_)));
+        spawn_inbox(inbox, seen, tell);
+    }
+    anyhow::ensure!(
+        progress.wait(0, 1, Duration::from_secs(60)).await,
+        "nothing came within a minute"
+    );
+    window(spec, progress, 1).await
+}
+
+/// All other shapes: publishers and receivers.
+async fn publish<P: Peer>(peers: Vec<P>, spec: &Spec, progress: &Arc<Progress>) -> Result<Outcome> {
+    let receivers = match spec.shape {
+        Shape::PairOrigin => 1,
+        _ => peers.len() as u64 - 1,
+    };
+    let with_latency = matches!(spec.load, Load::Rate(_));
+    let mut publishers = Vec::new();
+    let step = (peers.len() / spec.origins).max(1);
+    for (index, peer) in peers.into_iter().enumerate() {
+        let (publisher, inbox) = peer.split();
+        let origin = (index % step == 0 && index / step < spec.origins).then_some(index / step);
+        if spec.shape == Shape::PairOrigin {
+            // Nobody is interested here; dropped, it could end the peer.
+            std::mem::forget(inbox);
+        } else {
+            let seen = Seen::new(progress.clone(), origin, with_latency);
+            spawn_inbox(inbox, seen, None);
+        }
+        publishers.push((publisher, origin));
+    }
+    let until = Instant::now() + WARM_UP + Duration::from_secs_f64(spec.seconds);
+    let mut tasks = Vec::new();
+    for (publisher, origin) in publishers {
+        if let Some(origin) = origin {
+            let (spec, progress) = (spec.clone(), progress.clone());
+            tasks.push(tokio::spawn(drive(
+                publisher, origin, spec, progress, receivers, until,
+            )));
+        } else {
+            // Dropped, it would end its peer.
+            std::mem::forget(publisher);
+        }
+    }
+    let mut outcome = window(spec, progress, receivers).await?;
+    if spec.shape == Shape::PairOrigin {
+        return Ok(outcome);
+    }
+    let mut spreads = Vec::new();
+    for task in tasks {
+        spreads.extend(task.await??);
+    }
+    // What is under way may still come.
+    for origin in 0..spec.origins {
+        let due = progress.published(origin) * receivers;
+        progress.wait(origin, due, PATIENCE).await;
+    }
+    progress.recording.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    outcome.published = progress.published_by_all();
+    outcome.due_in_all = outcome.published * receivers;
+    outcome.delivered_in_all = progress.delivered_of_all();
+    if with_latency {
+        let latency = progress.latency();
+        outcome.latency_us = Some([0.5, 0.99, 0.999].map(|q| latency.value_at_quantile(q)));
+    }
+    spreads.sort_unstable();
+    outcome.spread_us = spreads.get(spreads.len() / 2).copied();
+    Ok(outcome)
+}
+
+/// Publishes for an origin; with a window of 1, how long each message took to all.
+async fn drive<T: Publisher>(
+    mut publisher: T,
+    origin: usize,
+    spec: Spec,
+    progress: Arc<Progress>,
+    receivers: u64,
+    until: Instant,
+) -> Result<Vec<u64>> {
+    let mut spreads = Vec::new();
+    // Given up for lost.
+    let mut lost = 0;
+    let begin = Instant::now();
+    let again: Bytes = payload(spec.message_bytes, now_ns(), origin, 0);
+    for number in 0.. {
+        // In a pair the origin goes on until it is ended: the receiver measures.
+        if Instant::now() >= until && spec.shape != Shape::PairOrigin {
+            break;
+        }
+        let stamp = match spec.load {
+            Load::Idle => break,
+            Load::Busy => None,
+            Load::Window(most) => {
+                let due = (number + 1_u64).saturating_sub(most) * receivers;
+                if !progress
+                    .wait(origin, due.saturating_sub(lost), PATIENCE)
+                    .await
+                {
+                    lost = due - progress.delivered(origin);
+                }
+                Some(now_ns())
+            }
+            Load::Rate(rate) => Some(wait_turn(begin, number, rate).await),
+        };
+        let message = match stamp {
+            None => again.clone(),
+            Some(stamp) => payload(spec.message_bytes, stamp, origin, number),
+        };
+        let started = Instant::now();
+        publisher.publish(message).await?;
+        progress.note_published(origin);
+        if spec.load == Load::Window(1) {
+            publisher.flush().await?;
+            let due = (number + 1) * receivers - lost;
+            if progress.wait(origin, due, Duration::from_secs(20)).await {
+                spreads.push(started.elapsed().as_micros() as u64);
+            } else {
+                lost += due - progress.delivered(origin);
+                spreads.push(20_000_000);
+            }
+        }
+    }
+    publisher.flush().await?;
+    std::mem::forget(publisher);
+    Ok(spreads)
+}
+
+/// Waits for the time of message `number`; from when its latency counts.
+async fn wait_turn(begin: Instant, number: u64, rate: f64) -> u64 {
+    let due = begin + Duration::from_secs_f64(number as f64 / rate);
+    let now = Instant::now();
+    if now < due {
+        tokio::time::sleep_until(due).await;
+        // The timer's own grain is not the program's delay.
+        return now_ns();
+    }
+    // Kept waiting by the program: counted from when it should have been published.
+    now_ns() - (now - due).as_nanos() as u64
+}
+
+/// Warms up, then measures.
+async fn window(spec: &Spec, progress: &Arc<Progress>, receivers: u64) -> Result<Outcome> {
+    tokio::time::sleep(WARM_UP).await;
+    progress.recording.store(true, Ordering::Relaxed);
+    let (begin, cpu) = (Instant::now(), usage::cpu_us());
+    let (delivered, wire) = (progress.delivered_of_all(), usage::loopback_bytes());
+    tokio::time::sleep(Duration::from_secs_f64(spec.seconds)).await;
+    let _ = receivers;
+    Ok(Outcome {
+        seconds: begin.elapsed().as_secs_f64(),
+        delivered: progress.delivered_of_all() - delivered,
+        cpu_us: usage::cpu_us() - cpu,
+        wire_bytes: usage::loopback_bytes()
+            .zip(wire)
+            .map_or(0, |(now, before)| now - before),
+        private_kib: usage::private_kib()?,
+        published: progress.published_by_all(),
+        ..Outcome::default()
+    })
+}
+
+/// Nothing is published.
+async fn idle<P: Peer>(peers: Vec<P>, spec: &Spec) -> Result<Outcome> {
+    let mut halves = Vec::new();
+    for peer in peers {
+        halves.push(peer.split());
+    }
+    tokio::time::sleep(Duration::from_secs(if halves.len() > 20 { 20 } else { 5 })).await;
+    let (begin, cpu) = (Instant::now(), usage::cpu_us());
+    tokio::time::sleep(Duration::from_secs_f64(spec.seconds)).await;
+    let outcome = Outcome {
+        seconds: begin.elapsed().as_secs_f64(),
+        cpu_us: usage::cpu_us() - cpu,
+        private_kib: usage::private_kib()?,
+        ..Outcome::default()
+    };
+    std::mem::forget(halves);
+    Ok(outcome)
+}

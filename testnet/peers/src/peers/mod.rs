@@ -1,0 +1,7 @@
+//! The programs under comparison, one a file.
+
+pub mod gossipsub;
+pub mod hedgerow;
+pub mod iroh_gossip;
+pub mod stream;
+pub mod tcp;

@@ -1,0 +1,186 @@
+//! What has been published and delivered, and how long that took.
+
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// A payload begins with when it was published and by which of the origins.
+const STAMP_BYTES: usize = 16;
+
+/// Nanoseconds on the clock that all processes of a machine share.
+pub fn now_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// A payload of `bytes`, published at `stamp_ns` as the message `number` of `origin`.
+pub fn payload(bytes: usize, stamp_ns: u64, origin: usize, number: u64) -> Bytes {
+    let mut payload = vec![0x5a; bytes.max(STAMP_BYTES)];
+    payload[..8].copy_from_slice(&stamp_ns.to_le_bytes());
+    payload[8..STAMP_BYTES].copy_from_slice(&((origin as u64) << 48 | number).to_le_bytes());
+    payload.into()
+}
+
+fn word(payload: &[u8], at: usize) -> u64 {
+    let bytes = payload
+        .get(at..at + 8)
+        .and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(0, u64::from_le_bytes)
+}
+
+/// One origin's messages, over all receivers.
+#[derive(Debug, Default)]
+struct Origin {
+    published: AtomicU64,
+    delivered: AtomicU64,
+    changed: Notify,
+}
+
+/// How far all origins have come.
+#[derive(Debug)]
+pub struct Progress {
+    origins: Vec<Origin>,
+    /// Whether latencies are recorded now.
+    pub recording: AtomicBool,
+    /// One a receiver.
+    latencies: Mutex<Vec<Arc<Mutex<Histogram<u64>>>>>,
+}
+
+impl Progress {
+    pub fn new(origins: usize) -> Arc<Self> {
+        Arc::new(Self {
+            origins: (0..origins).map(|_| Origin::default()).collect(),
+            recording: AtomicBool::new(false),
+            latencies: Mutex::default(),
+        })
+    }
+
+    pub fn published(&self, origin: usize) -> u64 {
+        self.origins[origin].published.load(Ordering::Relaxed)
+    }
+
+    pub fn note_published(&self, origin: usize) {
+        self.origins[origin]
+            .published
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn published_by_all(&self) -> u64 {
+        (0..self.origins.len())
+            .map(|origin| self.published(origin))
+            .sum()
+    }
+
+    pub fn delivered(&self, origin: usize) -> u64 {
+        self.origins[origin].delivered.load(Ordering::Acquire)
+    }
+
+    pub fn delivered_of_all(&self) -> u64 {
+        (0..self.origins.len())
+            .map(|origin| self.delivered(origin))
+            .sum()
+    }
+
+    pub fn note_delivered(&self, origin: usize, count: u64) {
+        let origin = &self.origins[origin];
+        origin.delivered.fetch_add(count, Ordering::AcqRel);
+        origin.changed.notify_waiters();
+    }
+
+    /// Waits until so many were delivered; `false` when nothing moved for `patience`.
+    pub async fn wait(&self, origin: usize, target: u64, patience: Duration) -> bool {
+        loop {
+            let changed = self.origins[origin].changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            changed.as_mut().enable();
+            let before = self.delivered(origin);
+            if before >= target {
+                return true;
+            }
+            let waited = tokio::time::timeout(patience, changed).await;
+            if waited.is_err() && self.delivered(origin) == before {
+                return false;
+            }
+        }
+    }
+
+    /// The latencies that all receivers have seen, microseconds.
+    pub fn latency(&self) -> Histogram<u64> {
+        let mut sum = histogram();
+        for latency in lock(&self.latencies).iter() {
+            sum.add(&*lock(latency)).expect("all have the same bounds");
+        }
+        sum
+    }
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 120_000_000, 2).expect("valid bounds")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// What one receiver has seen since it last told.
+#[derive(Debug)]
+pub struct Seen {
+    progress: Arc<Progress>,
+    counts: Vec<u64>,
+    /// The origin that sits at this receiver: its own messages are no deliveries.
+    own: Option<usize>,
+    latency: Option<Arc<Mutex<Histogram<u64>>>>,
+}
+
+impl Seen {
+    pub fn new(progress: Arc<Progress>, own: Option<usize>, with_latency: bool) -> Self {
+        let latency = with_latency.then(|| {
+            let latency = Arc::new(Mutex::new(histogram()));
+            lock(&progress.latencies).push(latency.clone());
+            latency
+        });
+        Self {
+            counts: vec![0; progress.origins.len()],
+            progress,
+            own,
+            latency,
+        }
+    }
+
+    /// A message was delivered.
+    pub fn note(&mut self, payload: &[u8]) {
+        let origin = (word(payload, 8) >> 48) as usize;
+        if Some(origin) == self.own {
+            return;
+        }
+        if let Some(count) = self.counts.get_mut(origin) {
+            *count += 1;
+        }
+        if let Some(latency) = &self.latency
+            && self.progress.recording.load(Ordering::Relaxed)
+        {
+            let took_us = now_ns().saturating_sub(word(payload, 0)) / 1_000;
+            lock(latency).saturating_record(took_us);
+        }
+    }
+
+    /// So many messages of the only origin were delivered, whatever is in them.
+    pub fn note_many(&mut self, count: u64) {
+        self.counts[0] += count;
+    }
+
+    /// Tells the publishers.
+    pub fn tell(&mut self) {
+        for (origin, count) in self.counts.iter_mut().enumerate() {
+            if *count > 0 {
+                self.progress.note_delivered(origin, std::mem::take(count));
+            }
+        }
+    }
+}

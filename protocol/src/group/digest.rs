@@ -9,6 +9,7 @@ use crate::ranges::RangeSet;
 use crate::time::Micros;
 use crate::wire::bundle::SEQ_MAX;
 use crate::wire::frame::{Digest, DigestEntry};
+use std::collections::BTreeSet;
 
 /// Origins in one frame.
 const ENTRIES_PER_FRAME: usize = 1_024;
@@ -62,12 +63,27 @@ impl Group {
 
 impl Engine {
     /// Tells each neighbour what it does not know of recent changes.
+    ///
+    /// While messages of an origin keep flowing, the very latest are left to the next round: by
+    /// then most neighbours have told that they have them too. So of two neighbours that get the
+    /// same from elsewhere only one tells the other.
     pub(crate) fn announce(&mut self, id: GroupId) {
+        let now = self.now.mono;
+        let pause = Micros::from_millis(self.config.groups.announce_ms);
+        let next = now + pause;
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
         group.announce_due = None;
         let changed = std::mem::take(&mut group.unannounced);
+        let high = |key: &LogKey| Some((*key, group.logs.get(key)?.high()));
+        let highs = changed.iter().filter_map(high).collect();
+        let (at, mut before) = std::mem::replace(&mut group.announced, (now, highs));
+        if now.since(at) >= pause + pause {
+            // Nothing flowed: what is new now is told now.
+            before.clear();
+        }
+        let mut left = BTreeSet::new();
         let entries: Vec<DigestEntry> =
             changed.iter().filter_map(|key| group.entry(*key)).collect();
         let links: Vec<LinkId> = self.group_links(id).map(|(_, link)| link).collect();
@@ -86,16 +102,34 @@ impl Engine {
                         return false;
                     };
                     // What it has is no news to it.
-                    let held = log.held();
-                    remote.logs.get(&key).is_none_or(|theirs| {
-                        held.as_slice()
-                            .iter()
-                            .any(|&(from, to)| !theirs.known.covers(from, to))
-                    })
+                    let is_news = |limit: u64| {
+                        let theirs = remote.logs.get(&key).map(|theirs| &theirs.known);
+                        let mut held = log.held().as_slice().iter();
+                        held.any(|&(from, to)| {
+                            let to = to.min(limit);
+                            from <= to && theirs.is_none_or(|theirs| !theirs.covers(from, to))
+                        })
+                    };
+                    let settled = before.get(&key).copied().unwrap_or(u64::MAX);
+                    if is_news(settled) {
+                        return true;
+                    }
+                    if settled < log.high() && is_news(u64::MAX) {
+                        left.insert(key);
+                    }
+                    false
                 })
                 .cloned()
                 .collect();
             self.send_digest(link, id, news, false);
+        }
+        if left.is_empty() {
+            return;
+        }
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.unannounced.extend(left);
+            group.announce_due = Some(next);
+            self.wake_at(next);
         }
     }
 

@@ -65,6 +65,8 @@ pub(crate) struct Group {
     /// Logs that changed and have not been announced, and when they are.
     pub(crate) unannounced: BTreeSet<LogKey>,
     pub(crate) announce_due: Option<Micros>,
+    /// When logs were announced last, and how far those had come.
+    pub(crate) announced: (Micros, BTreeMap<LogKey, u64>),
     /// When something missing is to be pulled or given up next.
     pub(crate) repair_due: Option<Micros>,
     /// When digests were last asked for, because nobody was known to hold what is missing.
@@ -104,6 +106,7 @@ impl Group {
             tracking: Tracking::default(),
             unannounced: BTreeSet::new(),
             announce_due: None,
+            announced: (Micros::default(), BTreeMap::new()),
             repair_due: None,
             asked_digests: Micros(0),
             lateness_us: grace_ms * 500,

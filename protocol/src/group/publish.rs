@@ -175,9 +175,9 @@ impl Engine {
         let id = self.begin_publishing(group, Class::Normal)?;
         let published_at = now.wall_ms;
         let mut payload = BytesMut::with_capacity(bytes);
-        messages
-            .iter()
-            .for_each(|message| payload.extend_from_slice(message));
+        for message in messages {
+            payload.extend_from_slice(message);
+        }
         let lengths = messages.iter().map(|message| message.len() as u32);
         let Some(known) = self.groups.get_mut(&id) else {
             return Err(PublishError::Stopped);

@@ -112,8 +112,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const SETTLING: Duration = Duration::from_secs(90);
 /// Once all are connected, meshes and trees are given so long to be improved...
 const SETTLED_AT_LEAST: Duration = Duration::from_secs(3);
-/// ...and as long as the program still uses so much CPU in a second, microseconds...
+/// ...and as long as the program still uses so much CPU in a second, microseconds, until so many
+/// seconds in a row were calm...
 const CALM_CPU_US: u64 = 150_000;
+const CALM_SECONDS: u32 = 3;
 /// ...but no longer than this: what it then still has to do counts.
 const CALM_WITHIN: Duration = Duration::from_secs(60);
 /// A receiver in another process tells after so many messages.
@@ -275,12 +277,12 @@ async fn settle<P: Peer>(peers: &mut [P], wanted: usize) -> Result<()> {
     // Links and meshes are still being improved: gossipsub's heartbeat is one second.
     tokio::time::sleep(SETTLED_AT_LEAST).await;
     let limit = Instant::now() + CALM_WITHIN;
-    while Instant::now() < limit {
+    let mut calm = 0;
+    while calm < CALM_SECONDS && Instant::now() < limit {
         let cpu = usage::cpu_us();
         tokio::time::sleep(Duration::from_secs(1)).await;
-        if usage::cpu_us() - cpu < CALM_CPU_US {
-            break;
-        }
+        let is_calm = usage::cpu_us() - cpu < CALM_CPU_US;
+        calm = if is_calm { calm + 1 } else { 0 };
     }
     Ok(())
 }
@@ -328,7 +330,12 @@ async fn receive<P: Peer>(peers: Vec<P>, spec: &Spec, progress: &Arc<Progress>) 
         }
         let tell =
             (spec.tell.is_some() || spec.load != Load::Busy).then_some((socket, progress.clone()));
-        let seen = Seen::new(progress.clone(), None, matches!(spec.load, Load::Rate(_)));
+        let seen = Seen::new(
+            progress.clone(),
+            None,
+            matches!(spec.load, Load::Rate(_)),
+            false,
+        );
         spawn_inbox(inbox, seen, tell);
     }
     anyhow::ensure!(
@@ -345,6 +352,7 @@ async fn publish<P: Peer>(peers: Vec<P>, spec: &Spec, progress: &Arc<Progress>) 
         _ => peers.len() as u64 - 1,
     };
     let with_latency = matches!(spec.load, Load::Rate(_));
+    let exact = matches!(spec.load, Load::Window(_));
     let mut publishers = Vec::new();
     let step = (peers.len() / spec.origins).max(1);
     for (index, peer) in peers.into_iter().enumerate() {
@@ -354,7 +362,7 @@ async fn publish<P: Peer>(peers: Vec<P>, spec: &Spec, progress: &Arc<Progress>) 
             // Nobody is interested here; dropped, it could end the peer.
             std::mem::forget(inbox);
         } else {
-            let seen = Seen::new(progress.clone(), origin, with_latency);
+            let seen = Seen::new(progress.clone(), origin, with_latency, exact);
             spawn_inbox(inbox, seen, None);
         }
         publishers.push((publisher, origin));
@@ -399,6 +407,30 @@ async fn publish<P: Peer>(peers: Vec<P>, spec: &Spec, progress: &Arc<Progress>) 
     Ok(outcome)
 }
 
+/// Messages of an origin that all receivers have. Another process tells only how many it has.
+fn complete(progress: &Progress, origin: usize, receivers: u64) -> u64 {
+    if receivers == 1 {
+        progress.delivered(origin)
+    } else {
+        progress.complete(origin)
+    }
+}
+
+/// Waits until so many are; `false` when nothing moved for `patience`.
+async fn wait_for(
+    progress: &Progress,
+    origin: usize,
+    due: u64,
+    receivers: u64,
+    patience: Duration,
+) -> bool {
+    if receivers == 1 {
+        progress.wait(origin, due, patience).await
+    } else {
+        progress.wait_complete(origin, due, patience).await
+    }
+}
+
 /// Publishes for an origin; with a window of 1, how long each message took to all.
 async fn drive<T: Publisher>(
     mut publisher: T,
@@ -422,13 +454,11 @@ async fn drive<T: Publisher>(
             Load::Idle => break,
             Load::Busy => None,
             Load::Window(most) => {
-                let due = (number + 1_u64).saturating_sub(most) * receivers;
-                if !progress
-                    .wait(origin, due.saturating_sub(lost), PATIENCE)
-                    .await
-                {
-                    lost = due - progress.delivered(origin);
+                let due = (number + 1_u64).saturating_sub(most + lost);
+                if !wait_for(&progress, origin, due, receivers, PATIENCE).await {
+                    lost += due - complete(&progress, origin, receivers);
                 }
+                progress.expect(origin, number, receivers);
                 Some(now_ns())
             }
             Load::Rate(rate) => Some(wait_turn(begin, number, rate).await),
@@ -442,11 +472,11 @@ async fn drive<T: Publisher>(
         progress.note_published(origin);
         if spec.load == Load::Window(1) {
             publisher.flush().await?;
-            let due = (number + 1) * receivers - lost;
-            if progress.wait(origin, due, Duration::from_secs(20)).await {
+            let due = number + 1 - lost;
+            if wait_for(&progress, origin, due, receivers, Duration::from_secs(20)).await {
                 spreads.push(started.elapsed().as_micros() as u64);
             } else {
-                lost += due - progress.delivered(origin);
+                lost += due - complete(&progress, origin, receivers);
                 spreads.push(20_000_000);
             }
         }

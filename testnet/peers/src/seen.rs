@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hdrhistogram::Histogram;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -33,12 +33,19 @@ fn word(payload: &[u8], at: usize) -> u64 {
 }
 
 /// One origin's messages, over all receivers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Origin {
     published: AtomicU64,
     delivered: AtomicU64,
+    /// Messages that all receivers have.
+    complete: AtomicU64,
+    /// Receivers that each of the latest messages still has to come to.
+    remaining: Box<[AtomicU32]>,
     changed: Notify,
 }
+
+/// More messages than are ever under way with a window.
+const REMAINING: usize = 1 << 14;
 
 /// How far all origins have come.
 #[derive(Debug)]
@@ -53,7 +60,15 @@ pub struct Progress {
 impl Progress {
     pub fn new(origins: usize) -> Arc<Self> {
         Arc::new(Self {
-            origins: (0..origins).map(|_| Origin::default()).collect(),
+            origins: (0..origins)
+                .map(|_| Origin {
+                    published: AtomicU64::new(0),
+                    delivered: AtomicU64::new(0),
+                    complete: AtomicU64::new(0),
+                    remaining: (0..REMAINING).map(|_| AtomicU32::new(0)).collect(),
+                    changed: Notify::new(),
+                })
+                .collect(),
             recording: AtomicBool::new(false),
             latencies: Mutex::default(),
         })
@@ -89,6 +104,46 @@ impl Progress {
         let origin = &self.origins[origin];
         origin.delivered.fetch_add(count, Ordering::AcqRel);
         origin.changed.notify_waiters();
+    }
+
+    /// Messages that all receivers have.
+    pub fn complete(&self, origin: usize) -> u64 {
+        self.origins[origin].complete.load(Ordering::Acquire)
+    }
+
+    /// The message `number` is about to be published to so many receivers.
+    pub fn expect(&self, origin: usize, number: u64, receivers: u64) {
+        let remaining = &self.origins[origin].remaining;
+        remaining[number as usize % REMAINING].store(receivers as u32, Ordering::Release);
+    }
+
+    /// A receiver has the message `number`.
+    fn note_received(&self, origin: usize, number: u64) {
+        let Some(state) = self.origins.get(origin) else {
+            return;
+        };
+        let remaining = &state.remaining[number as usize % REMAINING];
+        if remaining.fetch_sub(1, Ordering::AcqRel) == 1 {
+            state.complete.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Waits until so many messages are complete; `false` when nothing was delivered for
+    /// `patience`.
+    pub async fn wait_complete(&self, origin: usize, target: u64, patience: Duration) -> bool {
+        loop {
+            let changed = self.origins[origin].changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            changed.as_mut().enable();
+            if self.complete(origin) >= target {
+                return true;
+            }
+            let before = self.delivered(origin);
+            let waited = tokio::time::timeout(patience, changed).await;
+            if waited.is_err() && self.delivered(origin) == before {
+                return false;
+            }
+        }
     }
 
     /// Waits until so many were delivered; `false` when nothing moved for `patience`.
@@ -136,10 +191,17 @@ pub struct Seen {
     /// The origin that sits at this receiver: its own messages are no deliveries.
     own: Option<usize>,
     latency: Option<Arc<Mutex<Histogram<u64>>>>,
+    /// Which message it was counts, not only how many.
+    exact: bool,
 }
 
 impl Seen {
-    pub fn new(progress: Arc<Progress>, own: Option<usize>, with_latency: bool) -> Self {
+    pub fn new(
+        progress: Arc<Progress>,
+        own: Option<usize>,
+        with_latency: bool,
+        exact: bool,
+    ) -> Self {
         let latency = with_latency.then(|| {
             let latency = Arc::new(Mutex::new(histogram()));
             lock(&progress.latencies).push(latency.clone());
@@ -150,17 +212,22 @@ impl Seen {
             progress,
             own,
             latency,
+            exact,
         }
     }
 
     /// A message was delivered.
     pub fn note(&mut self, payload: &[u8]) {
-        let origin = (word(payload, 8) >> 48) as usize;
+        let name = word(payload, 8);
+        let origin = (name >> 48) as usize;
         if Some(origin) == self.own {
             return;
         }
         if let Some(count) = self.counts.get_mut(origin) {
             *count += 1;
+        }
+        if self.exact {
+            self.progress.note_received(origin, name & ((1 << 48) - 1));
         }
         if let Some(latency) = &self.latency
             && self.progress.recording.load(Ordering::Relaxed)

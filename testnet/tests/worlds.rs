@@ -45,9 +45,13 @@ value = 0
 /// Far above what anything here takes, on any machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn program() -> Command {
+/// The program in a directory, in which it also leaves what it cannot remove when it is killed.
+fn program(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hedgerow-testnet"));
-    command.stdin(Stdio::null());
+    command
+        .stdin(Stdio::null())
+        .current_dir(dir)
+        .env("TMPDIR", dir);
     command
 }
 
@@ -59,10 +63,9 @@ fn with_file(text: &str) -> tempfile::TempDir {
 
 fn run(text: &str, world: &str, more: &[&str]) -> Output {
     let dir = with_file(text);
-    program()
+    program(dir.path())
         .args(["run", "small.toml", "--json", "--backend", world])
         .args(more)
-        .current_dir(dir.path())
         .output()
         .expect("the program runs")
 }
@@ -288,10 +291,9 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 /// Starts a run of 5 peers, waits until all run, signals the runner, and sees everything go.
 fn nothing_is_left_after(signal: Signal, world: &str) -> Option<i32> {
     let dir = with_file(SMALL);
-    let mut runner: Child = program()
+    let mut runner: Child = program(dir.path())
         .args(["run", "small.toml", "--backend", world])
         .args(["--set", "scenario.duration=10m"])
-        .current_dir(dir.path())
         .stderr(Stdio::null())
         .spawn()
         .expect("the program runs");
@@ -412,7 +414,7 @@ fn connections_are_reset_at_one_end_or_both_and_come_back() {
         target = "core[0]"
     "#;
     let dir = with_file(&format!("{SMALL}\n{more}"));
-    let output = program()
+    let output = program(dir.path())
         .args([
             "run",
             "small.toml",
@@ -422,7 +424,6 @@ fn connections_are_reset_at_one_end_or_both_and_come_back() {
             "--out",
             "out",
         ])
-        .current_dir(dir.path())
         .output()
         .expect("the program runs");
     if !has_no_namespaces(&output) {

@@ -173,14 +173,14 @@ fn summary(results: &Results) -> String {
         0 => String::new(),
         count => format!(", {count} goals SHORT"),
     };
+    let (virtual_s, wall_s) = (results.virtual_s, results.wall_s);
+    let took = match results.backend.as_str() {
+        "sim" => format!("{virtual_s:.0} s simulated in {wall_s:.1} s"),
+        world => format!("{virtual_s:.0} s in the {world} world, {wall_s:.1} s in all"),
+    };
     let mut text = format!(
-        "{}: {verdict}{short}; {} nodes, seed {}, {:.0} s simulated in {:.1} s, {:.0} MiB\n",
-        results.scenario,
-        results.nodes,
-        results.seed,
-        results.virtual_s,
-        results.wall_s,
-        results.peak_rss_mib,
+        "{}: {verdict}{short}; {} nodes, seed {}, {took}, {:.0} MiB\n",
+        results.scenario, results.nodes, results.seed, results.peak_rss_mib,
     );
     let rows: Vec<Vec<String>> = results
         .asserts

@@ -250,6 +250,34 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_in_the_documentation_are_taken() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let text = std::fs::read_to_string(format!("{root}/docs/scenarios.md")).expect("docs");
+        let mut taken = 0;
+        for line in text
+            .lines()
+            .filter(|line| line.starts_with("hedgerow-testnet run "))
+        {
+            let words: Vec<&str> = line.split(' ').skip(2).collect();
+            let path = format!("{root}/testnet/scenarios/{}.toml", words[0]);
+            let set = words[1..].chunks(2).map(|pair| match pair {
+                ["--backend", world] => format!("scenario.backend={world}"),
+                ["--set", change] => (*change).to_owned(),
+                _ => panic!("{line}"),
+            });
+            let overrides = crate::scenario::Overrides {
+                ci: false,
+                set: set.collect(),
+            };
+            let scenario = Scenario::load(path.as_ref(), &overrides);
+            let scenario = scenario.unwrap_or_else(|error| panic!("{line}: {error}"));
+            check(&scenario).unwrap_or_else(|error| panic!("{line}: {error}"));
+            taken += 1;
+        }
+        assert!(taken >= 4);
+    }
+
+    #[test]
     fn every_kind_of_fault_has_its_place() {
         let kinds = FAULTS.map(|(kind, ..)| kind);
         assert_eq!(kinds, FaultKind::ALL);

@@ -152,14 +152,15 @@ impl<'a> Growth<'a> {
         self.depth(a)
     }
 
-    /// What speaks against `candidate` as a further parent of `node`, least first: peers shared
-    /// with the paths `node` has, delay, hops, key. None where it cannot be one.
+    /// What speaks against `candidate` as a further parent of `node`, least first: that it says it
+    /// can feed nobody, peers shared with the paths `node` has, delay, hops, key. None where it
+    /// cannot be one.
     fn cost_as_parent(
         &self,
         node: NodeIndex,
         candidate: NodeIndex,
         weight: u32,
-    ) -> Option<(u32, u64, u32, NodeIndex)> {
+    ) -> Option<(bool, u32, u64, u32, NodeIndex)> {
         let delay = self.tree.delay_us(candidate)?;
         if self.parents(node).contains(&candidate) {
             return None;
@@ -171,6 +172,7 @@ impl<'a> Growth<'a> {
             .max()
             .unwrap_or(0);
         Some((
+            self.graph[candidate].capacity == 0,
             shared,
             delay + u64::from(weight),
             self.depth(candidate),

@@ -17,6 +17,9 @@ use crate::graph::LinkGraph;
 /// further child delays all of them (two halves the rate, eight leaves an eighth).
 const BULK_CAPACITY: u16 = 2;
 
+/// What peers that say they can feed nobody count as, where most do.
+const LEAVES_FEED: u16 = 2;
+
 /// What a tree is to carry.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
@@ -226,6 +229,9 @@ const NO_WAY: Way = (u64::MAX, NONE, NONE);
 /// does the waiting peer that has the shortest way go to its least loaded neighbour. So the tree
 /// always spans the origin's component, and being grown from the origin it cannot hold a loop.
 ///
+/// A peer of capacity 0 is a leaf, if it can be. Where more than half of the peers say so, they all
+/// count as able to feed two: of leaves no tree can be made but a chain.
+///
 /// An `origin` outside the graph gives an empty tree.
 pub fn shortest_path_tree(graph: &LinkGraph, origin: NodeIndex, class: Class) -> Tree {
     let mut growth = Growth::new(graph, class);
@@ -244,6 +250,8 @@ pub fn shortest_path_tree(graph: &LinkGraph, origin: NodeIndex, class: Class) ->
 struct Growth<'a> {
     graph: &'a LinkGraph,
     class: Class,
+    /// What every peer can feed, whatever it says.
+    least: u16,
     builder: Builder,
     /// The best way known to each peer that is not settled yet.
     best: Vec<Way>,
@@ -256,9 +264,12 @@ struct Growth<'a> {
 impl<'a> Growth<'a> {
     fn new(graph: &'a LinkGraph, class: Class) -> Self {
         let nodes = graph.node_count();
+        let peers = graph.raw_nodes().iter();
+        let leaves = peers.filter(|peer| peer.weight.capacity == 0).count();
         Self {
             graph,
             class,
+            least: if leaves * 2 > nodes { LEAVES_FEED } else { 0 },
             builder: Builder::new(nodes),
             best: vec![NO_WAY; nodes],
             heap: BinaryHeap::with_capacity(nodes),
@@ -267,7 +278,7 @@ impl<'a> Growth<'a> {
     }
 
     fn has_room(&self, node: usize) -> bool {
-        let configured = self.graph.raw_nodes()[node].weight.capacity;
+        let configured = self.graph.raw_nodes()[node].weight.capacity.max(self.least);
         self.builder.load[node] < u32::from(self.class.capacity(configured))
     }
 

@@ -51,6 +51,7 @@ impl Engine {
         if !self.links.values().any(|link| is_due(link, now)) {
             return;
         }
+        self.note_slow_transports();
         let soon = self.in_ms(self.config.links.heartbeat_ms / 4);
         let due: Vec<LinkId> = self
             .links

@@ -99,6 +99,10 @@ pub(crate) struct Link {
     /// When a small message was last pushed to it, and since when any has waited.
     pub(crate) pushed_at: Option<Micros>,
     pub(crate) behind_since: Option<Micros>,
+    /// A small message that the transport has not written yet: where it ends, and since when.
+    pub(crate) unwritten: Option<(u64, Micros)>,
+    /// Bytes of small messages pushed to it.
+    pub(crate) pushed_bytes: u64,
 }
 
 impl Link {
@@ -144,6 +148,8 @@ impl Link {
             lazy: false,
             pushed_at: None,
             behind_since: None,
+            unwritten: None,
+            pushed_bytes: 0,
         }
     }
 

@@ -129,6 +129,11 @@ pub(crate) struct SendQueue {
     /// Handed to the transport and not yet written.
     unsent: usize,
     unsent_max: usize,
+    /// All that was handed to the transport, where the last pushed small message ended in that,
+    /// and all that was written.
+    handed: u64,
+    handed_data: u64,
+    done: u64,
     /// Frames not sent after all.
     withdrawn: u64,
 }
@@ -151,6 +156,9 @@ impl SendQueue {
             ahead: 0,
             unsent: 0,
             unsent_max: flow.unsent_bytes,
+            handed: 0,
+            handed_data: 0,
+            done: 0,
             withdrawn: 0,
         }
     }
@@ -186,6 +194,10 @@ impl SendQueue {
             let bytes = length(&waiting.chunks);
             self.balance(lane, bytes);
             self.unsent += bytes;
+            self.handed += bytes as u64;
+            if lane == Priority::Data as usize {
+                self.handed_data = self.handed;
+            }
             return Some(waiting.chunks);
         }
         None
@@ -237,6 +249,23 @@ impl SendQueue {
     /// The transport has written so much.
     pub(crate) fn written(&mut self, bytes: usize) {
         self.unsent = self.unsent.saturating_sub(bytes);
+        self.done += bytes as u64;
+    }
+
+    /// Where the last small message that the transport was given ends in its stream, if it is not
+    /// written yet.
+    pub(crate) fn unwritten_data(&self) -> Option<u64> {
+        (self.handed_data > self.done).then_some(self.handed_data)
+    }
+
+    /// Whether the transport has written its stream up to there.
+    pub(crate) fn has_written(&self, end: u64) -> bool {
+        self.done >= end
+    }
+
+    /// Bytes handed to the transport and not yet written.
+    pub(crate) fn unsent(&self) -> usize {
+        self.unsent
     }
 
     /// Bytes waiting: control, repair, data, bulk of both kinds.
@@ -253,6 +282,11 @@ impl SendQueue {
     /// Bytes waiting in all lanes.
     pub(crate) fn total(&self) -> usize {
         self.lanes.iter().map(|lane| lane.bytes).sum()
+    }
+
+    /// Bytes waiting in a lane.
+    pub(crate) fn bytes_in(&self, priority: Priority) -> usize {
+        self.lanes[priority as usize].bytes
     }
 
     /// Whether anything waits in a lane.

@@ -71,6 +71,13 @@ impl RttEstimator {
         self.stated_us
     }
 
+    /// How much longer the last measurement was than the shortest of the window, microseconds.
+    pub(crate) fn late_us(&self) -> u64 {
+        // The last candidate is the last measurement, for it makes all longer ones superfluous.
+        let last = self.minima.back().map_or(0, |&(_, value)| value);
+        last - self.minimum_us().unwrap_or(last)
+    }
+
     /// The minimum of the window, microseconds.
     pub(crate) fn minimum_us(&self) -> Option<u64> {
         self.minima.front().map(|&(_, value)| value)

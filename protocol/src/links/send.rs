@@ -38,11 +38,13 @@ impl Engine {
         if link.stage == Stage::Closing {
             return true;
         }
+        let bytes = chunks[0].len() + chunks[1].len();
         if link.queue.push(priority, brings, chunks).is_err() {
             return false;
         }
         if priority == Priority::Data {
             link.pushed_at = Some(self.now.mono);
+            link.pushed_bytes += bytes as u64;
         }
         self.pump(id);
         true

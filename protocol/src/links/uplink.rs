@@ -1,4 +1,5 @@
-//! How many children this peer says it can feed: fewer while its uplink stays full.
+//! How many children this peer says it can feed: fewer while its uplink stays full, none while its
+//! line is many times too slow, in or out.
 //!
 //! Only small messages count: a large one fills any line, has a tree of its own and lets them
 //! pass. What is stated moves every tree, so it falls by halves after the uplink has been full
@@ -13,15 +14,19 @@ use crate::io::LinkId;
 use crate::time::Micros;
 use hedgerow_topology::Class;
 
-/// Nothing is stated below this (or what is configured): of peers that feed only one each, no
-/// tree can be made.
+/// Nothing but 0 is stated below this (or what is configured): of peers that feed only one each,
+/// no tree can be made.
 const FLOOR: u16 = 2;
+/// Whoever cannot feed more than so many is better a leaf.
+const LEAF: u16 = 1;
 /// How often the queues are looked at, ms.
 const LOOK_MS: u64 = 500;
 /// A link to which something was pushed within so long is fed, ms.
 const FED_MS: u64 = 5_000;
 /// A link on which pushed messages have waited without a pause for so long is behind, ms.
 const BEHIND_MS: u64 = 1_000;
+/// Round trips that take so much longer than they can are late, microseconds.
+const LATE_US: u64 = 250_000;
 /// The longest wait before a rise, in multiples of the first.
 const WAIT_MAX: u64 = 32;
 
@@ -33,6 +38,8 @@ pub(crate) struct Uplink {
     look: Option<Micros>,
     full_since: Option<Micros>,
     free_since: Option<Micros>,
+    /// Bytes pushed by the last look, and bytes that waited then.
+    seen: (u64, usize),
     /// How long it must be free before the next rise, in multiples of the first wait.
     wait: u64,
     last_rise: Option<Micros>,
@@ -46,6 +53,11 @@ struct Found {
     behind: usize,
     /// The most children that this peer feeds in one tree.
     children: u16,
+    /// Whether round trips on most links take much longer than they can: the access line, either
+    /// way, is what they have in common. What comes in late goes out later.
+    late: bool,
+    /// How many links the line could feed, by what it took of what was pushed since the last look.
+    fits: u16,
 }
 
 impl Found {
@@ -62,6 +74,7 @@ impl Uplink {
             look: None,
             full_since: None,
             free_since: None,
+            seen: (0, 0),
             wait: 1,
             last_rise: None,
         }
@@ -71,13 +84,36 @@ impl Uplink {
         self.look
     }
 
+    /// How many of `fed` links the line could have fed, now that so many bytes have been pushed in
+    /// all and so many wait.
+    fn fits(&mut self, fed: usize, pushed: u64, waiting: usize) -> u16 {
+        let (pushed_before, waited) = std::mem::replace(&mut self.seen, (pushed, waiting));
+        let more = pushed.saturating_sub(pushed_before);
+        if more == 0 {
+            return u16::MAX;
+        }
+        let taken = (more + waited as u64)
+            .saturating_sub(waiting as u64)
+            .min(more);
+        u16::try_from(fed as u64 * taken / more).unwrap_or(u16::MAX)
+    }
+
     /// What the record is to say from now on.
     fn judge(&mut self, now: Micros, found: Found, config: &LinkConfig) -> u16 {
-        if found.is_full() {
+        if found.late || found.is_full() {
             self.free_since = None;
             let since = *self.full_since.get_or_insert(now);
-            if now.since(since) >= Micros::from_millis(config.capacity_full_ms) {
-                self.fall(now, found.children, config);
+            let is_leaf = found.late || found.fits <= LEAF;
+            let patience_ms = match (found.late, is_leaf) {
+                // One more heartbeat of each link must say so.
+                (true, _) => config.heartbeat_ms,
+                // A line that is many times too slow needs no second thought.
+                (_, true) => LOOK_MS.min(config.capacity_full_ms),
+                _ => config.capacity_full_ms,
+            };
+            if now.since(since) >= Micros::from_millis(patience_ms) {
+                let halved = (found.children / 2).max(FLOOR.min(config.capacity));
+                self.fall(now, if is_leaf { 0 } else { halved }, config);
             }
         } else {
             self.full_since = None;
@@ -86,7 +122,7 @@ impl Uplink {
                 self.rise(now, config);
             }
         }
-        let idle = found.behind == 0 && self.stated == config.capacity;
+        let idle = found.behind == 0 && !found.late && self.stated == config.capacity;
         self.look = (!idle).then(|| now + Micros::from_millis(LOOK_MS));
         self.stated
     }
@@ -95,8 +131,7 @@ impl Uplink {
         Micros::from_millis(config.capacity_free_ms).times(self.wait)
     }
 
-    fn fall(&mut self, now: Micros, children: u16, config: &LinkConfig) {
-        let stated = (children / 2).max(FLOOR.min(config.capacity));
+    fn fall(&mut self, now: Micros, stated: u16, config: &LinkConfig) {
         if stated >= self.stated {
             return;
         }
@@ -117,25 +152,58 @@ impl Uplink {
         if self.stated >= config.capacity {
             return;
         }
-        self.stated = self.stated.saturating_mul(2).min(config.capacity);
+        self.stated = self
+            .stated
+            .saturating_mul(2)
+            .max(FLOOR)
+            .min(config.capacity);
         self.free_since = Some(now);
         self.last_rise = Some(now);
     }
 }
 
 impl Engine {
-    /// What was pushed waits on a link, or no longer does.
+    /// What was pushed waits on a link, here or in its transport, or no longer does.
     pub(crate) fn note_backlog(&mut self, id: LinkId) {
         let now = self.now.mono;
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
+        if link
+            .unwritten
+            .is_none_or(|(end, _)| link.queue.has_written(end))
+        {
+            link.unwritten = link.queue.unwritten_data().map(|end| (end, now));
+        }
         if !link.queue.waits(Priority::Data) {
             link.behind_since = None;
             return;
         }
         link.behind_since.get_or_insert(now);
+        self.look_soon();
+    }
+
+    /// Transports take a lot before anything waits here, and a slow line is long at it.
+    pub(crate) fn note_slow_transports(&mut self) {
+        let now = self.now.mono;
+        let some = Micros::from_millis(LOOK_MS);
+        let mut links = self.up.values().filter_map(|id| self.links.get(id));
+        if self.uplink.look.is_none()
+            && (links.any(|link| link.is_behind(now, some)) || self.is_line_late())
+        {
+            self.look_soon();
+        }
+    }
+
+    fn is_line_late(&self) -> bool {
+        let links = self.up.values().filter_map(|id| self.links.get(id));
+        let late = links.filter(|link| link.rtt.late_us() >= LATE_US).count();
+        late >= 2 && late * 2 >= self.up.len()
+    }
+
+    fn look_soon(&mut self) {
         if self.uplink.look.is_none() {
+            self.uplink.seen = self.pushed_and_waiting();
             let look = self.in_ms(LOOK_MS);
             self.uplink.look = Some(look);
             self.wake_at(look);
@@ -158,11 +226,14 @@ impl Engine {
             fed: fed.len(),
             behind: fed
                 .iter()
-                .filter_map(|link| link.behind_since)
-                .filter(|since| now.since(*since) >= behind)
+                .filter(|link| link.is_behind(now, behind))
                 .count(),
             children: 0,
+            late: self.is_line_late(),
+            fits: u16::MAX,
         };
+        let (pushed, waiting) = self.pushed_and_waiting();
+        found.fits = self.uplink.fits(found.fed, pushed, waiting);
         if found.is_full() {
             found.children = self.most_children();
         }
@@ -181,6 +252,15 @@ impl Engine {
         self.consider_record();
     }
 
+    /// Bytes of small messages pushed on all links so far, and those of them that wait.
+    fn pushed_and_waiting(&self) -> (u64, usize) {
+        let links = self.up.values().filter_map(|id| self.links.get(id));
+        links.fold((0, 0), |(pushed, waiting), link| {
+            let waits = link.queue.bytes_in(Priority::Data) + link.queue.unsent();
+            (pushed + link.pushed_bytes, waiting + waits)
+        })
+    }
+
     /// The most children that this peer has in the trees of origins whose messages flow.
     fn most_children(&self) -> u16 {
         let flowing = |group: &Group| -> Vec<_> { group.flowing(self.now.mono, FED_MS).collect() };
@@ -196,6 +276,13 @@ impl Engine {
 }
 
 impl Link {
+    /// Whether something pushed has waited here for so long, or in the transport.
+    fn is_behind(&self, now: Micros, least: Micros) -> bool {
+        let in_transport = self.unwritten.map(|(_, since)| since);
+        let mut waiting = [self.behind_since, in_transport].into_iter().flatten();
+        waiting.any(|since| now.since(since) >= least)
+    }
+
     fn is_fed(&self, now: Micros) -> bool {
         self.pushed_at
             .is_some_and(|at| now.since(at) < Micros::from_millis(FED_MS))
@@ -210,11 +297,15 @@ mod tests {
         fed: 6,
         behind: 5,
         children: 5,
+        late: false,
+        fits: 3,
     };
     const FREE: Found = Found {
         fed: 6,
         behind: 0,
         children: 5,
+        late: false,
+        fits: u16::MAX,
     };
 
     /// Looks twice a second for `seconds`; gives each new value and when it came, in s.
@@ -259,6 +350,36 @@ mod tests {
         assert_eq!(run(&mut uplink, 0, 60, children), [(2, 4), (6, 2)]);
         let rises = run(&mut uplink, 60, 120, |_| FREE);
         assert_eq!(rises, [(90, 4), (120, 8), (150, 12)]);
+    }
+
+    #[test]
+    fn a_line_that_can_feed_nobody_makes_a_leaf_at_once() {
+        let mut uplink = uplink();
+        let slow = |stated| Found {
+            fits: if stated == 0 { u16::MAX } else { 1 },
+            ..FULL
+        };
+        assert_eq!(run(&mut uplink, 0, 10, slow), [(0, 0)]);
+        let rises = run(&mut uplink, 10, 120, |_| FREE);
+        assert_eq!(rises, [(40, 2), (70, 4), (100, 8)]);
+    }
+
+    #[test]
+    fn a_late_line_makes_a_leaf_when_more_than_one_heartbeat_says_so() {
+        let mut uplink = uplink();
+        let late = |_| Found { late: true, ..FREE };
+        assert_eq!(run(&mut uplink, 0, 1, late), [], "not yet");
+        assert_eq!(run(&mut uplink, 1, 10, |_| FREE), []);
+        assert_eq!(run(&mut uplink, 11, 4, late), [(12, 0)]);
+    }
+
+    #[test]
+    fn what_fits_is_what_the_line_took() {
+        let mut uplink = uplink();
+        assert_eq!(uplink.fits(8, 80_000, 70_000), 1);
+        assert_eq!(uplink.fits(8, 160_000, 110_000), 4);
+        assert_eq!(uplink.fits(8, 240_000, 0), 8, "what waited has gone too");
+        assert_eq!(uplink.fits(8, 240_000, 0), u16::MAX, "nothing pushed");
     }
 
     #[test]

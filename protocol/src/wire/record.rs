@@ -176,7 +176,6 @@ impl Record {
                 "a link to itself",
             ),
             (self.coordinate().is_valid(), "a coordinate out of range"),
-            (self.capacity >= 1, "no capacity"),
             (
                 self.epoch >= 1 && self.version >= 1,
                 "epoch and version begin at 1",

@@ -102,3 +102,27 @@ fn a_peer_at_a_tenth_of_its_uplink_feeds_fewer_until_it_has_it_back() {
     assert!(changes(&sim, squeezed) <= 8, "restated rarely");
     assert_clean(&mut sim);
 }
+
+#[test]
+fn a_peer_that_gets_everything_late_feeds_nobody_until_it_does_not() {
+    let configured = Config::default().links.capacity;
+    let mut sim = network();
+    let (origin, squeezed) = busiest(&sim);
+    assert!(children(&sim, origin, squeezed) > 0);
+    // A third of what is published fits in; out there is all the room of the world.
+    let line = Bandwidth {
+        up: Some(MBIT * 125_000),
+        down: Some(20_000),
+    };
+    sim.set_bandwidth(squeezed, line);
+    stream(&mut sim, origin, 8);
+    assert_eq!(sim.engine(squeezed).status().capacity, 0);
+    assert_eq!(children(&sim, origin, squeezed), 0);
+
+    sim.set_bandwidth(squeezed, Bandwidth::mbit(MBIT, MBIT));
+    let back = sim.run_until_every(300_000, 1_000, |sim| {
+        sim.engine(squeezed).status().capacity == configured
+    });
+    assert!(back, "it stays a leaf, {sim:?}");
+    assert_clean(&mut sim);
+}

@@ -54,8 +54,11 @@ struct Found {
     /// The most children that this peer feeds in one tree.
     children: u16,
     /// Whether round trips on most links take much longer than they can: the access line, either
-    /// way, is what they have in common. What comes in late goes out later.
+    /// way, is what they have in common.
     late: bool,
+    /// Whether what is pushed leaves without delay, so that a late line is late inwards: feeding
+    /// fewer would not help those that are fed.
+    leaves_at_once: bool,
     /// How many links the line could feed, by what it took of what was pushed since the last look.
     fits: u16,
 }
@@ -103,8 +106,9 @@ impl Uplink {
         if found.late || found.is_full() {
             self.free_since = None;
             let since = *self.full_since.get_or_insert(now);
-            let is_leaf = found.late || found.fits <= LEAF;
-            let patience_ms = match (found.late, is_leaf) {
+            let late_in = found.late && found.leaves_at_once;
+            let is_leaf = late_in || found.fits <= LEAF;
+            let patience_ms = match (late_in, is_leaf) {
                 // One more heartbeat of each link must say so.
                 (true, _) => config.heartbeat_ms,
                 // A line that is many times too slow needs no second thought.
@@ -230,6 +234,11 @@ impl Engine {
                 .count(),
             children: 0,
             late: self.is_line_late(),
+            leaves_at_once: {
+                let late = Micros(LATE_US);
+                let held_up = fed.iter().filter(|link| link.is_behind(now, late)).count();
+                held_up < 2 || held_up * 2 < fed.len()
+            },
             fits: u16::MAX,
         };
         let (pushed, waiting) = self.pushed_and_waiting();
@@ -298,6 +307,7 @@ mod tests {
         behind: 5,
         children: 5,
         late: false,
+        leaves_at_once: false,
         fits: 3,
     };
     const FREE: Found = Found {
@@ -305,6 +315,7 @@ mod tests {
         behind: 0,
         children: 5,
         late: false,
+        leaves_at_once: true,
         fits: u16::MAX,
     };
 

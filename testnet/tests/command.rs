@@ -71,6 +71,27 @@ fn a_run_exits_0_writes_its_results_and_overwrites_them() {
 }
 
 #[test]
+fn a_page_is_made_again_from_a_runs_other_files() {
+    let dir = with_file(SMALL);
+    let output = testnet(dir.path(), &["run", "small.toml", "--out", "out"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let path = dir.path().join("out/report.html");
+    let page = std::fs::read_to_string(&path).expect("report.html");
+    let first = page.split("<p class=\"counts ").nth(1).expect("counts");
+    assert!(first.starts_with("PASSED\">PASSED: "), "{first:.80}");
+    assert!(
+        page.contains("hedgerow-testnet run small.toml"),
+        "no replay line"
+    );
+    std::fs::remove_file(&path).expect("a file");
+    let output = testnet(dir.path(), &["report", "out"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "out/report.html\n");
+    let again = std::fs::read_to_string(&path).expect("report.html");
+    assert!(again == page, "another page");
+}
+
+#[test]
 fn a_run_can_be_replayed_from_what_it_wrote() {
     let dir = with_file(SMALL);
     let arguments = [

@@ -7,9 +7,11 @@ mod control;
 mod query;
 mod timers;
 mod view;
+mod warm;
 
 pub(crate) use control::HOLDERS;
 pub(crate) use view::View;
+pub use warm::{WarmChoice, WarmDatabase, WarmLink};
 
 use crate::config::Config;
 use crate::database::{Candidates, Database, OwnRecord, RecordSync};
@@ -136,7 +138,7 @@ impl Engine {
             chooser: Chooser::new(rng.next_u64()),
             uplink: Uplink::new(&config.links),
             shunned: Shunned::default(),
-            database: Database::new(config.database.clone()),
+            database: Database::new(config.database.clone(), now.mono),
             own: OwnRecord::new(epoch, config.addresses.clone(), config.links.capacity),
             sync: RecordSync::default(),
             candidates: Candidates::default(),

@@ -22,7 +22,7 @@ mod group;
 mod links;
 
 pub use config::{Config, ConfigError, DatabaseConfig, FlowConfig, GroupConfig, LinkConfig};
-pub use engine::Engine;
+pub use engine::{Engine, WarmChoice, WarmDatabase, WarmLink};
 pub use identity::{Keypair, ParsePeerError, PeerKey};
 pub use io::{Action, DialId, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
 pub use memo::Memo;

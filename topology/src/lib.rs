@@ -7,6 +7,7 @@
 //! | [`graph`], [`subgraph`], [`cuts`] | who is in, and where is the view thin? |
 //! | [`tree`], [`relay`] | which links carry a message from this origin? |
 //! | [`mesh`] | which further links, so that one death cuts nobody off? |
+//! | [`model`] | which mesh do all these choices together lead to? |
 //! | [`metrics`] | how good is it, by the definitions of the literature? |
 //! | [`export`] | what does it look like? |
 //!
@@ -23,6 +24,7 @@ pub mod export;
 pub mod graph;
 pub mod mesh;
 pub mod metrics;
+pub mod model;
 pub mod neighbours;
 pub mod relay;
 pub mod subgraph;

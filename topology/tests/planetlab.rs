@@ -2,8 +2,6 @@
 
 #[path = "../examples/planetlab/matrix.rs"]
 mod matrix;
-#[path = "../examples/planetlab/model.rs"]
-mod model;
 #[path = "../examples/planetlab/report.rs"]
 mod report;
 
@@ -15,10 +13,9 @@ use hedgerow_topology::{
     Class, is_connected, metrics::deliver, redundant_mesh, shortest_path_tree,
 };
 use matrix::Matrix;
-use model::Model;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use report::{Effort, Report, measure};
+use report::{Effort, Report, measure, model_of};
 
 const EFFORT: Effort = Effort {
     origins: 50,
@@ -123,7 +120,7 @@ fn a_handful_of_peers_forms_a_mesh() {
             ("geometric", geometric(peers, 6)),
             ("without metric", without_metric(peers, 7)),
         ] {
-            let mut model = Model::new(&matrix, 9);
+            let mut model = model_of(&matrix, 9);
             let rounds = model.settle();
             let graph = model.graph();
             let name = format!("{peers} peers, {kind}, {rounds} rounds");
@@ -151,7 +148,7 @@ fn a_handful_of_peers_forms_a_mesh() {
 #[test]
 fn no_single_death_cuts_off_anybody_on_a_settled_mesh() {
     let matrix = clustered(120, 20, 8);
-    let mut model = Model::new(&matrix, 2);
+    let mut model = model_of(&matrix, 2);
     model.settle();
     let graph = model.graph();
     assert!(articulation_points(&graph).is_empty());
@@ -167,7 +164,7 @@ fn no_single_death_cuts_off_anybody_on_a_settled_mesh() {
 fn the_same_seed_builds_the_same_mesh() {
     let edges = |seed| {
         let matrix = geometric(60, 1);
-        let mut model = Model::new(&matrix, seed);
+        let mut model = model_of(&matrix, seed);
         model.settle();
         let graph = model.graph();
         let edges: Vec<(NodeIndex, NodeIndex)> = graph

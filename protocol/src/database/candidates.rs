@@ -171,7 +171,8 @@ impl Engine {
         }
     }
 
-    fn schedule_candidates(&mut self) {
+    /// The next is tried in a while.
+    pub(crate) fn schedule_candidates(&mut self) {
         let config = &self.config.database;
         let (low, high) = (config.candidate_min_ms, config.candidate_max_ms);
         let at = self.in_random_ms(low, high);

@@ -8,6 +8,7 @@ mod candidates;
 mod own;
 mod snapshot;
 mod sync;
+mod table;
 
 pub(crate) use candidates::Candidates;
 pub(crate) use own::OwnRecord;
@@ -22,19 +23,10 @@ use crate::wire::SignedRecord;
 use crate::wire::frame::RecordName;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use table::{Row, Table};
 
 /// How many records of one peer may come in a row before its damping is enforced.
 const BURST: u64 = 6;
-
-#[derive(Debug)]
-struct Entry {
-    record: Arc<SignedRecord>,
-    /// Age when it came, ms, and when that was.
-    age_ms: u64,
-    received: Micros,
-    /// Allowance for further records of this peer, in reissue intervals: a token bucket.
-    tokens_at: Micros,
-}
 
 /// What became of a record that was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +45,12 @@ pub(crate) enum Offer {
 #[derive(Debug)]
 pub(crate) struct Database {
     config: DatabaseConfig,
-    entries: BTreeMap<PeerKey, Entry>,
+    /// When it began: its rows count time from there, so that peers whose clocks differ can share
+    /// them.
+    began: Micros,
+    table: Table,
     /// (epoch, version) of records that were dropped for age or room, and when.
     tombstones: BTreeMap<PeerKey, ((u64, u64), Micros)>,
-    by_prefix: BTreeMap<u64, PeerKey>,
     hash: u64,
     shape: u64,
     buckets: [u64; 256],
@@ -82,12 +76,12 @@ fn compared(record: &SignedRecord) -> u64 {
 }
 
 impl Database {
-    pub(crate) fn new(config: DatabaseConfig) -> Self {
+    pub(crate) fn new(config: DatabaseConfig, now: Micros) -> Self {
         Self {
             config,
-            entries: BTreeMap::new(),
+            began: now,
+            table: Table::default(),
             tombstones: BTreeMap::new(),
-            by_prefix: BTreeMap::new(),
             hash: 0,
             shape: 0,
             buckets: [0; 256],
@@ -97,8 +91,19 @@ impl Database {
         }
     }
 
+    /// The same records at a peer whose clock shows `now`.
+    pub(crate) fn begun_at(&self, now: Micros) -> Self {
+        Self {
+            table: self.table.clone(),
+            hash: self.hash,
+            shape: self.shape,
+            buckets: self.buckets,
+            ..Self::new(self.config.clone(), now)
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.table.len()
     }
 
     /// Hash over all records that state links: databases with equal hashes give equal views.
@@ -117,27 +122,23 @@ impl Database {
     }
 
     pub(crate) fn get(&self, peer: PeerKey) -> Option<&Arc<SignedRecord>> {
-        self.entries.get(&peer).map(|entry| &entry.record)
+        self.table.get(peer).map(|row| &row.record)
     }
 
     pub(crate) fn records(&self) -> impl Iterator<Item = &Arc<SignedRecord>> {
-        self.entries.values().map(|entry| &entry.record)
+        self.table.iter().map(|row| &row.record)
     }
 
     /// How old the record of `peer` is by now, ms.
     pub(crate) fn age_ms(&self, peer: PeerKey, now: Micros) -> u64 {
-        self.entries.get(&peer).map_or(0, |entry| entry.age(now))
+        let now = now.since(self.began);
+        self.table.get(peer).map_or(0, |row| row.age_ms(now))
     }
 
     /// The names of the records in a bucket.
     pub(crate) fn names_in(&self, bucket: u8) -> impl Iterator<Item = RecordName> + '_ {
-        let mut from = [0; 32];
-        from[0] = bucket;
-        let mut to = [0xff; 32];
-        to[0] = bucket;
-        self.entries
-            .range(PeerKey(from)..=PeerKey(to))
-            .map(|(_, entry)| name_of(&entry.record))
+        let rows = self.table.bucket(bucket).iter();
+        rows.map(|row| name_of(&row.record))
     }
 
     /// How a record named so stands to what is held, without its content.
@@ -145,7 +146,7 @@ impl Database {
         let Some(peer) = peer else {
             return Offer::Newer;
         };
-        let held = self.entries.get(&peer).map(|entry| entry.record.order());
+        let held = self.table.get(peer).map(|row| row.record.order());
         let held = held.max(self.tombstones.get(&peer).map(|(order, _)| *order));
         match held.map_or(std::cmp::Ordering::Greater, |held| order.cmp(&held)) {
             std::cmp::Ordering::Greater => Offer::Newer,
@@ -156,27 +157,27 @@ impl Database {
 
     /// Who has this key prefix among the peers held.
     pub(crate) fn peer_of(&self, prefix: u64) -> Option<PeerKey> {
-        self.by_prefix.get(&prefix).copied()
+        self.table.peer_of(prefix)
     }
 
     /// What inserting `record` would do.
     pub(crate) fn offer(&self, record: &SignedRecord, now: Micros) -> Offer {
         let peer = record.record.peer;
-        let Some(entry) = self.entries.get(&peer) else {
+        let Some(row) = self.table.get(peer) else {
             return self.compare(Some(peer), record.order());
         };
         // Two records of one name (a copied key): everybody keeps the same one of them.
-        let ours = (entry.record.order(), entry.record.hash);
+        let ours = (row.record.order(), row.record.hash);
         match (record.order(), record.hash).cmp(&ours) {
             std::cmp::Ordering::Less => Offer::Older,
             std::cmp::Ordering::Equal => Offer::Same,
-            std::cmp::Ordering::Greater if entry.tokens_at > self.burst_limit(now) => Offer::Damped,
+            std::cmp::Ordering::Greater if row.tokens_at > self.burst_limit(now) => Offer::Damped,
             std::cmp::Ordering::Greater => Offer::Newer,
         }
     }
 
     fn burst_limit(&self, now: Micros) -> Micros {
-        now + Micros::from_millis(self.config.reissue_ms * BURST)
+        now.since(self.began) + Micros::from_millis(self.config.reissue_ms * BURST)
     }
 
     /// Puts `record` in if it is newer. Its signature has been verified.
@@ -189,69 +190,53 @@ impl Database {
             return offer;
         }
         let peer = record.record.peer;
+        let now = now.since(self.began);
         let tokens_at = self
-            .entries
-            .get(&peer)
-            .map_or(now, |entry| entry.tokens_at.max(now))
+            .table
+            .get(peer)
+            .map_or(now, |row| row.tokens_at.max(now))
             + Micros::from_millis(self.config.reissue_ms / 2);
-        self.take_out(peer);
         self.tombstones.remove(&peer);
-        self.add(peer, &record);
-        self.by_prefix.insert(peer.prefix(), peer);
-        self.entries.insert(
-            peer,
-            Entry {
-                record,
-                age_ms,
-                received: now,
-                tokens_at,
-            },
-        );
+        self.put(Row::new(record, age_ms, now, tokens_at));
         offer
     }
 
     /// Puts this peer's own record in, whatever is held.
     pub(crate) fn replace_own(&mut self, record: Arc<SignedRecord>, now: Micros) {
-        let peer = record.record.peer;
-        self.take_out(peer);
-        self.add(peer, &record);
-        self.by_prefix.insert(peer.prefix(), peer);
-        self.entries.insert(
-            peer,
-            Entry {
-                record,
-                age_ms: 0,
-                received: now,
-                tokens_at: now,
-            },
-        );
+        let now = now.since(self.began);
+        self.put(Row::new(record, 0, now, now));
     }
 
-    fn add(&mut self, peer: PeerKey, record: &SignedRecord) {
+    fn put(&mut self, row: Row) {
+        self.add(&row.record);
+        if let Some(former) = self.table.put(row) {
+            self.subtract(&former.record);
+        }
+    }
+
+    fn add(&mut self, record: &SignedRecord) {
         let compared = compared(record);
         self.hash = self.hash.wrapping_add(compared);
         self.shape = self.shape.wrapping_add(record.shape);
-        let at = bucket(peer);
+        let at = bucket(record.record.peer);
         self.buckets[at] = self.buckets[at].wrapping_add(compared);
     }
 
-    fn take_out(&mut self, peer: PeerKey) -> Option<Entry> {
-        let entry = self.entries.remove(&peer)?;
-        let compared = compared(&entry.record);
+    fn subtract(&mut self, record: &SignedRecord) {
+        let compared = compared(record);
         self.hash = self.hash.wrapping_sub(compared);
-        self.shape = self.shape.wrapping_sub(entry.record.shape);
-        let at = bucket(peer);
+        self.shape = self.shape.wrapping_sub(record.shape);
+        let at = bucket(record.record.peer);
         self.buckets[at] = self.buckets[at].wrapping_sub(compared);
-        self.by_prefix.remove(&peer.prefix());
-        Some(entry)
     }
 
     /// Drops a record and remembers its version, so that it does not come back.
     fn bury(&mut self, peer: PeerKey, now: Micros) {
-        let Some(entry) = self.take_out(peer) else {
+        let Some(row) = self.table.remove(peer) else {
             return;
         };
-        self.tombstones.insert(peer, (entry.record.order(), now));
+        self.subtract(&row.record);
+        self.tombstones.insert(peer, (row.record.order(), now));
         if self.tombstones.len() > self.config.tombstones_max
             && let Some(oldest) = self
                 .tombstones
@@ -270,25 +255,28 @@ impl Database {
             .config
             .refresh_ms
             .saturating_mul(self.config.refreshes_kept);
+        let clock = now.since(self.began);
         let old: Vec<PeerKey> = self
-            .entries
+            .table
             .iter()
-            .filter(|(peer, entry)| **peer != me && entry.age(now) > limit_ms)
-            .map(|(peer, _)| *peer)
+            .filter(|row| row.age_ms(clock) > limit_ms)
+            .map(|row| row.record.record.peer)
+            .filter(|peer| *peer != me)
             .collect();
         for peer in old {
             self.expired += 1;
             self.bury(peer, now);
         }
-        if self.entries.len() > self.config.records_max {
+        if self.table.len() > self.config.records_max {
             let mut order: Vec<(bool, std::cmp::Reverse<u64>, PeerKey)> = self
-                .entries
+                .table
                 .iter()
-                .filter(|(peer, _)| **peer != me)
-                .map(|(peer, entry)| (keep(*peer), std::cmp::Reverse(entry.age(now)), *peer))
+                .map(|row| (row.record.record.peer, row.age_ms(clock)))
+                .filter(|(peer, _)| *peer != me)
+                .map(|(peer, age_ms)| (keep(peer), std::cmp::Reverse(age_ms), peer))
                 .collect();
             order.sort_unstable();
-            let surplus = self.entries.len() - self.config.records_max;
+            let surplus = self.table.len() - self.config.records_max;
             for (_, _, peer) in order.into_iter().take(surplus) {
                 self.evicted += 1;
                 self.bury(peer, now);
@@ -309,13 +297,6 @@ impl Database {
                 .collect();
             Snapshot::new(self.shape, living)
         })
-    }
-}
-
-impl Entry {
-    fn age(&self, now: Micros) -> u64 {
-        self.age_ms
-            .saturating_add(now.since(self.received).as_millis())
     }
 }
 

@@ -1,4 +1,4 @@
-//! How records travel: pushed along mesh(2) from their issuer, announced elsewhere, pulled when
+//! How records travel: pushed along one tree for all issuers, announced elsewhere, pulled when
 //! they do not come, reconciled when hashes stay unequal.
 
 mod reconcile;
@@ -32,8 +32,6 @@ const CONGESTED_BYTES: usize = 32 << 10;
 /// how long it takes until they may tell of one more.
 const STRANGERS: u64 = 256;
 const STRANGER_EVERY: Micros = Micros::from_millis(1_000);
-/// The record mesh's redundancy.
-const REDUNDANCY: u8 = 2;
 
 #[derive(Debug)]
 struct RecordPullState {

@@ -154,7 +154,7 @@ impl Engine {
         for peer in present {
             self.view.lost.remove(&peer);
         }
-        self.chooser.touch(now);
+        self.chooser.touch_for_view(self.view.peers, now);
         self.wake_at(now);
         self.on_view_changed_for_candidates();
         self.on_view_changed_for_groups();

@@ -23,6 +23,11 @@ const SETTLE_MS: u64 = 20;
 /// comes of it the wait doubles up to the second.
 const IDLE_ROUNDS: u64 = 5;
 const IDLE_ROUNDS_MAX: u64 = 20;
+/// In views beyond so many peers the wait grows with them.
+const LOOK_PEERS: usize = 1_000;
+/// A change of the view is looked at after a wait that grows with it, microseconds for every peer:
+/// the more there are, the less one of them matters. Links of one's own do not wait.
+const VIEW_SETTLE_US: u64 = 100;
 /// While a view grows so fast, a tenth in so long, only the ring is dialled: who is near and which
 /// shells are empty is known when it has settled, ms. But not for longer than the second.
 const GROWTH_SHARE: usize = 10;
@@ -58,6 +63,15 @@ fn weight_of(wire: u16) -> u8 {
         Some(Reason::Random(_) | Reason::Repair) => 2,
         Some(_) => 3,
     }
+}
+
+/// What a peer has learnt of others in a long life.
+#[derive(Clone, Debug, Default)]
+pub struct WarmChoice {
+    /// RTTs of earlier links, microseconds.
+    pub measured: Vec<(PeerKey, u32)>,
+    /// Peers that refused, or whose links nobody wanted.
+    pub cooling: Vec<PeerKey>,
 }
 
 /// When and from what the choice is made.
@@ -176,9 +190,39 @@ impl Chooser {
 
     /// Something that the choice depends on has changed.
     pub(crate) fn touch(&mut self, now: Micros) {
-        let soon = now.max(self.last) + Micros::from_millis(SETTLE_MS);
-        self.next = self.next.min(soon);
+        self.touch_within(now, Micros::from_millis(SETTLE_MS));
+    }
+
+    /// The view of so many peers has changed.
+    pub(crate) fn touch_for_view(&mut self, peers: usize, now: Micros) {
+        let wait = Micros(peers as u64 * VIEW_SETTLE_US);
+        self.touch_within(now, wait.max(Micros::from_millis(SETTLE_MS)));
+    }
+
+    fn touch_within(&mut self, now: Micros, wait: Micros) {
+        self.next = self.next.min(now.max(self.last) + wait);
         self.idle_rounds = IDLE_ROUNDS;
+    }
+
+    /// After a long life little is searched for, and rarely. RTTs of earlier links are known, and
+    /// who is not worth another dial.
+    pub(crate) fn begin_calm(&mut self, life: &WarmChoice, now: Micros) {
+        self.searches = 0;
+        self.refilled = now;
+        self.improvements = SEARCHES;
+        self.idle_rounds = IDLE_ROUNDS_MAX;
+        let measured = life.measured.iter().take(MEASURED_MAX);
+        self.measured.extend(measured.copied());
+        let wait = Micros::from_millis(SEARCH_REFILL_MS);
+        let cooling = life.cooling.iter().take(MEASURED_MAX);
+        self.cooling
+            .extend(cooling.map(|peer| (*peer, (now + wait, wait))));
+    }
+
+    /// Nothing has happened: looks next at `at`.
+    pub(crate) fn begin_idle(&mut self, at: Micros) {
+        self.idle_rounds = IDLE_ROUNDS_MAX;
+        self.next = at;
     }
 
     pub(crate) fn due(&self) -> Micros {
@@ -217,7 +261,7 @@ impl Engine {
             return;
         }
         self.chooser.last = now;
-        let idle = self.config.links.choose_ms * self.chooser.idle_rounds;
+        let idle = self.idle_choice_ms();
         self.chooser.idle_rounds = if self.view.lost.is_empty() {
             (self.chooser.idle_rounds * 2).min(IDLE_ROUNDS_MAX)
         } else {
@@ -228,6 +272,13 @@ impl Engine {
             return;
         }
         self.choose();
+    }
+
+    /// How long it is to the next look while nothing happens: the larger the view, the more a
+    /// look costs.
+    pub(crate) fn idle_choice_ms(&self) -> u64 {
+        let share = 1 + (self.view.peers / LOOK_PEERS) as u64;
+        self.config.links.choose_ms * self.chooser.idle_rounds * share
     }
 
     fn choose(&mut self) {

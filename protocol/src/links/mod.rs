@@ -14,6 +14,7 @@ mod shun;
 mod uplink;
 
 pub(crate) use choose::Chooser;
+pub use choose::WarmChoice;
 pub(crate) use dial::{Dialer, Target};
 pub(crate) use queue::{Brought, Priority, SendQueue};
 pub(crate) use rtt::RttEstimator;

@@ -190,7 +190,7 @@ impl Run<'_> {
             },
             hostile: self.hostile(),
             findings: Vec::new(),
-            notes: self.notes(),
+            notes: Vec::new(),
             faults: faults.collect(),
             replay: String::new(),
             virtual_s: self.end.0 as f64 / 1e6,
@@ -248,15 +248,6 @@ impl Run<'_> {
         let from = from.max().unwrap_or(self.zero);
         let at = self.samples.one_view_at.iter().find(|at| **at > from)?;
         Some(at.since(from).0 as f64 / 1e3)
-    }
-
-    fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        if self.scenario.file.scenario.warm_start {
-            let what = "warm_start: this world cannot do that yet; peers started cold, with the scenario's warm-up";
-            notes.push(what.to_owned());
-        }
-        notes
     }
 
     fn hostile(&self) -> Hostile {

@@ -105,6 +105,8 @@ enum Task {
     Mark,
     /// Look at the overlay.
     Picture(When),
+    /// Everybody goes on as after a long life.
+    WarmStart,
     /// A node starts (again).
     Start { node: usize, wiped: bool },
 }
@@ -259,6 +261,7 @@ impl Run<'_> {
             Task::Begin { fault, occurrence } => self.begin_fault(fault, occurrence),
             Task::End { active } => self.end_fault(active),
             Task::Continue { active } => self.continue_fault(active),
+            Task::WarmStart => self.warm_start(),
             Task::Start { node, wiped } => self.start_node(node, wiped),
         }
     }

@@ -45,8 +45,11 @@ impl<'a> Run<'a> {
 
     fn plan(&mut self) {
         let spread = self.scenario.file.topology.start_within.0.0;
+        if self.scenario.file.scenario.warm_start {
+            self.task(Micros(0), Task::WarmStart);
+        }
         for node in 0..self.cast.len() {
-            if self.cast.started[node] {
+            if self.cast.started[node] && !self.begins_warm(node) {
                 let at = if spread == 0 {
                     0
                 } else {
@@ -110,6 +113,25 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Starts all nodes that begin warm, in one instant.
+    pub(super) fn warm_start(&mut self) {
+        let nodes: Vec<usize> = (0..self.cast.len())
+            .filter(|&node| self.begins_warm(node))
+            .collect();
+        for &node in &nodes {
+            self.world.start_alone(node);
+            self.join_groups(node);
+        }
+        self.world.warm_up(&nodes);
+    }
+
+    /// Honest ones do; others come to what these have made.
+    fn begins_warm(&self, node: usize) -> bool {
+        self.scenario.file.scenario.warm_start
+            && self.cast.started[node]
+            && self.cast.behaviours[node] == Behaviour::Honest
+    }
+
     /// Starts a node, unless it runs, and lets its application join its groups.
     pub(super) fn start_node(&mut self, node: usize, wiped: bool) {
         if matches!(
@@ -119,6 +141,10 @@ impl<'a> Run<'a> {
             return;
         }
         self.world.start(node, wiped);
+        self.join_groups(node);
+    }
+
+    fn join_groups(&mut self, node: usize) {
         for at in 0..self.cast.groups.len() {
             let group = &self.cast.groups[at];
             if group.members.binary_search(&node).is_ok() {

@@ -93,6 +93,14 @@ impl World for Sim {
         }
     }
 
+    fn start_alone(&mut self, node: usize) {
+        Sim::start_alone(self, node);
+    }
+
+    fn warm_up(&mut self, nodes: &[usize]) {
+        Sim::warm_up(self, nodes);
+    }
+
     fn kill(&mut self, node: usize) {
         Sim::kill(self, node);
     }

@@ -84,6 +84,12 @@ pub(crate) trait World {
 
     /// Starts a peer; with the same key, and with what the last one there stored unless `wiped`.
     fn start(&mut self, node: usize, wiped: bool);
+    /// Starts a peer that is to know nobody before [`World::warm_up`].
+    fn start_alone(&mut self, node: usize) {
+        self.start(node, false);
+    }
+    /// Lets peers that were just started alone go on as after a long life with each other.
+    fn warm_up(&mut self, _nodes: &[usize]) {}
     /// The process dies; its host says so.
     fn kill(&mut self, node: usize);
     /// The host falls silent.

@@ -39,6 +39,7 @@ mod start;
 mod swarm;
 mod trace;
 mod transport;
+mod warm;
 mod world;
 
 pub use access::Bandwidth;

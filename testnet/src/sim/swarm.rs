@@ -20,7 +20,7 @@ use std::ops::{Deref, DerefMut};
 
 /// A simulation of engines. Faults, time and looks at the network are those of [`World`].
 pub struct Sim {
-    world: World<Player>,
+    pub(super) world: World<Player>,
     config: Config,
     /// Records, graphs and trees are equal at most engines: computed once.
     memo: Memo,
@@ -148,6 +148,16 @@ impl Sim {
     /// Starts a peer at a node where none runs: always with the same key, with the epoch and the
     /// addresses that the last one there stored.
     pub fn start_node(&mut self, node: usize) {
+        let contacts = self.places[node].contacts.clone();
+        self.start_with(node, &contacts);
+    }
+
+    /// The same for one that needs nobody's address, see [`Sim::warm_up`].
+    pub fn start_alone(&mut self, node: usize) {
+        self.start_with(node, &[]);
+    }
+
+    fn start_with(&mut self, node: usize, contacts: &[usize]) {
         let seed = self.world.seed;
         let mut config = self.config(node).clone();
         let place = &mut self.places[node];
@@ -156,10 +166,10 @@ impl Sim {
         config.addresses = vec![address_of(node)];
         config
             .bootstrap
-            .extend(place.contacts.iter().map(|&contact| address_of(contact)));
+            .extend(contacts.iter().map(|&contact| address_of(contact)));
         config.bootstrap.append(&mut place.remembered.clone());
         config.last_epoch = self.world.last_epoch(node);
-        let rng_seed = Random::key(seed, "engine", (node as u64) << 20 | place.starts);
+        let rng_seed = self.engine_seed(node);
         let key = keypair.peer();
         let now = self.world.time(node);
         let place = &self.places[node];
@@ -176,6 +186,12 @@ impl Sim {
             }
         };
         self.world.start(node, key, player);
+    }
+
+    /// What decides the random choices of the peer that was last started at a node.
+    pub(super) fn engine_seed(&self, node: usize) -> [u8; 32] {
+        let starts = self.places[node].starts;
+        Random::key(self.world.seed, "engine", (node as u64) << 20 | starts)
     }
 
     /// Kills the process, see [`World::kill`].

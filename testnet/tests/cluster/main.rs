@@ -36,3 +36,4 @@ mod small_networks;
 mod suspended;
 mod ten_origins;
 mod trace;
+mod warm_start;

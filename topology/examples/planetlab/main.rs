@@ -3,7 +3,6 @@
 //! `cargo run --release -p hedgerow-topology --example planetlab -- MATRIX [--json]`
 
 mod matrix;
-mod model;
 mod report;
 
 use std::path::PathBuf;

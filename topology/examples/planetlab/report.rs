@@ -3,15 +3,15 @@
 use std::time::Instant;
 
 use hedgerow_topology::metrics::{Delivery, Pair, StretchTotal, deliver, shape_of};
+use hedgerow_topology::model::{Effort as ModelEffort, Model, Newcomer};
 use hedgerow_topology::petgraph::graph::NodeIndex;
 use hedgerow_topology::{Class, LinkGraph, Mesh, Tree, redundant_mesh, shortest_path_tree};
-use rand::SeedableRng;
 use rand::seq::index::sample;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::matrix::Matrix;
-use super::model::Model;
 
 #[derive(Serialize)]
 pub(crate) struct Report {
@@ -51,8 +51,28 @@ pub(crate) struct Effort {
     pub(crate) seed: u64,
 }
 
+/// Peers over a matrix, with places on the ring and random links by lot.
+pub(crate) fn model_of(
+    matrix: &Matrix,
+    seed: u64,
+) -> Model<impl Fn(usize, usize) -> u32 + '_, impl FnMut() -> u64> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let newcomers: Vec<Newcomer> = (0..matrix.peers())
+        .map(|_| Newcomer {
+            ring: rng.random(),
+            seed: rng.random(),
+        })
+        .collect();
+    Model::new(
+        &newcomers,
+        ModelEffort::default(),
+        |a, b| matrix.rtt_us(a, b),
+        move || rng.random(),
+    )
+}
+
 pub(crate) fn measure(matrix: &Matrix, effort: &Effort) -> Report {
-    let mut model = Model::new(matrix, effort.seed);
+    let mut model = model_of(matrix, effort.seed);
     let rounds_to_quiet = model.settle();
     let graph = model.graph();
     let peers = graph.node_count();

@@ -1,6 +1,6 @@
-//! Records pushed along the record mesh and announced elsewhere, in batches.
+//! Records pushed along the record tree and announced elsewhere, in batches.
 
-use super::{ANNOUNCE_MS, BATCH_MS, NAMES_PER_FRAME, RECORDS_PER_FRAME, REDUNDANCY};
+use super::{ANNOUNCE_MS, BATCH_MS, NAMES_PER_FRAME, RECORDS_PER_FRAME};
 use crate::database::name_of;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
@@ -8,16 +8,17 @@ use crate::io::LinkId;
 use crate::links::Stage;
 use crate::wire::frame::{RecordAnnounce, RecordName, Records};
 use hedgerow_topology::Class;
+use hedgerow_topology::petgraph::graph::NodeIndex;
 
 impl Engine {
-    /// Sends the record of `peer` on: whole to the children in its issuer's mesh, by name to
-    /// the other links. A record of a peer outside the view goes whole to everybody: it may be
-    /// what joins two parts.
+    /// Sends the record of `peer` on: the own one whole to everybody, another's whole along the
+    /// record tree and by name on the other links. A record of a peer outside the view goes whole
+    /// to everybody: it may be what joins two parts.
     pub(crate) fn spread_record(&mut self, peer: PeerKey, from: Option<LinkId>) {
         let eager = if peer == self.me {
             None
         } else {
-            self.record_children(peer)
+            self.record_neighbours(peer)
         };
         let (mut pushed, mut announced) = (false, false);
         for (id, link) in &mut self.links {
@@ -26,7 +27,7 @@ impl Engine {
             }
             let whole = eager
                 .as_ref()
-                .is_none_or(|children| children.contains(&link.peer));
+                .is_none_or(|neighbours| neighbours.contains(&link.peer));
             if whole && link.stage == Stage::Up {
                 link.record_push.insert(peer);
                 pushed = true;
@@ -60,17 +61,36 @@ impl Engine {
         }
     }
 
-    /// Whom this peer feeds in the record mesh of `issuer`; `None` when it is not on it.
-    fn record_children(&self, issuer: PeerKey) -> Option<Vec<PeerKey>> {
+    /// Whom this peer gives the record of `issuer` to: its neighbours on the record tree, one for
+    /// all issuers, so that a view in which everybody speaks costs one tree. `None`: everybody,
+    /// where the tree does not lead or is broken here.
+    fn record_neighbours(&self, issuer: PeerKey) -> Option<Vec<PeerKey>> {
         let graph = self.broadcast_graph()?;
-        let origin = graph.index(issuer)?;
+        graph.index(issuer)?;
         let me = graph.index(self.me)?;
-        let mesh = graph.route(&self.memo, origin, Class::Normal, REDUNDANCY);
-        if !mesh.tree().contains(me) {
+        let route = graph.route(&self.memo, NodeIndex::new(0), Class::Normal, 1);
+        let tree = route.tree();
+        if !tree.contains(me) {
             return None;
         }
-        let children = mesh.children(me).iter().chain(mesh.extra_children(me));
-        Some(children.map(|node| graph.key(*node)).collect())
+        let neighbours: Vec<PeerKey> = tree
+            .parent(me)
+            .into_iter()
+            .chain(route.children(me).iter().copied())
+            .map(|node| graph.key(node))
+            .collect();
+        let is_whole = neighbours.iter().all(|peer| self.up.contains_key(peer));
+        is_whole.then_some(neighbours)
+    }
+
+    /// Nobody needs to be told what has changed so far.
+    pub(crate) fn forget_record_pushes(&mut self) {
+        for link in self.links.values_mut() {
+            link.record_push.clear();
+            link.record_announce.clear();
+        }
+        self.sync.flush = None;
+        self.sync.announce = None;
     }
 
     pub(crate) fn on_sync_timeout(&mut self) {

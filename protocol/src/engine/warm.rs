@@ -1,0 +1,145 @@
+//! Beginning in the middle of a life: links that are up, a settled coordinate, a full database.
+//!
+//! For simulations of many peers, whose first minute would cost more than what is to be seen.
+//! Nothing a real peer may do: what is given here is taken without a check.
+
+use super::Engine;
+use crate::database::{Candidates, Database};
+use crate::identity::PeerKey;
+use crate::io::{Event, LinkId};
+pub use crate::links::WarmChoice;
+use crate::links::{Link, Stage, reason_to_wire};
+use crate::name::{Address, GroupId, GroupName};
+use crate::time::{Micros, Time};
+use hedgerow_topology::{Coordinate, Reason};
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+/// A link as it is when it has been up for long.
+#[derive(Clone, Debug)]
+pub struct WarmLink {
+    /// Names the connection.
+    pub link: LinkId,
+    /// The neighbour.
+    pub peer: PeerKey,
+    /// The neighbour's epoch, [`Engine::epoch`].
+    pub epoch: u64,
+    /// Where it was dialled, or came from.
+    pub address: Option<Address>,
+    /// Whether this peer dialled.
+    pub dialled: bool,
+    /// Its round-trip time, microseconds.
+    pub rtt_us: u64,
+    /// Why this end wants it.
+    pub mine: Option<Reason>,
+    /// Why the other end does.
+    pub theirs: Option<Reason>,
+}
+
+/// A database that many peers begin with.
+#[derive(Debug)]
+pub struct WarmDatabase {
+    database: Database,
+}
+
+impl WarmDatabase {
+    /// What these peers say of themselves.
+    pub fn of<'a>(peers: impl IntoIterator<Item = &'a Engine>) -> Option<Self> {
+        let mut peers = peers.into_iter().peekable();
+        let config = peers.peek()?.config.database.clone();
+        let mut database = Database::new(config, Micros(0));
+        for engine in peers {
+            if let Some(record) = engine.database.get(engine.me) {
+                database.insert(record.clone(), 0, Micros(0));
+            }
+        }
+        Some(Self { database })
+    }
+}
+
+impl Engine {
+    /// What decides the random links of a peer that is made with this seed.
+    pub fn choice_seed(rng_seed: [u8; 32]) -> u64 {
+        ChaCha12Rng::from_seed(rng_seed).next_u64()
+    }
+
+    /// This peer's epoch.
+    pub fn epoch(&self) -> u64 {
+        self.own.epoch
+    }
+
+    /// Takes these links as its own, up and measured, and states them in its record, which goes
+    /// nowhere. To be called before anything else but [`Engine::join`].
+    pub fn begin_with_links(
+        &mut self,
+        now: Time,
+        coordinate: Coordinate,
+        links: &[WarmLink],
+        choice: &WarmChoice,
+    ) {
+        self.advance(now);
+        self.own.coordinate = coordinate;
+        for warm in links {
+            self.begin_link(warm);
+        }
+        self.chooser.begin_calm(choice, self.now.mono);
+        self.issue_record();
+        self.forget_record_pushes();
+        for warm in links {
+            self.on_link_up_for_groups(warm.link);
+        }
+    }
+
+    fn begin_link(&mut self, warm: &WarmLink) {
+        let now = self.now.mono;
+        let window = Micros::from_millis(self.config.links.rtt_window_ms);
+        let heartbeat_ms = self.config.links.heartbeat_ms;
+        let address = warm.address.clone();
+        let mut link = Link::new(
+            warm.link,
+            warm.peer,
+            address,
+            warm.dialled,
+            &self.config,
+            now,
+        );
+        link.stage = Stage::Up;
+        link.stage_ends = None;
+        link.epoch = warm.epoch;
+        link.wants = warm.mine;
+        link.told_wants = reason_to_wire(warm.mine);
+        link.their_wants = warm.theirs;
+        link.rtt.measure(now, warm.rtt_us, window);
+        // The ends of a link beat in turn, each at its own moment.
+        link.next_heartbeat = self.in_random_ms(0, heartbeat_ms);
+        self.wake_at(link.next_heartbeat);
+        self.links.insert(warm.link, link);
+        self.up.insert(warm.peer, warm.link);
+        let (link, peer) = (warm.link, warm.peer);
+        self.event(Event::LinkUp { link, peer });
+    }
+
+    /// Takes this database, in which its own record stands, as its own, and computes its view.
+    pub fn begin_with_database(&mut self, now: Time, warm: &WarmDatabase) {
+        self.advance(now);
+        self.database = warm.database.begun_at(self.now.mono);
+        let names: Vec<(GroupId, GroupName)> = self
+            .groups
+            .iter()
+            .filter_map(|(id, group)| Some((*id, group.name.clone()?)))
+            .collect();
+        for (id, name) in names {
+            let best = self.settings_in_records(&name);
+            let group = self.groups.get(&id);
+            if group.is_some_and(|group| group.settings.loses_to(&best)) {
+                self.adopt_settings(id, best);
+            }
+        }
+        self.refresh_view();
+        self.candidates = Candidates::default();
+        self.schedule_candidates();
+        // Not all look at their links in the same moment.
+        let first = self.in_random_ms(0, self.idle_choice_ms());
+        self.chooser.begin_idle(first);
+    }
+}

@@ -1,0 +1,169 @@
+//! Peers that begin in the middle of a life: linked as their own choices would have linked them,
+//! with databases that hold everybody. What a cold start computes anew each time, for as long as
+//! a minute, comes from the model of the choice instead.
+
+use super::connection::EndState;
+use super::dial::address_of;
+use super::peer::Peer;
+use super::random::Random;
+use super::swarm::Sim;
+use super::world::World;
+use hedgerow_protocol::{Engine, LinkId, PeerKey, WarmChoice, WarmDatabase, WarmLink};
+use hedgerow_topology::Coordinate;
+use hedgerow_topology::model::{Effort, Model, Newcomer};
+
+/// With more peers than this they do not look for links that shorten their paths: each such look
+/// takes a tree.
+const PATHS_PEERS_MAX: usize = 2_500;
+/// The mesh of so many is taken when it is quiet; of more, after the fewer rounds the more there
+/// are.
+const QUIET_PEERS: usize = 300;
+const ROUNDS_PEERS: usize = 8_000;
+const ROUNDS_MIN: usize = 4;
+/// Rounds in which coordinates come to rest.
+const REST_ROUNDS: usize = 10;
+
+/// What a peer begins with.
+struct Begin {
+    node: usize,
+    coordinate: Coordinate,
+    links: Vec<WarmLink>,
+    choice: WarmChoice,
+}
+
+fn effort(peers: usize, degree: usize) -> Effort {
+    let quiet = peers <= QUIET_PEERS;
+    let all = Effort::default();
+    Effort {
+        degree,
+        passes: if quiet { all.passes } else { 1 },
+        rounds_max: if quiet {
+            all.rounds_max
+        } else {
+            (ROUNDS_PEERS / peers).max(ROUNDS_MIN)
+        },
+        paths: peers <= PATHS_PEERS_MAX,
+    }
+}
+
+impl Sim {
+    /// Lets the peers at these nodes, which have just been started alone and have joined their
+    /// groups, go on as after a long life with each other. Each must have a key of its own and no mask.
+    pub fn warm_up(&mut self, nodes: &[usize]) {
+        let mut order = nodes.to_vec();
+        order.sort_by_key(|&node| self.world.key(node));
+        if order.is_empty() {
+            return;
+        }
+        for begin in self.begins(&order) {
+            self.world.call(begin.node, |player, now| {
+                player.begin_with_links(now, begin.coordinate, &begin.links, &begin.choice);
+            });
+        }
+        let engines = order.iter().map(|&node| self.engine(node));
+        let Some(database) = WarmDatabase::of(engines) else {
+            return;
+        };
+        for &node in &order {
+            self.world.call(node, |player, now| {
+                player.begin_with_database(now, &database);
+            });
+        }
+    }
+
+    /// Links between the nodes, which are ascending by key, and where each finds itself to be.
+    fn begins(&mut self, order: &[usize]) -> Vec<Begin> {
+        let newcomers: Vec<Newcomer> = order
+            .iter()
+            .map(|&node| Newcomer {
+                ring: self.world.key(node).ring_position(),
+                seed: Engine::choice_seed(self.engine_seed(node)),
+            })
+            .collect();
+        let degree = self.config(order[0]).links.degree;
+        let rtt_us = |a: usize, b: usize| 2 * self.world.delay(order[a], order[b]).0 as u32;
+        let mut random = Random::new(self.seed(), "warm start");
+        let mut model = Model::new(&newcomers, effort(order.len(), degree), rtt_us, || {
+            random.bits()
+        });
+        model.settle();
+        model.rest(REST_ROUNDS);
+        let keys: Vec<PeerKey> = order.iter().map(|&node| self.world.key(node)).collect();
+        let mut begins: Vec<Begin> = order
+            .iter()
+            .enumerate()
+            .map(|(at, &node)| Begin {
+                node,
+                coordinate: model.coordinate(at),
+                links: Vec::new(),
+                choice: WarmChoice {
+                    measured: model
+                        .measured(at)
+                        .map(|(other, rtt_us)| (keys[other], rtt_us))
+                        .collect(),
+                    cooling: model.cooled(at).map(|other| keys[other]).collect(),
+                },
+            })
+            .collect();
+        let links: Vec<_> = model
+            .pairs()
+            .into_iter()
+            .filter_map(|(low, high)| {
+                let (one, other) = (model.link(low, high)?, model.link(high, low)?);
+                Some((low, high, one, other))
+            })
+            .collect();
+        drop(model);
+        for (low, high, one, other) in links {
+            let (dialler, listener) = if one.own_dial {
+                (low, high)
+            } else {
+                (high, low)
+            };
+            let ids = self.world.connect(order[dialler], order[listener]);
+            for (at, far, link) in [(dialler, listener, ids.0), (listener, dialler, ids.1)] {
+                let (mine, theirs) = if at == low {
+                    (one.mine, other.mine)
+                } else {
+                    (other.mine, one.mine)
+                };
+                let warm = self.warm_link(order[at], order[far], link, at == dialler);
+                begins[at].links.push(WarmLink {
+                    mine,
+                    theirs,
+                    ..warm
+                });
+            }
+        }
+        begins
+    }
+
+    fn warm_link(&self, node: usize, far: usize, link: LinkId, dialled: bool) -> WarmLink {
+        WarmLink {
+            link,
+            peer: self.world.key(far),
+            epoch: self.engine(far).epoch(),
+            address: dialled.then(|| address_of(far)),
+            dialled,
+            rtt_us: 2 * self.world.delay(node, far).0,
+            mine: None,
+            theirs: None,
+        }
+    }
+}
+
+impl<P: Peer> World<P> {
+    /// A connection that has stood for long; gives the links of both ends.
+    fn connect(&mut self, dialler: usize, listener: usize) -> (LinkId, LinkId) {
+        let near = self.nodes[dialler].link_number();
+        let far = self.nodes[listener].link_number();
+        let end = self.connections.insert(dialler, near, listener);
+        if let Some(other) = self.connections.get(end.other()) {
+            other.link = far;
+            other.state = EndState::Open;
+        }
+        self.nodes[dialler].links.push((near, end));
+        self.nodes[listener].links.push((far, end.other()));
+        (near, far)
+    }
+}

@@ -1,0 +1,53 @@
+//! Peers that begin in the middle of a life find everything as they would have left it.
+
+use crate::support::{GROUP, assert_clean, join_all, wait_delivered, wait_joined, wait_view};
+use hedgerow_testnet::sim::{Latency, Sim, StartGraph};
+
+const NODES: usize = 150;
+
+fn warm(latency: Latency) -> Sim {
+    let mut sim = Sim::builder()
+        .nodes(NODES)
+        .seed(11)
+        .latency(latency)
+        .idle_from(0)
+        .start_graph(StartGraph::Random { contacts: 2 })
+        .build();
+    let all: Vec<usize> = (0..NODES).collect();
+    for &node in &all {
+        sim.start_alone(node);
+    }
+    join_all(&mut sim, 0..NODES);
+    sim.warm_up(&all);
+    sim
+}
+
+fn total(sim: &Sim, counter: &str) -> u64 {
+    let count = |node| sim.engine(node).counters().values.get(counter).copied();
+    (0..NODES).filter_map(count).sum()
+}
+
+#[test]
+fn everybody_sees_everybody_at_once_and_messages_flow() {
+    let mut sim = warm(Latency::regions());
+    assert!(wait_view(&mut sim, 1_000).as_millis() < 100);
+    wait_joined(&mut sim);
+    sim.publish(3, GROUP, "hello");
+    wait_delivered(&mut sim, 5_000);
+    assert_clean(&mut sim);
+}
+
+#[test]
+fn a_network_that_begins_warm_has_little_to_change() {
+    for latency in [Latency::regions(), Latency::uniform_ms(5, 80)] {
+        let mut sim = warm(latency.clone());
+        sim.run_for(60_000);
+        let closed: u64 = (0..NODES)
+            .flat_map(|node| sim.engine(node).counters().link_ends.into_values())
+            .sum();
+        let issued = total(&sim, "records_issued");
+        // One at the start, one before it; links of a hundred and fifty have some 1,200 ends.
+        assert!(issued < 5 * NODES as u64, "{issued} records issued");
+        assert!(closed < 120, "{closed} ends of links");
+    }
+}

@@ -1,0 +1,416 @@
+//! The mesh as its peers would build it: everybody knows the members, nobody knows a round-trip
+//! time that no link of its own has measured, every choice is local. For studies of the choice,
+//! and for simulations that begin after a long life.
+//!
+//! Time goes in rounds of about half a minute (one swap each), in which every peer considers its
+//! links three times. What is left out: loss, messages, delays of the control traffic, views that
+//! differ by more than half a round.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use petgraph::graph::NodeIndex;
+
+use crate::coordinate::Coordinate;
+use crate::cuts::Cuts;
+use crate::graph::{LinkGraph, PeerNode, link_weight_us};
+use crate::neighbours::{
+    Admission, Candidate, Limits, LinkUse, Reason, Situation, Want, admit, confirms_ring,
+    is_closable, shed, wants,
+};
+
+/// Children that a peer feeds, in the model's view of itself.
+const CAPACITY: u16 = 12;
+/// Coordinate samples a round on every link.
+const SAMPLES: usize = 10;
+/// Links that one peer may dial in a round.
+const DIALS: usize = 8;
+/// Dials for a search ([`Reason::is_search`]) that a newcomer has, and the rounds until it gets a
+/// further one (10 min).
+const SEARCH_BUDGET: usize = 32;
+const SEARCH_REFILL_ROUNDS: usize = 20;
+/// A round is quiet when it opens and closes fewer than one in so many links; the mesh is, after
+/// two such rounds. (It never stops looking: coordinates keep shifting a little.)
+const QUIET_SHARE: usize = 100;
+const QUIET_ROUNDS: usize = 2;
+
+/// What tells peers apart before they have links.
+#[derive(Clone, Copy, Debug)]
+pub struct Newcomer {
+    /// Its place on the ring.
+    pub ring: u64,
+    /// Chooses its random links, see [`Situation::random_seed`].
+    pub seed: u64,
+}
+
+/// How much work the model does.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Links that a peer aims at.
+    pub degree: usize,
+    /// Times a round that every peer considers its links.
+    pub passes: usize,
+    /// Rounds after which the mesh is taken as it is.
+    pub rounds_max: usize,
+    /// Whether peers look for links that shorten their paths and mend cuts, which takes a tree
+    /// for every look.
+    pub paths: bool,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self {
+            degree: 8,
+            passes: 3,
+            rounds_max: 100,
+            paths: true,
+        }
+    }
+}
+
+/// A link of the model, from one of its ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelLink {
+    /// Why this end wants it.
+    pub mine: Option<Reason>,
+    /// Whether this end dialled it.
+    pub own_dial: bool,
+}
+
+struct Peer {
+    newcomer: Newcomer,
+    coordinate: Coordinate,
+    /// What its record says.
+    stated: Coordinate,
+    links: BTreeMap<usize, ModelLink>,
+    measured: BTreeMap<usize, u32>,
+    search_budget: usize,
+    /// After a refusal or a link that was not wanted: the round from which to look again, and the
+    /// wait after the next one.
+    cooling: BTreeMap<usize, (usize, usize)>,
+}
+
+/// Peers, in ascending order of key, and their links.
+///
+/// `rtt_us` gives the round-trip time of two of them in microseconds, the same both ways;
+/// `random` gives seeded bits.
+pub struct Model<R, N> {
+    rtt_us: R,
+    random: N,
+    effort: Effort,
+    peers: Vec<Peer>,
+    round: usize,
+}
+
+impl<R, N> std::fmt::Debug for Model<R, N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (peers, round) = (self.peers.len(), self.round);
+        write!(f, "Model({peers} peers, round {round})")
+    }
+}
+
+impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
+    /// Peers without links.
+    pub fn new(newcomers: &[Newcomer], effort: Effort, rtt_us: R, random: N) -> Self {
+        let peers = newcomers
+            .iter()
+            .map(|&newcomer| Peer {
+                newcomer,
+                coordinate: Coordinate::origin(),
+                stated: Coordinate::origin(),
+                links: BTreeMap::new(),
+                measured: BTreeMap::new(),
+                search_budget: SEARCH_BUDGET,
+                cooling: BTreeMap::new(),
+            })
+            .collect();
+        Self {
+            rtt_us,
+            random,
+            effort,
+            peers,
+            round: 0,
+        }
+    }
+
+    /// Runs rounds until the mesh is quiet; returns how many it took to get there.
+    pub fn settle(&mut self) -> usize {
+        let mut quiet = 0;
+        while quiet < QUIET_ROUNDS && self.round < self.effort.rounds_max {
+            let before = self.pairs();
+            self.run_round();
+            let now = self.pairs();
+            let changes = before.symmetric_difference(&now).count();
+            quiet = if changes <= now.len() / QUIET_SHARE {
+                quiet + 1
+            } else {
+                0
+            };
+        }
+        self.round - quiet
+    }
+
+    fn run_round(&mut self) {
+        self.round += 1;
+        if self.round.is_multiple_of(SEARCH_REFILL_ROUNDS) {
+            for peer in &mut self.peers {
+                peer.search_budget += 1;
+            }
+        }
+        self.sample_coordinates();
+        let order = self.shuffled();
+        let view = self.graph();
+        let cuts = Cuts::of(&view);
+        let mut may_swap = vec![true; self.peers.len()];
+        for _ in 0..self.effort.passes {
+            for &me in &order {
+                self.choose(me, &view, &cuts, &mut may_swap[me]);
+                self.close_unwanted(me, &cuts);
+            }
+        }
+    }
+
+    /// All peers in an order by lot (Fisher and Yates).
+    fn shuffled(&mut self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.peers.len()).collect();
+        for last in (1..order.len()).rev() {
+            let other = ((self.random)() % (last as u64 + 1)) as usize;
+            order.swap(last, other);
+        }
+        order
+    }
+
+    /// The links, each as (lower, higher).
+    pub fn pairs(&self) -> BTreeSet<(usize, usize)> {
+        let peers = self.peers.iter().enumerate();
+        peers
+            .flat_map(|(me, peer)| {
+                let upwards = peer.links.range(me + 1..);
+                upwards.map(move |(&other, _)| (me, other))
+            })
+            .collect()
+    }
+
+    /// The link from `me` to `other`, if there is one.
+    pub fn link(&self, me: usize, other: usize) -> Option<ModelLink> {
+        self.peers[me].links.get(&other).copied()
+    }
+
+    /// Where a peer has found itself to be.
+    pub fn coordinate(&self, peer: usize) -> Coordinate {
+        self.peers[peer].coordinate
+    }
+
+    /// Round-trip times that a peer has measured, of links that it has or had.
+    pub fn measured(&self, peer: usize) -> impl Iterator<Item = (usize, u32)> + '_ {
+        let measured = self.peers[peer].measured.iter();
+        measured.map(|(&other, &rtt_us)| (other, rtt_us))
+    }
+
+    /// Peers that refused a peer, or with whom it had a link that nobody wanted.
+    pub fn cooled(&self, peer: usize) -> impl Iterator<Item = usize> + '_ {
+        self.peers[peer].cooling.keys().copied()
+    }
+
+    /// Lets so many rounds go by in which nothing but coordinates is measured.
+    pub fn rest(&mut self, rounds: usize) {
+        for _ in 0..rounds {
+            self.sample_coordinates();
+        }
+    }
+
+    fn sample_coordinates(&mut self) {
+        for _ in 0..SAMPLES {
+            for me in 0..self.peers.len() {
+                let neighbours: Vec<usize> = self.peers[me].links.keys().copied().collect();
+                for other in neighbours {
+                    let rtt_ms = (self.rtt_us)(me, other) as f32 / 1_000.0;
+                    let remote = self.peers[other].coordinate;
+                    let nudge = (self.random)();
+                    self.peers[me].coordinate.update(&remote, rtt_ms, nudge);
+                }
+            }
+        }
+        for peer in &mut self.peers {
+            if peer.coordinate.has_moved(&peer.stated) {
+                peer.stated = peer.coordinate;
+            }
+        }
+    }
+
+    fn candidates(&self, me: usize) -> Vec<Candidate> {
+        let mine = &self.peers[me];
+        let degree = self.effort.degree;
+        let peers = self.peers.iter();
+        let mut candidates: Vec<Candidate> = peers
+            .map(|peer| Candidate {
+                ring: peer.newcomer.ring,
+                coordinate: peer.stated,
+                busy: peer.links.len() >= degree,
+                ..Candidate::default()
+            })
+            .collect();
+        for (&other, &rtt) in &mine.measured {
+            candidates[other].measured = Some(rtt);
+        }
+        for (&other, &(until, _)) in &mine.cooling {
+            candidates[other].cooling = self.round < until;
+        }
+        for &other in mine.links.keys() {
+            candidates[other].linked = Some((self.rtt_us)(me, other));
+            let back = self.peers[other].links.get(&me);
+            candidates[other].wants_me = back.is_some_and(|link| link.mine.is_some());
+        }
+        candidates
+    }
+
+    fn choose(&mut self, me: usize, view: &LinkGraph, cuts: &Cuts, may_swap: &mut bool) {
+        let candidates = self.candidates(me);
+        let situation = Situation {
+            me,
+            candidates: &candidates,
+            graph: self.effort.paths.then_some(view),
+            cuts: Some(cuts),
+            degree: self.effort.degree,
+            random_seed: self.peers[me].newcomer.seed,
+        };
+        let chosen = wants(&situation);
+        for link in self.peers[me].links.values_mut() {
+            link.mine = None;
+        }
+        let mut dials = DIALS;
+        for want in chosen {
+            if let Some(link) = self.peers[me].links.get_mut(&want.peer) {
+                link.mine = Some(want.reason);
+            } else if dials > 0 && self.may_dial(me, &want, cuts, *may_swap) {
+                dials -= 1;
+                *may_swap &= want.swap_for.is_none();
+                self.peers[me].search_budget -= usize::from(want.reason.is_search());
+                self.dial(me, want.peer, want.reason);
+            }
+        }
+    }
+
+    fn may_dial(&self, me: usize, want: &Want, cuts: &Cuts, may_swap: bool) -> bool {
+        if want.reason.is_search() && self.peers[me].search_budget == 0 {
+            return false;
+        }
+        if want.swap_for.is_some() {
+            return may_swap;
+        }
+        let uses = self.link_uses(me, cuts);
+        admit(&uses, want.reason, true, Limits::default()) != Admission::Refuse
+    }
+
+    fn close_unwanted(&mut self, me: usize, cuts: &Cuts) {
+        for link in self.link_uses(me, cuts) {
+            if is_closable(&link) {
+                self.close(me, link.peer);
+            }
+        }
+        // A swap or a ring link may have taken it one over.
+        while self.peers[me].links.len() > Limits::default().accepted {
+            let uses = self.link_uses(me, cuts);
+            let Some(index) = shed(&uses) else { return };
+            self.close(me, uses[index].peer);
+        }
+    }
+
+    fn link_uses(&self, me: usize, cuts: &Cuts) -> Vec<LinkUse> {
+        let links = self.peers[me].links.iter();
+        let link_use = |(&other, link): (&usize, &ModelLink)| LinkUse {
+            peer: other,
+            mine: link.mine,
+            theirs: self.link(other, me).and_then(|link| link.mine),
+            is_bridge: cuts.is_bridge(NodeIndex::new(me), NodeIndex::new(other)),
+            own_dial: link.own_dial,
+            rtt_us: (self.rtt_us)(me, other),
+        };
+        links.map(link_use).collect()
+    }
+
+    fn dial(&mut self, me: usize, other: usize, reason: Reason) {
+        let rtt = (self.rtt_us)(me, other);
+        self.peers[me].measured.insert(other, rtt);
+        let confirmed = reason == Reason::Repair || reason.is_ring() && self.confirms(other, me);
+        let uses = self.link_uses(other, &Cuts::default());
+        match admit(&uses, reason, confirmed, Limits::default()) {
+            Admission::Accept => {}
+            Admission::AcceptAndShed(index) => self.close(other, uses[index].peer),
+            Admission::Refuse => {
+                self.cool(me, other);
+                return;
+            }
+        }
+        self.peers[other].measured.insert(me, rtt);
+        let link = |mine, own_dial| ModelLink { mine, own_dial };
+        self.peers[me].links.insert(other, link(Some(reason), true));
+        self.peers[other].links.insert(me, link(None, false));
+    }
+
+    /// Whether `other` sees that it and `me` are neighbours on the ring.
+    fn confirms(&self, other: usize, me: usize) -> bool {
+        let candidates = self.candidates(other);
+        let situation = Situation {
+            me: other,
+            candidates: &candidates,
+            graph: None,
+            cuts: None,
+            degree: self.effort.degree,
+            random_seed: 0,
+        };
+        confirms_ring(&situation, me)
+    }
+
+    /// A refusal, or a link that turned out to be unwanted: no search for a while, twice as long
+    /// each time.
+    fn cool(&mut self, me: usize, other: usize) {
+        let cooling = &mut self.peers[me].cooling;
+        let (_, wait) = cooling.get(&other).copied().unwrap_or((0, 1));
+        cooling.insert(other, (self.round + 1 + wait, wait * 2));
+    }
+
+    fn close(&mut self, me: usize, other: usize) {
+        self.peers[me].links.remove(&other);
+        self.peers[other].links.remove(&me);
+        self.cool(me, other);
+        self.cool(other, me);
+    }
+
+    /// The view: all links, weighted by what they measure.
+    pub fn graph(&self) -> LinkGraph {
+        let mut graph = LinkGraph::default();
+        for _ in &self.peers {
+            graph.add_node(PeerNode { capacity: CAPACITY });
+        }
+        for (me, other) in self.pairs() {
+            let weight = link_weight_us((self.rtt_us)(me, other), (self.rtt_us)(other, me));
+            graph.add_edge(NodeIndex::new(me), NodeIndex::new(other), weight);
+        }
+        graph
+    }
+
+    /// Neighbours on the ring that have no link to each other.
+    pub fn ring_links_missing(&self) -> usize {
+        let mut order: Vec<usize> = (0..self.peers.len()).collect();
+        order.sort_by_key(|&peer| self.peers[peer].newcomer.ring);
+        let next = order.iter().cycle().skip(1);
+        let pairs = order.iter().zip(next);
+        pairs
+            .filter(|&(me, next)| me != next && self.link(*me, *next).is_none())
+            .count()
+    }
+
+    /// Median relative error of the coordinates' estimates, over all pairs.
+    pub fn coordinate_error_median(&self) -> f64 {
+        let mut errors = Vec::new();
+        for (a, one) in self.peers.iter().enumerate() {
+            for (b, other) in self.peers.iter().enumerate().skip(a + 1) {
+                let rtt_ms = f64::from((self.rtt_us)(a, b)) / 1_000.0;
+                let estimate = f64::from(one.coordinate.distance_ms(&other.coordinate));
+                errors.push((estimate - rtt_ms).abs() / rtt_ms);
+            }
+        }
+        errors.sort_unstable_by(f64::total_cmp);
+        errors.get(errors.len() / 2).copied().unwrap_or(0.0)
+    }
+}

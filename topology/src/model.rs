@@ -211,10 +211,19 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
         self.peers[peer].cooling.keys().copied()
     }
 
-    /// Lets so many rounds go by in which nothing but coordinates is measured.
+    /// Lets so many rounds go by in which nobody dials: coordinates come to rest, and links that
+    /// nobody wants any more close.
     pub fn rest(&mut self, rounds: usize) {
         for _ in 0..rounds {
             self.sample_coordinates();
+        }
+        let view = self.graph();
+        let cuts = Cuts::of(&view);
+        for me in 0..self.peers.len() {
+            self.reconsider(me, &view, &cuts);
+        }
+        for me in 0..self.peers.len() {
+            self.close_unwanted(me, &cuts);
         }
     }
 
@@ -264,6 +273,19 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
     }
 
     fn choose(&mut self, me: usize, view: &LinkGraph, cuts: &Cuts, may_swap: &mut bool) {
+        let mut dials = DIALS;
+        for want in self.reconsider(me, view, cuts) {
+            if dials > 0 && self.may_dial(me, &want, cuts, *may_swap) {
+                dials -= 1;
+                *may_swap &= want.swap_for.is_none();
+                self.peers[me].search_budget -= usize::from(want.reason.is_search());
+                self.dial(me, want.peer, want.reason);
+            }
+        }
+    }
+
+    /// Notes why each link is wanted; gives what is wanted beyond.
+    fn reconsider(&mut self, me: usize, view: &LinkGraph, cuts: &Cuts) -> Vec<Want> {
         let candidates = self.candidates(me);
         let situation = Situation {
             me,
@@ -277,17 +299,14 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
         for link in self.peers[me].links.values_mut() {
             link.mine = None;
         }
-        let mut dials = DIALS;
+        let mut lacking = Vec::new();
         for want in chosen {
-            if let Some(link) = self.peers[me].links.get_mut(&want.peer) {
-                link.mine = Some(want.reason);
-            } else if dials > 0 && self.may_dial(me, &want, cuts, *may_swap) {
-                dials -= 1;
-                *may_swap &= want.swap_for.is_none();
-                self.peers[me].search_budget -= usize::from(want.reason.is_search());
-                self.dial(me, want.peer, want.reason);
+            match self.peers[me].links.get_mut(&want.peer) {
+                Some(link) => link.mine = Some(want.reason),
+                None => lacking.push(want),
             }
         }
+        lacking
     }
 
     fn may_dial(&self, me: usize, want: &Want, cuts: &Cuts, may_swap: bool) -> bool {

@@ -51,6 +51,8 @@ struct Check {
 /// Records on their way.
 #[derive(Debug, Default)]
 pub(crate) struct RecordSync {
+    /// When a record was last taken in.
+    accepted: Micros,
     flush: Option<Micros>,
     announce: Option<Micros>,
     /// By key prefix.
@@ -203,10 +205,7 @@ impl Engine {
         }
         self.count("records_accepted");
         self.sync.pulls.remove(&peer.prefix());
-        if let Some(link) = self.links.get_mut(&from) {
-            // Something crossed: the databases are converging.
-            link.unequal_since = None;
-        }
+        self.sync.accepted = self.now.mono;
         self.on_record_for_groups(peer);
         self.touch_view();
         self.spread_record(peer, Some(from));

@@ -27,7 +27,7 @@ const IDLE_ROUNDS_MAX: u64 = 20;
 const LOOK_PEERS: usize = 1_000;
 /// A change of the view is looked at after a wait that grows with it, microseconds for every peer:
 /// the more there are, the less one of them matters. Links of one's own do not wait.
-const VIEW_SETTLE_US: u64 = 100;
+const VIEW_SETTLE_US: u64 = 1_000;
 /// While a view grows so fast, a tenth in so long, only the ring is dialled: who is near and which
 /// shells are empty is known when it has settled, ms. But not for longer than the second.
 const GROWTH_SHARE: usize = 10;

@@ -8,6 +8,9 @@ use crate::time::Micros;
 use crate::wire::frame::{BucketRecords, Buckets, RecordPull};
 use std::collections::BTreeMap;
 
+/// Ends that have differed for so many times the wait are reconciled while records still come.
+const LONG_UNEQUAL: u64 = 5;
+
 impl Engine {
     /// Starts finding out where two databases differ.
     pub(crate) fn reconcile(&mut self, id: LinkId) {
@@ -93,12 +96,15 @@ impl Engine {
         }
     }
 
-    /// Reconciles a link whose ends have differed for a while without a record crossing.
+    /// Reconciles a link whose ends have differed for a while in which no record has come from
+    /// anywhere: while records travel, ends differ by those that are on their way. A link whose
+    /// ends differ for long is reconciled all the same.
     pub(crate) fn compare_databases(&mut self, id: LinkId, theirs: u64) {
         let now = self.now.mono;
         let unequal = Micros::from_millis(self.config.database.unequal_ms);
         let pause = Micros::from_millis(self.config.database.reconcile_ms);
         let ours = self.database.hash();
+        let accepted = self.sync.accepted;
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
@@ -113,7 +119,9 @@ impl Engine {
         }
         let since = *link.unequal_since.get_or_insert(now);
         let rested = link.reconciled.is_none_or(|last| now.since(last) >= pause);
-        if now.since(since) >= unequal && rested {
+        let still = now.since(since.max(accepted)) >= unequal;
+        let long = now.since(since) >= unequal.times(LONG_UNEQUAL);
+        if (still || long) && rested {
             self.reconcile(id);
         }
     }

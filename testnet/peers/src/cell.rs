@@ -102,6 +102,8 @@ pub struct Outcome {
     pub spread_us: Option<u64>,
     /// Private memory at the end, KiB.
     pub private_kib: u64,
+    /// Cores used by all peers before anything was published, once they were calm.
+    pub idle_cores: Option<f64>,
 }
 
 /// Before anything is measured under load.
@@ -117,7 +119,7 @@ const SETTLED_AT_LEAST: Duration = Duration::from_secs(3);
 const CALM_CPU_US: u64 = 150_000;
 const CALM_SECONDS: u32 = 3;
 /// ...but no longer than this: what it then still has to do counts.
-const CALM_WITHIN: Duration = Duration::from_secs(60);
+const CALM_WITHIN: Duration = Duration::from_secs(120);
 /// A receiver in another process tells after so many messages.
 const TELL_EVERY: u64 = 8;
 
@@ -139,7 +141,7 @@ pub fn run(spec: &Spec) -> Result<()> {
 }
 
 async fn measure<P: Peer>(spec: &Spec) -> Result<()> {
-    let peers = build::<P>(spec).await?;
+    let (peers, idle_cores) = build::<P>(spec).await?;
     let progress = Progress::new(spec.origins.max(1));
     let told = match spec.shape {
         Shape::PairOrigin => match spec.tell {
@@ -155,12 +157,13 @@ async fn measure<P: Peer>(spec: &Spec) -> Result<()> {
     if let Some(told) = told {
         tokio::spawn(be_told(told, progress.clone()));
     }
-    let outcome = match spec.shape {
+    let mut outcome = match spec.shape {
         Shape::Centre | Shape::Around(_) => idle(peers, spec).await?,
         Shape::PairReceiver => receive(peers, spec, &progress).await?,
         _ if spec.load == Load::Idle => idle(peers, spec).await?,
         _ => publish(peers, spec, &progress).await?,
     };
+    outcome.idle_cores = idle_cores;
     println!("{}", serde_json::to_string(&outcome)?);
     if matches!(spec.shape, Shape::PairOrigin | Shape::Around(_)) {
         // The other process has not had enough yet; whoever started this one ends it.
@@ -171,7 +174,7 @@ async fn measure<P: Peer>(spec: &Spec) -> Result<()> {
 }
 
 /// Starts the peers and waits until they are connected.
-async fn build<P: Peer>(spec: &Spec) -> Result<Vec<P>> {
+async fn build<P: Peer>(spec: &Spec) -> Result<(Vec<P>, Option<f64>)> {
     let (count, wanted) = match spec.shape {
         Shape::PairOrigin => (1, Some(2)),
         Shape::PairReceiver => (1, None),
@@ -184,10 +187,11 @@ async fn build<P: Peer>(spec: &Spec) -> Result<Vec<P>> {
     } else {
         wire(spec, count).await?
     };
+    let mut idle_cores = None;
     if let Some(wanted) = wanted {
-        settle(&mut peers, wanted).await?;
+        idle_cores = Some(settle(&mut peers, wanted).await?);
     }
-    Ok(peers)
+    Ok((peers, idle_cores))
 }
 
 /// Peers that find their links themselves, from one peer to begin with.
@@ -258,8 +262,9 @@ async fn wire<P: Peer>(spec: &Spec, count: usize) -> Result<Vec<P>> {
     Ok(peers)
 }
 
-/// Waits until every peer has neighbours and, where it can tell, knows all.
-async fn settle<P: Peer>(peers: &mut [P], wanted: usize) -> Result<()> {
+/// Waits until every peer has neighbours and, where it can tell, knows all, and until all are
+/// calm; the cores that they use then.
+async fn settle<P: Peer>(peers: &mut [P], wanted: usize) -> Result<f64> {
     let limit = Instant::now() + SETTLING;
     for peer in peers.iter_mut() {
         loop {
@@ -284,7 +289,10 @@ async fn settle<P: Peer>(peers: &mut [P], wanted: usize) -> Result<()> {
         let is_calm = usage::cpu_us() - cpu < CALM_CPU_US;
         calm = if is_calm { calm + 1 } else { 0 };
     }
-    Ok(())
+    let idle = if wanted > 40 { 5 } else { 1 };
+    let cpu = usage::cpu_us();
+    tokio::time::sleep(Duration::from_secs(idle)).await;
+    Ok((usage::cpu_us() - cpu) as f64 / 1e6 / idle as f64)
 }
 
 /// Takes what a receiver in another process tells.
@@ -526,7 +534,7 @@ async fn idle<P: Peer>(peers: Vec<P>, spec: &Spec) -> Result<Outcome> {
     for peer in peers {
         halves.push(peer.split());
     }
-    tokio::time::sleep(Duration::from_secs(if halves.len() > 20 { 20 } else { 5 })).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     let (begin, cpu) = (Instant::now(), usage::cpu_us());
     tokio::time::sleep(Duration::from_secs_f64(spec.seconds)).await;
     let outcome = Outcome {

@@ -1,19 +1,13 @@
 //! Large messages take what their copies need on uplinks, and little more.
 
-use crate::support::{GROUP, assert_clean, join_all, wait_delivered, wait_joined, wait_view};
+use crate::support::{
+    GROUP, assert_clean, counted, start_warm, wait_delivered, wait_joined, wait_view,
+};
 use hedgerow_protocol::Micros;
 use hedgerow_testnet::sim::{Bandwidth, Latency, Sim};
 
 const NODES: usize = 30;
 const MESSAGE_BYTES: usize = 5_000_000;
-
-/// How many answers to pulls were sent.
-fn served(sim: &Sim) -> u64 {
-    let counters = (0..NODES).map(|node| sim.engine(node).counters().values);
-    counters
-        .map(|values| values.get("bundles_served").copied().unwrap_or(0))
-        .sum()
-}
 
 #[test]
 fn nobody_asks_for_pieces_that_its_parent_cannot_have_pushed_yet() {
@@ -26,16 +20,11 @@ fn nobody_asks_for_pieces_that_its_parent_cannot_have_pushed_yet() {
         .build();
     // A link that changes moves trees, and what was on its way along the old ones is pulled: here
     // the mesh has settled.
-    let all: Vec<usize> = (0..NODES).collect();
-    for &node in &all {
-        sim.start_alone(node);
-    }
-    join_all(&mut sim, 0..NODES);
-    sim.warm_up(&all);
+    start_warm(&mut sim, NODES);
     wait_joined(&mut sim);
     wait_view(&mut sim, 30_000);
     sim.run_for(10_000);
-    let before = served(&sim);
+    let before = counted(&sim, 0..NODES, "bundles_served");
     for origin in [0, 5, 10] {
         let published = sim.now();
         let id = sim.publish(origin, GROUP, vec![7; MESSAGE_BYTES]);
@@ -51,7 +40,7 @@ fn nobody_asks_for_pieces_that_its_parent_cannot_have_pushed_yet() {
         let median = took[took.len() / 2];
         assert!(median <= Micros::from_millis(1_900), "{median}, {sim:?}");
     }
-    let served = served(&sim) - before;
+    let served = counted(&sim, 0..NODES, "bundles_served") - before;
     let pieces = 3 * (NODES as u64 - 1) * (MESSAGE_BYTES as u64).div_ceil(64 << 10);
     assert_eq!(served, 0, "of {pieces} pieces, so many were pulled");
     assert_clean(&mut sim);

@@ -25,6 +25,22 @@ pub(crate) fn settled(nodes: usize, seed: u64) -> Sim {
     sim
 }
 
+/// Starts peers that have all joined [`GROUP`] and go on as after a long life with each other.
+pub(crate) fn start_warm(sim: &mut Sim, nodes: usize) {
+    let all: Vec<usize> = (0..nodes).collect();
+    for &node in &all {
+        sim.start_alone(node);
+    }
+    join_all(sim, 0..nodes);
+    sim.warm_up(&all);
+}
+
+/// What the engines at these nodes counted under a name, together.
+pub(crate) fn counted(sim: &Sim, nodes: impl IntoIterator<Item = usize>, name: &str) -> u64 {
+    let count = |node| sim.engine(node).counters().values.get(name).copied();
+    nodes.into_iter().filter_map(count).sum()
+}
+
 pub(crate) fn join_all(sim: &mut Sim, nodes: impl IntoIterator<Item = usize>) {
     for node in nodes {
         sim.join(node, GROUP);

@@ -1,6 +1,8 @@
 //! Peers that begin in the middle of a life find everything as they would have left it.
 
-use crate::support::{GROUP, assert_clean, join_all, wait_delivered, wait_joined, wait_view};
+use crate::support::{
+    GROUP, assert_clean, counted, start_warm, wait_delivered, wait_joined, wait_view,
+};
 use hedgerow_testnet::sim::{Latency, Sim, StartGraph};
 
 const NODES: usize = 150;
@@ -13,18 +15,8 @@ fn warm(latency: Latency) -> Sim {
         .idle_from(0)
         .start_graph(StartGraph::Random { contacts: 2 })
         .build();
-    let all: Vec<usize> = (0..NODES).collect();
-    for &node in &all {
-        sim.start_alone(node);
-    }
-    join_all(&mut sim, 0..NODES);
-    sim.warm_up(&all);
+    start_warm(&mut sim, NODES);
     sim
-}
-
-fn total(sim: &Sim, counter: &str) -> u64 {
-    let count = |node| sim.engine(node).counters().values.get(counter).copied();
-    (0..NODES).filter_map(count).sum()
 }
 
 #[test]
@@ -45,7 +37,7 @@ fn a_network_that_begins_warm_has_little_to_change() {
         let closed: u64 = (0..NODES)
             .flat_map(|node| sim.engine(node).counters().link_ends.into_values())
             .sum();
-        let issued = total(&sim, "records_issued");
+        let issued = counted(&sim, 0..NODES, "records_issued");
         // One at the start, one before it; links of a hundred and fifty have some 1,200 ends.
         assert!(issued < 5 * NODES as u64, "{issued} records issued");
         assert!(closed < 120, "{closed} ends of links");

@@ -10,7 +10,7 @@ use super::swarm::Sim;
 use super::world::World;
 use hedgerow_protocol::{Engine, LinkId, PeerKey, WarmChoice, WarmDatabase, WarmLink};
 use hedgerow_topology::Coordinate;
-use hedgerow_topology::model::{Effort, Model, Newcomer};
+use hedgerow_topology::model::{Effort, Model, ModelLink, Newcomer};
 
 /// With more peers than this they do not look for links that shorten their paths: each such look
 /// takes a tree.
@@ -48,7 +48,8 @@ fn effort(peers: usize, degree: usize) -> Effort {
 
 impl Sim {
     /// Lets the peers at these nodes, which have just been started alone and have joined their
-    /// groups, go on as after a long life with each other. Each must have a key of its own and no mask.
+    /// groups, go on as after a long life with each other. Each must have a key of its own and no
+    /// mask.
     pub fn warm_up(&mut self, nodes: &[usize]) {
         let mut order = nodes.to_vec();
         order.sort_by_key(|&node| self.world.key(node));
@@ -123,31 +124,34 @@ impl Sim {
             let ids = self.world.connect(order[dialler], order[listener]);
             for (at, far, link) in [(dialler, listener, ids.0), (listener, dialler, ids.1)] {
                 let (mine, theirs) = if at == low {
-                    (one.mine, other.mine)
+                    (one, other)
                 } else {
-                    (other.mine, one.mine)
+                    (other, one)
                 };
-                let warm = self.warm_link(order[at], order[far], link, at == dialler);
-                begins[at].links.push(WarmLink {
-                    mine,
-                    theirs,
-                    ..warm
-                });
+                let warm = self.warm_link((order[at], link), order[far], mine, theirs);
+                begins[at].links.push(warm);
             }
         }
         begins
     }
 
-    fn warm_link(&self, node: usize, far: usize, link: LinkId, dialled: bool) -> WarmLink {
+    /// What the end of a link at a node begins with.
+    fn warm_link(
+        &self,
+        (node, link): (usize, LinkId),
+        far: usize,
+        mine: ModelLink,
+        theirs: ModelLink,
+    ) -> WarmLink {
         WarmLink {
             link,
             peer: self.world.key(far),
             epoch: self.engine(far).epoch(),
-            address: dialled.then(|| address_of(far)),
-            dialled,
+            address: mine.own_dial.then(|| address_of(far)),
+            dialled: mine.own_dial,
             rtt_us: 2 * self.world.delay(node, far).0,
-            mine: None,
-            theirs: None,
+            mine: mine.mine,
+            theirs: theirs.mine,
         }
     }
 }

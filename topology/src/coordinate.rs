@@ -22,6 +22,12 @@ const ERROR_MAX: f32 = 2.0;
 const ERROR_MIN: f32 = 0.01;
 /// A move that others need to know of, ms.
 const MOVED_MS: f32 = 5.0;
+/// Share of its way to the current place by which a steady place follows each sample. With a
+/// sample a second from each of eight neighbours it lags four seconds behind.
+const FOLLOW_SHARE: f32 = 1.0 / 32.0;
+/// So far off, ms, a steady place does not follow but jumps: what springs at odds with each other
+/// shake is less.
+const JUMP_MS: f32 = 30.0;
 /// Below this distance two positions coincide and a direction has to be made up, ms.
 const COINCIDE_MS: f32 = 0.001;
 
@@ -121,10 +127,32 @@ impl Coordinate {
         self.height = (self.height + rise).clamp(HEIGHT_MIN_MS, COMPONENT_MAX_MS);
     }
 
+    /// Lets a steady place follow this current one, which its springs never let rest: where round
+    /// trips break triangles, every sample pulls elsewhere. What others are told is the middle of
+    /// it (as Ledlie, Gardner, Seltzer, "Network Coordinates in the Wild", NSDI 2007, tell
+    /// applications the centroid of a window). To be called after every [`Self::update`].
+    pub fn steady(&self, steady: &mut Self) {
+        if !steady.is_valid() || steady.apart_ms(self) > JUMP_MS {
+            *steady = *self;
+            return;
+        }
+        let follow = |value: &mut f32, to: f32| *value += (to - *value) * FOLLOW_SHARE;
+        for (value, to) in steady.position.iter_mut().zip(self.position) {
+            follow(value, to);
+        }
+        follow(&mut steady.height, self.height);
+        follow(&mut steady.error, self.error);
+    }
+
+    /// How far two places are from each other, as one moves from one to the other, ms.
+    fn apart_ms(&self, other: &Self) -> f32 {
+        length(self.offset_from(other)) + (self.height - other.height).abs()
+    }
+
     /// Whether the place has moved materially since `stated`: worth stating anew, and not worth it
     /// below, because every restatement makes others reconsider their links.
     pub fn has_moved(&self, stated: &Self) -> bool {
-        let moved = length(self.offset_from(stated)) + (self.height - stated.height).abs();
+        let moved = self.apart_ms(stated);
         moved > MOVED_MS || moved.is_nan()
     }
 
@@ -170,6 +198,41 @@ mod tests {
         }
         assert!((one.distance_ms(&other) - 80.0).abs() < 2.0);
         assert!(one.error < 0.1);
+    }
+
+    #[test]
+    fn a_steady_place_does_not_shake_with_springs_at_odds() {
+        let there = Coordinate {
+            position: [80.0, 0.0, 0.0],
+            ..Coordinate::origin()
+        };
+        let mut mine = Coordinate::origin();
+        let mut steady = mine;
+        let mut farthest: (f32, f32) = (0.0, 0.0);
+        for sample in 0..3_000 {
+            let before = (mine, steady);
+            let rtt_ms = if sample % 2 == 0 { 60.0 } else { 120.0 };
+            mine.update(&there, rtt_ms, sample);
+            mine.steady(&mut steady);
+            if sample >= 1_000 {
+                farthest.0 = farthest.0.max(mine.apart_ms(&before.0));
+                farthest.1 = farthest.1.max(steady.apart_ms(&before.1));
+            }
+        }
+        assert!(farthest.0 > 2.0, "the springs agree: {}", farthest.0);
+        assert!(farthest.1 < 0.5, "{}", farthest.1);
+        assert!(steady.apart_ms(&mine) < 10.0, "it follows");
+    }
+
+    #[test]
+    fn a_steady_place_jumps_to_where_it_is_far_from() {
+        let far = Coordinate {
+            position: [100.0, 0.0, 0.0],
+            ..Coordinate::origin()
+        };
+        let mut steady = Coordinate::origin();
+        far.steady(&mut steady);
+        assert_eq!(steady, far);
     }
 
     #[test]

@@ -79,6 +79,8 @@ pub struct ModelLink {
 struct Peer {
     newcomer: Newcomer,
     coordinate: Coordinate,
+    /// The middle of where its springs pull it.
+    steady: Coordinate,
     /// What its record says.
     stated: Coordinate,
     links: BTreeMap<usize, ModelLink>,
@@ -116,6 +118,7 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
             .map(|&newcomer| Peer {
                 newcomer,
                 coordinate: Coordinate::origin(),
+                steady: Coordinate::origin(),
                 stated: Coordinate::origin(),
                 links: BTreeMap::new(),
                 measured: BTreeMap::new(),
@@ -195,9 +198,9 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
         self.peers[me].links.get(&other).copied()
     }
 
-    /// Where a peer has found itself to be.
+    /// Where a peer has found itself to be, shaken out.
     pub fn coordinate(&self, peer: usize) -> Coordinate {
-        self.peers[peer].coordinate
+        self.peers[peer].steady
     }
 
     /// Round-trip times that a peer has measured, of links that it has or had.
@@ -235,13 +238,15 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
                     let rtt_ms = (self.rtt_us)(me, other) as f32 / 1_000.0;
                     let remote = self.peers[other].coordinate;
                     let nudge = (self.random)();
-                    self.peers[me].coordinate.update(&remote, rtt_ms, nudge);
+                    let peer = &mut self.peers[me];
+                    peer.coordinate.update(&remote, rtt_ms, nudge);
+                    peer.coordinate.steady(&mut peer.steady);
                 }
             }
         }
         for peer in &mut self.peers {
-            if peer.coordinate.has_moved(&peer.stated) {
-                peer.stated = peer.coordinate;
+            if peer.steady.has_moved(&peer.stated) {
+                peer.stated = peer.steady;
             }
         }
     }

@@ -6,6 +6,7 @@
 mod algorithm;
 mod candidates;
 mod own;
+mod search;
 mod snapshot;
 mod sync;
 mod table;

@@ -100,7 +100,10 @@ pub(crate) struct OwnRecord {
     pub(crate) version: u64,
     pub(crate) addresses: Vec<Address>,
     pub(crate) capacity: u16,
+    /// As heartbeats tell it, shaken by every sample.
     pub(crate) coordinate: Coordinate,
+    /// As records tell it.
+    pub(crate) steady: Coordinate,
     pub(crate) flaps: Flaps,
     /// A link was lost since the last record: the next is due at once.
     pub(crate) lost_a_link: bool,
@@ -122,6 +125,7 @@ impl OwnRecord {
             addresses,
             capacity,
             coordinate: Coordinate::origin(),
+            steady: Coordinate::origin(),
             flaps: Flaps::default(),
             lost_a_link: false,
             drift: Drift::default(),
@@ -222,7 +226,7 @@ impl Engine {
 
     fn has_moved(&self) -> bool {
         let stated = self.own.stated.as_ref();
-        stated.is_some_and(|stated| self.own.coordinate.has_moved(&stated.coordinate()))
+        stated.is_some_and(|stated| self.own.steady.has_moved(&stated.coordinate()))
     }
 
     /// The coordinate has been updated: looked at every second for every link.
@@ -275,7 +279,7 @@ impl Engine {
             left: leaving,
             algorithm: ALGORITHM_VERSION,
             capacity: self.own.capacity,
-            coordinate: coordinate_to_wire(&self.own.coordinate),
+            coordinate: coordinate_to_wire(&self.own.steady),
             addresses: self
                 .own
                 .addresses

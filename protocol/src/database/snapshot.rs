@@ -3,18 +3,31 @@
 //! A snapshot depends on the records alone, not on who asks: equal databases share one.
 
 use super::algorithm::{Agreed, Algorithm};
+use super::search::search;
 use crate::identity::PeerKey;
 use crate::memo::Memo;
 use crate::name::{GroupId, GroupName};
 use crate::status::Role;
 use crate::wire::{RecordGroup, SignedRecord};
 use hedgerow_topology::petgraph::graph::NodeIndex;
-use hedgerow_topology::petgraph::visit::EdgeRef;
 use hedgerow_topology::{
     Class, Cuts, LinkGraph, Mesh, PeerNode, Subgraph, link_weight_us, redundant_mesh, relay_tree,
     shortest_path_tree,
 };
 use std::sync::{Arc, OnceLock};
+
+/// What the peers of one component have together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Component {
+    /// How many there are.
+    pub(crate) peers: usize,
+    /// The sum of their records' shapes.
+    pub(crate) hash: u64,
+    /// A hash of who they are.
+    pub(crate) who: u64,
+    /// What they agree on.
+    pub(crate) agreed: Agreed,
+}
 
 /// All living records and the links that both ends state.
 #[derive(Debug)]
@@ -25,20 +38,20 @@ pub(crate) struct Snapshot {
     /// Newer ones of the same shape may be held by now: only links, groups and capacities are
     /// to be read here.
     pub(crate) records: Vec<Arc<SignedRecord>>,
+    /// The first bytes of their keys.
+    prefixes: Vec<u64>,
     /// The whole graph.
-    pub(crate) graph: LinkGraph,
+    pub(crate) graph: Arc<LinkGraph>,
     /// The component of each node.
     component: Vec<u32>,
-    /// Peers in each component, and the sum of their records' shapes.
-    components: Vec<(usize, u64)>,
-    /// What the peers of each component agree on.
-    agreed: Vec<Agreed>,
+    components: Vec<Component>,
     cuts: OnceLock<Cuts>,
 }
 
 impl Snapshot {
     /// The snapshot of `records`, which are ascending by key and none of which has left.
     pub(crate) fn new(hash: u64, records: Vec<Arc<SignedRecord>>) -> Self {
+        let prefixes: Vec<u64> = records.iter().map(|r| r.record.peer.prefix()).collect();
         let mut graph = LinkGraph::with_capacity(records.len(), records.len() * 5);
         for record in &records {
             graph.add_node(PeerNode {
@@ -53,7 +66,7 @@ impl Snapshot {
                 .iter()
                 .filter(|l| l.peer > record.record.peer)
             {
-                let Ok(other) = find(&records, link.peer) else {
+                let Ok(other) = find(&records, &prefixes, link.peer) else {
                     continue;
                 };
                 let Some(back) = records[other].record.rtt_us(record.record.peer) else {
@@ -67,24 +80,20 @@ impl Snapshot {
             }
         }
         let (component, components) = components(&graph, &records);
-        let mut agreed = vec![Agreed::default(); components.len()];
-        for (record, component) in records.iter().zip(&component) {
-            agreed[*component as usize].take_in(record.record.algorithm);
-        }
         Self {
             hash,
             records,
-            graph,
+            prefixes,
+            graph: Arc::new(graph),
             component,
             components,
-            agreed,
             cuts: OnceLock::new(),
         }
     }
 
     /// Where `peer` stands.
     pub(crate) fn index(&self, peer: PeerKey) -> Option<usize> {
-        find(&self.records, peer).ok()
+        find(&self.records, &self.prefixes, peer).ok()
     }
 
     /// Which component `index` is in.
@@ -92,14 +101,9 @@ impl Snapshot {
         self.component[index]
     }
 
-    /// Peers in a component, and its hash.
-    pub(crate) fn component_summary(&self, component: u32) -> (usize, u64) {
+    /// What a component's peers have together.
+    pub(crate) fn summary(&self, component: u32) -> Component {
         self.components[component as usize]
-    }
-
-    /// Which algorithms a component uses.
-    pub(crate) fn agreed(&self, component: u32) -> Agreed {
-        self.agreed[component as usize]
     }
 
     /// The nodes of a component, ascending.
@@ -113,11 +117,15 @@ impl Snapshot {
     }
 }
 
-fn find(records: &[Arc<SignedRecord>], peer: PeerKey) -> Result<usize, usize> {
-    records.binary_search_by(|record| record.record.peer.cmp(&peer))
+fn find(records: &[Arc<SignedRecord>], prefixes: &[u64], peer: PeerKey) -> Result<usize, usize> {
+    let prefix = peer.prefix();
+    search(prefixes.len(), prefix, |at| {
+        let by_prefix = prefixes[at].cmp(&prefix);
+        by_prefix.then_with(|| records[at].record.peer.cmp(&peer))
+    })
 }
 
-fn components(graph: &LinkGraph, records: &[Arc<SignedRecord>]) -> (Vec<u32>, Vec<(usize, u64)>) {
+fn components(graph: &LinkGraph, records: &[Arc<SignedRecord>]) -> (Vec<u32>, Vec<Component>) {
     let mut component = vec![u32::MAX; records.len()];
     let mut components = Vec::new();
     let mut stack = Vec::new();
@@ -126,12 +134,15 @@ fn components(graph: &LinkGraph, records: &[Arc<SignedRecord>]) -> (Vec<u32>, Ve
             continue;
         }
         let label = components.len() as u32;
-        let (mut count, mut hash) = (0, 0_u64);
+        let mut summary = Component::default();
         component[start.index()] = label;
         stack.push(start);
         while let Some(node) = stack.pop() {
-            count += 1;
-            hash = hash.wrapping_add(records[node.index()].shape);
+            let record = &records[node.index()];
+            summary.peers += 1;
+            summary.hash = summary.hash.wrapping_add(record.shape);
+            summary.who = summary.who.wrapping_add(record.ring);
+            summary.agreed.take_in(record.record.algorithm);
             for next in graph.neighbors(node) {
                 if component[next.index()] == u32::MAX {
                     component[next.index()] = label;
@@ -139,7 +150,7 @@ fn components(graph: &LinkGraph, records: &[Arc<SignedRecord>]) -> (Vec<u32>, Ve
                 }
             }
         }
-        components.push((count, hash));
+        components.push(summary);
     }
     (component, components)
 }
@@ -147,14 +158,14 @@ fn components(graph: &LinkGraph, records: &[Arc<SignedRecord>]) -> (Vec<u32>, Ve
 /// The part of a view that carries a group.
 #[derive(Debug)]
 pub(crate) struct GroupGraph {
-    /// Hash of peers, capacities, links and algorithm: equal graphs, equal trees.
+    /// Hash of peers, roles, capacities, stated links and algorithm: equal hashes, equal trees.
     pub(crate) hash: u64,
     /// Its peers, ascending.
     pub(crate) keys: Vec<PeerKey>,
     /// What each is: `None` for a mere relay.
     pub(crate) roles: Vec<Option<Role>>,
     /// Its links.
-    pub(crate) graph: LinkGraph,
+    pub(crate) graph: Arc<LinkGraph>,
     /// Whether the members need relays: then this is the whole view.
     pub(crate) relayed: bool,
     /// How its trees are computed.
@@ -174,33 +185,37 @@ impl GroupGraph {
                 .group(group)
                 .and_then(RecordGroup::role)
         };
-        let everybody: Vec<NodeIndex> =
-            snapshot.members_of(component).map(NodeIndex::new).collect();
-        let members = everybody
+        let everybody: Vec<usize> = snapshot.members_of(component).collect();
+        let members: Vec<usize> = everybody
             .iter()
             .copied()
-            .filter(|node| role_of(node.index()).is_some());
-        let mut subgraph = Subgraph::induced(&snapshot.graph, members);
-        let relayed = !subgraph.is_connected();
-        if relayed {
-            subgraph = Subgraph::induced(&snapshot.graph, everybody);
+            .filter(|&index| role_of(index).is_some())
+            .collect();
+        let (mut indices, mut graph) = (members, None);
+        if indices.len() < everybody.len() {
+            let subgraph = induced(snapshot, &indices);
+            graph = subgraph.is_connected().then(|| subgraph.graph().clone());
         }
-        let indices: Vec<usize> = subgraph
-            .graph()
-            .node_indices()
-            .map(|node| subgraph.to_whole(node).index())
-            .collect();
-        let keys: Vec<PeerKey> = indices
-            .iter()
-            .map(|&index| snapshot.records[index].record.peer)
-            .collect();
+        let relayed = graph.is_none() && indices.len() < everybody.len();
+        if relayed {
+            indices = everybody;
+        }
+        let graph = match graph {
+            Some(graph) => Arc::new(graph),
+            // All that the snapshot shows.
+            None if indices.len() == snapshot.records.len() => snapshot.graph.clone(),
+            None => Arc::new(induced(snapshot, &indices).graph().clone()),
+        };
         let roles: Vec<Option<Role>> = indices.iter().map(|&index| role_of(index)).collect();
-        let graph = subgraph.graph().clone();
-        let algorithm = snapshot.agreed(component).algorithm;
-        let hash = graph_hash(&keys, &roles, &graph, algorithm);
+        let records = || indices.iter().map(|&index| &snapshot.records[index]);
+        let algorithm = snapshot.summary(component).agreed.algorithm;
+        let hash = records().zip(&roles).fold(
+            u64::from(algorithm.version()) << 1 | u64::from(relayed),
+            |hash, (record, role)| hash.wrapping_add(placed(record.place, *role)),
+        );
         Self {
             hash,
-            keys,
+            keys: records().map(|record| record.record.peer).collect(),
             roles,
             graph,
             relayed,
@@ -263,27 +278,19 @@ impl GroupGraph {
     }
 }
 
-fn graph_hash(
-    keys: &[PeerKey],
-    roles: &[Option<Role>],
-    graph: &LinkGraph,
-    algorithm: Algorithm,
-) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&algorithm.version().to_be_bytes());
-    for ((key, role), node) in keys.iter().zip(roles).zip(graph.node_weights()) {
-        hasher.update(&key.0);
-        hasher.update(&[role.map_or(0, |role| 1 + role as u8)]);
-        hasher.update(&node.capacity.to_be_bytes());
-    }
-    for edge in graph.edge_references() {
-        hasher.update(&(edge.source().index() as u32).to_be_bytes());
-        hasher.update(&(edge.target().index() as u32).to_be_bytes());
-        hasher.update(&edge.weight().to_be_bytes());
-    }
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-    u64::from_be_bytes(bytes)
+fn induced(snapshot: &Snapshot, indices: &[usize]) -> Subgraph {
+    let nodes = indices.iter().copied().map(NodeIndex::new);
+    Subgraph::induced(&snapshot.graph, nodes)
+}
+
+/// The hash of a place in the graph and of what its peer is in a group.
+fn placed(place: u64, role: Option<Role>) -> u64 {
+    let role = role.map_or(0, |role| 1 + role as u64);
+    // The last steps of SplitMix64: sums of equal places in other roles are other sums.
+    let mut mixed = place.wrapping_add(role.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
 }
 
 /// Names the graph of `group` in the component of `peer` in `snapshot`, made once.

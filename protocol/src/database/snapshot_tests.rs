@@ -46,7 +46,7 @@ fn broadcast_graph(snapshot: &Snapshot) -> Arc<GroupGraph> {
 #[test]
 fn a_peer_of_a_newer_version_is_part_of_the_same_trees() {
     let (old, mixed) = (row([1, 1, 1]), row([1, 9, 1]));
-    assert_eq!(mixed.agreed(0).unsupported, 0);
+    assert_eq!(mixed.summary(0).agreed.unsupported, 0);
     let (old, mixed) = (broadcast_graph(&old), broadcast_graph(&mixed));
     assert_eq!(old.hash, mixed.hash, "the same trees, by the same name");
     let memo = Memo::default();
@@ -58,6 +58,6 @@ fn a_peer_of_a_newer_version_is_part_of_the_same_trees() {
 fn a_peer_of_a_version_no_longer_supported_is_counted() {
     let snapshot = row([1, 0, 1]);
     assert_eq!(snapshot.component(0), snapshot.component(2));
-    assert_eq!(snapshot.agreed(0).unsupported, 1);
-    assert_eq!(snapshot.agreed(0).algorithm, Algorithm::V1);
+    assert_eq!(snapshot.summary(0).agreed.unsupported, 1);
+    assert_eq!(snapshot.summary(0).agreed.algorithm, Algorithm::V1);
 }

@@ -2,9 +2,11 @@
 //! databases hold one table until theirs differ, and from then on a few words for every record.
 //! Times count from when the database began.
 
+use super::search::search;
 use crate::identity::PeerKey;
 use crate::time::Micros;
 use crate::wire::SignedRecord;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// One record, and what is known of its age.
@@ -63,8 +65,10 @@ impl Table {
 
     fn find(&self, peer: PeerKey) -> Result<usize, usize> {
         let prefix = peer.prefix();
-        self.rows
-            .binary_search_by(|row| row.prefix.cmp(&prefix).then_with(|| row.peer().cmp(&peer)))
+        search(self.rows.len(), prefix, |at| {
+            let row = &self.rows[at];
+            row.prefix.cmp(&prefix).then_with(|| row.peer().cmp(&peer))
+        })
     }
 
     pub(super) fn get(&self, peer: PeerKey) -> Option<&Row> {
@@ -73,18 +77,23 @@ impl Table {
 
     /// The peer whose key begins so; the first, should there be several.
     pub(super) fn peer_of(&self, prefix: u64) -> Option<PeerKey> {
-        let at = self.rows.partition_point(|row| row.prefix < prefix);
-        let row = self.rows.get(at)?;
+        let row = self.rows.get(self.first_from(prefix))?;
         (row.prefix == prefix).then(|| row.peer())
     }
 
     /// The rows of peers whose keys begin with this byte.
     pub(super) fn bucket(&self, bucket: u8) -> &[Row] {
         let from = u64::from(bucket) << 56;
-        let to = from | (u64::MAX >> 8);
-        let first = self.rows.partition_point(|row| row.prefix < from);
-        let end = self.rows.partition_point(|row| row.prefix <= to);
-        &self.rows[first..end]
+        let end = from.checked_add(1 << 56);
+        let end = end.map_or(self.rows.len(), |end| self.first_from(end));
+        &self.rows[self.first_from(from)..end]
+    }
+
+    /// The place of the first row whose key begins with `prefix` or something larger.
+    fn first_from(&self, prefix: u64) -> usize {
+        // No key equals its own beginning: the search ends before those that share it.
+        let before_equals = |at: usize| self.rows[at].prefix.cmp(&prefix).then(Ordering::Greater);
+        search(self.rows.len(), prefix, before_equals).unwrap_or_else(|at| at)
     }
 
     /// Puts a row in, or in the place of the peer's former one, which is given back.

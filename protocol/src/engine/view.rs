@@ -17,6 +17,8 @@ pub(crate) struct View {
     pub(crate) me: usize,
     pub(crate) component: u32,
     pub(crate) hash: u64,
+    /// A hash of who is in it.
+    who: u64,
     pub(crate) peers: usize,
     /// First and last change since.
     dirty: Option<(Micros, Micros)>,
@@ -32,11 +34,7 @@ impl View {
 
     /// Whether `peer` is in the view.
     pub(crate) fn contains(&self, peer: PeerKey) -> bool {
-        self.snapshot.as_ref().is_some_and(|snapshot| {
-            snapshot
-                .index(peer)
-                .is_some_and(|at| snapshot.component(at) == self.component)
-        })
+        is_in(self.snapshot.as_deref(), self.component, peer)
     }
 
     /// The version of the algorithms in use, and how many peers state one that is too old.
@@ -44,7 +42,7 @@ impl View {
         let agreed = self
             .snapshot
             .as_ref()
-            .map(|snapshot| snapshot.agreed(self.component));
+            .map(|snapshot| snapshot.summary(self.component).agreed);
         agreed.map_or((0, 0), |agreed| {
             (agreed.algorithm.version(), agreed.unsupported)
         })
@@ -113,14 +111,21 @@ impl Engine {
             // Only after this peer has stated that it leaves.
             return;
         };
-        let before: Vec<PeerKey> = self.view.peers().collect();
         let component = snapshot.component(me);
-        let (peers, hash) = snapshot.component_summary(component);
+        let summary = snapshot.summary(component);
+        let others_are_in_it = summary.who != self.view.who;
+        let before: Vec<PeerKey> = if others_are_in_it {
+            self.view.peers().collect()
+        } else {
+            Vec::new()
+        };
         self.view.me = me;
         self.view.component = component;
         self.view.snapshot = Some(snapshot);
-        let changed = hash != self.view.hash;
+        let changed = summary.hash != self.view.hash;
+        let (peers, hash) = (summary.peers, summary.hash);
         self.view.hash = hash;
+        self.view.who = summary.who;
         self.view.peers = peers;
         self.chooser.note_view(peers, self.now.mono);
         if changed {
@@ -128,12 +133,21 @@ impl Engine {
             if unsupported > 0 {
                 tracing::warn!(algorithm, unsupported, "peers that compute other trees");
             }
-            self.on_view_changed(&before);
+            if others_are_in_it {
+                self.note_who_was_lost(&before);
+                self.chooser.touch_for_peers(peers, self.now.mono);
+            } else {
+                self.chooser.touch_for_links(peers, self.now.mono);
+            }
+            self.wake_at(self.now.mono);
+            self.on_view_changed_for_candidates();
+            self.on_view_changed_for_groups();
             self.event(Event::ViewChanged { peers, hash });
         }
     }
 
-    fn on_view_changed(&mut self, before: &[PeerKey]) {
+    /// Other peers are in the view than `before`.
+    fn note_who_was_lost(&mut self, before: &[PeerKey]) {
         let now = self.now.mono;
         for &peer in before {
             let left = self
@@ -144,19 +158,20 @@ impl Engine {
                 self.view.lost.insert(peer, now);
             }
         }
-        let present: Vec<PeerKey> = self
-            .view
-            .lost
-            .keys()
-            .copied()
-            .filter(|peer| self.view.contains(*peer))
-            .collect();
-        for peer in present {
-            self.view.lost.remove(&peer);
-        }
-        self.chooser.touch_for_view(self.view.peers, now);
-        self.wake_at(now);
-        self.on_view_changed_for_candidates();
-        self.on_view_changed_for_groups();
+        let View {
+            lost,
+            snapshot,
+            component,
+            ..
+        } = &mut self.view;
+        lost.retain(|peer, _| !is_in(snapshot.as_deref(), *component, *peer));
     }
+}
+
+fn is_in(snapshot: Option<&Snapshot>, component: u32, peer: PeerKey) -> bool {
+    snapshot.is_some_and(|snapshot| {
+        snapshot
+            .index(peer)
+            .is_some_and(|at| snapshot.component(at) == component)
+    })
 }

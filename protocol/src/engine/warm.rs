@@ -79,6 +79,7 @@ impl Engine {
     ) {
         self.advance(now);
         self.own.coordinate = coordinate;
+        self.own.steady = coordinate;
         for warm in links {
             self.begin_link(warm);
         }

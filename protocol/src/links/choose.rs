@@ -28,6 +28,11 @@ const LOOK_PEERS: usize = 1_000;
 /// A change of the view is looked at after a wait that grows with it, microseconds for every peer:
 /// the more there are, the less one of them matters. Links of one's own do not wait.
 const VIEW_SETTLE_US: u64 = 1_000;
+/// The same where only links between others have changed.
+const LINKS_SETTLE_US: u64 = 5_000;
+/// What another end wants is looked at after so long, ms, and up to twice as much again: two ends
+/// that each want a link only while the other does not must not answer each other in step.
+const WANTS_SETTLE_MS: u64 = 500;
 /// While a view grows so fast, a tenth in so long, only the ring is dialled: who is near and which
 /// shells are empty is known when it has settled, ms. But not for longer than the second.
 const GROWTH_SHARE: usize = 10;
@@ -193,9 +198,15 @@ impl Chooser {
         self.touch_within(now, Micros::from_millis(SETTLE_MS));
     }
 
-    /// The view of so many peers has changed.
-    pub(crate) fn touch_for_view(&mut self, peers: usize, now: Micros) {
+    /// The view has others in it than before, so many.
+    pub(crate) fn touch_for_peers(&mut self, peers: usize, now: Micros) {
         let wait = Micros(peers as u64 * VIEW_SETTLE_US);
+        self.touch_within(now, wait.max(Micros::from_millis(SETTLE_MS)));
+    }
+
+    /// The view of so many peers has other links than before.
+    pub(crate) fn touch_for_links(&mut self, peers: usize, now: Micros) {
+        let wait = Micros(peers as u64 * LINKS_SETTLE_US);
         self.touch_within(now, wait.max(Micros::from_millis(SETTLE_MS)));
     }
 
@@ -272,6 +283,13 @@ impl Engine {
             return;
         }
         self.choose();
+    }
+
+    /// Another end has said whether it wants its link.
+    pub(super) fn touch_choice_for_wants(&mut self) {
+        let at = self.in_random_ms(WANTS_SETTLE_MS, WANTS_SETTLE_MS * 3);
+        self.chooser.look_again(at);
+        self.wake_at(at);
     }
 
     /// How long it is to the next look while nothing happens: the larger the view, the more a

@@ -99,6 +99,7 @@ impl Engine {
                 let nudge = self.rng.next_u64();
                 let rtt_ms = minimum as f32 / 1_000.0;
                 self.own.coordinate.update(&remote, rtt_ms, nudge);
+                self.own.coordinate.steady(&mut self.own.steady);
                 self.consider_coordinate();
             }
             if restated {
@@ -121,7 +122,6 @@ impl Engine {
             return;
         };
         link.their_wants = super::reason_from_wire(wants);
-        self.chooser.touch(self.now.mono);
-        self.wake_at(self.now.mono);
+        self.touch_choice_for_wants();
     }
 }

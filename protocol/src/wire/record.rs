@@ -209,15 +209,19 @@ pub struct SignedRecord {
     /// A hash of what overlays are computed from: peer, capacity, links, groups. Coordinate,
     /// addresses and versions are no part of it.
     pub shape: u64,
+    /// A hash of that without the groups.
+    pub place: u64,
     /// The peer's position on the ring.
     pub ring: u64,
 }
 
 impl SignedRecord {
     fn new(record: Record, signed: Bytes, signature: [u8; 64]) -> Self {
+        let place = place_hash(&record);
         Self {
             hash: content_hash(&signed),
-            shape: shape_hash(&record),
+            shape: shape_hash(place, &record),
+            place,
             ring: record.peer.ring_position(),
             record,
             signed,
@@ -261,17 +265,23 @@ fn content_hash(signed: &[u8]) -> u64 {
     head_of(blake3::hash(signed))
 }
 
-fn shape_hash(record: &Record) -> u64 {
+fn place_hash(record: &Record) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&record.peer.0);
     hasher.update(&[u8::from(record.left)]);
-    hasher.update(&record.algorithm.to_be_bytes());
     hasher.update(&record.capacity.to_be_bytes());
     hasher.update(&(record.links.len() as u64).to_be_bytes());
     for link in &record.links {
         hasher.update(&link.peer.0);
         hasher.update(&link.rtt_us.to_be_bytes());
     }
+    head_of(hasher.finalize())
+}
+
+fn shape_hash(place: u64, record: &Record) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&place.to_be_bytes());
+    hasher.update(&record.algorithm.to_be_bytes());
     for group in &record.groups {
         hasher.update(&[group.role]);
         hasher.update(&(group.name.as_str().len() as u64).to_be_bytes());

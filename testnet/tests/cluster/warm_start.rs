@@ -8,14 +8,18 @@ use hedgerow_testnet::sim::{Latency, Sim, StartGraph};
 const NODES: usize = 150;
 
 fn warm(latency: Latency) -> Sim {
+    warm_of(NODES, 11, latency)
+}
+
+fn warm_of(nodes: usize, seed: u64, latency: Latency) -> Sim {
     let mut sim = Sim::builder()
-        .nodes(NODES)
-        .seed(11)
+        .nodes(nodes)
+        .seed(seed)
         .latency(latency)
         .idle_from(0)
         .start_graph(StartGraph::Random { contacts: 2 })
         .build();
-    start_warm(&mut sim, NODES);
+    start_warm(&mut sim, nodes);
     sim
 }
 
@@ -42,4 +46,22 @@ fn a_network_that_begins_warm_has_little_to_change() {
         assert!(issued < 5 * NODES as u64, "{issued} records issued");
         assert!(closed < 120, "{closed} ends of links");
     }
+}
+
+#[test]
+fn ends_of_links_do_not_answer_each_other_for_ever() {
+    let nodes = 320;
+    let mut sim = warm_of(nodes, 3, Latency::regions());
+    let wants = |sim: &Sim| -> u64 {
+        (0..nodes)
+            .filter_map(|node| sim.engine(node).counters().frames_sent.remove("Wants"))
+            .sum()
+    };
+    sim.run_for(10_000);
+    let before = wants(&sim);
+    sim.run_for(10_000);
+    let told = wants(&sim) - before;
+    // Two pairs each wanted their link only while the other did not, and said so in step, twenty
+    // times a second.
+    assert!(told < nodes as u64 / 4, "{told} changes of mind");
 }

@@ -57,13 +57,18 @@ pub struct LinkConfig {
     pub stall_ms: u64,
     /// How long a dial may take, ms (three RTTs of a slow path and a handshake).
     pub dial_timeout_ms: u64,
+    /// The longest that a dial may take, ms. With few links up the limit doubles with every try of
+    /// the same peer or address that ran into it: a machine that is so busy shakes hands slowly, and
+    /// giving up halfway makes it busier (eight times the first limit).
+    pub dial_timeout_max_ms: u64,
     /// Dials at once; the ring walk after a mass crash uses all of them.
     pub dials_max: usize,
     /// First and longest wait before an address that failed is dialled again, ms.
     pub backoff_min_ms: u64,
     /// See `backoff_min_ms`.
     pub backoff_max_ms: u64,
-    /// How long a handshake may take after the transport is up, ms.
+    /// How long a handshake may take after the transport is up, ms. Only somebody who falls silent
+    /// in that moment uses it up; a machine in use by a hundred starting peers takes 3 s and more.
     pub handshake_ms: u64,
     /// Mean interval of looking again at the choice of neighbours, ms.
     pub choose_ms: u64,
@@ -101,10 +106,11 @@ impl Default for LinkConfig {
             silence_ms: 3_000,
             stall_ms: 1_000,
             dial_timeout_ms: 1_500,
+            dial_timeout_max_ms: 12_000,
             dials_max: 8,
             backoff_min_ms: 500,
             backoff_max_ms: 10_000,
-            handshake_ms: 3_000,
+            handshake_ms: 10_000,
             choose_ms: 1_000,
             swap_ms: 30_000,
             ring_memory_ms: 120_000,

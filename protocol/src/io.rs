@@ -3,6 +3,7 @@
 use crate::identity::PeerKey;
 use crate::message::{Delivery, GroupSettings, MessageId};
 use crate::name::{Address, GroupName};
+use crate::time::Micros;
 use crate::verify::VerifyJob;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,8 @@ pub enum Action {
         peer: Option<PeerKey>,
         /// Where, best first.
         addresses: Vec<Address>,
+        /// How long it is worth a try. A connection that stands later is welcome too.
+        timeout: Micros,
     },
     /// End a connection after writing what was sent; [`Input::LinkLost`] may follow or not.
     Close {

@@ -52,6 +52,8 @@ pub struct Scope<'a> {
     pub published: Range<Micros>,
     /// At which nodes, by number; `None`: all.
     pub nodes: Option<&'a [bool]>,
+    /// How soon after its publication a message must have come; `None`: whenever.
+    pub within: Option<Micros>,
 }
 
 impl<'a> Scope<'a> {
@@ -61,6 +63,7 @@ impl<'a> Scope<'a> {
             group,
             published: Micros(0)..Micros(u64::MAX),
             nodes: None,
+            within: None,
         }
     }
 
@@ -86,6 +89,9 @@ pub struct Measures {
     pub expected: u64,
     /// Those of them in which the node got the message.
     pub delivered: u64,
+    /// Those of them in which it came before anybody in scope had pulled that message: as far as the
+    /// overlay carries it without any repair.
+    pub reached: u64,
     /// Bytes of payload that reached applications, the publishers' own left out.
     pub payload_bytes: u64,
     /// When the last delivery came.
@@ -188,6 +194,7 @@ fn tally(
         ..Measures::default()
     };
     let mut receipts: Vec<Vec<(u32, Receipt)>> = vec![Vec::new(); messages.len()];
+    let pulled_at = first_pulls(journal, scope, &slots, messages.len());
     let mut seen_by = vec![usize::MAX; messages.len()];
     for (node, entries) in journal.nodes.iter().enumerate() {
         if !scope.has_node(node) {
@@ -207,7 +214,14 @@ fn tally(
             let slot = slot as usize;
             seen_by[slot] = node;
             let (published, bytes) = messages[slot];
-            measures.delivered += u64::from(due.is_some_and(|from| from <= published.at));
+            let latency = receipt.at.since(published.at);
+            if scope.within.is_some_and(|within| latency > within) {
+                continue;
+            }
+            if due.is_some_and(|from| from <= published.at) {
+                measures.delivered += 1;
+                measures.reached += u64::from(receipt.at < pulled_at[slot]);
+            }
             if receipt.arrival != Arrival::Local {
                 measures.payload_bytes += bytes;
                 receipts[slot].push((node as u32, *receipt));
@@ -221,6 +235,26 @@ fn tally(
         *receipts = Vec::new();
     }
     (measures, tally)
+}
+
+/// When each message in scope first came by a pull to anybody there.
+fn first_pulls(
+    journal: &Journal,
+    scope: &Scope<'_>,
+    slots: &[u32],
+    messages: usize,
+) -> Vec<Micros> {
+    let mut firsts = vec![Micros(u64::MAX); messages];
+    let nodes = journal.nodes.iter().enumerate();
+    for (_, entries) in nodes.filter(|(node, _)| scope.has_node(*node)) {
+        let pulled = entries.receipts.iter();
+        for receipt in pulled.filter(|receipt| receipt.arrival == Arrival::Pulled) {
+            if let Some(first) = firsts.get_mut(slots[receipt.message as usize] as usize) {
+                *first = receipt.at.min(*first);
+            }
+        }
+    }
+    firsts
 }
 
 impl Tally {
@@ -339,5 +373,52 @@ mod tests {
         assert!((measures.rdp_median - 2.0).abs() < 1e-9);
         assert_eq!((measures.ldh_max, measures.repaired), (3, 1));
         assert_eq!(measures.repair.max, Micros(60));
+    }
+
+    #[test]
+    fn what_came_before_the_first_pull_is_reach_and_what_came_late_is_nothing() {
+        let group = GroupName::new("news").expect("valid");
+        let id = MessageId {
+            origin: PeerKey([1; 32]),
+            epoch: 1,
+            seq: 1,
+        };
+        let mut journal = Journal::default();
+        for node in 0..5 {
+            journal.add_node();
+            let joined = hedgerow_protocol::Event::Joined {
+                group: group.clone(),
+                from_neighbour: true,
+            };
+            journal.event(Micros(1), node, joined);
+        }
+        journal.published(Micros(1_000), 0, &group, id, Bytes::new());
+        let deliveries = [
+            (1_000, 0, Arrival::Local),
+            (1_010, 1, Arrival::Pushed),
+            (1_040, 2, Arrival::Pulled),
+            // Pushed on by whom it had been pulled.
+            (1_050, 3, Arrival::Pushed),
+        ];
+        for (at, node, arrival) in deliveries {
+            let delivery = Delivery {
+                group: group.clone(),
+                id,
+                published_at: 0,
+                payload: Bytes::new(),
+                hops: 1,
+                arrival,
+            };
+            journal.delivered(Micros(at), node, &delivery);
+        }
+        let mut scope = Scope::all(&group);
+        let measures = measure(&journal, &scope, |_, _| Micros(1));
+        let counts = (measures.expected, measures.delivered, measures.reached);
+        assert_eq!(counts, (5, 4, 2));
+        scope.within = Some(Micros(40));
+        let measures = measure(&journal, &scope, |_, _| Micros(1));
+        let counts = (measures.expected, measures.delivered, measures.reached);
+        assert_eq!(counts, (5, 3, 2));
+        assert_eq!(measures.latency.max, Micros(40));
     }
 }

@@ -82,6 +82,7 @@ impl Net {
                 dial,
                 peer: Some(key(to)),
                 addresses,
+                timeout: ms(5_000),
             },
         );
         dial
@@ -376,6 +377,7 @@ fn a_dial_to_another_key_fails() {
             dial: DialId(9),
             peer: Some(key(5)),
             addresses,
+            timeout: ms(5_000),
         },
     );
     net.world.run_for(1_000);

@@ -58,6 +58,8 @@ impl Driver {
                 dial,
                 peer,
                 addresses,
+                // The engine goes on after that; the swarm's limit is the longest one.
+                timeout: _,
             } => {
                 self.tally.dials += 1;
                 self.request(

@@ -128,7 +128,8 @@ fn build(
     let setup = |error: &dyn std::fmt::Display| NodeError::Setup(error.to_string());
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(STREAMS_MAX);
-    let dial_timeout = Duration::from_millis(engine.links.dial_timeout_ms);
+    // Whoever has given up before still takes a connection that stands later.
+    let dial_timeout = Duration::from_millis(engine.links.dial_timeout_max_ms);
     let idle_timeout = Duration::from_millis(config.idle_ms);
     let base = || {
         let (key, yamux) = (key.clone(), yamux.clone());

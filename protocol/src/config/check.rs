@@ -37,7 +37,7 @@ impl Config {
     }
 
     /// Everything in ms.
-    fn durations(&self) -> [(&'static str, u64); 39] {
+    fn durations(&self) -> [(&'static str, u64); 40] {
         named!(
             self,
             links.capacity_full_ms,
@@ -46,6 +46,7 @@ impl Config {
             links.silence_ms,
             links.stall_ms,
             links.dial_timeout_ms,
+            links.dial_timeout_max_ms,
             links.backoff_min_ms,
             links.backoff_max_ms,
             links.handshake_ms,
@@ -122,6 +123,12 @@ impl Config {
                 "links.links_max",
                 links.links_max.to_string(),
                 "at least links.accept_max",
+            ),
+            (
+                links.dial_timeout_max_ms >= links.dial_timeout_ms,
+                "links.dial_timeout_max_ms",
+                links.dial_timeout_max_ms.to_string(),
+                "at least links.dial_timeout_ms",
             ),
             (
                 links.heartbeat_ms >= 10,

@@ -15,7 +15,7 @@ const CANDIDATES_MAX: usize = 1_024;
 /// Tried at once while the view has lost a fifth of its members.
 const BURST: usize = 16;
 /// With fewer links than this, one or two are tried at once.
-const LINKS_FEW: usize = 3;
+pub(crate) const LINKS_FEW: usize = 3;
 /// After a refusal the other end serves its database, which knows better whom to try: so long
 /// that takes, ms, or up to twice as long.
 const INFORMED_MS: u64 = 400;

@@ -11,7 +11,7 @@ mod snapshot;
 mod sync;
 mod table;
 
-pub(crate) use candidates::Candidates;
+pub(crate) use candidates::{Candidates, LINKS_FEW};
 pub(crate) use own::OwnRecord;
 pub(crate) use snapshot::{GroupGraph, Snapshot, group_graph};
 pub(crate) use sync::RecordSync;

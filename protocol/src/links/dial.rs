@@ -2,6 +2,7 @@
 
 use super::{Link, Stage};
 use crate::config::LinkConfig;
+use crate::database::LINKS_FEW;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::{Action, DialId};
@@ -35,6 +36,8 @@ struct Dial {
 struct Backoff {
     until: Micros,
     delay: Micros,
+    /// How often in a row no answer came in time.
+    late: u32,
 }
 
 /// Dials under way, and who is not dialled for now.
@@ -108,7 +111,22 @@ impl Dialer {
                 self.backoffs.remove(&target);
             }
         }
-        self.backoffs.insert(target, Backoff { until, delay });
+        let late = self.backoffs.get(&target).map_or(0, |backoff| backoff.late);
+        self.backoffs.insert(target, Backoff { until, delay, late });
+    }
+
+    /// A dial of `target` has taken all of its time.
+    fn note_late(&mut self, target: &Target) {
+        if let Some(backoff) = self.backoffs.get_mut(target) {
+            backoff.late = backoff.late.saturating_add(1);
+        }
+    }
+
+    /// How long a dial of `target` may take when there is little else to try, ms.
+    fn patience_ms(&self, target: &Target, config: &LinkConfig) -> u64 {
+        let late = self.backoffs.get(target).map_or(0, |backoff| backoff.late);
+        let longer = config.dial_timeout_ms << late.min(16);
+        longer.min(config.dial_timeout_max_ms.max(config.dial_timeout_ms))
     }
 
     /// `peer` is linked: neither it nor where it was found is to be waited for.
@@ -162,7 +180,13 @@ impl Engine {
         }
         let dial = DialId(self.dialer.next);
         self.dialer.next += 1;
-        let ends = self.in_ms(self.config.links.dial_timeout_ms);
+        // Whoever has links goes on to others soon: a mass crash leaves many who never answer.
+        let limit_ms = if self.up.len() < LINKS_FEW {
+            self.dialer.patience_ms(&target, &self.config.links)
+        } else {
+            self.config.links.dial_timeout_ms
+        };
+        let ends = self.in_ms(limit_ms);
         self.dialer.dials.insert(
             dial,
             Dial {
@@ -177,6 +201,7 @@ impl Engine {
             dial,
             peer,
             addresses,
+            timeout: Micros::from_millis(limit_ms),
         });
         true
     }
@@ -223,11 +248,14 @@ impl Engine {
     }
 
     pub(crate) fn on_dial_failed(&mut self, dial: DialId) {
-        let Some(Dial { target, .. }) = self.dialer.dials.remove(&dial) else {
+        let Some(Dial { target, ends, .. }) = self.dialer.dials.remove(&dial) else {
             return;
         };
         self.count("dials_failed");
-        self.back_off(target);
+        self.back_off(target.clone());
+        if ends <= self.now.mono {
+            self.dialer.note_late(&target);
+        }
         self.chooser.touch(self.now.mono);
         self.wake_at(self.now.mono);
     }

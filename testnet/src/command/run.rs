@@ -182,7 +182,7 @@ fn summary(results: &Results) -> String {
         "{}: {verdict}{short}; {} nodes, seed {}, {took}, {:.0} MiB\n",
         results.scenario, results.nodes, results.seed, results.peak_rss_mib,
     );
-    let rows: Vec<Vec<String>> = results
+    let mut rows: Vec<Vec<String>> = results
         .asserts
         .iter()
         .map(|verdict| {
@@ -191,29 +191,34 @@ fn summary(results: &Results) -> String {
                 (false, true) => "SHORT",
                 (false, false) => "FAILED",
             };
-            let relative = if verdict.relative_to.is_some() {
-                " of baseline"
-            } else {
-                ""
-            };
             vec![
                 word.to_owned(),
                 verdict.group.clone().unwrap_or_default(),
                 verdict.metric.to_string(),
                 format!("{:?}", verdict.window).to_lowercase(),
                 verdict.observed.map_or("nothing".to_owned(), number),
-                format!("{} {}{relative}", verdict.op, number(verdict.value)),
+                verdict.bound(number),
+                verdict.others(number),
             ]
         })
         .collect();
-    let head = [
+    let mut head = vec![
         ("", Align::Left),
         ("GROUP", Align::Left),
         ("METRIC", Align::Left),
         ("WINDOW", Align::Left),
         ("OBSERVED", Align::Right),
         ("MUST BE", Align::Left),
+        ("OTHERS", Align::Left),
     ];
+    if results
+        .asserts
+        .iter()
+        .all(|verdict| verdict.reference.is_none())
+    {
+        head.pop();
+        rows.iter_mut().for_each(|row| drop(row.pop()));
+    }
     if !rows.is_empty() {
         text.push_str(&table(&head, &rows));
     }

@@ -78,6 +78,10 @@ fn facts(results: &Results) -> Markup {
 }
 
 fn verdicts(results: &Results) -> Markup {
+    let others = results
+        .asserts
+        .iter()
+        .any(|verdict| verdict.reference.is_some());
     html! {
         section id="verdicts" {
             h2 { "Verdicts" }
@@ -86,14 +90,15 @@ fn verdicts(results: &Results) -> Markup {
                 thead { tr {
                     th { "verdict" } th { "group" } th { "metric" } th { "window" } th { "nodes" }
                     th.number { "observed" } th { "must be" }
+                    @if others { th { "others" } }
                 } }
-                tbody { @for verdict in &results.asserts { (row(verdict)) } }
+                tbody { @for verdict in &results.asserts { (row(verdict, others)) } }
             } } }
         }
     }
 }
 
-fn row(verdict: &Verdict) -> Markup {
+fn row(verdict: &Verdict, others: bool) -> Markup {
     let word = match (verdict.passed, verdict.goal) {
         (true, _) => "PASSED",
         (false, true) => "SHORT",
@@ -109,10 +114,10 @@ fn row(verdict: &Verdict) -> Markup {
             td { (verdict.nodes.as_deref().unwrap_or("honest ones")) }
             td.number { (observed) }
             td {
-                (verdict.op) " " (short(verdict.value))
-                @if verdict.relative_to.is_some() { " of the baseline" }
+                (verdict.bound(short))
                 @if verdict.goal { " (goal)" }
             }
+            @if others { td { (verdict.others(short)) } }
         }
     }
 }

@@ -19,8 +19,9 @@ pub fn junit(results: &Results) -> io::Result<Vec<u8>> {
     for verdict in &results.asserts {
         let group = verdict.group.as_deref().unwrap_or("run");
         let mut name = format!(
-            "{group}: {} {} {}",
-            verdict.metric, verdict.op, verdict.value
+            "{group}: {} {}",
+            verdict.metric,
+            verdict.bound(|value| value.to_string())
         );
         if verdict.goal {
             name.push_str(" (goal)");

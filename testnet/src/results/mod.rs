@@ -11,7 +11,7 @@ pub use picture::{Curves, Moment, Picture, QUANTILES, When, histogram, quantiles
 pub use timeline::{Tick, read_timeline, timeline};
 
 use crate::measure::Spread;
-use crate::scenario::{Metric, Op, RelativeTo, Window};
+use crate::scenario::{Metric, Op, RelativeTo, Span, Window};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -100,6 +100,9 @@ pub struct Verdict {
     pub op: Op,
     /// With what.
     pub value: f64,
+    /// How soon after its publication a message had to come to count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Span>,
     /// To what both are relative.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relative_to: Option<RelativeTo>,
@@ -109,6 +112,31 @@ pub struct Verdict {
     pub passed: bool,
     /// Whether it is only aimed at.
     pub goal: bool,
+    /// What others reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<f64>,
+    /// Who does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+impl Verdict {
+    /// What must hold, in words: `>= 0.9 within 2s`.
+    pub fn bound(&self, number: impl Fn(f64) -> String) -> String {
+        let within = self.within.map(|within| format!(" within {within}"));
+        let relative = self.relative_to.map_or("", |_| " of the baseline");
+        let (value, within) = (number(self.value), within.unwrap_or_default());
+        format!("{} {value}{within}{relative}", self.op)
+    }
+
+    /// What others reach, and who; nothing where the scenario names nobody.
+    pub fn others(&self, number: impl Fn(f64) -> String) -> String {
+        match (self.reference, &self.source) {
+            (None, _) => String::new(),
+            (Some(reference), None) => number(reference),
+            (Some(reference), Some(source)) => format!("{} ({source})", number(reference)),
+        }
+    }
 }
 
 /// Three percentiles and the most, ms.
@@ -147,6 +175,7 @@ pub struct GroupResult {
     pub expected: u64,
     pub delivered: u64,
     pub delivery_ratio: f64,
+    pub reach: f64,
     pub app_duplicates: u64,
     pub order_violations: u64,
     pub foreign: u64,
@@ -180,7 +209,7 @@ impl GroupResult {
         ];
         let measurable = if counted.contains(&metric) {
             true
-        } else if metric == "delivery_ratio" {
+        } else if matches!(metric, "delivery_ratio" | "reach") {
             self.expected > 0
         } else {
             self.payload_copies > 0 || self.delivered > 0

@@ -41,13 +41,20 @@ impl Run<'_> {
         }
     }
 
-    /// One group's figures in a window at some nodes.
-    pub(super) fn group(&self, name: &GroupName, window: Window, nodes: &[bool]) -> GroupResult {
+    /// One group's figures in a window at some nodes, of what came `within` so long.
+    pub(super) fn group(
+        &self,
+        name: &GroupName,
+        window: Window,
+        nodes: &[bool],
+        within: Option<Micros>,
+    ) -> GroupResult {
         let journal = self.world.journal();
         let scope = Scope {
             group: name,
             published: self.window(window),
             nodes: Some(nodes),
+            within,
         };
         let direct = |a, b| self.world.direct(a, b).unwrap_or_default();
         let mut measures = measure(journal, &scope, direct);
@@ -61,6 +68,7 @@ impl Run<'_> {
             expected: measures.expected,
             delivered: measures.delivered,
             delivery_ratio: ratio(measures.delivered, measures.expected),
+            reach: ratio(measures.reached, measures.expected),
             ldh_max: measures.ldh_max,
             ldh_mean: measures.ldh_mean,
             latency_ms: measures.latency.into(),
@@ -128,6 +136,7 @@ impl Run<'_> {
             group: name,
             published: self.zero..ends,
             nodes: Some(nodes),
+            within: None,
         };
         let last = measure(self.world.journal(), &scope, |_, _| Micros(1)).last_at;
         last.since(ends).0 as f64 / 1e3
@@ -137,7 +146,7 @@ impl Run<'_> {
         let file = &self.scenario.file;
         let honest = self.cast.honest();
         let groups = self.cast.groups.iter().map(|group| {
-            let figures = self.group(&group.name, Window::All, &honest);
+            let figures = self.group(&group.name, Window::All, &honest, None);
             (group.name.as_str().to_owned(), figures)
         });
         let groups: BTreeMap<String, GroupResult> = groups
@@ -226,6 +235,7 @@ impl Run<'_> {
                     group: &group.name,
                     published: range.clone(),
                     nodes: None,
+                    within: None,
                 };
                 measure(self.world.journal(), &scope, |_, _| Micros(1)).payload_bytes
             })

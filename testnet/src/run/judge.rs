@@ -78,10 +78,13 @@ impl Run<'_> {
             nodes: assert.nodes.as_ref().map(ToString::to_string),
             op: assert.op,
             value: assert.value,
+            within: assert.within,
             relative_to: assert.relative_to,
             observed,
             passed: observed.is_some_and(|observed| assert.op.holds(observed, assert.value)),
             goal: assert.goal,
+            reference: assert.reference,
+            source: assert.source.clone(),
         }
     }
 
@@ -113,10 +116,11 @@ impl Run<'_> {
             Some(selector) => self.cast.select_mask(selector, &everybody),
         };
         // Of several groups the worst counts.
-        let values = self
-            .cast
-            .groups_of(&group)
-            .map(|group| self.group(&group.name, assert.window, &nodes).get(metric));
+        let within = assert.within.map(|within| within.0);
+        let values = self.cast.groups_of(&group).map(|group| {
+            self.group(&group.name, assert.window, &nodes, within)
+                .get(metric)
+        });
         let mut worst: Option<f64> = None;
         for value in values {
             let value = value?;

@@ -100,6 +100,7 @@ impl Run<'_> {
             let scope = Scope {
                 group: &group.name,
                 published: self.zero..self.end + Micros(1),
+                within: None,
                 nodes: Some(&honest),
             };
             let direct = |a, b| self.world.direct(a, b).unwrap_or_default();

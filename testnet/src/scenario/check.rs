@@ -207,8 +207,20 @@ fn check_assert(file: &File, index: usize, assert: &Assert) -> Result<(), Proble
             );
         }
     }
-    if !assert.value.is_finite() {
-        return problem(path.key("value"), "a number");
+    if assert.within.is_some() && !assert.metric.is_of_a_group() {
+        let what = format!("{} is of the whole run, not of messages", assert.metric);
+        return problem(path.key("within"), what);
+    }
+    if assert.source.is_some() && assert.reference.is_none() {
+        return problem(path.key("source"), "`source` says whose the `reference` is");
+    }
+    for (key, number) in [
+        ("value", Some(assert.value)),
+        ("reference", assert.reference),
+    ] {
+        if number.is_some_and(|number| !number.is_finite()) {
+            return problem(path.key(key), "a number");
+        }
     }
     Ok(())
 }

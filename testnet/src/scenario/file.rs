@@ -152,7 +152,7 @@ impl Default for Topology {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Latency {
-    /// The built-in matrix: twelve regions of the world, node after node.
+    /// The built-in matrix: twelve regions of the world, node after node, with published round-trip times.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub regions: Option<bool>,
     /// A file with a square of round-trip times in ms, separated by commas or tabs.
@@ -413,9 +413,18 @@ pub struct Assert {
     pub op: Op,
     /// With what.
     pub value: f64,
+    /// Of a group: only what came at most so long after its publication counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Span>,
     /// `baseline`: what is compared is the quotient of this run and one without faults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relative_to: Option<RelativeTo>,
+    /// What others reach in this set-up: shown beside what is observed, decides nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<f64>,
+    /// Who reached the `reference`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// Whether it is only aimed at: reported, not failing.
     #[serde(default)]
     pub goal: bool,

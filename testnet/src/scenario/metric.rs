@@ -11,11 +11,12 @@ use std::fmt;
 pub struct Metric(&'static str);
 
 /// Fields that each group has.
-pub const OF_A_GROUP: [&str; 24] = [
+pub const OF_A_GROUP: [&str; 25] = [
     "published",
     "expected",
     "delivered",
     "delivery_ratio",
+    "reach",
     "app_duplicates",
     "order_violations",
     "gaps",

@@ -26,6 +26,8 @@ struct Dial {
     target: usize,
     address: Address,
     started: Micros,
+    /// When whoever dials gives up.
+    ends: Micros,
     step: Step,
 }
 
@@ -70,10 +72,10 @@ pub(crate) fn node_at(address: &Address) -> Option<usize> {
 impl<P: Peer> World<P> {
     pub(crate) fn begin_dial(
         &mut self,
-        node: usize,
-        id: DialId,
+        (node, id): (usize, DialId),
         expected: Option<PeerKey>,
         addresses: &[Address],
+        timeout: Micros,
     ) {
         let known = || {
             addresses.iter().filter_map(|address| {
@@ -104,6 +106,7 @@ impl<P: Peer> World<P> {
             target,
             address,
             started,
+            ends: started + timeout.min(self.network.dial_timeout),
             step,
         };
         self.dial_next(dial, started + wait);
@@ -114,6 +117,11 @@ impl<P: Peer> World<P> {
         self.queue.push(at, Happening::Dial { dial });
     }
 
+    /// Tells a peer of another's address.
+    pub fn introduce(&mut self, node: usize, other: usize) {
+        self.feed(node, Input::Discovered(vec![address_of(other)]));
+    }
+
     pub(crate) fn on_dial(&mut self, slot: u32) {
         let Some(dial) = self.dials.take(slot) else {
             return;
@@ -122,7 +130,7 @@ impl<P: Peer> World<P> {
             return;
         }
         let delay = self.delay(dial.node, dial.target);
-        let timed_out = dial.started + self.network.dial_timeout;
+        let timed_out = dial.ends;
         let cut = self.is_cut(dial.node, dial.target) || self.is_cut(dial.target, dial.node);
         let fail = |dial| Dial {
             step: Step::Fail,
@@ -138,6 +146,9 @@ impl<P: Peer> World<P> {
             (Step::Establish, NodeState::Idle) => self.dial_next(fail(dial), self.now),
             (Step::Knock, _) => {
                 let at = dial.started + delay.times(4);
+                if at > dial.ends {
+                    return self.dial_next(fail(dial), timed_out);
+                }
                 self.dial_next(
                     Dial {
                         step: Step::Establish,

@@ -198,8 +198,9 @@ impl<P: Peer> World<P> {
                 dial,
                 peer,
                 addresses,
+                timeout,
             } => {
-                self.begin_dial(node, dial, peer, &addresses);
+                self.begin_dial((node, dial), peer, &addresses, timeout);
             }
             Action::Close { link } => self.close(node, link),
             Action::Send { link, chunks } => self.enqueue(node, link, chunks),

@@ -25,7 +25,7 @@ pub struct NetworkModel {
     /// What a socket holds for a receiver that does not read, bytes. 256 KiB: the order of
     /// Linux's and yamux's defaults.
     pub socket_bytes: usize,
-    /// Time after which a dial that nobody answers fails.
+    /// Time after which a dial that nobody answers fails, if it may take so long.
     pub dial_timeout: Micros,
     /// How long a closed connection may take to write what was sent.
     pub linger: Micros,
@@ -38,7 +38,7 @@ impl Default for NetworkModel {
             jitter: Micros(0),
             loss_ppm: 0,
             socket_bytes: 256 << 10,
-            dial_timeout: Micros::from_millis(5_000),
+            dial_timeout: Micros::from_millis(20_000),
             linger: Micros::from_millis(5_000),
         }
     }

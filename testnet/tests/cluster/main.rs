@@ -31,6 +31,7 @@ mod sender_only;
 mod settings;
 mod shunned;
 mod shutdown;
+mod slow_dials;
 mod slow_peer;
 mod small_networks;
 mod suspended;

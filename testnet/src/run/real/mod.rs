@@ -13,6 +13,7 @@ mod look;
 mod news;
 mod node;
 mod place;
+mod scratch;
 mod sockets;
 mod world;
 
@@ -28,12 +29,12 @@ use hedgerow_protocol::{BROADCAST, LinkId, Micros, PeerKey};
 use news::News;
 use node::Node;
 use place::Places;
+use scratch::Scratch;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -70,7 +71,7 @@ pub(super) struct Real {
     troubles: Vec<String>,
     logs: PathBuf,
     /// Last, so that it goes when nobody uses it any more.
-    _dir: TempDir,
+    _dir: Scratch,
 }
 
 /// The world of a scenario that runs real processes.
@@ -92,10 +93,7 @@ pub(super) fn world(
         .enable_all()
         .build()
         .map_err(broken)?;
-    let dir = tempfile::Builder::new()
-        .prefix("hedgerow-testnet-")
-        .tempdir()
-        .map_err(broken)?;
+    let dir = Scratch::new().map_err(broken)?;
     let seed = scenario.file.scenario.seed;
     let nodes = node::all(scenario, cast, dir.path(), &places);
     let by_key = nodes.iter().enumerate();

@@ -217,7 +217,9 @@ fn summary(results: &Results) -> String {
         .all(|verdict| verdict.reference.is_none())
     {
         head.pop();
-        rows.iter_mut().for_each(|row| drop(row.pop()));
+        for row in &mut rows {
+            row.pop();
+        }
     }
     if !rows.is_empty() {
         text.push_str(&table(&head, &rows));

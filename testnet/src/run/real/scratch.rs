@@ -67,10 +67,10 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         let alive = Scratch::new_in(root.path()).expect("made");
         // Killed: the lock is gone, the directory is not.
-        let Scratch { dir, _lock } = Scratch::new_in(root.path()).expect("made");
+        let Scratch { dir, _lock: lock } = Scratch::new_in(root.path()).expect("made");
         let left = dir.keep();
         std::fs::create_dir(left.join("peer-001")).expect("made");
-        drop(_lock);
+        drop(lock);
         // Not ours: somebody else's, and one that is being made.
         let other = root.path().join("hedgerow-testnet-begun");
         std::fs::create_dir(&other).expect("made");

@@ -42,14 +42,45 @@ pub fn run_all(
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// The smallest scenario found that fails as `failure` says, in at most `runs` runs: with fewer
-/// faults, nodes and messages, and less time.
-pub fn shrink(scenario: &Scenario, failure: Failure, runs: usize) -> Scenario {
+/// The smallest scenario found that fails as these results of `scenario` do, in at most `runs`
+/// runs: with fewer faults, nodes and messages, and less time for them. Nothing if they passed.
+pub fn shrink(scenario: &Scenario, results: &Results, runs: usize) -> Option<Scenario> {
+    let wanted = Failing::of(results)?;
     let fails = |scenario: &Scenario| {
         let outcome = run(scenario, |_| {});
-        outcome.is_ok_and(|outcome| outcome.results.failure == Some(failure))
+        outcome.is_ok_and(|outcome| wanted.is_seen_in(&outcome.results))
     };
-    shrink_while(scenario, runs, fails)
+    Some(shrink_while(scenario, runs, fails))
+}
+
+/// How a run fails: a smaller one that fails in another way shows something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Failing {
+    failure: Failure,
+    /// The asserts that do not hold, in the order of the file, and whether there was anything to
+    /// measure.
+    asserts: Vec<(usize, bool)>,
+}
+
+impl Failing {
+    fn of(results: &Results) -> Option<Self> {
+        let failed = results.asserts.iter().enumerate();
+        let failed = failed.filter(|(_, verdict)| !verdict.passed && !verdict.goal);
+        Some(Self {
+            failure: results.failure?,
+            asserts: failed
+                .map(|(at, verdict)| (at, verdict.observed.is_some()))
+                .collect(),
+        })
+    }
+
+    /// Whether a run of the scenario made smaller fails in this way, in one point at least.
+    fn is_seen_in(&self, results: &Results) -> bool {
+        Self::of(results).is_some_and(|other| {
+            let shared = other.asserts.iter().any(|one| self.asserts.contains(one));
+            other.failure == self.failure && (self.failure != Failure::Assert || shared)
+        })
+    }
 }
 
 fn shrink_while(
@@ -124,8 +155,8 @@ fn smaller(file: &File) -> Vec<File> {
         0..=1_000 => span,
         ms => Span::millis(ms / 2),
     };
+    // Not the warm-up: a network that has not come together yet fails for that alone.
     with(&|file| file.scenario.duration = halved(file.scenario.duration));
-    with(&|file| file.scenario.warmup = halved(file.scenario.warmup));
     for at in 0..file.group.len() {
         with(&|file| {
             file.group[at].copies = file.group[at].copies.map(|copies| copies.div_ceil(2));

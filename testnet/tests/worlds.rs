@@ -147,6 +147,44 @@ fn processes_are_killed_paused_restarted_join_and_leave_and_nothing_is_lost() {
 }
 
 #[test]
+fn full_disks_and_applications_that_do_not_read_are_survived_and_nothing_is_lost() {
+    // A peer says much to its log, which cannot grow either, when links come and go.
+    let faults = r#"
+        [[fault]]
+        kind = "disk-full"
+        at = "1s"
+        for = "6s"
+        target = "guest[0] + core[1]"
+
+        [[fault]]
+        kind = "kill"
+        at = "2s"
+        for = "1s"
+        target = "core[2]"
+
+        [[fault]]
+        kind = "slow-reader"
+        at = "1s"
+        for = "5s"
+        target = "guest[1]"
+
+        [[assert]]
+        metric = "latency_ms.max"
+        nodes = "guest[1]"
+        op = ">="
+        value = 3000
+    "#;
+    let results = passed(&run(
+        &format!("{SMALL}\n{faults}"),
+        "process",
+        &["--set", "workload.0.publishers=core[0..2]"],
+    ));
+    let news = &results["groups"]["news"];
+    assert_eq!(news["published"], 80);
+    assert_eq!(news["gaps"], 0);
+}
+
+#[test]
 fn a_run_is_compared_with_one_without_faults() {
     let more = r#"
         [[fault]]

@@ -24,6 +24,8 @@ pub(super) fn init(verbose: u8, serves: bool) -> Result<(), CliError> {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(colour)
+        // Where the disk that holds the log is full, saying so on stderr would be a panic.
+        .log_internal_errors(false)
         .try_init();
     Ok(())
 }

@@ -38,20 +38,36 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    fn load(&self, more: &[String]) -> Result<Scenario, ScenarioError> {
+    fn load(&self, more: &[String]) -> Result<Scenario, LoadError> {
         let overrides = Overrides {
             ci: self.ci,
             set: self.set.iter().chain(more).cloned().collect(),
         };
-        let shipped = self.scenario.to_str().and_then(shipped::text);
-        match shipped {
-            Some(text) if !self.scenario.exists() => {
-                let path = self.scenario.with_extension("toml");
-                Scenario::parse(text, &path, &overrides)
-            }
-            _ => Scenario::load(&self.scenario, &overrides),
+        let name = self.scenario.to_str().unwrap_or_default();
+        if self.scenario.exists() || name.contains(['/', '.']) {
+            return Ok(Scenario::load(&self.scenario, &overrides)?);
         }
+        let Some(text) = shipped::text(name) else {
+            return Err(LoadError::NeitherFileNorShipped {
+                name: name.to_owned(),
+                nearest: shipped::nearest(name),
+            });
+        };
+        let path = self.scenario.with_extension("toml");
+        Ok(Scenario::parse(text, &path, &overrides)?)
     }
+}
+
+/// Why there is no scenario.
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error(transparent)]
+    Wrong(#[from] ScenarioError),
+    #[error(
+        "{name} is no file, and no scenario of this name comes with the program; the nearest is \
+         `{nearest}` (`hedgerow-testnet list` shows all)"
+    )]
+    NeitherFileNorShipped { name: String, nearest: &'static str },
 }
 
 /// Says what is wrong with a scenario or a call.

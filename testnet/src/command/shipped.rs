@@ -59,6 +59,15 @@ pub(super) fn text(name: &str) -> Option<&'static str> {
     found.map(|(_, text)| *text)
 }
 
+/// The name of a shipped scenario most like `name`.
+pub(super) fn nearest(name: &str) -> &'static str {
+    let likeness = |known: &str| strsim::normalized_damerau_levenshtein(name, known);
+    let names = SHIPPED.iter().map(|(known, _)| *known);
+    names
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+        .unwrap_or_default()
+}
+
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     /// Print JSON instead of a table

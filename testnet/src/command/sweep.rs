@@ -2,8 +2,8 @@
 
 use super::{Source, print, run, shown, wrong};
 use crate::terminal::{Align, table};
-use hedgerow_testnet::results::Results;
-use hedgerow_testnet::scenario::Scenario;
+use hedgerow_testnet::results::{Failure, Results, Verdict};
+use hedgerow_testnet::scenario::{Scenario, Window};
 use hedgerow_testnet::sweep::{run_all, shrink};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -90,6 +90,7 @@ pub(crate) fn sweep(arguments: &Arguments) -> ExitCode {
     };
     let each = seeds.count();
     let first_failure = results.iter().position(|results| !results.passed);
+    let first_failure = first_failure.map(|at| (at, results[at].clone()));
     let mut results = results.into_iter();
     let variants: Vec<Variant> = combinations
         .into_iter()
@@ -104,11 +105,11 @@ pub(crate) fn sweep(arguments: &Arguments) -> ExitCode {
         summary(arguments, &variants)
     };
     let printed = print(&text);
-    let Some(failure) = first_failure else {
+    let Some((at, failing)) = first_failure else {
         return printed;
     };
     if !arguments.no_shrink
-        && let Err(error) = show_smallest(arguments, &scenarios[failure])
+        && let Err(error) = show_smallest(arguments, &scenarios[at], &failing)
     {
         return wrong(&format!("{error:#}"));
     }
@@ -163,9 +164,56 @@ fn of_group(results: &Results, metric: &str) -> Option<f64> {
     worst.get(metric)
 }
 
+/// Asserts that speak of what no other column shows.
+fn more_columns(variants: &[Variant]) -> Vec<(usize, &Verdict)> {
+    let first = variants.first().and_then(|variant| variant.runs.first());
+    let asserts = first
+        .into_iter()
+        .flat_map(|run| run.asserts.iter().enumerate());
+    let shown = |verdict: &Verdict| {
+        let whole = verdict.within.is_none() && verdict.relative_to.is_none();
+        let everywhere = verdict.nodes.is_none() && verdict.window == Window::All;
+        let known = COLUMNS
+            .iter()
+            .any(|(_, metric)| *metric == verdict.metric.as_str());
+        known && whole && everywhere
+    };
+    let mut more: Vec<(usize, &Verdict)> = Vec::new();
+    for (at, verdict) in asserts.filter(|(_, verdict)| !shown(verdict)) {
+        let title = column_title(verdict);
+        if more.iter().all(|(_, other)| column_title(other) != title) {
+            more.push((at, verdict));
+        }
+    }
+    more
+}
+
+fn column_title(verdict: &Verdict) -> String {
+    let mut title = verdict.metric.as_str().to_uppercase().replace('_', " ");
+    if let Some(within) = verdict.within {
+        let _ = write!(title, " WITHIN {within}");
+    }
+    if let Some(nodes) = &verdict.nodes {
+        let _ = write!(title, " AT {nodes}");
+    }
+    if verdict.window != Window::All {
+        let _ = write!(title, " ({:?})", verdict.window);
+    }
+    if verdict.relative_to.is_some() {
+        title.push_str(" OF BASELINE");
+    }
+    title
+}
+
 fn summary(arguments: &Arguments, variants: &[Variant]) -> String {
     let mut head = vec![("VARIANT", Align::Left), ("PASSED", Align::Right)];
     head.extend(COLUMNS.map(|(title, _)| (title, Align::Right)));
+    let more = more_columns(variants);
+    let titles: Vec<String> = (more.iter())
+        .map(|(_, verdict)| column_title(verdict))
+        .collect();
+    head.extend(titles.iter().map(|title| (title.as_str(), Align::Right)));
+    let more: Vec<usize> = more.into_iter().map(|(at, _)| at).collect();
     let rows: Vec<Vec<String>> = variants
         .iter()
         .map(|variant| {
@@ -175,10 +223,15 @@ fn summary(arguments: &Arguments, variants: &[Variant]) -> String {
                 name => name,
             };
             let mut row = vec![name, format!("{passed} of {}", variant.runs.len())];
-            row.extend(COLUMNS.map(|(_, metric)| {
-                let median = median(&variant.runs, |run| of_group(run, metric));
-                median.map_or("-".to_owned(), run::number)
-            }));
+            let shown = |median: Option<f64>| median.map_or("-".to_owned(), run::number);
+            row.extend(
+                COLUMNS
+                    .map(|(_, metric)| shown(median(&variant.runs, |run| of_group(run, metric)))),
+            );
+            row.extend(
+                more.iter()
+                    .map(|&at| shown(median(&variant.runs, |run| run.asserts.get(at)?.observed))),
+            );
             row
         })
         .collect();
@@ -188,13 +241,39 @@ fn summary(arguments: &Arguments, variants: &[Variant]) -> String {
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "FAILED ({:?}): {}",
-                failed.failure,
+                "FAILED {}: {}",
+                why(failed),
                 replay(arguments, variant, failed)
             );
         }
     }
     text
+}
+
+/// What failed, in a few words.
+fn why(results: &Results) -> String {
+    let failed = |verdict: &&Verdict| !verdict.passed && !verdict.goal;
+    match results.failure {
+        Some(Failure::Assert) => {
+            let failed: Vec<String> = (results.asserts.iter().filter(failed))
+                .map(|verdict| {
+                    let observed = verdict.observed.map_or("nothing".to_owned(), run::number);
+                    let bound = verdict.bound(run::number);
+                    format!("({} {bound}: it is {observed})", verdict.metric)
+                })
+                .collect();
+            failed.join(" ")
+        }
+        failure => {
+            let word = failure.map(|failure| format!("{failure:?}").to_lowercase());
+            let finding = results
+                .findings
+                .first()
+                .and_then(|text| text.lines().next());
+            let finding = finding.unwrap_or_default();
+            format!("({}: {finding})", word.unwrap_or_default())
+        }
+    }
 }
 
 /// The command that repeats one run.
@@ -220,16 +299,16 @@ fn json(variants: &[Variant]) -> serde_json::Value {
     variants.collect()
 }
 
-fn show_smallest(arguments: &Arguments, scenario: &Scenario) -> anyhow::Result<()> {
+fn show_smallest(
+    arguments: &Arguments,
+    scenario: &Scenario,
+    results: &Results,
+) -> anyhow::Result<()> {
     use anyhow::Context as _;
     eprintln!("Making the first failing run smaller ...");
-    let Some(failure) = hedgerow_testnet::run::run(scenario, |_| {})?
-        .results
-        .failure
-    else {
+    let Some(small) = shrink(scenario, results, SHRINK_RUNS) else {
         return Ok(());
     };
-    let small = shrink(scenario, failure, SHRINK_RUNS);
     let seed = small.file.scenario.seed;
     let path = arguments
         .out

@@ -75,6 +75,14 @@ pub enum ProcessError {
         /// Why.
         source: std::io::Error,
     },
+    /// A limit could not be set.
+    #[error("cannot limit the files of process {pid}: {source}")]
+    Limit {
+        /// The process.
+        pid: u32,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A process outlived every signal.
     #[error("process {pid} is still there {after:?} after SIGKILL")]
     Unkillable {

@@ -4,7 +4,7 @@ use super::api::Api;
 use super::cli::Cli;
 use super::error::{ProcessError, Result, at};
 use super::pid::ProcessId;
-use super::spawn::{detach, tie_to_parent};
+use super::spawn::{bear_full_disks, detach, tie_to_parent};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -199,6 +199,14 @@ impl Peer {
         self.signal(Signal::TERM)
     }
 
+    /// Lets its disk be full, or have room again.
+    pub fn fill_disk(&self, full: bool) -> Result<()> {
+        match self.process() {
+            Some(process) => process.limit_files(full),
+            None => Ok(()),
+        }
+    }
+
     /// Sends it any signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         match self.process() {
@@ -293,7 +301,10 @@ fn spawn(place: &dyn Place, binary: &Path, plan: &PeerPlan) -> Result<Child> {
         .stdout(output)
         .stderr(log);
     match plan.lifetime {
-        Lifetime::Owned => tie_to_parent(command.as_std_mut()),
+        Lifetime::Owned => {
+            tie_to_parent(command.as_std_mut());
+            bear_full_disks(command.as_std_mut());
+        }
         Lifetime::Detached => detach(command.as_std_mut()),
     }
     place.spawn(command).map_err(|source| ProcessError::Spawn {

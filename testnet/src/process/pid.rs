@@ -51,6 +51,39 @@ impl ProcessId {
         }
     }
 
+    /// Lets its files grow no further, as on a full disk, or as far as they may again: every write
+    /// that would make one longer fails (EFBIG, where a full disk says ENOSPC). A process that has
+    /// ended already is no error.
+    #[cfg(target_os = "linux")]
+    pub fn limit_files(self, full: bool) -> Result<()> {
+        use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+        let Some(pid) = self.raw().filter(|_| self.is_alive()) else {
+            return Ok(());
+        };
+        // Children have their parent's limits.
+        let own = getrlimit(Resource::Fsize);
+        let limit = Rlimit {
+            current: if full { Some(0) } else { own.current },
+            ..own
+        };
+        match prlimit(Some(pid), Resource::Fsize, limit) {
+            Ok(_) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(ProcessError::Limit {
+                pid: self.pid,
+                source: error.into(),
+            }),
+        }
+    }
+
+    /// Only Linux sets limits of other processes.
+    #[cfg(not(target_os = "linux"))]
+    pub fn limit_files(self, _full: bool) -> Result<()> {
+        Err(ProcessError::Limit {
+            pid: self.pid,
+            source: std::io::ErrorKind::Unsupported.into(),
+        })
+    }
+
     /// Waits until it has ended; `false` when it has not after `limit`.
     pub async fn ended_within(self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;

@@ -1,4 +1,4 @@
-//! How a child comes to its parent's end: with it, or never.
+//! How a child comes to its parent's end: with it, or never; and what it bears without ending.
 
 use std::process::Command;
 
@@ -32,6 +32,23 @@ pub(super) fn tie_to_parent(command: &mut Command) {
         // plain system calls, which allocate nothing and take no lock.
         unsafe { command.pre_exec(tie) };
     }
+}
+
+/// Lets the child go on where a file may not grow: it is told so by an error, as by a full disk,
+/// and not by SIGXFSZ, which would end it.
+#[expect(unsafe_code, reason = "there is no safe way to run code in the child")]
+pub(super) fn bear_full_disks(command: &mut Command) {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    use std::os::unix::process::CommandExt as _;
+    let ignore = || {
+        // SAFETY: no handler is set that could run anything. What is ignored stays so in exec.
+        unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }
+            .map(drop)
+            .map_err(Into::into)
+    };
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; sigaction(2) is one
+    // plain system call, which allocates nothing and takes no lock.
+    unsafe { command.pre_exec(ignore) };
 }
 
 /// Gives the child a session of its own, so that it outlives the terminal and the harness.

@@ -59,13 +59,9 @@ const FAULTS: [(FaultKind, Worlds, &str); 22] = [
     (FaultKind::Reset, Worlds::Modelled, NO_SWITCH),
     (FaultKind::HalfOpen, Worlds::Modelled, NO_SWITCH),
     (FaultKind::Flap, Worlds::Modelled, NO_SWITCH),
-    (
-        FaultKind::SlowReader,
-        Worlds::Simulated,
-        "use kind = \"pause\"",
-    ),
+    (FaultKind::SlowReader, Worlds::All, ""),
     (FaultKind::Clock, Worlds::Simulated, ONE_MACHINE),
-    (FaultKind::DiskFull, Worlds::Simulated, ONE_MACHINE),
+    (FaultKind::DiskFull, Worlds::All, ""),
 ];
 
 const NO_SWITCH: &str = "nothing stands between the peers on loopback; use --backend netns";

@@ -100,7 +100,8 @@ pub(crate) trait World {
     fn pause(&mut self, node: usize);
     /// It goes on.
     fn resume(&mut self, node: usize);
-    /// The process reads nothing.
+    /// The process reads nothing from its links (simulated), or the application nothing from the
+    /// process (real ones).
     fn set_deaf(&mut self, _node: usize, _deaf: bool) {}
     /// Nothing can be stored.
     fn set_disk_full(&mut self, _node: usize, _full: bool) {}

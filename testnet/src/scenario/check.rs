@@ -68,10 +68,12 @@ pub(super) fn check(file: &File) -> Result<Vec<Config>, Problem> {
         if let Some((key, what)) = fault.misfit() {
             return problem(key.map_or(path.clone(), |key| path.key(key)), what);
         }
-        let sets = fault.sets.iter().flatten();
-        for selector in sets.chain(&fault.target).chain(&fault.bridge) {
+        let sets = fault.sets.iter().flatten().map(|set| ("sets", set));
+        let target = fault.target.iter().map(|target| ("target", target));
+        let bridge = fault.bridge.iter().map(|bridge| ("bridge", bridge));
+        for (key, selector) in sets.chain(target).chain(bridge) {
             if selector.as_str() != "rest" {
-                names(file, &path, selector)?;
+                names(file, &path.key(key), selector)?;
             }
         }
         if let Some(group) = &fault.group {
@@ -266,6 +268,12 @@ fn names(file: &File, path: &KeyPath, selector: &Selector) -> Result<(), Problem
                         "relay",
                         "leaf",
                         "articulation",
+                        "nearest-to-origin",
+                        "members:GROUP",
+                        "first:N",
+                        "random:N",
+                        "count:N",
+                        "share:X",
                     ]);
                     let nearest = keys::nearest(id, known).unwrap_or("all");
                     let what = format!(

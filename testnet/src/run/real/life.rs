@@ -107,6 +107,11 @@ impl Real {
                 let at = &mut self.nodes[node];
                 at.peer = Some(*peer);
                 at.state = State::Running;
+                let full = at.disk_full;
+                if full {
+                    self.signal(node, |peer| peer.fill_disk(true));
+                }
+                let at = &mut self.nodes[node];
                 for (group, settings) in at.joins.clone() {
                     self.listen_to(node, group, settings);
                 }
@@ -131,9 +136,9 @@ impl Real {
         let at = &mut self.nodes[node];
         let Some(peer) = &at.peer else { return };
         let (api, life, sender) = (peer.api(), at.life, self.sender.clone());
-        let of = group.clone();
+        let (of, deaf) = (group.clone(), at.deaf.subscribe());
         let task = self.runtime.spawn(async move {
-            let ended = listen(&api, node, life, &of, settings, &sender).await;
+            let ended = listen((&api, deaf), node, life, &of, settings, &sender).await;
             let why = ended.map_or_else(|error| error.to_string(), |()| "it ended".to_owned());
             let _ = sender.send(News::Closed {
                 node,

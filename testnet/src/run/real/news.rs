@@ -10,7 +10,7 @@ use hedgerow_protocol::{
 };
 use std::time::Instant;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{interval, sleep_until};
 
 /// News booked before the clock is looked at again.
@@ -85,9 +85,10 @@ impl Signals {
     }
 }
 
-/// Joins a group and passes on what its stream tells, until it ends.
+/// Joins a group and passes on what its stream tells, until it ends. While it is deaf it reads
+/// nothing.
 pub(super) async fn listen(
-    api: &Api,
+    (api, mut deaf): (&Api, watch::Receiver<bool>),
     node: usize,
     life: u64,
     group: &GroupName,
@@ -102,7 +103,10 @@ pub(super) async fn listen(
         }
         other => other?,
     };
-    while let Some(what) = stream.next().await? {
+    while deaf.wait_for(|deaf| !deaf).await.is_ok() {
+        let Some(what) = stream.next().await? else {
+            break;
+        };
         let group = group.clone();
         let news = News::Heard {
             node,

@@ -11,6 +11,7 @@ use hedgerow_protocol::{Config, GroupName, Keypair, PeerKey, SettingsPatch};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 /// How a node is.
@@ -62,6 +63,10 @@ pub(super) struct Node {
     pub(super) joins: BTreeMap<GroupName, SettingsPatch>,
     /// Who reads the streams of those it is in.
     pub(super) streams: BTreeMap<GroupName, AbortHandle>,
+    /// Whether its application reads nothing.
+    pub(super) deaf: watch::Sender<bool>,
+    /// Whether its disk is full.
+    pub(super) disk_full: bool,
     /// Those whose messages are not due yet.
     pub(super) joining: BTreeSet<GroupName>,
     /// Publications that the peer has not taken yet.
@@ -97,6 +102,8 @@ pub(super) fn all(scenario: &Scenario, cast: &Cast, dir: &Path, places: &Places)
                 start: None,
                 joins: BTreeMap::new(),
                 streams: BTreeMap::new(),
+                deaf: watch::Sender::new(false),
+                disk_full: false,
                 joining: BTreeSet::new(),
                 posts: 0,
                 seen: None,

@@ -225,6 +225,15 @@ impl World for Real {
             .unwrap_or_default()
     }
 
+    fn set_deaf(&mut self, node: usize, deaf: bool) {
+        self.nodes[node].deaf.send_replace(deaf);
+    }
+
+    fn set_disk_full(&mut self, node: usize, full: bool) {
+        self.nodes[node].disk_full = full;
+        self.signal(node, |peer| peer.fill_disk(full));
+    }
+
     fn set_way(&mut self, node: usize, way: Way) {
         self.with_switch(|switch, _| switch.set_way(node, way));
     }

@@ -21,7 +21,8 @@ pub struct TransportConfig {
     pub per_peer_max: u32,
     /// Incoming connections that have not yet proven who they are.
     pub pending_max: u32,
-    /// How long the two ends may take to agree on the link's substream, ms.
+    /// How long the two ends may take to agree on the link's substream, ms. 10 s, as for the
+    /// handshake on it (`links.handshake_ms`).
     pub substream_ms: u64,
     /// A connection without a link's substream ends after so long, ms.
     pub idle_ms: u64,
@@ -29,6 +30,9 @@ pub struct TransportConfig {
     pub close_ms: u64,
     /// Read from a link at once, at most, bytes. 64 KiB: a Noise message.
     pub read_bytes: usize,
+    /// What the kernel may hold of a TCP connection without having sent it, bytes (Linux's
+    /// `TCP_NOTSENT_LOWAT`; 0: as the system has it). 16 KiB: a quarter of a second on a line of 0.5 Mbit/s.
+    pub unsent_bytes: u32,
     /// What is to be passed on while half of the links to the next peers are full is read so
     /// fast, bytes a second, until they are not: so a publisher feels the slowest hop. 16 MiB/s:
     /// what a slow peer at the end of a full link can cost those before it.
@@ -44,10 +48,11 @@ impl Default for TransportConfig {
             incoming_max: 160,
             per_peer_max: 4,
             pending_max: 64,
-            substream_ms: 3_000,
+            substream_ms: 10_000,
             idle_ms: 5_000,
             close_ms: 1_000,
             read_bytes: 64 << 10,
+            unsent_bytes: 16 << 10,
             pressed_bytes_per_s: 16 << 20,
         }
     }

@@ -10,6 +10,7 @@ mod handler;
 mod link;
 mod listen;
 mod swarm;
+mod tcp;
 
 pub(crate) use address::{to_address, with_peer};
 pub(crate) use link::{LinkEvent, LinkHandle, LinkLimits};

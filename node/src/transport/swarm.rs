@@ -5,13 +5,14 @@ use super::behaviour::{Behaviour, BehaviourEvent, LinkOutcome};
 use super::dials::{Dials, Step};
 use super::handler::Outcome;
 use super::listen::{Early, Listeners};
+use super::tcp;
 use crate::options::TransportConfig;
 use crate::{Multiaddr, NodeError, store};
 use futures::StreamExt;
 use hedgerow_protocol::{Address, Config, DialId, Keypair, PeerKey};
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, SwarmEvent};
-use libp2p::{Stream, Swarm, SwarmBuilder, dns, mdns, noise, tcp, yamux};
+use libp2p::{Stream, Swarm, SwarmBuilder, dns, mdns, yamux};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -132,21 +133,20 @@ fn build(
     let dial_timeout = Duration::from_millis(engine.links.dial_timeout_max_ms);
     let idle_timeout = Duration::from_millis(config.idle_ms);
     let base = || {
-        let (key, yamux) = (key.clone(), yamux.clone());
-        let tcp = tcp::Config::default().nodelay(true);
-        let base = SwarmBuilder::with_existing_identity(key).with_tokio();
-        let base = base.with_tcp(tcp, noise::Config::new, move || yamux.clone());
-        Ok::<_, NodeError>(
-            base.map_err(|error| setup(&error))?
-                .with_quic_config(|mut quic| {
-                    quic.handshake_timeout = dial_timeout;
-                    quic.max_concurrent_stream_limit = STREAMS_MAX as u32;
-                    // One link's share: what 100 ms at 1 Gbit/s have under way.
-                    quic.max_stream_data = 12 << 20;
-                    quic.max_connection_data = 16 << 20;
-                    quic
-                }),
-        )
+        let tcp = tcp::transport(&key, yamux.clone(), config.unsent_bytes);
+        let tcp = tcp.map_err(|error| setup(&error))?;
+        SwarmBuilder::with_existing_identity(key.clone())
+            .with_tokio()
+            .with_quic_config(|mut quic| {
+                quic.handshake_timeout = dial_timeout;
+                quic.max_concurrent_stream_limit = STREAMS_MAX as u32;
+                // One link's share: what 100 ms at 1 Gbit/s have under way.
+                quic.max_stream_data = 12 << 20;
+                quic.max_connection_data = 16 << 20;
+                quic
+            })
+            .with_other_transport(|_| tcp)
+            .map_err(|error| setup(&error))
     };
     // The two ways below differ in a type that has no name.
     macro_rules! finish {

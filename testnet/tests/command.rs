@@ -113,6 +113,8 @@ fn a_run_can_be_replayed_from_what_it_wrote() {
         "{}",
         text(&output.stdout)
     );
+    let said = text(&output.stderr);
+    assert!(said.contains("the same run: trace "), "{said}");
     let results = dir.path().join("out/results.json");
     let json = std::fs::read_to_string(&results).expect("results.json");
     std::fs::write(
@@ -165,6 +167,16 @@ fn what_is_wrong_exits_2() {
         );
         assert!(said.contains("`rate`"), "{said}");
     }
+    let output = testnet(dir.path(), &["check", "stedy-tree"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.contains("`steady-tree`"), "{said}");
+    let selector = "\n[[fault]]\nkind = \"crash\"\ntarget = \"shar:0.1\"\n";
+    let dir = with_file(&format!("{SMALL}{selector}"));
+    let said = text(&testnet(dir.path(), &["check", "small.toml"]).stderr);
+    let expected = "`fault[0].target`: \"shar:0.1\": there are no nodes \"shar:0.1\"; \
+        the nearest is \"share:X\"";
+    assert!(said.contains(expected), "{said}");
     let dir = with_file(SMALL);
     let cases: [&[&str]; 5] = [
         &["run", "missing.toml"],
@@ -224,6 +236,11 @@ fn a_sweep_shows_medians_and_makes_what_fails_smaller() {
     let replay = "hedgerow-testnet run small.toml --seed 3";
     assert!(
         text(&output.stdout).contains(replay),
+        "{}",
+        text(&output.stdout)
+    );
+    assert!(
+        text(&output.stdout).contains("FAILED (delivery_ratio < 1: it is 1)"),
         "{}",
         text(&output.stdout)
     );

@@ -35,6 +35,13 @@ pub(crate) fn replay(arguments: &Arguments) -> ExitCode {
     let now = outcome.results.trace_hash.clone();
     let told = tell(&outcome.results, arguments.json);
     if now == before {
+        match now {
+            Some(hash) => eprintln!("the same run: trace {hash}"),
+            None => eprintln!(
+                "a {} run has no trace: the same was done, what came of it need not be the same",
+                outcome.results.backend
+            ),
+        }
         return told;
     }
     let words = |hash: Option<String>| hash.unwrap_or_else(|| "none".to_owned());

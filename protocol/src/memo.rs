@@ -5,6 +5,7 @@
 //! that it depends on, so sharing changes nothing but speed; every table is bounded.
 
 use crate::database::{GroupGraph, Snapshot};
+use crate::identity::{PeerKey, Signer};
 use crate::name::GroupId;
 use crate::wire::SignedRecord;
 use hedgerow_topology::{Class, Mesh};
@@ -15,12 +16,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Names a tree or mesh: graph hash, origin's index in it, class, redundancy.
 pub(crate) type RouteKey = (u64, u32, Class, u8);
 
+/// Keys kept decoded: of who publishes much, and those are few at a time.
+const SIGNERS: usize = 256;
+
 #[derive(Debug)]
 struct Tables {
     records: LruCache<[u8; 32], Arc<SignedRecord>>,
     snapshots: LruCache<u64, Arc<Snapshot>>,
     graphs: LruCache<(u64, u32, GroupId), Arc<GroupGraph>>,
     routes: LruCache<RouteKey, Arc<Mesh>>,
+    signers: LruCache<PeerKey, Signer>,
 }
 
 /// A bounded cache that engines can share. Cloning gives another handle to the same.
@@ -49,6 +54,7 @@ impl Memo {
                 snapshots: LruCache::new(size(snapshots)),
                 graphs: LruCache::new(size(graphs)),
                 routes: LruCache::new(size(routes)),
+                signers: LruCache::new(size(SIGNERS)),
             })),
         }
     }
@@ -75,6 +81,13 @@ impl Memo {
         let record = Arc::new(decode()?);
         self.tables().records.put(key, record.clone());
         Ok(record)
+    }
+
+    /// A peer as a signer whose key is decoded.
+    pub(crate) fn signer(&self, peer: PeerKey) -> Signer {
+        let mut tables = self.tables();
+        let signer = tables.signers.get_or_insert(peer, || Signer::decode(peer));
+        signer.clone()
     }
 
     pub(crate) fn snapshot(&self, hash: u64, build: impl FnOnce() -> Snapshot) -> Arc<Snapshot> {

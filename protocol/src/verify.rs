@@ -1,13 +1,13 @@
 //! Signature checks as jobs, so that a driver can run them on any thread.
 
-use crate::identity::{self, PeerKey};
+use crate::identity::Signer;
 use bytes::Bytes;
 
 /// One signature to check, and optionally a payload against the hash that was signed.
 #[derive(Clone, Debug)]
 pub struct VerifyJob {
     /// Who must have signed.
-    pub signer: PeerKey,
+    pub signer: Signer,
     /// Separates the kinds of things that are signed.
     pub domain: Domain,
     /// The signed bytes, as they came.
@@ -53,11 +53,8 @@ impl VerifyJob {
         {
             return false;
         }
-        identity::verify(
-            self.signer,
-            &self.domain.digest(&self.signed),
-            &self.signature,
-        )
+        let digest = self.domain.digest(&self.signed);
+        self.signer.verify(&digest, &self.signature)
     }
 
     /// Equal for equal jobs: what a simulator may remember results by.
@@ -66,7 +63,7 @@ impl VerifyJob {
     /// simulator that corrupts payloads must check them itself.
     pub fn content_hash(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.signer.0);
+        hasher.update(&self.signer.peer().0);
         hasher.update(&[self.domain as u8]);
         hasher.update(&self.signature);
         hasher.update(&self.signed);

@@ -72,6 +72,6 @@ pub fn record(data: &[u8]) {
         Bundle::decode(Bytes::copy_from_slice(header), [7; 64], Bytes::copy_from_slice(payload))
     {
         bundle_holds(&bundle);
-        assert!(!bundle.verify_job().run(), "nobody guesses a signature");
+        assert!(!bundle.verify_job(bundle.header.origin.into()).run(), "nobody guesses a signature");
     }
 }

@@ -214,7 +214,7 @@ impl Engine {
                 continue;
             }
             let job = VerifyJob {
-                signer: ack.0,
+                signer: ack.0.into(),
                 domain: Domain::Acknowledgement,
                 signed: signed_bytes(id, key, ack.0, ack.1, &ack.2),
                 signature: ack.3,

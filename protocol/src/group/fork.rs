@@ -163,7 +163,7 @@ impl Engine {
 
 fn job(signer: PeerKey, signed: &Bytes, signature: [u8; 64]) -> VerifyJob {
     VerifyJob {
-        signer,
+        signer: signer.into(),
         domain: Domain::Bundle,
         signed: signed.clone(),
         signature,

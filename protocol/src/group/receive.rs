@@ -220,7 +220,7 @@ impl Engine {
         }
         self.verifying.content.insert(content);
         let id = self.next_verify_id();
-        let job = bundle.verify_job();
+        let job = bundle.verify_job(self.memo.signer(bundle.header.origin));
         let bundle = Arc::new(bundle);
         self.verifying.pending.insert(
             id,

@@ -1,7 +1,7 @@
 //! Bundles: what an origin signs, peers forward verbatim, log and pull.
 
 use super::{WireError, from_cbor, to_cbor};
-use crate::identity::{Keypair, PeerKey};
+use crate::identity::{Keypair, PeerKey, Signer};
 use crate::name::GroupId;
 use crate::verify::{Domain, VerifyJob};
 use bytes::Bytes;
@@ -176,10 +176,15 @@ impl Bundle {
         })
     }
 
-    /// The check of its signature and payload.
-    pub fn verify_job(&self) -> VerifyJob {
+    /// The check of its signature and payload. `signer` is its origin.
+    pub fn verify_job(&self, signer: Signer) -> VerifyJob {
+        debug_assert_eq!(
+            signer.peer(),
+            self.header.origin,
+            "everyone speaks about itself"
+        );
         VerifyJob {
-            signer: self.header.origin,
+            signer,
             domain: Domain::Bundle,
             signed: self.signed.clone(),
             signature: self.signature,

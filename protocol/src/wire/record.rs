@@ -247,7 +247,7 @@ impl SignedRecord {
     /// The check of its signature.
     pub fn verify_job(&self) -> VerifyJob {
         VerifyJob {
-            signer: self.record.peer,
+            signer: self.record.peer.into(),
             domain: Domain::Record,
             signed: self.signed.clone(),
             signature: self.signature,

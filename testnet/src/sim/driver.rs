@@ -275,7 +275,7 @@ impl<P: Peer> World<P> {
         let signature = VerifyJob {
             payload: None,
             signed: job.signed.clone(),
-            ..*job
+            ..job.clone()
         };
         let valid = signature.run();
         self.verified.insert(content, valid);

@@ -122,7 +122,7 @@ fn is_about(origin: &BaselineOrigin, group: GroupId) -> bool {
 fn job(origin: &BaselineOrigin) -> Option<VerifyJob> {
     let proof = origin.proof.as_ref()?;
     Some(VerifyJob {
-        signer: origin.origin,
+        signer: origin.origin.into(),
         domain: Domain::Bundle,
         signed: proof.signed.clone(),
         signature: proof.signature,

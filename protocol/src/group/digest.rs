@@ -15,6 +15,8 @@ use std::collections::BTreeSet;
 const ENTRIES_PER_FRAME: usize = 1_024;
 /// Ranges told of one origin.
 const RANGES_TOLD: usize = 256;
+/// While messages flow, a link carries a digest once in so many rounds.
+const FLOWING_ROUNDS: u64 = 3;
 /// Heartbeats in a row whose hash differs before a full digest goes out.
 const UNEQUAL_MAX: u8 = 2;
 
@@ -66,7 +68,9 @@ impl Engine {
     ///
     /// While messages of an origin keep flowing, the very latest are left to the next round: by
     /// then most neighbours have told that they have them too. So of two neighbours that get the
-    /// same from elsewhere only one tells the other.
+    /// same from elsewhere only one tells the other; and that only once in [`FLOWING_ROUNDS`]
+    /// rounds, each link at a time of its own: who misses something has several neighbours, and
+    /// the first of them that tells is enough.
     pub(crate) fn announce(&mut self, id: GroupId) {
         let now = self.now.mono;
         let pause = Micros::from_millis(self.config.groups.announce_ms);
@@ -83,17 +87,26 @@ impl Engine {
             // Nothing flowed: what is new now is told now.
             before.clear();
         }
+        // Half a round less: rounds come a little sooner or later.
+        let rest = if before.is_empty() {
+            Micros(0)
+        } else {
+            Micros(pause.0 * FLOWING_ROUNDS - pause.0 / 2)
+        };
         let mut left = BTreeSet::new();
         let entries: Vec<DigestEntry> =
             changed.iter().filter_map(|key| group.entry(*key)).collect();
         let links: Vec<LinkId> = self.group_links(id).map(|(_, link)| link).collect();
         for link in links {
+            // While trees differ, messages fall between them.
+            let equal = self.had_equal_trees(link, id, now);
             let Some(group) = self.groups.get(&id) else {
                 return;
             };
             let Some(remote) = self.links.get(&link).and_then(|link| link.groups.get(&id)) else {
                 continue;
             };
+            let rests = equal && remote.told.is_some_and(|told| now.since(told) < rest);
             let news: Vec<DigestEntry> = entries
                 .iter()
                 .filter(|entry| {
@@ -111,16 +124,21 @@ impl Engine {
                         })
                     };
                     let settled = before.get(&key).copied().unwrap_or(u64::MAX);
-                    if is_news(settled) {
+                    if !rests && is_news(settled) {
                         return true;
                     }
-                    if settled < log.high() && is_news(u64::MAX) {
+                    if (rests || settled < log.high()) && is_news(u64::MAX) {
                         left.insert(key);
                     }
                     false
                 })
                 .cloned()
                 .collect();
+            if let Some(remote) = self.remote_mut(link, id)
+                && !news.is_empty()
+            {
+                remote.told = Some(now);
+            }
             self.send_digest(link, id, news, false);
         }
         if left.is_empty() {
@@ -190,6 +208,9 @@ impl Engine {
             return;
         };
         let ignored = remote.is_ignored(now);
+        if !ignored {
+            remote.told = Some(now);
+        }
         for entry in &digest.entries {
             if entry.settled < SEQ_MAX && entry.above.last().unwrap_or(0) < SEQ_MAX {
                 remote.states(entry, equal);

@@ -383,15 +383,20 @@ impl Engine {
 
     /// Something in the log has changed: neighbours that did not bring it about are told soon.
     pub(crate) fn log_changed(&mut self, id: GroupId, key: LogKey) {
-        let due = self.in_ms(self.config.groups.announce_ms);
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
         group.hash = None;
         group.unannounced.insert(key);
-        if group.announce_due.is_none() {
-            group.announce_due = Some(due);
-            self.wake_at(due);
+        if group.announce_due.is_some() {
+            return;
         }
+        // All got it in the same moment, and are not to tell in the same moment.
+        let quarter = self.config.groups.announce_ms / 4;
+        let due = self.in_random_ms(3 * quarter, 5 * quarter);
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.announce_due = Some(due);
+        }
+        self.wake_at(due);
     }
 }

@@ -59,6 +59,8 @@ pub(crate) struct RemoteGroup {
     /// Up to where it has stated in digests to have settled each log: not what was merely
     /// sent to it.
     pub(crate) stated: BTreeMap<LogKey, u64>,
+    /// When either end last told the other what is new.
+    pub(crate) told: Option<Micros>,
     /// When it last got a full digest.
     pub(crate) digested: Option<Micros>,
     /// Heartbeats in a row whose log hash differed.

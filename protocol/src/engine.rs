@@ -73,6 +73,8 @@ pub struct Engine {
     pub(crate) busy: BTreeSet<(GroupId, Class)>,
     /// Whether one of those waits for memory.
     pub(crate) starved: bool,
+    /// Links that are to be read slowly, for what comes on them cannot be passed on as fast.
+    pub(crate) slowed: BTreeSet<LinkId>,
     /// Groups with fragments that wait to be released.
     pub(crate) outboxes: BTreeSet<GroupId>,
     /// Origins proven to equivocate, with the epoch.
@@ -153,6 +155,7 @@ impl Engine {
             charges: Charges::default(),
             busy: BTreeSet::new(),
             starved: false,
+            slowed: BTreeSet::new(),
             outboxes: BTreeSet::new(),
             cut_off: BTreeMap::new(),
             held_bytes: 0,

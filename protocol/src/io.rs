@@ -116,6 +116,11 @@ pub enum Action {
         /// How many bytes came and were passed on while others waited.
         bytes: usize,
     },
+    /// What was read slowly can be passed on again: read it as fast as it comes.
+    Resume {
+        /// Which connection.
+        link: LinkId,
+    },
     /// Hand a message to the application.
     Deliver(Delivery),
     /// Tell the application and the operator.

@@ -22,6 +22,10 @@ struct Row {
     wire: VecDeque<(usize, LinkId, Bytes)>,
     delivered: [u64; PEERS],
     counts: Counts,
+    /// What the middle peer's transport does not write to the last, while it writes nothing.
+    stuck: Option<usize>,
+    /// Whether the middle peer wants to be given less.
+    slowed: bool,
 }
 
 /// What the middle peer did.
@@ -53,6 +57,8 @@ impl Row {
             wire: VecDeque::new(),
             delivered: [0; PEERS],
             counts: Counts::default(),
+            stuck: None,
+            slowed: false,
         };
         for index in 0..PEERS - 1 {
             for (at, link, other) in [(index, AFTER, index + 1), (index + 1, BEFORE, index)] {
@@ -96,7 +102,10 @@ impl Row {
                     let chunks = chunks.into_iter().filter(|chunk| !chunk.is_empty());
                     self.wire
                         .extend(chunks.map(|chunk| (to, their_link, chunk)));
-                    self.engines[at].handle_input(self.now, Input::Sent { link, bytes });
+                    match &mut self.stuck {
+                        Some(unwritten) if (at, link) == (MIDDLE, AFTER) => *unwritten += bytes,
+                        _ => self.engines[at].handle_input(self.now, Input::Sent { link, bytes }),
+                    }
                 }
                 Action::Verify { id, job } => {
                     self.counts.verifies += u64::from(at == MIDDLE);
@@ -109,7 +118,15 @@ impl Row {
                 }
                 Action::Deliver(_) => self.delivered[at] += 1,
                 Action::Close { link } => panic!("peer {at} closes {link:?}"),
-                Action::Persist { .. } | Action::Event(_) | Action::Slow { .. } => {}
+                Action::Slow { link, .. } => {
+                    assert_eq!((at, link), (MIDDLE, BEFORE));
+                    self.slowed = true;
+                }
+                Action::Resume { link } => {
+                    assert_eq!((at, link), (MIDDLE, BEFORE));
+                    self.slowed = false;
+                }
+                Action::Persist { .. } | Action::Event(_) => {}
             }
         }
     }
@@ -226,4 +243,31 @@ fn messages_that_share_a_bundle() {
         allocations: 0.43,
         allocated: 1_243.0,
     });
+}
+
+#[test]
+fn what_cannot_be_passed_on_is_read_slowly_until_it_can() {
+    let mut row = Row::new();
+    row.stuck = Some(0);
+    let mut published = 0;
+    let publish = |row: &mut Row| {
+        let message = Bytes::from(vec![7; 60 << 10]);
+        let published = row.engines[0].publish_together(row.now, &news(), &[message]);
+        published.expect("is taken");
+        row.drain(0);
+        row.carry();
+    };
+    while !row.slowed {
+        publish(&mut row);
+        published += 1;
+        assert!(published < 1_000, "nobody can pass on without end");
+    }
+    let bytes = row.stuck.take().expect("was set");
+    let link = AFTER;
+    row.feed(MIDDLE, Input::Sent { link, bytes });
+    row.carry();
+    assert!(!row.slowed);
+    assert_eq!(row.delivered, [published; PEERS]);
+    publish(&mut row);
+    assert!(!row.slowed);
 }

@@ -48,6 +48,11 @@ impl Driver {
                     handle.slow(bytes);
                 }
             }
+            Action::Resume { link } => {
+                if let Some(handle) = self.links.get(&link) {
+                    handle.resume();
+                }
+            }
             Action::Deliver(delivery) => {
                 self.tally.delivered += 1;
                 self.rings.deliver(delivery, now);

@@ -63,6 +63,8 @@ struct Shared {
     sent: AtomicUsize,
     /// Bytes read that are to have taken their time.
     slowed: AtomicUsize,
+    /// Rung when they need not any more.
+    resumed: Notify,
     /// Bytes queued and not yet written.
     unwritten: AtomicUsize,
     /// The engine wants to hear when there are none.
@@ -120,6 +122,12 @@ impl LinkHandle {
     /// So many bytes came faster than they can be passed on: reading pauses for them.
     pub(crate) fn slow(&self, bytes: usize) {
         self.shared.slowed.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// It can be passed on again: a pause ends.
+    pub(crate) fn resume(&self) {
+        self.shared.slowed.store(0, Ordering::Relaxed);
+        self.shared.resumed.notify_waiters();
     }
 
     /// Ends the link after what is queued was written, or the time for it is over.
@@ -220,8 +228,12 @@ async fn read<S: AsyncRead>(
         let rate = limits.pressed_bytes_per_s.max(1);
         let pause = Duration::from_secs_f64(slowed as f64 / rate as f64);
         if pause >= PAUSE_MIN {
-            shared.slowed.fetch_sub(slowed, Ordering::Relaxed);
-            tokio::time::sleep(pause.min(PAUSE_MAX)).await;
+            let resumed = std::pin::pin!(shared.resumed.notified());
+            // Resumed meanwhile, there is nothing left to take its time.
+            if shared.slowed.swap(0, Ordering::Relaxed) > 0 {
+                let pause = std::pin::pin!(tokio::time::sleep(pause.min(PAUSE_MAX)));
+                future::select(pause, resumed).await;
+            }
         }
     }
 }

@@ -105,6 +105,7 @@ impl Engine {
         {
             let bytes = head.len() + bundle.payload.len();
             self.count("bundles_slowed");
+            self.slowed.insert(link);
             self.actions.push_back(Action::Slow { link, bytes });
         }
     }

@@ -278,6 +278,7 @@ impl Engine {
     /// A link has ended, by whichever end.
     pub(crate) fn on_link_lost(&mut self, id: LinkId, end: LinkEnd) {
         self.on_down(id, end);
+        self.slowed.remove(&id);
         if let Some(link) = self.links.remove(&id) {
             *self.counters.link_ends.entry(end).or_default() += 1;
             tracing::debug!(peer = %link.peer, reason = ?end, "link ended");

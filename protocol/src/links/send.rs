@@ -6,6 +6,9 @@ use crate::io::{Action, LinkEnd, LinkId};
 use crate::wire::Frame;
 use bytes::Bytes;
 
+/// The lanes of what is pushed.
+const PUSHED: [Priority; 2] = [Priority::Data, Priority::Bulk];
+
 impl Engine {
     /// Queues a control frame. A link that cannot even take control is closed.
     pub(crate) fn send(&mut self, link: LinkId, frame: impl Into<Frame>) {
@@ -89,14 +92,21 @@ impl Engine {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
+        let before = PUSHED.map(|lane| link.queue.is_pressed(lane));
         link.queue.written(bytes);
         self.pump(id);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        let pressed = [Priority::Data, Priority::Bulk].map(|lane| link.queue.is_pressed(lane));
+        let pressed = PUSHED.map(|lane| link.queue.is_pressed(lane));
         if pressed == [false; 2] {
             link.lazy = false;
+        }
+        if pressed != before {
+            // Should others still be pressed, the next that is passed on says so.
+            let slowed = std::mem::take(&mut self.slowed).into_iter();
+            self.actions
+                .extend(slowed.map(|link| Action::Resume { link }));
         }
         if pressed == [true; 2] {
             return;

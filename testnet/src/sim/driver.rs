@@ -205,7 +205,7 @@ impl<P: Peer> World<P> {
             Action::Close { link } => self.close(node, link),
             Action::Send { link, chunks } => self.enqueue(node, link, chunks),
             // Reads cost no time here: what is slow is the link that follows.
-            Action::Slow { .. } => {}
+            Action::Slow { .. } | Action::Resume { .. } => {}
             Action::Deliver(delivery) => {
                 self.trace
                     .add(self.now, Kind::Deliver, node, &delivery.payload);

@@ -148,3 +148,23 @@ async fn a_link_that_brings_too_much_is_read_no_faster_than_is_asked_for() {
     assert!(took > Duration::from_millis(50) && took < Duration::from_millis(80));
     writing.await.expect("ends");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_ends_when_what_came_can_be_passed_on() {
+    let (handle, mut events, mut far) = link();
+    far.write_all(&[7; 1 << 10]).await.expect("writes");
+    events.recv().await.expect("the link lives");
+    // A hundred milliseconds, the longest pause.
+    handle.slow(LIMITS.pressed_bytes_per_s);
+    far.write_all(&[7; 1 << 10]).await.expect("writes");
+    events.recv().await.expect("the link lives");
+    let start = tokio::time::Instant::now();
+    far.write_all(&[7; 1 << 10]).await.expect("writes");
+    let resumes = async {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        handle.resume();
+    };
+    let (event, ()) = future::join(events.recv(), resumes).await;
+    event.expect("the link lives");
+    assert!(start.elapsed() < Duration::from_millis(10));
+}

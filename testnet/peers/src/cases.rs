@@ -1,7 +1,9 @@
 //! What is measured, and what is to be reached.
 
 use crate::cell::{Load, Outcome, Program, Shape, Spec};
-use Program::{GossipsubAnonymous, GossipsubSigned, Hedgerow, IrohGossip, Stream, Tcp};
+use Program::{
+    GossipsubAnonymous, GossipsubSigned, Hedgerow, IrohGossip, Nats, Stream, Tcp, Zeromq,
+};
 
 /// A case: the same load for several programs.
 pub struct Case {
@@ -24,7 +26,7 @@ impl Case {
         let load = match (self.load, program) {
             // These do not make a publisher wait: what is under way is bounded for them, by far
             // more than they need to be busy.
-            (Load::Busy, GossipsubSigned | GossipsubAnonymous | IrohGossip) => {
+            (Load::Busy, GossipsubSigned | GossipsubAnonymous | IrohGossip | Nats) => {
                 Load::Window(if self.message_bytes > 4 << 10 {
                     64
                 } else {
@@ -65,7 +67,7 @@ pub fn cases() -> Vec<Case> {
     let pair = |name, message_bytes| Case {
         name,
         commands: &["throughput"],
-        programs: &[Hedgerow, Stream],
+        programs: &[Hedgerow, Stream, Nats, Zeromq],
         others: &[Tcp, IrohGossip, GossipsubSigned, GossipsubAnonymous],
         message_bytes,
         ..base()
@@ -82,7 +84,13 @@ pub fn cases() -> Vec<Case> {
     let fanout = |name, peers, origins| Case {
         name,
         commands: &["fanout"],
-        others: &[Hedgerow, IrohGossip, GossipsubSigned, GossipsubAnonymous],
+        others: &[
+            Hedgerow,
+            IrohGossip,
+            GossipsubSigned,
+            GossipsubAnonymous,
+            Nats,
+        ],
         shape: Shape::Overlay(peers),
         load: Load::Window(32),
         origins,
@@ -100,7 +108,10 @@ pub fn cases() -> Vec<Case> {
         fanout("20-peers-1k-10-origins", 20, 10),
         pair("pair-100b", 100),
         pair("pair-1k", KIB),
-        pair("pair-64k", 64 * KIB),
+        Case {
+            programs: &[Hedgerow, Stream],
+            ..pair("pair-64k", 64 * KIB)
+        },
         chain("chain-100b", 100),
         chain("chain-1k", KIB),
         chain("chain-64k", 64 * KIB),
@@ -271,7 +282,8 @@ pub struct Row {
     pub metric: Metric,
     /// Compared with whom; `None`: the goal bounds the figure itself.
     pub peer: Option<Program>,
-    pub goal: Goal,
+    /// `None`: told for the reader.
+    pub goal: Option<Goal>,
 }
 
 /// The table of goals.
@@ -282,7 +294,14 @@ pub fn rows() -> Vec<Row> {
         case,
         metric,
         peer,
-        goal,
+        goal: Some(goal),
+    };
+    let told = |name, case, peer| Row {
+        name,
+        case,
+        metric: Metric::DeliveriesPerS,
+        peer: Some(peer),
+        goal: None,
     };
     let (signed, iroh, stream) = (Some(GossipsubSigned), Some(IrohGossip), Some(Stream));
     vec![
@@ -412,5 +431,9 @@ pub fn rows() -> Vec<Row> {
             None,
             AtMost(0.1),
         ),
+        told("2 peers, 100 B", "pair-100b", Nats),
+        told("2 peers, 100 B", "pair-100b", Zeromq),
+        told("2 peers, 1 KiB", "pair-1k", Nats),
+        told("2 peers, 1 KiB", "pair-1k", Zeromq),
     ]
 }

@@ -1,9 +1,9 @@
 //! One measurement: some peers of one program, a load on them, and what came of it.
 
-use crate::peer::{Inbox, Options, Peer, Publisher};
-use crate::peers::{gossipsub, hedgerow, iroh_gossip, stream, tcp};
+use crate::peer::{Inbox, Peer, Publisher};
+use crate::peers::{gossipsub, hedgerow, iroh_gossip, nats, stream, tcp, zeromq};
 use crate::seen::{Progress, Seen, now_ns, payload};
-use crate::usage;
+use crate::{stand, usage};
 use anyhow::Result;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ pub enum Program {
     IrohGossip,
     Stream,
     Tcp,
+    Nats,
+    Zeromq,
 }
 
 /// How many peers, and what is connected with what.
@@ -110,18 +112,8 @@ pub struct Outcome {
 const WARM_UP: Duration = Duration::from_millis(700);
 /// No delivery for so long: what is under way is lost.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The overlay has its shape after so long, at most.
-const SETTLING: Duration = Duration::from_secs(90);
-/// Once all are connected, meshes and trees are given so long to be improved...
-const SETTLED_AT_LEAST: Duration = Duration::from_secs(3);
-/// ...and as long as the program still uses so much CPU in a second, microseconds, until so many
-/// seconds in a row were calm...
-const CALM_CPU_US: u64 = 150_000;
-const CALM_SECONDS: u32 = 3;
-/// ...but no longer than this: what it then still has to do counts.
-const CALM_WITHIN: Duration = Duration::from_secs(120);
-/// A receiver in another process tells after so many messages.
-const TELL_EVERY: u64 = 8;
+/// A receiver in another process tells so many times in a window of its origin.
+const TELLS_PER_WINDOW: u64 = 16;
 
 /// Makes one measurement and prints what came of it.
 pub fn run(spec: &Spec) -> Result<()> {
@@ -136,12 +128,14 @@ pub fn run(spec: &Spec) -> Result<()> {
             Program::IrohGossip => measure::<iroh_gossip::IrohPeer>(spec).await,
             Program::Stream => measure::<stream::StreamPeer>(spec).await,
             Program::Tcp => measure::<tcp::TcpPeer>(spec).await,
+            Program::Nats => measure::<nats::NatsPeer>(spec).await,
+            Program::Zeromq => measure::<zeromq::ZeromqPeer>(spec).await,
         }
     })
 }
 
 async fn measure<P: Peer>(spec: &Spec) -> Result<()> {
-    let (peers, idle_cores) = build::<P>(spec).await?;
+    let (peers, idle_cores) = stand::build::<P>(spec).await?;
     let progress = Progress::new(spec.origins.max(1));
     let told = match spec.shape {
         Shape::PairOrigin => match spec.tell {
@@ -173,128 +167,6 @@ async fn measure<P: Peer>(spec: &Spec) -> Result<()> {
     std::process::exit(0);
 }
 
-/// Starts the peers and waits until they are connected.
-async fn build<P: Peer>(spec: &Spec) -> Result<(Vec<P>, Option<f64>)> {
-    let (count, wanted) = match spec.shape {
-        Shape::PairOrigin => (1, Some(2)),
-        Shape::PairReceiver => (1, None),
-        Shape::Centre => (1, Some(9)),
-        Shape::Around(count) => (count, None),
-        Shape::Chain(count) | Shape::Overlay(count) => (count, Some(count)),
-    };
-    let mut peers = if P::FINDS_LINKS {
-        grow(spec, count).await?
-    } else {
-        wire(spec, count).await?
-    };
-    let mut idle_cores = None;
-    if let Some(wanted) = wanted {
-        idle_cores = Some(settle(&mut peers, wanted).await?);
-    }
-    Ok((peers, idle_cores))
-}
-
-/// Peers that find their links themselves, from one peer to begin with.
-async fn grow<P: Peer>(spec: &Spec, count: usize) -> Result<Vec<P>> {
-    let is_chain = matches!(spec.shape, Shape::Chain(_));
-    let mut order: Vec<usize> = (0..count).collect();
-    if is_chain {
-        // Odd ones listen and take two. Of the others the ends come first: when those between
-        // them come, they are in line and all are full.
-        order.sort_by_key(|&index| (index % 2 == 0, (1..count - 1).contains(&index), index));
-    }
-    let mut peers: Vec<Option<P>> = (0..count).map(|_| None).collect();
-    for index in order {
-        let mut bootstrap: Vec<String> = spec.connect.clone().into_iter().collect();
-        let mut meet = |other: Option<usize>| {
-            let other = other.and_then(|other| peers.get(other)?.as_ref());
-            bootstrap.extend(other.map(Peer::address));
-        };
-        if !is_chain {
-            meet((index > 0).then_some(0));
-        } else if index % 2 == 0 {
-            meet(index.checked_sub(1));
-            meet(Some(index + 1));
-        }
-        let options = Options {
-            message_bytes: spec.message_bytes,
-            listen: !is_chain || index % 2 == 1,
-            bootstrap,
-            incoming_max: is_chain.then_some(2),
-        };
-        let mut peer = P::start(&options).await?;
-        peer.join(&[]).await?;
-        peers[index] = Some(peer);
-        // A network grows; it does not fall from the sky.
-        tokio::time::sleep(Duration::from_millis(if is_chain { 400 } else { 10 })).await;
-    }
-    Ok(peers.into_iter().flatten().collect())
-}
-
-/// Peers that connect to whom they are told to.
-async fn wire<P: Peer>(spec: &Spec, count: usize) -> Result<Vec<P>> {
-    let options = Options {
-        message_bytes: spec.message_bytes,
-        listen: true,
-        bootstrap: Vec::new(),
-        incoming_max: None,
-    };
-    let mut peers = Vec::with_capacity(count);
-    for _ in 0..count {
-        peers.push(P::start(&options).await?);
-    }
-    let addresses: Vec<String> = peers.iter().map(Peer::address).collect();
-    for (index, peer) in peers.iter_mut().enumerate() {
-        let beside: Vec<String> = match spec.shape {
-            Shape::PairOrigin | Shape::PairReceiver | Shape::Centre => {
-                spec.connect.clone().into_iter().collect()
-            }
-            Shape::Chain(_) => addresses.get(index + 1).cloned().into_iter().collect(),
-            Shape::Around(_) | Shape::Overlay(_) => {
-                // Each dials some others, spread evenly: a circulant graph has no weak spot.
-                let dials = if count > 40 { 5 } else { 4 };
-                let others = (0..dials).map(|dial| (index + 1 + dial * dial * 3) % count);
-                others.map(|other| addresses[other].clone()).collect()
-            }
-        };
-        peer.join(&beside).await?;
-    }
-    Ok(peers)
-}
-
-/// Waits until every peer has neighbours and, where it can tell, knows all, and until all are
-/// calm; the cores that they use then.
-async fn settle<P: Peer>(peers: &mut [P], wanted: usize) -> Result<f64> {
-    let limit = Instant::now() + SETTLING;
-    for peer in peers.iter_mut() {
-        loop {
-            let reach = peer.reach().await?;
-            if reach.neighbours > 0 && reach.known.is_none_or(|known| known >= wanted) {
-                break;
-            }
-            anyhow::ensure!(
-                Instant::now() < limit,
-                "the overlay does not stand: {reach:?}"
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-    // Links and meshes are still being improved: gossipsub's heartbeat is one second.
-    tokio::time::sleep(SETTLED_AT_LEAST).await;
-    let limit = Instant::now() + CALM_WITHIN;
-    let mut calm = 0;
-    while calm < CALM_SECONDS && Instant::now() < limit {
-        let cpu = usage::cpu_us();
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let is_calm = usage::cpu_us() - cpu < CALM_CPU_US;
-        calm = if is_calm { calm + 1 } else { 0 };
-    }
-    let idle = if wanted > 40 { 5 } else { 1 };
-    let cpu = usage::cpu_us();
-    tokio::time::sleep(Duration::from_secs(idle)).await;
-    Ok((usage::cpu_us() - cpu) as f64 / 1e6 / idle as f64)
-}
-
 /// Takes what a receiver in another process tells.
 async fn be_told(socket: UdpSocket, progress: Arc<Progress>) {
     let mut buffer = [0; 8];
@@ -305,7 +177,14 @@ async fn be_told(socket: UdpSocket, progress: Arc<Progress>) {
     }
 }
 
-fn spawn_inbox<I: Inbox>(mut inbox: I, mut seen: Seen, tell: Option<(UdpSocket, Arc<Progress>)>) {
+/// Who is to be told how many came, and after how many more.
+struct Tell {
+    socket: UdpSocket,
+    progress: Arc<Progress>,
+    every: u64,
+}
+
+fn spawn_inbox<I: Inbox>(mut inbox: I, mut seen: Seen, tell: Option<Tell>) {
     tokio::spawn(async move {
         let mut told = 0;
         loop {
@@ -314,12 +193,12 @@ fn spawn_inbox<I: Inbox>(mut inbox: I, mut seen: Seen, tell: Option<(UdpSocket, 
                 return eprintln!("inbox: {error:#}");
             }
             seen.tell();
-            if let Some((socket, progress)) = &tell {
-                let total = progress.delivered(0);
-                if total >= told + TELL_EVERY {
+            if let Some(tell) = &tell {
+                let total = tell.progress.delivered(0);
+                if total >= told + tell.every {
                     told = total;
                     // Nobody may listen any more.
-                    let _ = socket.send(&total.to_le_bytes()).await;
+                    let _ = tell.socket.send(&total.to_le_bytes()).await;
                 }
             }
         }
@@ -336,8 +215,15 @@ async fn receive<P: Peer>(peers: Vec<P>, spec: &Spec, progress: &Arc<Progress>) 
         if let Some(address) = spec.tell {
             socket.connect(address).await?;
         }
-        let tell =
-            (spec.tell.is_some() || spec.load != Load::Busy).then_some((socket, progress.clone()));
+        let every = match spec.load {
+            Load::Window(most) => (most / TELLS_PER_WINDOW).max(1),
+            _ => 1,
+        };
+        let tell = (spec.tell.is_some() || spec.load != Load::Busy).then(|| Tell {
+            socket,
+            progress: progress.clone(),
+            every,
+        });
         let seen = Seen::new(
             progress.clone(),
             None,

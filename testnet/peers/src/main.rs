@@ -7,6 +7,7 @@ mod peers;
 mod report;
 mod runner;
 mod seen;
+mod stand;
 mod usage;
 
 use anyhow::{Context, Result};
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand};
 use report::{Runs, name};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 #[derive(Parser)]
 #[command(about = "Measures Hedgerow beside other programs", version)]
@@ -102,23 +104,35 @@ fn run(command: &str, measure: &Measure) -> Result<bool> {
         .filter(|case| measure.case.is_empty() || measure.case.iter().any(|name| name == case.name))
         .collect();
     anyhow::ensure!(!cases.is_empty(), "there is no such case");
+    let started = Instant::now();
     let mut runs = Runs::new();
     let total = measure.runs;
+    let nats = peers::nats::is_installed();
+    if !nats {
+        eprintln!("nats-server is not installed: NATS is left out");
+    }
+    let programs = |case: &Case| {
+        let mut programs = programs(case, compare, measure);
+        programs.retain(|&program| nats || program != Program::Nats);
+        programs
+    };
     for case in &cases {
-        let programs = programs(case, compare, measure);
+        let programs = programs(case);
         for round in 0..total {
             for &program in &programs {
                 let mut spec = case.spec(program);
                 spec.seconds = measure.seconds.unwrap_or(spec.seconds);
+                let begin = Instant::now();
                 let outcome = runner::run(&spec).or_else(|error| {
                     eprintln!("{} {}: {error:#}; once more", case.name, name(program));
                     runner::run(&spec)
                 });
                 eprintln!(
-                    "{} {} {}/{total}: {}",
+                    "{} {} {}/{total} ({:.0} s): {}",
                     case.name,
                     name(program),
                     round + 1,
+                    begin.elapsed().as_secs_f64(),
                     brief(case, &spec, &outcome)
                 );
                 runs.entry((case.name, name(program)))
@@ -129,7 +143,7 @@ fn run(command: &str, measure: &Measure) -> Result<bool> {
     }
     if !compare {
         for case in &cases {
-            let programs = programs(case, compare, measure);
+            let programs = programs(case);
             report::print_case(&runs, case.name, &programs, &Metric::shown(case));
         }
     }
@@ -138,6 +152,10 @@ fn run(command: &str, measure: &Measure) -> Result<bool> {
         .filter(|row| cases.iter().any(|case| case.name == row.case))
         .collect();
     let report = report::report(&runs, &rows);
+    eprintln!(
+        "measured in {:.1} min",
+        started.elapsed().as_secs_f64() / 60.0
+    );
     if let Some(path) = &measure.json {
         let json = serde_json::to_string_pretty(&report)?;
         if path.as_os_str() == "-" {

@@ -1,6 +1,6 @@
 //! Medians, ratios of runs that were made side by side, and the table of goals.
 
-use crate::cases::{Metric, Row};
+use crate::cases::{Goal, Metric, Row};
 use crate::cell::{Outcome, Program, Spec};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -16,6 +16,8 @@ pub fn name(program: Program) -> &'static str {
         Program::IrohGossip => "iroh-gossip",
         Program::Stream => "libp2p-stream",
         Program::Tcp => "tcp",
+        Program::Nats => "nats",
+        Program::Zeromq => "zeromq",
     }
 }
 
@@ -27,6 +29,12 @@ pub fn median(mut values: Vec<f64>) -> Option<f64> {
         count if count % 2 == 1 => Some(values[middle]),
         _ => Some(f64::midpoint(values[middle - 1], values[middle])),
     }
+}
+
+fn spread(values: &[f64]) -> Option<[f64; 2]> {
+    let low = values.iter().copied().reduce(f64::min)?;
+    let high = values.iter().copied().reduce(f64::max)?;
+    Some([low, high])
 }
 
 /// A figure in every round; a round that failed has none.
@@ -54,7 +62,10 @@ pub struct Line {
     pub peer_name: Option<&'static str>,
     pub unit: &'static str,
     pub ratio: Option<f64>,
-    pub goal: String,
+    /// The lowest and the highest of the rounds: of their ratios, or of the figure itself.
+    pub spread: Option<[f64; 2]>,
+    /// `None`: told for the reader, and always passed.
+    pub goal: Option<String>,
     pub passed: bool,
 }
 
@@ -70,16 +81,17 @@ fn line(runs: &Runs, row: &Row) -> Line {
     let theirs = row
         .peer
         .map(|peer| series(runs, row.case, peer, row.metric));
-    let ratio = theirs.as_ref().and_then(|theirs| {
-        let ratios = ours
-            .iter()
-            .zip(theirs)
-            .filter_map(|(ours, theirs)| Some((*ours)? / (*theirs)?));
-        median(ratios.collect())
+    let ratios = theirs.as_ref().map(|theirs| {
+        let both = ours.iter().zip(theirs);
+        both.filter_map(|(ours, theirs)| Some((*ours)? / (*theirs)?))
+            .collect::<Vec<f64>>()
     });
-    let failed = ours.iter().any(Option::is_none);
-    let ours = median(ours.into_iter().flatten().collect());
+    let failed = ours.is_empty() || ours.iter().any(Option::is_none);
+    let ours: Vec<f64> = ours.into_iter().flatten().collect();
+    let spread = spread(ratios.as_ref().unwrap_or(&ours));
+    let (ratio, ours) = (ratios.and_then(median), median(ours));
     let judged = if row.peer.is_some() { ratio } else { ours };
+    let holds = |goal: Goal| !failed && judged.is_some_and(|value| goal.holds(value));
     Line {
         name: format!("{}: {}", row.name, row.metric.unit()),
         ours,
@@ -87,8 +99,10 @@ fn line(runs: &Runs, row: &Row) -> Line {
         peer_name: row.peer.map(name),
         unit: row.metric.unit(),
         ratio,
-        goal: format!("{}{}", row.goal, if row.peer.is_some() { " x" } else { "" }),
-        passed: !failed && judged.is_some_and(|value| row.goal.holds(value)),
+        spread,
+        goal: (row.goal)
+            .map(|goal| format!("{goal}{}", if row.peer.is_some() { " x" } else { "" })),
+        passed: row.goal.is_none_or(holds),
     }
 }
 
@@ -112,19 +126,26 @@ pub fn number(value: Option<f64>) -> String {
 /// Prints the table of goals.
 pub fn print(report: &Report) {
     println!(
-        "{:<44} {:>11} {:>11} {:<18} {:>8} {:>9}  ",
-        "case", "ours", "peer", "", "ratio", "goal"
+        "{:<44} {:>11} {:>11} {:<16} {:>8} {:<20} {:>9}  ",
+        "case", "ours", "peer", "", "ratio", "(spread)", "goal"
     );
     for line in &report.cases {
         println!(
-            "{:<44} {:>11} {:>11} {:<18} {:>8} {:>9}  {}",
+            "{:<44} {:>11} {:>11} {:<16} {:>8} {:<20} {:>9}  {}",
             line.name,
             number(line.ours),
             number(line.peer),
             line.peer_name.unwrap_or(""),
             number(line.ratio),
-            line.goal,
-            if line.passed { "ok" } else { "MISSED" }
+            line.spread.map_or(String::new(), |[low, high]| {
+                format!("({} to {})", number(Some(low)), number(Some(high)))
+            }),
+            line.goal.as_deref().unwrap_or("-"),
+            match (&line.goal, line.passed) {
+                (None, _) => "",
+                (Some(_), true) => "ok",
+                (Some(_), false) => "MISSED",
+            }
         );
     }
 }
@@ -138,11 +159,7 @@ pub fn print_case(runs: &Runs, case: &'static str, programs: &[Program], metrics
                 .into_iter()
                 .flatten()
                 .collect();
-            let (low, high) = values
-                .iter()
-                .fold((f64::MAX, f64::MIN), |(low, high), &value| {
-                    (low.min(value), high.max(value))
-                });
+            let [low, high] = spread(&values)?;
             let median = median(values)?;
             Some(format!(
                 "{} {} ({} to {})",

@@ -70,7 +70,7 @@ fn pair(spec: &Spec) -> Result<Outcome> {
     };
     let tells = !matches!(
         spec.program,
-        Program::Hedgerow | Program::Stream | Program::Tcp
+        Program::Hedgerow | Program::Stream | Program::Tcp | Program::Zeromq
     );
     let mut receiver_spec = receiver_spec;
     if tells {

@@ -39,27 +39,6 @@ impl Peer for HedgerowPeer {
         let bootstrap: Result<Vec<_>, _> = options.bootstrap.iter().map(|it| it.parse()).collect();
         let builder = Node::builder().transport(transport).connect(&bootstrap?);
         let node = builder.spawn().await?;
-        if std::env::var_os("PEERS_DEBUG").is_some() {
-            let node = node.clone();
-            tokio::spawn(async move {
-                loop {
-                    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-                    let (Ok(status), Ok(counters)) = (node.status().await, node.counters().await)
-                    else {
-                        return;
-                    };
-                    let rtts: Vec<_> = node
-                        .links()
-                        .await
-                        .unwrap_or_default()
-                        .iter()
-                        .map(|l| (l.stated_rtt_us, l.lazy, l.bundles))
-                        .collect();
-                    let path = format!("/tmp/dbg/{}", node.peer());
-                    let _ = std::fs::write(path, format!("{status:#?}\n{counters:#?}\n{rtts:?}\n"));
-                }
-            });
-        }
         Ok(Self {
             node: Some(node),
             group: None,

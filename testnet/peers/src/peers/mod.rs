@@ -3,5 +3,7 @@
 pub mod gossipsub;
 pub mod hedgerow;
 pub mod iroh_gossip;
+pub mod nats;
 pub mod stream;
 pub mod tcp;
+pub mod zeromq;

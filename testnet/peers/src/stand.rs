@@ -1,0 +1,154 @@
+//! From nothing to peers that are connected and calm.
+
+use crate::cell::{Shape, Spec};
+use crate::peer::{Options, Peer};
+use crate::usage;
+use anyhow::Result;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The overlay has its shape after so long, at most.
+const SETTLING: Duration = Duration::from_secs(90);
+/// Once all are connected, meshes and trees are given so long to be improved...
+const SETTLED_AT_LEAST: Duration = Duration::from_secs(3);
+/// ...and as long as the program still uses so much CPU in a second, microseconds, until so many
+/// seconds in a row were calm, or while it uses less than this and still less and less, comparing
+/// twice as many seconds with those before...
+const CALM_CPU_US: u64 = 100_000;
+const STEADY_CPU_US: u64 = 500_000;
+const CALM_SECONDS: usize = 3;
+/// ...but no longer than this: what it then still has to do counts.
+const CALM_WITHIN: Duration = Duration::from_secs(120);
+
+/// Starts the peers and waits until they are connected.
+pub async fn build<P: Peer>(spec: &Spec) -> Result<(Vec<P>, Option<f64>)> {
+    let (count, wanted) = match spec.shape {
+        Shape::PairOrigin => (1, Some(2)),
+        Shape::PairReceiver => (1, None),
+        Shape::Centre => (1, Some(9)),
+        Shape::Around(count) => (count, None),
+        Shape::Chain(count) | Shape::Overlay(count) => (count, Some(count)),
+    };
+    let mut peers = if P::FINDS_LINKS {
+        grow(spec, count).await?
+    } else {
+        wire(spec, count).await?
+    };
+    let mut idle_cores = None;
+    if let Some(wanted) = wanted {
+        idle_cores = Some(settle(&mut peers, wanted).await?);
+    }
+    Ok((peers, idle_cores))
+}
+
+/// Peers that find their links themselves, from one peer to begin with.
+async fn grow<P: Peer>(spec: &Spec, count: usize) -> Result<Vec<P>> {
+    let is_chain = matches!(spec.shape, Shape::Chain(_));
+    let mut order: Vec<usize> = (0..count).collect();
+    if is_chain {
+        // Odd ones listen and take two. Of the others the ends come first: when those between
+        // them come, they are in line and all are full.
+        order.sort_by_key(|&index| (index % 2 == 0, (1..count - 1).contains(&index), index));
+    }
+    let mut peers: Vec<Option<P>> = (0..count).map(|_| None).collect();
+    for index in order {
+        let mut bootstrap: Vec<String> = spec.connect.clone().into_iter().collect();
+        let mut meet = |other: Option<usize>| {
+            let other = other.and_then(|other| peers.get(other)?.as_ref());
+            bootstrap.extend(other.map(Peer::address));
+        };
+        if !is_chain {
+            meet((index > 0).then_some(0));
+        } else if index % 2 == 0 {
+            meet(index.checked_sub(1));
+            meet(Some(index + 1));
+        }
+        let options = Options {
+            message_bytes: spec.message_bytes,
+            listen: !is_chain || index % 2 == 1,
+            bootstrap,
+            incoming_max: is_chain.then_some(2),
+        };
+        let mut peer = P::start(&options).await?;
+        peer.join(&[]).await?;
+        peers[index] = Some(peer);
+        // A network grows; it does not fall from the sky.
+        tokio::time::sleep(Duration::from_millis(if is_chain { 400 } else { 10 })).await;
+    }
+    Ok(peers.into_iter().flatten().collect())
+}
+
+/// Peers that connect to whom they are told to.
+async fn wire<P: Peer>(spec: &Spec, count: usize) -> Result<Vec<P>> {
+    let options = Options {
+        message_bytes: spec.message_bytes,
+        listen: true,
+        bootstrap: Vec::new(),
+        incoming_max: None,
+    };
+    let mut peers = Vec::with_capacity(count);
+    for _ in 0..count {
+        peers.push(P::start(&options).await?);
+    }
+    let addresses: Vec<String> = peers.iter().map(Peer::address).collect();
+    for (index, peer) in peers.iter_mut().enumerate() {
+        let beside: Vec<String> = match spec.shape {
+            Shape::PairOrigin | Shape::PairReceiver | Shape::Centre => {
+                spec.connect.clone().into_iter().collect()
+            }
+            Shape::Chain(_) => addresses.get(index + 1).cloned().into_iter().collect(),
+            Shape::Around(_) | Shape::Overlay(_) => {
+                // Each dials some others, spread evenly: a circulant graph has no weak spot.
+                let dials = if count > 40 { 5 } else { 4 };
+                let others = (0..dials).map(|dial| (index + 1 + dial * dial * 3) % count);
+                others.map(|other| addresses[other].clone()).collect()
+            }
+        };
+        peer.join(&beside).await?;
+    }
+    Ok(peers)
+}
+
+/// Waits until every peer has neighbours and, where it can tell, knows all, and until all are
+/// calm; the cores that they use then.
+async fn settle<P: Peer>(peers: &mut [P], wanted: usize) -> Result<f64> {
+    let limit = Instant::now() + SETTLING;
+    for peer in peers.iter_mut() {
+        loop {
+            let reach = peer.reach().await?;
+            if reach.neighbours > 0 && reach.known.is_none_or(|known| known >= wanted) {
+                break;
+            }
+            anyhow::ensure!(
+                Instant::now() < limit,
+                "the overlay does not stand: {reach:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    // Links and meshes are still being improved: gossipsub's heartbeat is one second.
+    tokio::time::sleep(SETTLED_AT_LEAST).await;
+    let limit = Instant::now() + CALM_WITHIN;
+    let mut used = Vec::new();
+    while !is_calm(&used) && Instant::now() < limit {
+        let cpu = usage::cpu_us();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        used.push(usage::cpu_us() - cpu);
+    }
+    let idle = if wanted > 40 { 5 } else { 1 };
+    let cpu = usage::cpu_us();
+    tokio::time::sleep(Duration::from_secs(idle)).await;
+    Ok((usage::cpu_us() - cpu) as f64 / 1e6 / idle as f64)
+}
+
+/// Whether what was used in each second, up to now, says that there is nothing more to come.
+fn is_calm(used: &[u64]) -> bool {
+    let last = |seconds| used.len().checked_sub(seconds).map(|from| &used[from..]);
+    let calm = last(CALM_SECONDS).is_some_and(|last| last.iter().all(|&us| us < CALM_CPU_US));
+    let steady = last(4 * CALM_SECONDS).is_some_and(|last| {
+        let (before, now) = last.split_at(2 * CALM_SECONDS);
+        let sums: [u64; 2] = [before, now].map(|seconds| seconds.iter().sum());
+        now.iter().all(|&us| us < STEADY_CPU_US) && sums[1] * 20 > sums[0] * 19
+    });
+    calm || steady
+}

@@ -3,13 +3,28 @@
 use ed25519_dalek::{Signer as _, SigningKey, Verifier as _, VerifyingKey};
 use libp2p_identity::{PeerId, PublicKey, ed25519};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 /// A peer's public key: its identity. Ordered by bytes; shown as a libp2p `PeerId`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct PeerKey(pub [u8; 32]);
+
+impl Ord for PeerKey {
+    /// By bytes; the first eight, which decide nearly always, at once.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_prefix = self.prefix().cmp(&other.prefix());
+        by_prefix.then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl PartialOrd for PeerKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// A text that names no ed25519 peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +50,7 @@ impl PeerKey {
     }
 
     /// The first eight bytes: names a peer among peers already known.
+    #[inline]
     pub fn prefix(self) -> u64 {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&self.0[..8]);

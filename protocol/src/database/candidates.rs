@@ -97,9 +97,10 @@ impl Engine {
 
     fn sort_candidates(&mut self) {
         let now = self.now.mono;
-        let outside: Vec<(PeerKey, Vec<Address>)> = self
-            .database
-            .records()
+        let records = (!self.view.is_whole()).then(|| self.database.records());
+        let outside: Vec<(PeerKey, Vec<Address>)> = records
+            .into_iter()
+            .flatten()
             .filter(|record| !record.record.left && !self.view.contains(record.record.peer))
             .map(|record| (record.record.peer, record.record.addresses.clone()))
             .collect();

@@ -37,6 +37,12 @@ impl View {
         is_in(self.snapshot.as_deref(), self.component, peer)
     }
 
+    /// Whether nobody is known who is not in the view.
+    pub(crate) fn is_whole(&self) -> bool {
+        let snapshot = self.snapshot.as_ref();
+        snapshot.is_some_and(|snapshot| snapshot.records.len() == self.peers)
+    }
+
     /// The version of the algorithms in use, and how many peers state one that is too old.
     pub(crate) fn algorithm(&self) -> (u16, usize) {
         let agreed = self
@@ -95,6 +101,10 @@ impl Engine {
         {
             self.refresh_view();
         }
+    }
+
+    /// Forgets those whom the ring need not remember any more.
+    pub(crate) fn forget_lost(&mut self) {
         let memory = Micros::from_millis(self.config.links.ring_memory_ms);
         let now = self.now.mono;
         self.view.lost.retain(|_, at| now.since(*at) <= memory);

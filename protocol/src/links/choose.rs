@@ -2,18 +2,18 @@
 //! to dial) and `admit` (what comes, what goes).
 
 mod admit;
+mod field;
 mod seek;
 
 use super::{Stage, reason_from_wire, reason_to_wire};
-use crate::database::Snapshot;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::LinkId;
 use crate::time::Micros;
 use crate::wire::frame::Wants;
-use hedgerow_topology::{Candidate, Reason, Situation, Want, group_wants, wants};
+use field::Field;
+use hedgerow_topology::{Reason, Want, group_wants, wants};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// How long an unwanted link lives: both ends need a moment to say that they want it, ms.
 const UNWANTED_MS: u64 = 3_000;
@@ -179,12 +179,6 @@ impl Chooser {
         }
     }
 
-    fn is_cooling(&self, peer: PeerKey, now: Micros) -> bool {
-        self.cooling
-            .get(&peer)
-            .is_some_and(|(until, _)| *until > now)
-    }
-
     fn refill(&mut self, now: Micros) {
         let pause = Micros::from_millis(SEARCH_REFILL_MS);
         while now.since(self.refilled) >= pause {
@@ -241,30 +235,6 @@ impl Chooser {
     }
 }
 
-/// The candidates of one moment, with the situation's own indices.
-struct Field {
-    snapshot: Arc<Snapshot>,
-    me: usize,
-    candidates: Vec<Candidate>,
-}
-
-impl Field {
-    fn situation(&self, degree: usize, random_seed: u64) -> Situation<'_> {
-        Situation {
-            me: self.me,
-            candidates: &self.candidates,
-            graph: Some(&self.snapshot.graph),
-            cuts: Some(self.snapshot.cuts()),
-            degree,
-            random_seed,
-        }
-    }
-
-    fn key(&self, index: usize) -> PeerKey {
-        self.snapshot.records[index].record.peer
-    }
-}
-
 impl Engine {
     pub(crate) fn on_choose_timeout(&mut self) {
         let now = self.now.mono;
@@ -272,6 +242,7 @@ impl Engine {
             return;
         }
         self.chooser.last = now;
+        self.forget_lost();
         let idle = self.idle_choice_ms();
         self.chooser.idle_rounds = if self.view.lost.is_empty() {
             (self.chooser.idle_rounds * 2).min(IDLE_ROUNDS_MAX)
@@ -308,66 +279,6 @@ impl Engine {
         self.dial_wants(&field, &chosen);
         self.close_unwanted(&field);
         self.shed_surplus(&field);
-    }
-
-    /// Everybody who could be linked to, as the topology wants to see them.
-    fn field(&self) -> Option<Field> {
-        let snapshot = self.view.snapshot()?.clone();
-        let now = self.now.mono;
-        let (busy, full) = (self.config.links.degree, self.config.links.accept_max);
-        // Those whom a link leads to are as good as in the view, even before records say so.
-        let mut reached = vec![self.view.component];
-        for peer in self.up.keys() {
-            if let Some(at) = snapshot.index(*peer) {
-                let component = snapshot.component(at);
-                if !reached.contains(&component) {
-                    reached.push(component);
-                }
-            }
-        }
-        // Newer records of the same shape have newer coordinates and addresses.
-        let mut newest = self.database.records().peekable();
-        let candidates = snapshot
-            .records
-            .iter()
-            .enumerate()
-            .map(|(index, record)| {
-                let peer = record.record.peer;
-                while newest.peek().is_some_and(|newer| newer.record.peer < peer) {
-                    newest.next();
-                }
-                let record = match newest.peek() {
-                    Some(newer) if newer.record.peer == peer => *newer,
-                    _ => record,
-                };
-                let link = self.up.get(&peer).and_then(|id| self.links.get(id));
-                let in_view = link.is_some() || reached.contains(&snapshot.component(index));
-                let recently = self.view.lost.contains_key(&peer);
-                let dialable = !record.record.addresses.is_empty()
-                    && !self.dialer.is_backing_off(peer, now)
-                    && !self.is_shunned(peer)
-                    && !self.cut_off.contains_key(&peer);
-                // As stated: what is below its hysteresis moves no link.
-                let rtt = link.map(|link| link.rtt.stated_us().unwrap_or(u32::MAX / 2));
-                Candidate {
-                    ring: record.ring,
-                    coordinate: record.record.coordinate(),
-                    linked: rtt,
-                    measured: self.chooser.measured.get(&peer).copied(),
-                    wants_me: link.is_some_and(|link| link.their_wants.is_some()),
-                    reachable: dialable && (in_view || recently),
-                    in_view,
-                    cooling: self.chooser.is_cooling(peer, now),
-                    full: link.is_none() && record.record.links.len() >= full,
-                    busy: record.record.links.len() >= busy,
-                }
-            })
-            .collect();
-        Some(Field {
-            me: self.view.me,
-            snapshot,
-            candidates,
-        })
     }
 
     /// Wants for the network and for each further group, the strongest reason per peer.

@@ -97,7 +97,8 @@ impl Engine {
 
     fn sort_candidates(&mut self) {
         let now = self.now.mono;
-        let records = (!self.view.is_whole()).then(|| self.database.records());
+        let records =
+            (!self.view.is_all_of(self.database.shape())).then(|| self.database.records());
         let outside: Vec<(PeerKey, Vec<Address>)> = records
             .into_iter()
             .flatten()

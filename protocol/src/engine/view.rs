@@ -37,10 +37,11 @@ impl View {
         is_in(self.snapshot.as_deref(), self.component, peer)
     }
 
-    /// Whether nobody is known who is not in the view.
-    pub(crate) fn is_whole(&self) -> bool {
+    /// Whether a database of this shape tells of nobody who is not in the view.
+    pub(crate) fn is_all_of(&self, shape: u64) -> bool {
         let snapshot = self.snapshot.as_ref();
-        snapshot.is_some_and(|snapshot| snapshot.records.len() == self.peers)
+        snapshot
+            .is_some_and(|snapshot| snapshot.hash == shape && snapshot.records.len() == self.peers)
     }
 
     /// The version of the algorithms in use, and how many peers state one that is too old.

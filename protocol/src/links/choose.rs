@@ -12,7 +12,7 @@ use crate::io::LinkId;
 use crate::time::Micros;
 use crate::wire::frame::Wants;
 use field::Field;
-use hedgerow_topology::{Reason, Want, group_wants, wants};
+use hedgerow_topology::{Considered, Reason, Want};
 use std::collections::BTreeMap;
 
 /// How long an unwanted link lives: both ends need a moment to say that they want it, ms.
@@ -284,7 +284,8 @@ impl Engine {
     /// Wants for the network and for each further group, the strongest reason per peer.
     fn chosen(&self, field: &Field) -> Vec<Want> {
         let situation = field.situation(self.config.links.degree, self.chooser.seed);
-        let mut chosen = wants(&situation);
+        let considered = Considered::new(&situation);
+        let mut chosen = considered.wants();
         for group in self.groups.values().filter(|group| group.wants_links()) {
             let Some(name) = &group.name else { continue };
             let members: Vec<bool> = field
@@ -297,7 +298,7 @@ impl Engine {
                         .is_some_and(|group| group.role().is_some())
                 })
                 .collect();
-            for want in group_wants(&situation, &members) {
+            for want in considered.group_wants(&members) {
                 match chosen.iter_mut().find(|known| known.peer == want.peer) {
                     Some(known) if want.reason.is_ring() && !known.reason.is_ring() => {
                         *known = want;

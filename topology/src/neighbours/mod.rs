@@ -166,38 +166,72 @@ pub struct Want {
     pub swap_for: Option<usize>,
 }
 
-/// Whom the peer wants links to, strongest reason first; every peer at most once. Two of the
-/// ring, about six more, and as many repairs as articulation points need.
-pub fn wants(situation: &Situation<'_>) -> Vec<Want> {
-    if situation.me >= situation.candidates.len() {
-        return Vec::new();
-    }
-    let mut choice = Choice::new(situation);
-    let estimates = Estimates::new(situation);
-    let ranking = Ranking::new(situation, &estimates, |_| true);
-    ring::choose(situation, |_| true, &mut choice);
-    near::choose_nearest(situation, &estimates, &ranking, &mut choice);
-    near::choose_shells(situation, &ranking, &mut choice);
-    choose_random(situation, &mut choice);
-    if let Some(graph) = situation.view() {
-        path::choose(situation, graph, &estimates, &mut choice);
-        repair::choose(situation, graph, &mut choice);
-    }
-    choice.finish()
+/// A situation with estimates of how far everybody is, which all choices share.
+pub struct Considered<'a> {
+    situation: &'a Situation<'a>,
+    /// `None` where `me` is nobody.
+    estimates: Option<Estimates>,
 }
 
-/// Whom the peer wants links to for a further group: ring and nearest only, preferring links that
-/// exist. `members` holds a flag per candidate; missing ones are no members.
-pub fn group_wants(situation: &Situation<'_>, members: &[bool]) -> Vec<Want> {
-    if situation.me >= situation.candidates.len() {
-        return Vec::new();
+impl std::fmt::Debug for Considered<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (me, peers) = (self.situation.me, self.situation.candidates.len());
+        write!(f, "Considered({me} of {peers})")
     }
-    let is_member = |peer: usize| members.get(peer).copied().unwrap_or(false);
-    let mut choice = Choice::new(situation);
-    ring::choose(situation, is_member, &mut choice);
-    let ranking = Ranking::new(situation, &Estimates::new(situation), is_member);
-    near::choose_near_enough(situation, &ranking, &mut choice);
-    choice.finish()
+}
+
+impl<'a> Considered<'a> {
+    /// Estimates how far everybody is.
+    pub fn new(situation: &'a Situation<'a>) -> Self {
+        let is_somebody = situation.me < situation.candidates.len();
+        Self {
+            situation,
+            estimates: is_somebody.then(|| Estimates::new(situation)),
+        }
+    }
+
+    /// Whom the peer wants links to, strongest reason first; every peer at most once. Two of the
+    /// ring, about six more, and as many repairs as articulation points need.
+    pub fn wants(&self) -> Vec<Want> {
+        let (situation, Some(estimates)) = (self.situation, &self.estimates) else {
+            return Vec::new();
+        };
+        let mut choice = Choice::new(situation);
+        let ranking = Ranking::new(situation, estimates, |_| true);
+        ring::choose(situation, |_| true, &mut choice);
+        near::choose_nearest(situation, estimates, &ranking, &mut choice);
+        near::choose_shells(situation, &ranking, &mut choice);
+        choose_random(situation, &mut choice);
+        if let Some(graph) = situation.view() {
+            path::choose(situation, graph, estimates, &mut choice);
+            repair::choose(situation, graph, &mut choice);
+        }
+        choice.finish()
+    }
+
+    /// Whom the peer wants links to for a further group: ring and nearest only, preferring links
+    /// that exist. `members` holds a flag per candidate; missing ones are no members.
+    pub fn group_wants(&self, members: &[bool]) -> Vec<Want> {
+        let (situation, Some(estimates)) = (self.situation, &self.estimates) else {
+            return Vec::new();
+        };
+        let is_member = |peer: usize| members.get(peer).copied().unwrap_or(false);
+        let mut choice = Choice::new(situation);
+        ring::choose(situation, is_member, &mut choice);
+        let ranking = Ranking::new(situation, estimates, is_member);
+        near::choose_near_enough(situation, &ranking, &mut choice);
+        choice.finish()
+    }
+}
+
+/// [`Considered::wants`] of a situation that nothing else is asked of.
+pub fn wants(situation: &Situation<'_>) -> Vec<Want> {
+    Considered::new(situation).wants()
+}
+
+/// [`Considered::group_wants`] of a situation that nothing else is asked of.
+pub fn group_wants(situation: &Situation<'_>, members: &[bool]) -> Vec<Want> {
+    Considered::new(situation).group_wants(members)
 }
 
 /// Wants collected so far.

@@ -82,7 +82,6 @@ impl Engine {
             if field.candidates[want.peer].linked.is_some() {
                 continue;
             }
-            self.chooser.idle_rounds = IDLE_ROUNDS;
             let is_paced = !want.reason.is_ring() && want.reason != Reason::Repair;
             if is_paced {
                 let from = settled.max(self.chooser.paced_until(self.is_calm()));
@@ -110,6 +109,7 @@ impl Engine {
                 continue;
             }
             if self.dial(Target::Peer(peer), Some(want.reason)) {
+                self.chooser.idle_rounds = IDLE_ROUNDS;
                 if is_paced {
                     self.chooser.searched = (now, self.rng.next_u64() % 256);
                     self.chooser.improvements += u32::from(self.is_calm());

@@ -10,15 +10,18 @@ use tokio::time::Instant;
 /// The overlay has its shape after so long, at most.
 const SETTLING: Duration = Duration::from_secs(90);
 /// Once all are connected, meshes and trees are given so long to be improved...
-const SETTLED_AT_LEAST: Duration = Duration::from_secs(3);
+const SETTLED_AT_LEAST: Duration = Duration::from_secs(2);
 /// ...and as long as the program still uses so much CPU in a second, microseconds, until so many
-/// seconds in a row were calm, or while it uses less than this and still less and less, comparing
-/// twice as many seconds with those before...
+/// seconds in a row were calm...
 const CALM_CPU_US: u64 = 100_000;
+const CALM_SECONDS: usize = 2;
+/// ...or while it uses less than this, and in so many seconds less than in as many before...
 const STEADY_CPU_US: u64 = 500_000;
-const CALM_SECONDS: usize = 3;
+const STEADY_SECONDS: usize = 15;
 /// ...but no longer than this: what it then still has to do counts.
 const CALM_WITHIN: Duration = Duration::from_secs(120);
+/// How long many peers' use of processors is measured before the load.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// Starts the peers and waits until they are connected.
 pub async fn build<P: Peer>(spec: &Spec) -> Result<(Vec<P>, Option<f64>)> {
@@ -36,7 +39,7 @@ pub async fn build<P: Peer>(spec: &Spec) -> Result<(Vec<P>, Option<f64>)> {
     };
     let mut idle_cores = None;
     if let Some(wanted) = wanted {
-        idle_cores = Some(settle(&mut peers, wanted).await?);
+        idle_cores = settle(&mut peers, wanted).await?;
     }
     Ok((peers, idle_cores))
 }
@@ -110,8 +113,8 @@ async fn wire<P: Peer>(spec: &Spec, count: usize) -> Result<Vec<P>> {
 }
 
 /// Waits until every peer has neighbours and, where it can tell, knows all, and until all are
-/// calm; the cores that they use then.
-async fn settle<P: Peer>(peers: &mut [P], wanted: usize) -> Result<f64> {
+/// calm; the cores that many use then.
+async fn settle<P: Peer>(peers: &mut [P], wanted: usize) -> Result<Option<f64>> {
     let limit = Instant::now() + SETTLING;
     for peer in peers.iter_mut() {
         loop {
@@ -135,18 +138,23 @@ async fn settle<P: Peer>(peers: &mut [P], wanted: usize) -> Result<f64> {
         tokio::time::sleep(Duration::from_secs(1)).await;
         used.push(usage::cpu_us() - cpu);
     }
-    let idle = if wanted > 40 { 5 } else { 1 };
+    // Of few peers nobody wants to know.
+    if wanted <= 40 {
+        return Ok(None);
+    }
     let cpu = usage::cpu_us();
-    tokio::time::sleep(Duration::from_secs(idle)).await;
-    Ok((usage::cpu_us() - cpu) as f64 / 1e6 / idle as f64)
+    tokio::time::sleep(IDLE).await;
+    Ok(Some(
+        (usage::cpu_us() - cpu) as f64 / 1e6 / IDLE.as_secs_f64(),
+    ))
 }
 
 /// Whether what was used in each second, up to now, says that there is nothing more to come.
 fn is_calm(used: &[u64]) -> bool {
     let last = |seconds| used.len().checked_sub(seconds).map(|from| &used[from..]);
     let calm = last(CALM_SECONDS).is_some_and(|last| last.iter().all(|&us| us < CALM_CPU_US));
-    let steady = last(4 * CALM_SECONDS).is_some_and(|last| {
-        let (before, now) = last.split_at(2 * CALM_SECONDS);
+    let steady = last(2 * STEADY_SECONDS).is_some_and(|last| {
+        let (before, now) = last.split_at(STEADY_SECONDS);
         let sums: [u64; 2] = [before, now].map(|seconds| seconds.iter().sum());
         now.iter().all(|&us| us < STEADY_CPU_US) && sums[1] * 20 > sums[0] * 19
     });

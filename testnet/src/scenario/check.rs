@@ -288,7 +288,7 @@ fn names(file: &File, path: &KeyPath, selector: &Selector) -> Result<(), Problem
                     let count = class.count;
                     return problem(
                         path.clone(),
-                        format!("\"{selector}\": {id} has {count} nodes, from 0"),
+                        format!("\"{selector}\": {id} has {count} nodes, counted from {id}[0]"),
                     );
                 }
             }

@@ -112,7 +112,7 @@ fn wrong_values_are_refused_with_their_place() {
         ),
         (
             with("core[3]", "core[20]"),
-            "small.toml:23:1: `fault[0]`: \"core[20]\": core has 20 nodes",
+            "small.toml:26:1: `fault[0].target`: \"core[20]\": core has 20 nodes, counted from core[0]",
         ),
         (
             with("core[3]", "cora[3]"),

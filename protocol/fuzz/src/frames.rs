@@ -1,19 +1,15 @@
 //! Well-formed frames with arbitrary content, as peers with keys of their own can send them.
 
+use arbitrary::{Result, Unstructured};
 use hedgerow_protocol::wire::bundle::{FLAG_ACKNOWLEDGE, FLAG_BULK};
 use hedgerow_protocol::wire::frame::{
-    Acknowledge, AskAcknowledge, Baseline, BaselineOrigin, BucketRecords, Buckets, BundleFrame, Bye, Digest,
-    DigestEntry, Fork, Heartbeat, Hello, MemberAck, NotHeld, Probe, ProbeAnswer, Pull,
+    Acknowledge, AskAcknowledge, Baseline, BaselineOrigin, BucketRecords, Buckets, BundleFrame,
+    Bye, Digest, DigestEntry, Fork, Heartbeat, Hello, MemberAck, NotHeld, Probe, ProbeAnswer, Pull,
     RecordAnnounce, RecordPull, Records, Refuse, SignedHeader, Subscribe, Wanted, Wants,
 };
 use hedgerow_protocol::wire::record::{Record, RecordGroup, RecordLink, WireRecord};
-use hedgerow_protocol::wire::{
-    Bundle, BundleHeader, Fragment, Frame, SignedRecord, WIRE_VERSION,
-};
-use hedgerow_protocol::{
-    Address, GroupId, GroupName, History, Keypair, NetworkName, PeerKey,
-};
-use arbitrary::{Result, Unstructured};
+use hedgerow_protocol::wire::{Bundle, BundleHeader, Fragment, Frame, SignedRecord, WIRE_VERSION};
+use hedgerow_protocol::{Address, GroupId, GroupName, History, Keypair, NetworkName, PeerKey};
 use std::sync::OnceLock;
 
 /// Identities in play; the engine under test is number 0.
@@ -26,7 +22,9 @@ type Input<'a, 'b> = &'a mut Unstructured<'b>;
 pub fn keypair(index: usize) -> Keypair {
     static PAIRS: OnceLock<Vec<Keypair>> = OnceLock::new();
     let pairs = PAIRS.get_or_init(|| {
-        (0..KEYS).map(|key| Keypair::from_secret([key as u8 + 1; 32])).collect()
+        (0..KEYS)
+            .map(|key| Keypair::from_secret([key as u8 + 1; 32]))
+            .collect()
     });
     pairs[index].clone()
 }
@@ -38,7 +36,11 @@ fn peer(input: Input<'_, '_>) -> Result<PeerKey> {
 /// One of a few groups; the last is `broadcast`.
 pub fn group(input: Input<'_, '_>) -> Result<GroupName> {
     let group = input.int_in_range(0..=GROUPS)?;
-    Ok(if group == GROUPS { GroupName::broadcast() } else { group_name(group) })
+    Ok(if group == GROUPS {
+        GroupName::broadcast()
+    } else {
+        group_name(group)
+    })
 }
 
 fn group_name(group: usize) -> GroupName {
@@ -97,10 +99,22 @@ fn ranges(input: Input<'_, '_>) -> Result<Vec<(u64, u64)>> {
 
 /// A first frame, mostly of the right network and version.
 pub fn hello(key: usize, input: Input<'_, '_>) -> Result<Frame> {
-    let network = if input.ratio(1, 16)? { "elsewhere" } else { "hedgerow" };
-    let record = if input.arbitrary()? { Some(record(key, input)?) } else { None };
+    let network = if input.ratio(1, 16)? {
+        "elsewhere"
+    } else {
+        "hedgerow"
+    };
+    let record = if input.arbitrary()? {
+        Some(record(key, input)?)
+    } else {
+        None
+    };
     Ok(Frame::Hello(Hello {
-        wire: if input.ratio(1, 16)? { input.arbitrary()? } else { WIRE_VERSION },
+        wire: if input.ratio(1, 16)? {
+            input.arbitrary()?
+        } else {
+            WIRE_VERSION
+        },
         network: NetworkName::new(network).expect("valid"),
         epoch: epoch(input)?,
         features: input.arbitrary::<u8>()?.into(),
@@ -112,13 +126,21 @@ pub fn hello(key: usize, input: Input<'_, '_>) -> Result<Frame> {
 fn record(key: usize, input: Input<'_, '_>) -> Result<WireRecord> {
     let me = keypair(key).peer();
     let mut links = few(input, |input| {
-        Ok(RecordLink { peer: peer(input)?, rtt_us: input.arbitrary::<u32>()? })
+        Ok(RecordLink {
+            peer: peer(input)?,
+            rtt_us: input.arbitrary::<u32>()?,
+        })
     })?;
     links.retain(|link| link.peer != me);
     links.sort_by_key(|link| link.peer);
     links.dedup_by_key(|link| link.peer);
     let mut groups = few(input, |input| {
-        let settings = (input.int_in_range(0..=9)?, input.int_in_range(0..=2)?, 1 << 20, 60_000);
+        let settings = (
+            input.int_in_range(0..=9)?,
+            input.int_in_range(0..=2)?,
+            1 << 20,
+            60_000,
+        );
         Ok(RecordGroup {
             name: group(input)?,
             role: input.int_in_range(0..=2)?,
@@ -147,11 +169,19 @@ fn record(key: usize, input: Input<'_, '_>) -> Result<WireRecord> {
 }
 
 fn bundle(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Bundle> {
-    let count = if input.ratio(1, 4)? { input.int_in_range(1..=5)? } else { 1 };
+    let count = if input.ratio(1, 4)? {
+        input.int_in_range(1..=5)?
+    } else {
+        1
+    };
     let mut lengths = Vec::new();
     for _ in 0..count {
         let large = input.ratio(1, 16)?;
-        lengths.push(if large { 5_000 } else { input.int_in_range(0..=60)? });
+        lengths.push(if large {
+            5_000
+        } else {
+            input.int_in_range(0..=60)?
+        });
     }
     let seq = number(input)?.clamp(1, (1 << 62) - 1);
     let fragment = if count == 1 && input.ratio(1, 4)? {
@@ -169,10 +199,18 @@ fn bundle(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Bundle> {
         seq,
         flags: input.arbitrary::<u8>()? & (FLAG_BULK | FLAG_ACKNOWLEDGE),
         published_at: now_ms.saturating_add(number(input)?).saturating_sub(3_000),
-        delays: if input.arbitrary()? { vec![1; lengths.len()] } else { Vec::new() },
+        delays: if input.arbitrary()? {
+            vec![1; lengths.len()]
+        } else {
+            Vec::new()
+        },
         lengths,
         fragment,
-        previous: if seq == 1 { [0; 32] } else { [input.int_in_range(1..=3)?; 32] },
+        previous: if seq == 1 {
+            [0; 32]
+        } else {
+            [input.int_in_range(1..=3)?; 32]
+        },
         payload_hash: [0; 32],
     };
     let payload = vec![input.arbitrary()?; total as usize].into();
@@ -181,14 +219,24 @@ fn bundle(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Bundle> {
 
 fn wanted(input: Input<'_, '_>) -> Result<Option<Wanted>> {
     let (origin, epoch) = (peer(input)?, epoch(input)?);
-    Ok(ranges(input)?.try_into().ok().map(|ranges| Wanted { origin, epoch, ranges }))
+    Ok(ranges(input)?.try_into().ok().map(|ranges| Wanted {
+        origin,
+        epoch,
+        ranges,
+    }))
 }
 
 fn digest_entry(input: Input<'_, '_>) -> Result<Option<DigestEntry>> {
     let (origin, epoch) = (peer(input)?, epoch(input)?);
     let (floor, settled) = (number(input)?, number(input)?);
     let above = ranges(input)?.try_into().ok();
-    Ok(above.map(|above| DigestEntry { origin, epoch, floor, settled, above }))
+    Ok(above.map(|above| DigestEntry {
+        origin,
+        epoch,
+        floor,
+        settled,
+        above,
+    }))
 }
 
 fn history(input: Input<'_, '_>) -> Result<History> {
@@ -200,13 +248,19 @@ fn history(input: Input<'_, '_>) -> Result<History> {
 }
 
 fn names(input: Input<'_, '_>) -> Result<Vec<(u64, u64, u64)>> {
-    few(input, |input| Ok((peer(input)?.prefix(), epoch(input)?, number(input)?)))
+    few(input, |input| {
+        Ok((peer(input)?.prefix(), epoch(input)?, number(input)?))
+    })
 }
 
 /// Any frame that the peer with this key can write.
 pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
     // Others' records and bundles are passed on as well as one's own.
-    let author = if input.arbitrary()? { key } else { input.int_in_range(1..=KEYS - 1)? };
+    let author = if input.arbitrary()? {
+        key
+    } else {
+        input.int_in_range(1..=KEYS - 1)?
+    };
     Ok(match input.int_in_range(0..=23)? {
         0 => hello(key, input)?,
         1 => Frame::Heartbeat(Heartbeat {
@@ -218,29 +272,51 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
             database: number(input)?,
             groups: few(input, |input| Ok((group_id(input)?, number(input)?)))?,
         }),
-        2..=4 => Frame::Records(Records { records: few(input, |input| record(author, input))? }),
-        5 => Frame::RecordAnnounce(RecordAnnounce { names: names(input)? }),
+        2..=4 => Frame::Records(Records {
+            records: few(input, |input| record(author, input))?,
+        }),
+        5 => Frame::RecordAnnounce(RecordAnnounce {
+            names: names(input)?,
+        }),
         6 => Frame::RecordPull(RecordPull {
             prefixes: few(input, |input| Ok(peer(input)?.prefix()))?,
         }),
         7 => {
-            let buckets = if input.ratio(7, 8)? { 256 } else { input.int_in_range(0..=300)? };
-            Frame::Buckets(Buckets { hashes: vec![number(input)?; buckets] })
+            let buckets = if input.ratio(7, 8)? {
+                256
+            } else {
+                input.int_in_range(0..=300)?
+            };
+            Frame::Buckets(Buckets {
+                hashes: vec![number(input)?; buckets],
+            })
         }
         8 => Frame::BucketRecords(BucketRecords {
             buckets: few(input, |input| input.arbitrary())?,
             names: names(input)?,
         }),
-        9 => Frame::Wants(Wants { wants: input.arbitrary()? }),
+        9 => Frame::Wants(Wants {
+            wants: input.arbitrary()?,
+        }),
         10 => Frame::Refuse(Refuse {
             alternatives: few(input, |input| Ok((peer(input)?, Vec::new())))?,
         }),
-        11 => Frame::Bye(Bye { reason: "tired".into() }),
+        11 => Frame::Bye(Bye {
+            reason: "tired".into(),
+        }),
         12..=14 => {
             let bundle = bundle(author, now_ms, input)?;
             let (hops, pulled) = (input.arbitrary()?, input.arbitrary()?);
             let (signed, signature) = (bundle.signed, bundle.signature);
-            Frame::Bundle(BundleFrame { hops, pulled, signed, signature }, bundle.payload)
+            Frame::Bundle(
+                BundleFrame {
+                    hops,
+                    pulled,
+                    signed,
+                    signature,
+                },
+                bundle.payload,
+            )
         }
         15 => Frame::Subscribe(Subscribe {
             group: group(input)?,
@@ -258,11 +334,25 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
                 let proof = Some(SignedHeader { signed, signature });
                 let complete = input.arbitrary()?;
                 if input.ratio(3, 4)? {
-                    return Ok(BaselineOrigin { origin, epoch, settled, proof, past, complete });
+                    return Ok(BaselineOrigin {
+                        origin,
+                        epoch,
+                        settled,
+                        proof,
+                        past,
+                        complete,
+                    });
                 }
                 let proof = proof.filter(|_| settled % 2 == 0);
                 let (origin, settled) = (peer(input)?, number(input)?);
-                Ok(BaselineOrigin { origin, epoch, settled, proof, past, complete })
+                Ok(BaselineOrigin {
+                    origin,
+                    epoch,
+                    settled,
+                    proof,
+                    past,
+                    complete,
+                })
             };
             Frame::Baseline(Baseline {
                 group: group_id(input)?,
@@ -282,7 +372,11 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
         19 => {
             let (group, gone) = (group_id(input)?, input.arbitrary()?);
             match wanted(input)? {
-                Some(wanted) => Frame::NotHeld(NotHeld { group, wanted, gone }),
+                Some(wanted) => Frame::NotHeld(NotHeld {
+                    group,
+                    wanted,
+                    gone,
+                }),
                 None => Frame::Wants(Wants { wants: 0 }),
             }
         }
@@ -307,7 +401,10 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
             hops: input.arbitrary::<u8>()?.into(),
         }),
         22 => {
-            let (a, b) = (bundle(author, now_ms, input)?, bundle(author, now_ms, input)?);
+            let (a, b) = (
+                bundle(author, now_ms, input)?,
+                bundle(author, now_ms, input)?,
+            );
             Frame::Fork(Fork {
                 first: a.signed,
                 first_signature: a.signature,

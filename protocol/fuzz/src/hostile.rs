@@ -1,6 +1,7 @@
 //! One engine whose peers, dials, checks and clocks do what the input says.
 
 use crate::frames::{self, KEYS, keypair};
+use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
 use hedgerow_protocol::wire::Frame;
 use hedgerow_protocol::{
@@ -8,7 +9,6 @@ use hedgerow_protocol::{
     Micros, PersistId, PublishOptions, SettingsPatch, Time, VerifyId,
 };
 use hedgerow_testnet::check::{self, Snapshot};
-use arbitrary::{Result, Unstructured};
 use std::collections::BTreeMap;
 
 const STEPS_MAX: usize = 300;
@@ -41,8 +41,10 @@ struct Hostile {
 
 /// Limits so low that an input can reach them.
 fn tight() -> Config {
-    let mut config = Config::default();
-    config.addresses = vec![Address::new("/memory/0").expect("valid")];
+    let mut config = Config {
+        addresses: vec![Address::new("/memory/0").expect("valid")],
+        ..Config::default()
+    };
     config.links.links_max = 8;
     config.links.accept_max = 6;
     config.links.degree = 4;
@@ -70,7 +72,10 @@ fn tight() -> Config {
 
 impl Hostile {
     fn new() -> Self {
-        let now = Time { mono: Micros(1_000_000), wall_ms: 1_700_000_000_000 };
+        let now = Time {
+            mono: Micros(1_000_000),
+            wall_ms: 1_700_000_000_000,
+        };
         let config = tight();
         let engine = Engine::new(keypair(0), config.clone(), [9; 32], now);
         let mut hostile = Self {
@@ -132,7 +137,11 @@ impl Hostile {
         while let Some(deadline) = self.engine.poll_timeout()
             && deadline.mono <= until
         {
-            spins = if deadline.mono > self.now.mono { 0 } else { spins + 1 };
+            spins = if deadline.mono > self.now.mono {
+                0
+            } else {
+                spins + 1
+            };
             assert!(spins < SPINS_MAX, "the engine spins");
             self.advance(deadline.mono.max(self.now.mono));
             self.engine.handle_timeout(self.now);
@@ -162,7 +171,12 @@ impl Hostile {
         self.links.insert(link, key);
         self.unsent.insert(link, 0);
         let peer = keypair(key).peer();
-        self.feed(Input::Linked { link, peer, dial, address: None });
+        self.feed(Input::Linked {
+            link,
+            peer,
+            dial,
+            address: None,
+        });
         if input.ratio(7, 8)? && self.links.contains_key(&link) {
             let hello = frames::hello(key, input)?;
             self.write(link, &hello);
@@ -216,7 +230,9 @@ impl Hostile {
             1 => 40 << 10,
             _ => input.int_in_range(0..=9_000)?,
         };
-        let options = PublishOptions { acknowledge: input.arbitrary()? };
+        let options = PublishOptions {
+            acknowledge: input.arbitrary()?,
+        };
         let payload = vec![bytes as u8; bytes].into();
         // Any refusal is an answer.
         let _ = self.engine.publish(self.now, &group, payload, options);
@@ -241,8 +257,14 @@ impl Hostile {
                     1 => History::Last(input.int_in_range(0..=20)?),
                     _ => History::SinceMs(input.int_in_range(0..=60_000)?),
                 };
-                let settings = if input.arbitrary()? { patch } else { SettingsPatch::default() };
-                let _ = self.engine.join(now, group.clone(), JoinOptions { settings, history });
+                let settings = if input.arbitrary()? {
+                    patch
+                } else {
+                    SettingsPatch::default()
+                };
+                let _ = self
+                    .engine
+                    .join(now, group.clone(), JoinOptions { settings, history });
             }
             3 => {
                 let _ = self.engine.leave(now, &group);
@@ -268,7 +290,10 @@ impl Hostile {
             }
         }
         self.drain();
-        let _ = (self.engine.members(&group), self.engine.overlay(&group, None));
+        let _ = (
+            self.engine.members(&group),
+            self.engine.overlay(&group, None),
+        );
         Ok(())
     }
 
@@ -299,7 +324,10 @@ impl Hostile {
                 }
                 Action::Verify { id, .. } => self.checks.push(id),
                 Action::Persist { id, .. } => self.persists.push(id),
-                Action::Slow { .. } | Action::Deliver(_) | Action::Event(_) => {}
+                Action::Slow { .. }
+                | Action::Resume { .. }
+                | Action::Deliver(_)
+                | Action::Event(_) => {}
             }
         }
     }
@@ -312,6 +340,10 @@ impl Hostile {
             let max = flow.unsent_bytes + flow.frame_bytes_max;
             assert!(unsent <= max, "{unsent} unsent bytes on {link:?}");
         }
-        assert!(self.checks.len() <= flow.verifying_max + 64, "{} checks", self.checks.len());
+        assert!(
+            self.checks.len() <= flow.verifying_max + 64,
+            "{} checks",
+            self.checks.len()
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! A few engines on a simulated network that misbehaves: whatever happened, once it is healed
 //! everything due arrives, once and in order.
 
+use arbitrary::{Result, Unstructured};
 use hedgerow_testnet::check;
 use hedgerow_testnet::sim::{Latency, NodeState, Sim, StartGraph};
-use arbitrary::{Result, Unstructured};
 
 const GROUP: &str = "news";
 const STEPS_MAX: usize = 40;
@@ -11,7 +11,9 @@ const STEPS_MAX: usize = 40;
 /// Runs the operations in `data`, then heals the network and judges it.
 pub fn network(data: &[u8]) {
     let mut input = Unstructured::new(data);
-    let Ok((nodes, seed)) = input.int_in_range(2..=4).and_then(|n| Ok((n, input.arbitrary::<u8>()?)))
+    let Ok((nodes, seed)) = input
+        .int_in_range(2..=4)
+        .and_then(|n| Ok((n, input.arbitrary::<u8>()?)))
     else {
         return;
     };
@@ -35,15 +37,27 @@ fn step(sim: &mut Sim, input: &mut Unstructured<'_>) -> Result<()> {
     let what = input.int_in_range(0..=9)?;
     tell(|| {
         let names = [
-            "wait", "wait", "publish", "publish", "join", "leave", "reset a link", "pause/resume",
-            "partition after", "heal",
+            "wait",
+            "wait",
+            "publish",
+            "publish",
+            "join",
+            "leave",
+            "reset a link",
+            "pause/resume",
+            "partition after",
+            "heal",
         ];
         format!("{} node {node} (runs: {runs}): {}", sim.now(), names[what])
     });
     match what {
         0 | 1 => sim.run_for(input.int_in_range(0..=3_000)?),
         2 | 3 if runs => {
-            let bytes = if input.ratio(1, 8)? { 100_000 } else { input.int_in_range(0..=300)? };
+            let bytes = if input.ratio(1, 8)? {
+                100_000
+            } else {
+                input.int_in_range(0..=300)?
+            };
             let options = hedgerow_protocol::PublishOptions::default();
             // Busy is an answer.
             let _ = sim.try_publish(node, GROUP, vec![bytes as u8; bytes].into(), options);
@@ -84,7 +98,10 @@ fn story(sim: &Sim) -> String {
     let mut lines = Vec::new();
     for message in &sim.journal().messages {
         if let Some(published) = message.published {
-            lines.push(format!("{} node {} published {}", published.at, published.node, message.id));
+            lines.push(format!(
+                "{} node {} published {}",
+                published.at, published.node, message.id
+            ));
         }
     }
     for (node, entries) in sim.journal().nodes.iter().enumerate() {
@@ -93,7 +110,10 @@ fn story(sim: &Sim) -> String {
         }
         for receipt in &entries.receipts {
             let id = sim.journal().message(receipt).id;
-            lines.push(format!("{} node {node} got {id} {:?}", receipt.at, receipt.arrival));
+            lines.push(format!(
+                "{} node {node} got {id} {:?}",
+                receipt.at, receipt.arrival
+            ));
         }
     }
     for node in sim.alive() {
@@ -132,7 +152,11 @@ fn judge(sim: &mut Sim) {
     tell(|| story(sim));
     let delivery = check::delivery(sim.journal(), None).findings;
     assert!(delivery.is_clean(), "{delivery}");
-    assert!(calm, "views: {}", check::views(&sim.snapshots(&sim.alive())));
+    assert!(
+        calm,
+        "views: {}",
+        check::views(&sim.snapshots(&sim.alive()))
+    );
     for findings in [
         check::duplicates(sim.journal()),
         check::order(sim.journal(), &[]),

@@ -1,6 +1,7 @@
 //! Digests: who holds what, told on links that did not carry the payload, and in full when
 //! hashes differ or a link is new.
 
+use super::remote::RemoteGroup;
 use super::{Group, LogKey};
 use crate::engine::Engine;
 use crate::io::LinkId;
@@ -9,7 +10,7 @@ use crate::ranges::RangeSet;
 use crate::time::Micros;
 use crate::wire::bundle::SEQ_MAX;
 use crate::wire::frame::{Digest, DigestEntry};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Origins in one frame.
 const ENTRIES_PER_FRAME: usize = 1_024;
@@ -63,6 +64,61 @@ impl Group {
     }
 }
 
+/// A log with something to tell.
+struct Fresh<'a> {
+    key: LogKey,
+    entry: DigestEntry,
+    held: &'a RangeSet,
+    high: u64,
+    /// What is told in this round; what is above stays for the next.
+    settled: u64,
+}
+
+impl<'a> Fresh<'a> {
+    fn of(group: &'a Group, key: LogKey, before: &BTreeMap<LogKey, u64>) -> Option<Self> {
+        let log = group.logs.get(&key)?;
+        Some(Self {
+            key,
+            entry: group.entry(key)?,
+            held: log.held(),
+            high: log.high(),
+            settled: before.get(&key).copied().unwrap_or(u64::MAX),
+        })
+    }
+
+    /// Whether something up to `limit` is held that a neighbour is not known to have.
+    fn is_news_to(&self, theirs: Option<&RangeSet>, limit: u64) -> bool {
+        self.held.as_slice().iter().any(|&(from, to)| {
+            let to = to.min(limit);
+            from <= to && theirs.is_none_or(|theirs| !theirs.covers(from, to))
+        })
+    }
+}
+
+/// What a neighbour is told of, and which logs are left for a later round.
+fn what_to_tell(
+    fresh: &[Fresh<'_>],
+    remote: &RemoteGroup,
+    rests: bool,
+    is_left: &mut [bool],
+) -> Vec<DigestEntry> {
+    let mut news = Vec::new();
+    for (log, is_left) in fresh.iter().zip(is_left) {
+        let may_be_left = !*is_left && (rests || log.settled < log.high);
+        if rests && !may_be_left {
+            continue;
+        }
+        // What it has is no news to it.
+        let theirs = remote.logs.get(&log.key).map(|theirs| &theirs.known);
+        if !rests && log.is_news_to(theirs, log.settled) {
+            news.push(log.entry.clone());
+        } else if may_be_left {
+            *is_left = log.is_news_to(theirs, u64::MAX);
+        }
+    }
+    news
+}
+
 impl Engine {
     /// Tells each neighbour what it does not know of recent changes.
     ///
@@ -93,50 +149,32 @@ impl Engine {
         } else {
             Micros(pause.0 * FLOWING_ROUNDS - pause.0 / 2)
         };
-        let mut left = BTreeSet::new();
-        let entries: Vec<DigestEntry> =
-            changed.iter().filter_map(|key| group.entry(*key)).collect();
-        let links: Vec<LinkId> = self.group_links(id).map(|(_, link)| link).collect();
-        for link in links {
-            // While trees differ, messages fall between them.
-            let equal = self.had_equal_trees(link, id, now);
-            let Some(group) = self.groups.get(&id) else {
-                return;
-            };
+        let since = self.same_graph_since(id);
+        let Some(group) = self.groups.get(&id) else {
+            return;
+        };
+        let fresh: Vec<Fresh<'_>> = changed
+            .iter()
+            .filter_map(|key| Fresh::of(group, *key, &before))
+            .collect();
+        let mut is_left = vec![false; fresh.len()];
+        let mut told = Vec::new();
+        for (_, link) in self.group_links(id) {
             let Some(remote) = self.links.get(&link).and_then(|link| link.groups.get(&id)) else {
                 continue;
             };
+            // While trees differ, messages fall between them.
+            let equal = since.is_some_and(|since| self.has_had_equal_trees(link, since, now));
             let rests = equal && remote.told.is_some_and(|told| now.since(told) < rest);
-            let news: Vec<DigestEntry> = entries
-                .iter()
-                .filter(|entry| {
-                    let key = (entry.origin, entry.epoch);
-                    let Some(log) = group.logs.get(&key) else {
-                        return false;
-                    };
-                    // What it has is no news to it.
-                    let is_news = |limit: u64| {
-                        let theirs = remote.logs.get(&key).map(|theirs| &theirs.known);
-                        let mut held = log.held().as_slice().iter();
-                        held.any(|&(from, to)| {
-                            let to = to.min(limit);
-                            from <= to && theirs.is_none_or(|theirs| !theirs.covers(from, to))
-                        })
-                    };
-                    let settled = before.get(&key).copied().unwrap_or(u64::MAX);
-                    if !rests && is_news(settled) {
-                        return true;
-                    }
-                    if (rests || settled < log.high()) && is_news(u64::MAX) {
-                        left.insert(key);
-                    }
-                    false
-                })
-                .cloned()
-                .collect();
-            if let Some(remote) = self.remote_mut(link, id)
-                && !news.is_empty()
-            {
+            let news = what_to_tell(&fresh, remote, rests, &mut is_left);
+            if !news.is_empty() {
+                told.push((link, news));
+            }
+        }
+        let is_left = fresh.iter().zip(is_left).filter(|(_, is_left)| *is_left);
+        let left: BTreeSet<LogKey> = is_left.map(|(fresh, _)| fresh.key).collect();
+        for (link, news) in told {
+            if let Some(remote) = self.remote_mut(link, id) {
                 remote.told = Some(now);
             }
             self.send_digest(link, id, news, false);

@@ -92,25 +92,29 @@ impl Engine {
     /// not long ago. (Hashes that always agree would ask for too much: somewhere some peer's
     /// coordinate moves, which is in its record and matters to no tree.)
     pub(crate) fn had_equal_trees(&mut self, link: LinkId, id: GroupId, at: Micros) -> bool {
+        let since = self.same_graph_since(id);
+        since.is_some_and(|since| self.has_had_equal_trees(link, since, at))
+    }
+
+    /// Since when this peer has had the graph of the group that it has now.
+    pub(crate) fn same_graph_since(&mut self, id: GroupId) -> Option<Micros> {
         let now = self.now.mono;
-        let Some(hash) = self.group_graph(id).map(|graph| graph.hash) else {
-            return false;
-        };
-        let Some(group) = self.groups.get_mut(&id) else {
-            return false;
-        };
+        let hash = self.group_graph(id)?.hash;
+        let group = self.groups.get_mut(&id)?;
         if group.graph_seen.0 != hash {
             group.graph_seen = (hash, now);
         }
-        let (_, since) = group.graph_seen;
+        Some(group.graph_seen.1)
+    }
+
+    /// [`Engine::had_equal_trees`] where this peer has had its graph since a moment.
+    pub(crate) fn has_had_equal_trees(&self, link: LinkId, since: Micros, at: Micros) -> bool {
+        let equal = self.links.get(&link).and_then(|link| link.equal_at);
         since + Micros::from_millis(EQUAL_MS) <= at
-            && self
-                .links
-                .get(&link)
-                .and_then(|link| link.equal_at)
-                .is_some_and(|equal| {
-                    equal >= since && now.since(equal) <= Micros::from_millis(STALE_MS)
-                })
+            && equal.is_some_and(|equal| {
+                let fresh = Micros::from_millis(STALE_MS);
+                equal >= since && self.now.mono.since(equal) <= fresh
+            })
     }
 
     /// A bundle had to be pulled that was `noticed` missing then: charges the parents that had

@@ -56,7 +56,9 @@ pub enum Input {
         /// The bytes.
         bytes: Bytes,
     },
-    /// The transport has written `bytes` of what [`Action::Send`] gave it.
+    /// The transport has written `bytes` of what [`Action::Send`] gave it. May be told in larger
+    /// steps, but all of it before timers run: what was pushed and is not written for a second
+    /// looks like a line that is full.
     Sent {
         /// Which connection.
         link: LinkId,

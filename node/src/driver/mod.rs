@@ -292,7 +292,20 @@ impl Driver {
             .fold(next_sweep, Instant::min)
     }
 
+    /// Links tell of themselves when they have written much. Timers judge by what is written, so
+    /// they have to know all.
+    fn report_written(&mut self) {
+        for (&link, handle) in &self.links {
+            let bytes = handle.take_sent();
+            if bytes > 0 {
+                let written = Input::Sent { link, bytes };
+                self.engine.handle_input(self.clock.now(), written);
+            }
+        }
+    }
+
     fn on_timer(&mut self, next_sweep: Instant) -> Instant {
+        self.report_written();
         self.engine.handle_timeout(self.clock.now());
         let now = Instant::now();
         if let Phase::Leaving(until) = self.phase

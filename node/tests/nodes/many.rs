@@ -1,9 +1,10 @@
 //! Ten nodes that know only one of them.
 
 use crate::common::{
-    builder, delivered, join, receive_many, sees, soon, spawn, spawn_beside, until,
+    builder, delivered, join, quick, receive, receive_many, sees, soon, spawn, spawn_beside, until,
 };
-use hedgerow::{JoinOptions, Node, PublishOptions};
+use hedgerow::{Config, JoinOptions, Node, PublishOptions};
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_nodes_around_a_hub_get_everything_exactly_once_and_find_each_other() {
@@ -83,4 +84,39 @@ async fn broadcasts_reach_who_joined_them() {
         crate::common::receive(&mut with_bob).await.payload,
         "to everyone"
     );
+}
+
+/// Links report what they have written once it is worth a wake-up: small messages that are passed
+/// on now and then must not look like a line that is full.
+#[tokio::test]
+async fn small_messages_now_and_then_leave_the_stated_capacity_alone() {
+    const LEAVES: usize = 4;
+    const MESSAGES: usize = 40;
+    let mut config = Config::default();
+    config.groups.baseline_ms = 500;
+    config.links.capacity_full_ms = 500;
+    let hub = spawn(builder().engine(config)).await;
+    let leaves = (0..LEAVES).map(|_| spawn(quick().connect(&hub.listen_addresses())));
+    let leaves = futures::future::join_all(leaves).await;
+    let mut groups = Vec::new();
+    for leaf in &leaves {
+        sees(leaf, LEAVES + 1).await;
+        groups.push(join(leaf, "news").await);
+    }
+    let mut beat = tokio::time::interval(Duration::from_millis(100));
+    for number in 0..MESSAGES {
+        beat.tick().await;
+        let published = groups[0].publish(number.to_string()).await;
+        published.expect("publishes");
+        for group in &mut groups[1..] {
+            receive(group).await;
+        }
+    }
+    for leaf in &leaves {
+        let links = leaf.links().await.expect("answers");
+        assert_eq!(links.len(), 1, "only the hub can be dialled");
+    }
+    let counters = hub.counters().await.expect("answers");
+    let lowered = counters.values.get("capacity_lowered");
+    assert_eq!(lowered, None, "nothing was slow");
 }

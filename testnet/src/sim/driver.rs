@@ -10,8 +10,9 @@ use hedgerow_protocol::{Action, Event, Input, Persist, Time, VerifyJob};
 const SPINS_MAX: u32 = 10_000;
 /// Remembered signature checks; beyond, the memory starts anew.
 const VERIFIED_MAX: usize = 4_000_000;
-/// Written bytes are told to a peer in steps of so many, or with whatever comes to it next.
-const REPORT_BYTES: usize = 16 << 10;
+/// Written bytes are told to a peer in steps of so many, as drivers do by default, or before its
+/// timers run or somebody calls it.
+const REPORT_BYTES: usize = 8 << 10;
 
 impl<P: Peer> World<P> {
     /// Calls the peer of a running node as an application would, then drains it.
@@ -82,7 +83,6 @@ impl<P: Peer> World<P> {
     pub(crate) fn feed(&mut self, node: usize, input: Input) {
         match self.nodes[node].state {
             NodeState::Running => {
-                self.report_sent(node, 1);
                 self.hand_over(node, input);
                 self.settle(node);
             }

@@ -65,3 +65,49 @@ fn ends_of_links_do_not_answer_each_other_for_ever() {
     // times a second.
     assert!(told < nodes as u64 / 4, "{told} changes of mind");
 }
+
+#[test]
+fn explore() {
+    let nodes: usize = std::env::var("N")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1000);
+    let secs: u64 = std::env::var("S")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(20);
+    let mut sim = Sim::builder()
+        .nodes(nodes)
+        .seed(11)
+        .latency(Latency::regions())
+        .idle_from(0)
+        .start_graph(StartGraph::Random { contacts: 2 })
+        .build();
+    let t = std::time::Instant::now();
+    start_warm(&mut sim, nodes);
+    eprintln!("started {:?}", t.elapsed());
+    let mut last: std::collections::BTreeMap<String, u64> = Default::default();
+    for s in 0..secs {
+        let t = std::time::Instant::now();
+        sim.run_for(1000);
+        let mut now: std::collections::BTreeMap<String, u64> = Default::default();
+        for node in 0..nodes {
+            let c = sim.engine(node).counters();
+            for (k, v) in &c.values {
+                *now.entry(format!("{k:?}")).or_default() += v;
+            }
+            for (k, v) in &c.link_ends {
+                *now.entry(format!("end {k:?}")).or_default() += v;
+            }
+        }
+        let diff: Vec<String> = now
+            .iter()
+            .filter_map(|(k, v)| {
+                let d = v - last.get(k).copied().unwrap_or(0);
+                (d > 0).then(|| format!("{k}={d}"))
+            })
+            .collect();
+        eprintln!("{s} {:?} {}", t.elapsed(), diff.join(" "));
+        last = now;
+    }
+}

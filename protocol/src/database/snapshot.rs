@@ -115,11 +115,6 @@ impl Snapshot {
     pub(crate) fn cuts(&self) -> &Cuts {
         self.cuts.get_or_init(|| Cuts::of(&self.graph))
     }
-
-    /// Whether there is a peer whose loss would part the view.
-    pub(crate) fn is_thin(&self) -> bool {
-        !self.cuts().articulation_points().is_empty()
-    }
 }
 
 fn find(records: &[Arc<SignedRecord>], prefixes: &[u64], peer: PeerKey) -> Result<usize, usize> {

@@ -148,8 +148,7 @@ impl Engine {
                 self.note_who_was_lost(&before);
                 self.chooser.touch_for_peers(peers, self.now.mono);
             } else {
-                let is_thin = self.view.snapshot().is_some_and(|view| view.is_thin());
-                self.chooser.touch_for_links(peers, is_thin, self.now.mono);
+                self.chooser.touch_for_links(peers, self.now.mono);
             }
             self.wake_at(self.now.mono);
             self.on_view_changed_for_candidates();

@@ -28,10 +28,8 @@ const LOOK_PEERS: usize = 1_000;
 /// A change of the view is looked at after a wait that grows with it, microseconds for every peer:
 /// the more there are, the less one of them matters. Links of one's own do not wait.
 const VIEW_SETTLE_US: u64 = 1_000;
-/// The same where only links between others have changed: while some peer or link is all that holds
-/// the view together, and while none is.
-const THIN_SETTLE_US: u64 = 5_000;
-const LINKS_SETTLE_US: u64 = 20_000;
+/// The same where only links between others have changed.
+const LINKS_SETTLE_US: u64 = 5_000;
 /// What another end wants is looked at after so long, ms, and up to twice as much again: two ends
 /// that each want a link only while the other does not must not answer each other in step.
 const WANTS_SETTLE_MS: u64 = 500;
@@ -200,14 +198,9 @@ impl Chooser {
         self.touch_within(now, wait.max(Micros::from_millis(SETTLE_MS)));
     }
 
-    /// The view of so many peers has other links than before, and is thin somewhere or not.
-    pub(crate) fn touch_for_links(&mut self, peers: usize, is_thin: bool, now: Micros) {
-        let each = if is_thin {
-            THIN_SETTLE_US
-        } else {
-            LINKS_SETTLE_US
-        };
-        let wait = Micros(peers as u64 * each);
+    /// The view of so many peers has other links than before.
+    pub(crate) fn touch_for_links(&mut self, peers: usize, now: Micros) {
+        let wait = Micros(peers as u64 * LINKS_SETTLE_US);
         self.touch_within(now, wait.max(Micros::from_millis(SETTLE_MS)));
     }
 

@@ -41,6 +41,7 @@ const SHIPPED: &[(&str, &str)] = shipped![
     "partition-three-way",
     "plumtree",
     "plumtree-crash",
+    "scale",
     "silent-crash-10",
     "silent-crash-30",
     "silent-crash-50",

@@ -76,6 +76,9 @@ pub struct Results {
     pub faults: Vec<FaultTime>,
     /// The command that runs this again.
     pub replay: String,
+    /// What happened in the simulator: arrivals, timeouts, checks and the like. Nothing elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<u64>,
     /// Simulated time, warm-up included.
     pub virtual_s: f64,
     /// Real time.

@@ -202,6 +202,7 @@ impl Run<'_> {
             notes: Vec::new(),
             faults: faults.collect(),
             replay: String::new(),
+            events: self.world.happened(),
             virtual_s: self.end.0 as f64 / 1e6,
             wall_s: 0.0,
             peak_rss_mib: self.world.peak_rss_mib(),

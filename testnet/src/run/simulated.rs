@@ -48,6 +48,10 @@ impl World for Sim {
         Some(self.deref().trace_hash().to_string())
     }
 
+    fn happened(&self) -> Option<u64> {
+        Some(self.deref().happened())
+    }
+
     fn snapshots(&self, nodes: &[usize]) -> Vec<Snapshot> {
         Sim::snapshots(self, nodes)
     }

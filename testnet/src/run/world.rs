@@ -60,6 +60,10 @@ pub(crate) trait World {
     fn trace_hash(&self) -> Option<String> {
         None
     }
+    /// Events so far, where they are simulated.
+    fn happened(&self) -> Option<u64> {
+        None
+    }
     /// What these nodes' peers say about themselves; left out are those of which nothing is known.
     fn snapshots(&self, nodes: &[usize]) -> Vec<Snapshot>;
     /// The connections of these nodes' peers.

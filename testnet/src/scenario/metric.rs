@@ -40,7 +40,7 @@ pub const OF_A_GROUP: [&str; 25] = [
 ];
 
 /// Fields that the run has.
-pub const OF_THE_RUN: [&str; 17] = [
+pub const OF_THE_RUN: [&str; 18] = [
     "control.bytes_per_node_s",
     "control.frames_per_node_s",
     "control.record_frames_per_node_s",
@@ -55,6 +55,7 @@ pub const OF_THE_RUN: [&str; 17] = [
     "memory.queued_mib_max",
     "hostile.cut_off_ratio",
     "hostile.reports",
+    "events",
     "virtual_s",
     "wall_s",
     "peak_rss_mib",

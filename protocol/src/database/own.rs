@@ -22,6 +22,9 @@ const GATHER_MS: u64 = 20;
 /// moves a link's weight by less than a hop costs.
 const DRIFT_SHARE: u32 = 5;
 const DRIFT_US: u32 = 1_000;
+/// A coordinate that has moved is stated after a pause that grows with the view, once for so many
+/// peers in it: whatever its size, no more such records travel at a time.
+const MOVED_PEERS: usize = 100;
 /// After so many pauses without drift the pause is as short as at first.
 const CALM_PAUSES: u64 = 4;
 
@@ -60,8 +63,10 @@ impl Flaps {
 enum Change {
     /// Nothing that anybody needs to know.
     None,
-    /// Only RTTs or the coordinate have drifted. Load makes RTTs noisy and records make load:
-    /// the wait before the next such record doubles while they repeat.
+    /// Only the coordinate has moved: it helps others to choose, and moves no tree.
+    Moved,
+    /// Only RTTs, or the coordinate as well, have drifted. Load makes RTTs noisy and records make
+    /// load: the wait before the next such record doubles while they repeat.
     Drift,
     /// Links, groups, addresses.
     Material,
@@ -159,14 +164,29 @@ impl Engine {
 
     /// When a record that differs so is to be issued.
     fn due_for(&self, change: Change) -> Option<Micros> {
-        let config = &self.config.database;
         let pause = match change {
             Change::None => return None,
             Change::Material if self.own.lost_a_link => return Some(self.now.mono),
-            Change::Material => Micros::from_millis(config.reissue_ms),
-            Change::Drift => self.own.drift.pause(config),
+            Change::Material => Micros::from_millis(self.config.database.reissue_ms),
+            Change::Moved | Change::Drift => self.drift_pause(change),
         };
         Some((self.own.issued + pause).max(self.in_ms(GATHER_MS)))
+    }
+
+    /// How long after the last record such a change is stated.
+    fn drift_pause(&self, change: Change) -> Micros {
+        let config = &self.config.database;
+        let pause = self.own.drift.pause(config);
+        if change == Change::Moved {
+            let share = 1 + (self.view.peers / MOVED_PEERS) as u64;
+            let refresh = Micros::from_millis(config.refresh_ms);
+            return pause.max(
+                Micros::from_millis(config.drift_ms)
+                    .times(share)
+                    .min(refresh),
+            );
+        }
+        pause
     }
 
     pub(crate) fn on_record_timeout(&mut self) {
@@ -175,14 +195,15 @@ impl Engine {
             let refresh = self.own.issued + Micros::from_millis(self.config.database.refresh_ms);
             self.own.due = None;
             let change = self.change();
-            let drifted_at = self.own.issued + self.own.drift.pause(&self.config.database);
-            if change == Change::Drift && drifted_at <= now {
+            let is_drift = matches!(change, Change::Moved | Change::Drift);
+            let drifted_at = self.own.issued + self.drift_pause(change);
+            if is_drift && drifted_at <= now {
                 self.own.drift.stated(now, &self.config.database);
                 self.count("records_issued_for_drift");
                 self.issue_record();
             } else if change == Change::Material || refresh <= now {
                 self.issue_record();
-            } else if change == Change::Drift {
+            } else if is_drift {
                 self.own.due = Some(drifted_at);
             }
         }
@@ -207,7 +228,7 @@ impl Engine {
         let mut would = self.record_now();
         would.version = stated.version;
         would.coordinate = stated.coordinate;
-        let mut drifted = self.has_moved();
+        let mut drifted = false;
         for (link, before) in would.links.iter_mut().zip(&stated.links) {
             if link.peer == before.peer {
                 let off = link.rtt_us.abs_diff(before.rtt_us);
@@ -219,6 +240,8 @@ impl Engine {
             Change::Material
         } else if drifted {
             Change::Drift
+        } else if self.has_moved() {
+            Change::Moved
         } else {
             Change::None
         }

@@ -136,7 +136,7 @@ pub struct DatabaseConfig {
     pub reissue_ms: u64,
     /// Shortest time between two records of one peer of which only RTTs or the coordinate are
     /// new, ms; doubles while they repeat, up to `refresh_ms`. Load moves RTTs, and records are
-    /// load. A coordinate alone waits so long for every 100 peers in the view.
+    /// load. A coordinate alone waits so long again for every 100 peers in the view.
     pub drift_ms: u64,
     /// A record is issued again after so long without change, ms.
     pub refresh_ms: u64,

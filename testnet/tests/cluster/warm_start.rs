@@ -3,6 +3,7 @@
 use crate::support::{
     GROUP, assert_clean, counted, start_warm, wait_delivered, wait_joined, wait_view,
 };
+use hedgerow_protocol::Config;
 use hedgerow_testnet::sim::{Latency, Sim, StartGraph};
 
 const NODES: usize = 150;
@@ -64,4 +65,14 @@ fn ends_of_links_do_not_answer_each_other_for_ever() {
     // Two pairs each wanted their link only while the other did not, and said so in step, twenty
     // times a second.
     assert!(told < nodes as u64 / 4, "{told} changes of mind");
+}
+
+/// Where RTTs stay as they are only coordinates drift, and 300 peers wait four times as long as a
+/// few with stating them.
+#[test]
+fn coordinates_alone_are_stated_the_more_rarely_the_more_peers_there_are() {
+    let mut sim = warm_of(300, 11, Latency::regions());
+    sim.run_for(3 * Config::default().database.drift_ms);
+    let stated = counted(&sim, 0..300, "records_issued_for_drift");
+    assert_eq!(stated, 0);
 }

@@ -183,6 +183,35 @@ fn group_wants_prefer_links_that_exist() {
     assert_eq!(peers, expected);
 }
 
+/// In one room all are some microseconds away: coordinates say 0 to 200, links 250, for RTTs are
+/// stated in steps.
+#[test]
+fn where_all_are_equally_near_a_group_wants_no_other_links() {
+    let mut candidates = on_a_line(20, 0.01);
+    for peer in [12, 14, 17, 19] {
+        candidates[peer].linked = Some(250);
+    }
+    for peer in [4, 6] {
+        // The ring's.
+        candidates[peer].linked = Some(250);
+    }
+    let members = vec![true; 20];
+    let dialled = |candidates: &[Candidate]| -> Vec<usize> {
+        let wants = group_wants(&situation(5, candidates), &members);
+        let peers = wants.into_iter().map(|want| want.peer);
+        peers
+            .filter(|&peer| candidates[peer].linked.is_none())
+            .collect()
+    };
+    assert_eq!(dialled(&candidates), []);
+    candidates[4].linked = Some(1_500);
+    candidates[6].linked = Some(1_500);
+    for peer in [12, 14, 17, 19] {
+        candidates[peer].linked = Some(1_500);
+    }
+    assert_ne!(dialled(&candidates), [], "a hop's worth further away");
+}
+
 fn link(peer: usize, mine: Option<Reason>, theirs: Option<Reason>, rtt_us: u32) -> LinkUse {
     LinkUse {
         peer,

@@ -103,17 +103,23 @@ pub(super) fn choose_nearest(
     }
 }
 
-/// For a further group: any live link among the nearer quarter of the members will do.
+/// For a further group: any live link among the nearer quarter of the members will do, or to one
+/// who is as near as they are; best one that the other end wants, which stays whatever I say.
 pub(super) fn choose_near_enough(
     situation: &Situation<'_>,
     ranking: &Ranking,
     choice: &mut Choice,
 ) {
     let quarter = ranking.ranks.len().div_ceil(4);
-    let near = ranking.ranks.iter().take(quarter);
+    let near_enough = match quarter.checked_sub(1) {
+        Some(last) => ranking.as_near_as(last).end,
+        None => 0,
+    };
+    let near = ranking.ranks[..near_enough].iter();
     let linked = near
         .map(|&(_, peer)| peer)
-        .find(|&peer| situation.candidates[peer].linked.is_some());
+        .filter(|&peer| situation.candidates[peer].linked.is_some())
+        .min_by_key(|&peer| !situation.candidates[peer].wants_me);
     let nearest = || {
         let mut peers = ranking.ranks.iter().map(|&(_, peer)| peer);
         peers.find(|&peer| {

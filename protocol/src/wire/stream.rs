@@ -37,11 +37,14 @@ pub fn encode_head(kind: u8, header: &[u8], payload_bytes: usize) -> Bytes {
 }
 
 /// Cuts a byte stream into frames, whatever way it was cut before.
+///
+/// A frame that came in one piece is part of that piece; any other is put together in memory of
+/// exactly its own size, for it may be kept for long.
 #[derive(Debug)]
 pub struct FrameDecoder {
-    /// What came and is not yet a whole frame. At most one frame and one chunk.
+    /// The beginning of a frame; what follows it in `chunk` comes after.
     pending: BytesMut,
-    /// The rest of the last chunk, while it holds whole frames.
+    /// What came last and has not been looked at.
     chunk: Bytes,
     frame_bytes_max: usize,
 }
@@ -58,15 +61,14 @@ impl FrameDecoder {
 
     /// Takes in the next bytes; call [`Self::next_frame`] until `None` before the next.
     pub fn push(&mut self, bytes: Bytes) {
-        if self.pending.is_empty() && self.chunk.is_empty() {
-            self.chunk = bytes;
-            return;
-        }
         if !self.chunk.is_empty() {
-            let rest = std::mem::take(&mut self.chunk);
-            self.pending.extend_from_slice(&rest);
+            let begun = std::mem::take(&mut self.chunk);
+            if self.pending.is_empty() {
+                self.pending.reserve(self.announced(&begun));
+            }
+            self.pending.extend_from_slice(&begun);
         }
-        self.pending.extend_from_slice(&bytes);
+        self.chunk = bytes;
     }
 
     /// Bytes of a frame that is not whole yet.
@@ -74,30 +76,18 @@ impl FrameDecoder {
         self.pending.len() + self.chunk.len()
     }
 
+    /// How long the frame is that begins so, as far as it says, and no longer than it may be.
+    fn announced(&self, begun: &[u8]) -> usize {
+        let total = begun.first_chunk::<4>().map_or(0, |length| whole(*length));
+        total.clamp(begun.len(), self.frame_bytes_max.max(begun.len()))
+    }
+
     /// The next whole frame. After an error the stream cannot be read on.
     pub fn next_frame(&mut self) -> Result<Option<RawFrame>, WireError> {
-        let available: &[u8] = if self.chunk.is_empty() {
-            &self.pending
-        } else {
-            &self.chunk
-        };
-        let Some(length) = available.first_chunk::<4>() else {
+        let Some(mut frame) = self.next_whole()? else {
             return Ok(None);
         };
-        let total = u32::from_be_bytes(*length) as usize + 4;
-        if total > self.frame_bytes_max {
-            return Err(WireError::TooLong {
-                bytes: total,
-                max: self.frame_bytes_max,
-            });
-        }
-        if total < FRAME_HEAD_BYTES {
-            return Err(WireError::TooShort { bytes: total });
-        }
-        if available.len() < total {
-            return Ok(None);
-        }
-        let mut frame = self.take(total);
+        let total = frame.len();
         frame.advance(4);
         let kind = frame.get_u8();
         let header_bytes = frame.get_u32() as usize;
@@ -112,25 +102,72 @@ impl FrameDecoder {
         }))
     }
 
-    fn take(&mut self, total: usize) -> Bytes {
-        if self.chunk.is_empty() {
-            let frame = self.pending.split_to(total);
-            if self.pending.is_empty() {
-                self.pending = BytesMut::new();
+    fn next_whole(&mut self) -> Result<Option<Bytes>, WireError> {
+        if self.pending.is_empty() {
+            let Some(total) = self.length_of(&self.chunk)? else {
+                return Ok(None);
+            };
+            if self.chunk.len() < total {
+                return Ok(None);
             }
-            if total < COPY_BELOW_BYTES {
-                Bytes::copy_from_slice(&frame)
-            } else {
-                frame.freeze()
-            }
-        } else {
-            let frame = self.chunk.split_to(total);
-            if total < COPY_BELOW_BYTES {
-                Bytes::copy_from_slice(&frame)
-            } else {
-                frame
-            }
+            return Ok(Some(own(self.chunk.split_to(total))));
         }
+        if self.pending.len() < 4 {
+            self.fill_to(4);
+        }
+        let Some(total) = self.length_of(&self.pending)? else {
+            return Ok(None);
+        };
+        let missing = total.saturating_sub(self.pending.len());
+        self.pending.reserve(missing);
+        self.fill_to(total);
+        if self.pending.len() < total {
+            return Ok(None);
+        }
+        let frame = self.pending.split_to(total);
+        if self.pending.is_empty() {
+            self.pending = BytesMut::new();
+        }
+        Ok(Some(frame.freeze()))
+    }
+
+    /// Moves bytes over until `length` of the frame are there or no more have come.
+    fn fill_to(&mut self, length: usize) {
+        let missing = length.saturating_sub(self.pending.len());
+        let more = missing.min(self.chunk.len());
+        self.pending.extend_from_slice(&self.chunk.split_to(more));
+    }
+
+    /// The length of the frame that begins so, if that much has come.
+    fn length_of(&self, begun: &[u8]) -> Result<Option<usize>, WireError> {
+        let Some(length) = begun.first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let total = whole(*length);
+        if total > self.frame_bytes_max {
+            return Err(WireError::TooLong {
+                bytes: total,
+                max: self.frame_bytes_max,
+            });
+        }
+        if total < FRAME_HEAD_BYTES {
+            return Err(WireError::TooShort { bytes: total });
+        }
+        Ok(Some(total))
+    }
+}
+
+/// A whole frame's length, of which the first field counts the rest.
+fn whole(length: [u8; 4]) -> usize {
+    u32::from_be_bytes(length) as usize + 4
+}
+
+/// Small frames get memory of their own.
+fn own(frame: Bytes) -> Bytes {
+    if frame.len() < COPY_BELOW_BYTES {
+        Bytes::copy_from_slice(&frame)
+    } else {
+        frame
     }
 }
 
@@ -139,7 +176,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn whole(kind: u8, header: &[u8], payload: &[u8]) -> Vec<u8> {
+    fn encoded(kind: u8, header: &[u8], payload: &[u8]) -> Vec<u8> {
         let mut bytes = encode_head(kind, header, payload.len()).to_vec();
         bytes.extend_from_slice(payload);
         bytes
@@ -156,7 +193,7 @@ mod tests {
             let mut expected = Vec::new();
             for (kind, header, payload_bytes) in frames {
                 let payload = vec![kind; payload_bytes];
-                stream.extend(whole(kind, &header, &payload));
+                stream.extend(encoded(kind, &header, &payload));
                 expected.push(RawFrame { kind, header: header.into(), payload: payload.into() });
             }
             let mut decoder = FrameDecoder::new(10_000);
@@ -178,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_frame_of_exactly_the_limit_passes_and_one_more_byte_does_not() {
-        let frame = whole(1, b"h", &[0; 90]);
+        let frame = encoded(1, b"h", &[0; 90]);
         let mut decoder = FrameDecoder::new(frame.len());
         decoder.push(frame.clone().into());
         assert!(decoder.next_frame().expect("at the limit").is_some());
@@ -192,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_header_longer_than_its_frame_is_refused() {
-        let mut frame = whole(1, b"abc", b"");
+        let mut frame = encoded(1, b"abc", b"");
         frame[8] = 200;
         let mut decoder = FrameDecoder::new(1_000);
         decoder.push(frame.into());
@@ -200,5 +237,40 @@ mod tests {
             decoder.next_frame(),
             Err(WireError::TooShort { .. })
         ));
+    }
+
+    #[test]
+    fn a_frame_that_came_in_pieces_keeps_no_more_than_itself_alive() {
+        let frame = encoded(1, b"header", &[7; 65_536]);
+        let stream = Bytes::from(frame.repeat(20));
+        let mut decoder = FrameDecoder::new(1 << 20);
+        let mut frames = 0;
+        for at in (0..stream.len()).step_by(40_000) {
+            decoder.push(stream.slice(at..stream.len().min(at + 40_000)));
+            while let Some(RawFrame { payload, header, .. }) =
+                decoder.next_frame().expect("well formed")
+            {
+                frames += 1;
+                drop(header);
+                let memory = payload.try_into_mut().expect("nobody else keeps it");
+                assert!(memory.capacity() <= frame.len(), "{}", memory.capacity());
+            }
+        }
+        assert_eq!(frames, 20);
+    }
+
+    #[test]
+    fn what_a_frame_announces_is_bounded() {
+        let mut decoder = FrameDecoder::new(1_000);
+        decoder.push(Bytes::copy_from_slice(&u32::MAX.to_be_bytes()[..3]));
+        assert_eq!(decoder.next_frame(), Ok(None));
+        decoder.push(Bytes::from_static(&[0xff; 10]));
+        assert!(matches!(
+            decoder.next_frame(),
+            Err(WireError::TooLong { .. })
+        ));
+        // Nobody should go on; who does is given no memory for it.
+        decoder.push(Bytes::from_static(&[0xff; 10]));
+        assert!(decoder.pending.capacity() <= 1_000);
     }
 }

@@ -212,6 +212,50 @@ fn where_all_are_equally_near_a_group_wants_no_other_links() {
     assert_ne!(dialled(&candidates), [], "a hop's worth further away");
 }
 
+#[test]
+fn a_random_link_stays_while_others_are_full_now_and_then() {
+    let mut candidates = on_a_line(100, 5.0);
+    let first = wanted_for(&situation(50, &candidates), Reason::Random(0)).expect("somebody");
+    candidates[first].full = true;
+    let second = wanted_for(&situation(50, &candidates), Reason::Random(0)).expect("somebody");
+    assert_ne!(second, first, "a full peer would refuse");
+    candidates[second].linked = Some(50_000);
+    candidates[first].full = false;
+    let now = wanted_for(&situation(50, &candidates), Reason::Random(0));
+    assert_eq!(now, Some(second));
+    // But not any link will do.
+    candidates[second].linked = None;
+    let near = [48, 49, 51, 52];
+    near.map(|peer| candidates[peer].linked = Some(10_000));
+    let wants = wants(&situation(50, &candidates));
+    assert!(wants.iter().any(|want| want.peer == first), "{wants:?}");
+}
+
+/// A search that is still to be made costs no link: what it finds may be no better.
+#[test]
+fn a_live_link_keeps_its_place_until_another_takes_it() {
+    let mut candidates = on_a_line(60, 10.0);
+    let links = [2, 29, 31, 55, 5];
+    for peer in links {
+        candidates[peer].linked = Some(10_000 * (peer.abs_diff(30)) as u32);
+    }
+    let mut graph = LinkGraph::default();
+    for _ in &candidates {
+        graph.add_node(PeerNode { capacity: 12 });
+    }
+    for peer in links {
+        graph.add_edge(NodeIndex::new(30), NodeIndex::new(peer), 51_000);
+    }
+    let mut situation = situation(30, &candidates);
+    situation.graph = Some(&graph);
+    situation.degree = links.len();
+    let wants = wants(&situation);
+    assert!(wants.iter().any(|want| candidates[want.peer].linked.is_none()));
+    for peer in links {
+        assert!(wants.iter().any(|want| want.peer == peer), "{peer}: {wants:?}");
+    }
+}
+
 fn link(peer: usize, mine: Option<Reason>, theirs: Option<Reason>, rtt_us: u32) -> LinkUse {
     LinkUse {
         peer,

@@ -34,6 +34,9 @@ use crate::graph::LinkGraph;
 const SWAP_NUMERATOR: u64 = 5;
 const SWAP_DENOMINATOR: u64 = 6;
 
+/// A live link to one of so many first by lot is a random link.
+const LOTS_HELD: usize = 4;
+
 /// What a peer knows of another peer that it could have a link to.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_excessive_bools)] // Independent facts, set by name from independent sources.
@@ -282,24 +285,26 @@ fn choose_random(situation: &Situation<'_>, choice: &mut Choice) {
     let draws = situation.degree.div_ceil(8).min(8) as u8;
     for draw in 0..draws {
         // The lowest of a hash per candidate: others may come and go without changing the lot.
-        let lot = situation
-            .candidates
-            .iter()
-            .enumerate()
-            .filter(|&(peer, candidate)| {
-                peer != situation.me
-                    && candidate.in_view
-                    && candidate.is_usable()
-                    && !candidate.full
-            })
-            .map(|(peer, candidate)| {
-                (
-                    mix(situation.random_seed ^ mix(candidate.ring ^ u64::from(draw))),
-                    peer,
-                )
-            })
-            .min();
-        if let Some((_, peer)) = lot {
+        let lot = |candidate: &Candidate| {
+            mix(situation.random_seed ^ mix(candidate.ring ^ u64::from(draw)))
+        };
+        let others = || {
+            let all = situation.candidates.iter().enumerate();
+            all.filter(|&(peer, candidate)| peer != situation.me && candidate.in_view)
+                .map(|(peer, candidate)| (lot(candidate), peer))
+        };
+        let is_linked = |peer: usize| situation.candidates[peer].linked.is_some();
+        let is_usable = |peer: usize| {
+            let candidate = &situation.candidates[peer];
+            candidate.is_usable() && !candidate.full
+        };
+        let held = others().filter(|&(_, peer)| is_linked(peer)).min();
+        // Whoever was full when the lot fell may have room for a moment: that moves no link.
+        let held = held.filter(|&(lot, _)| {
+            let before = others().filter(|&(other, _)| other < lot);
+            before.take(LOTS_HELD).count() < LOTS_HELD
+        });
+        if let Some((_, peer)) = held.or_else(|| others().filter(|&(_, p)| is_usable(p)).min()) {
             choice.add(peer, Reason::Random(draw), None);
         }
     }

@@ -26,20 +26,21 @@ pub(super) fn choose(
     choice: &mut Choice,
 ) {
     let linked = |peer: usize| situation.candidates[peer].linked.is_some();
+    let others = || (0..situation.candidates.len()).filter(|&peer| peer != situation.me);
     // Links that the other end wants stay whatever I say, so they count.
-    let claimed = (0..situation.candidates.len())
-        .filter(|&peer| peer != situation.me)
-        .filter(|&peer| {
-            choice.is_wanted(peer) || (linked(peer) && situation.candidates[peer].wants_me)
-        })
-        .count();
-    let mut room = situation.degree.saturating_sub(claimed);
-    if claimed > situation.degree {
+    let is_claimed = |choice: &Choice, peer: usize| {
+        choice.is_wanted(peer) || situation.candidates[peer].wants_me
+    };
+    let claimed = others().filter(|&peer| linked(peer) && is_claimed(choice, peer));
+    // What is still to be dialled takes no live link's place before it lives: a search may find
+    // nothing better.
+    let Some(mut room) = situation.degree.checked_sub(claimed.count()) else {
         return;
-    }
-    let has_unclaimed = (0..situation.candidates.len())
-        .any(|peer| linked(peer) && !choice.is_wanted(peer) && peer != situation.me);
-    if room <= 1 && !has_unclaimed {
+    };
+    let awaited = others().filter(|&peer| !linked(peer) && choice.is_wanted(peer));
+    let awaited = awaited.count();
+    let has_unclaimed = others().any(|peer| linked(peer) && !choice.is_wanted(peer));
+    if room <= 1 + awaited && !has_unclaimed {
         return;
     }
     let Some(tree) = estimates.paths() else {
@@ -60,13 +61,14 @@ pub(super) fn choose(
         }
     }
     let best = |with_room: bool| paths.best_candidate(situation, estimates, choice, with_room);
-    if room > 1 {
+    if room > 1 + awaited {
         if let Some((gain, peer)) = best(true)
             && gain >= paths.total_us() / GAIN_SHARE_MIN
         {
             choice.add(peer, Reason::Path, None);
         }
-    } else if let Some((gain, peer)) = best(false)
+    } else if awaited == 0
+        && let Some((gain, peer)) = best(false)
         && let Some((value, worst)) = worst
         && gain.saturating_mul(SWAP_NUMERATOR) >= value.saturating_mul(SWAP_DENOMINATOR)
         && gain >= value + paths.total_us() / SWAP_SHARE_MIN

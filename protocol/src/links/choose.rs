@@ -38,6 +38,12 @@ const WANTS_SETTLE_MS: u64 = 500;
 const GROWTH_SHARE: usize = 10;
 const GROWTH_MS: u64 = 700;
 const GROWTH_MAX_MS: u64 = 5_000;
+/// After growth, views are to become one before links are improved: whoever has three quarters of
+/// the links that it aims at makes no more and drops none for so long for every peer in the view,
+/// microseconds, but not for longer than the second, ms; and by lot for up to as much again for
+/// every peer, so that not all begin at once.
+const HOLD_US: u64 = 50_000;
+const HOLD_MAX_MS: u64 = 15_000;
 /// Between two dials for searches and random links, ms, and up to as much again: what others
 /// dial meanwhile serves as well. With three quarters of the links that it aims at a peer is in
 /// no hurry: the wait is the second and doubles with each, up to the third, until the view grows
@@ -149,6 +155,15 @@ impl Chooser {
         quiet.min(since + Micros::from_millis(GROWTH_MAX_MS))
     }
 
+    /// When links that are only better than others may be made, and those that nobody wants
+    /// dropped.
+    fn held_until(&self) -> Micros {
+        let (peers, at, _) = self.grown;
+        let hold = Micros(peers as u64 * HOLD_US);
+        let lot = Micros(hold.0 * (self.seed % 256) / 256);
+        at + hold.min(Micros::from_millis(HOLD_MAX_MS)) + lot
+    }
+
     /// When the next search may be dialled.
     fn paced_until(&self, is_calm: bool) -> Micros {
         let wait_ms = if is_calm {
@@ -157,7 +172,12 @@ impl Chooser {
             PACE_MS
         };
         let (at, jitter) = self.searched;
-        at + Micros(wait_ms * 1_000 * (256 + jitter) / 256)
+        let paced = at + Micros(wait_ms * 1_000 * (256 + jitter) / 256);
+        if is_calm {
+            paced.max(self.held_until())
+        } else {
+            paced
+        }
     }
 
     /// Sees to it that the choice is made again no later than `at`.

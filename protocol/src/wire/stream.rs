@@ -247,8 +247,9 @@ mod tests {
         let mut frames = 0;
         for at in (0..stream.len()).step_by(40_000) {
             decoder.push(stream.slice(at..stream.len().min(at + 40_000)));
-            while let Some(RawFrame { payload, header, .. }) =
-                decoder.next_frame().expect("well formed")
+            while let Some(RawFrame {
+                payload, header, ..
+            }) = decoder.next_frame().expect("well formed")
             {
                 frames += 1;
                 drop(header);

@@ -34,8 +34,10 @@ use crate::graph::LinkGraph;
 const SWAP_NUMERATOR: u64 = 5;
 const SWAP_DENOMINATOR: u64 = 6;
 
-/// A live link to one of so many first by lot is a random link.
-const LOTS_HELD: usize = 4;
+/// A live link to one of the first by lot is a random link: to the first one, and one more for
+/// every so many peers, but no further than the last.
+const LOTS_HELD_PEERS: usize = 100;
+const LOTS_HELD_MAX: usize = 4;
 
 /// What a peer knows of another peer that it could have a link to.
 #[derive(Clone, Copy, Debug)]
@@ -283,6 +285,7 @@ impl Choice {
 /// often as it draws, which makes two of eight.
 fn choose_random(situation: &Situation<'_>, choice: &mut Choice) {
     let draws = situation.degree.div_ceil(8).min(8) as u8;
+    let lots_held = (1 + situation.candidates.len() / LOTS_HELD_PEERS).min(LOTS_HELD_MAX);
     for draw in 0..draws {
         // The lowest of a hash per candidate: others may come and go without changing the lot.
         let lot = |candidate: &Candidate| {
@@ -302,7 +305,7 @@ fn choose_random(situation: &Situation<'_>, choice: &mut Choice) {
         // Whoever was full when the lot fell may have room for a moment: that moves no link.
         let held = held.filter(|&(lot, _)| {
             let before = others().filter(|&(other, _)| other < lot);
-            before.take(LOTS_HELD).count() < LOTS_HELD
+            before.take(lots_held).count() < lots_held
         });
         if let Some((_, peer)) = held.or_else(|| others().filter(|&(_, p)| is_usable(p)).min()) {
             choice.add(peer, Reason::Random(draw), None);

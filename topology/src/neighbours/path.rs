@@ -67,8 +67,7 @@ pub(super) fn choose(
         {
             choice.add(peer, Reason::Path, None);
         }
-    } else if awaited == 0
-        && let Some((gain, peer)) = best(false)
+    } else if let Some((gain, peer)) = best(false)
         && let Some((value, worst)) = worst
         && gain.saturating_mul(SWAP_NUMERATOR) >= value.saturating_mul(SWAP_DENOMINATOR)
         && gain >= value + paths.total_us() / SWAP_SHARE_MIN

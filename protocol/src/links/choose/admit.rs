@@ -49,6 +49,10 @@ impl Engine {
             // Who is wanted is not known yet.
             return;
         }
+        if self.is_calm() && self.chooser.held_until() > now {
+            let held = self.chooser.held_until();
+            return self.chooser.look_again(held);
+        }
         let pause = Micros::from_millis(UNWANTED_MS);
         let ids: Vec<LinkId> = self.up.values().copied().collect();
         let mut soonest = None;

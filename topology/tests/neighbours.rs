@@ -229,7 +229,9 @@ fn a_random_link_stays_while_others_are_full_now_and_then() {
     // But not any link will do.
     candidates[second].linked = None;
     let near = [48, 49, 51, 52];
-    near.map(|peer| candidates[peer].linked = Some(10_000));
+    for peer in near {
+        candidates[peer].linked = Some(10_000);
+    }
     assert!(is_wanted(&candidates, first));
 }
 

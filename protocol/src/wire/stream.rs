@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_frame_that_came_in_pieces_keeps_no_more_than_itself_alive() {
-        let frame = encoded(1, b"header", &[7; 65_536]);
+        let frame = encoded(1, b"header", &vec![7; 65_536]);
         let stream = Bytes::from(frame.repeat(20));
         let mut decoder = FrameDecoder::new(1 << 20);
         let mut frames = 0;

@@ -150,6 +150,20 @@ impl World for Sim {
             .map(drop)
     }
 
+    fn together_max(&self, node: usize, group: &str) -> Option<(usize, usize)> {
+        let group = GroupName::new(group).ok()?;
+        Some(self.engine(node).together_max(&group))
+    }
+
+    fn publish_together(
+        &mut self,
+        node: usize,
+        group: &str,
+        payloads: &[Bytes],
+    ) -> Result<(), PublishError> {
+        Sim::publish_together(self, node, group, payloads)
+    }
+
     fn partition(&mut self, sets: &[Vec<usize>]) {
         (**self).partition(sets);
     }

@@ -30,6 +30,8 @@ pub(super) struct Publishing {
     left: u64,
     /// Due and not yet taken.
     owed: u64,
+    /// Of these, what was offered last.
+    offered: Vec<Bytes>,
     /// Tells messages apart.
     number: u64,
 }
@@ -57,6 +59,7 @@ impl Publishing {
                 until,
                 left: workload.total.unwrap_or(u64::MAX),
                 owed: 0,
+                offered: Vec::new(),
                 number: (index as u64) << 48,
             }
         };
@@ -79,6 +82,26 @@ impl Publishing {
         }
     }
 
+    /// The group and the publisher, where there is only one.
+    fn only(&self) -> Option<(String, usize)> {
+        let mut pairs = (self.groups.iter().zip(&self.publishers))
+            .flat_map(|(group, nodes)| nodes.iter().map(move |node| (group, *node)));
+        let (group, node) = pairs.next()?;
+        pairs.next().is_none().then(|| (group.clone(), node))
+    }
+
+    /// The next messages that are due, so many at most and so many bytes of them; what was offered
+    /// before comes first.
+    fn offer(&mut self, (messages, bytes): (usize, usize)) -> Vec<Bytes> {
+        let fit = messages.min(bytes / self.size.max(1)).max(1);
+        let most = usize::try_from(self.owed).map_or(fit, |owed| fit.min(owed));
+        let mut offered = std::mem::take(&mut self.offered);
+        while offered.len() < most {
+            offered.push(self.payload());
+        }
+        offered
+    }
+
     fn payload(&mut self) -> Bytes {
         self.number += 1;
         let mut payload = BytesMut::with_capacity(self.size);
@@ -94,8 +117,8 @@ impl Run<'_> {
         self.workloads[index].accrue(now);
         let mut busy = false;
         while self.workloads[index].owed > 0 && now < self.workloads[index].until {
-            match self.publish_one(index) {
-                Published::Taken => self.workloads[index].owed -= 1,
+            match self.publish_next(index) {
+                Published::Taken(messages) => self.workloads[index].owed -= messages,
                 // Nobody is there to publish: the message is none.
                 Published::Nobody => self.workloads[index].owed = 0,
                 Published::Busy => {
@@ -113,6 +136,27 @@ impl Run<'_> {
         if next < workload.until && (busy || workload.left > 0) {
             self.task(next, Task::Publish(index));
         }
+    }
+
+    /// What waits for one publisher goes together, as far as it may: a node's outbox does the same.
+    fn publish_next(&mut self, index: usize) -> Published {
+        let workload = &mut self.workloads[index];
+        if workload.owed > 1
+            && let Some((group, node)) = workload.only()
+            && self.world.state(node) == NodeState::Running
+            && let Some(most) = self.world.together_max(node, &group)
+        {
+            let offered = workload.offer(most);
+            return match self.world.publish_together(node, &group, &offered) {
+                Ok(()) => Published::Taken(offered.len() as u64),
+                Err(PublishError::Busy) => {
+                    self.workloads[index].offered = offered;
+                    Published::Busy
+                }
+                Err(_) => Published::Nobody,
+            };
+        }
+        self.publish_one(index)
     }
 
     fn publish_one(&mut self, index: usize) -> Published {
@@ -135,7 +179,7 @@ impl Run<'_> {
             }
             let group = workload.groups[at].clone();
             match self.world.publish(node, &group, payload.clone()) {
-                Ok(()) => return Published::Taken,
+                Ok(()) => return Published::Taken(1),
                 Err(PublishError::Busy) => result = Published::Busy,
                 Err(_) => {}
             }
@@ -145,7 +189,8 @@ impl Run<'_> {
 }
 
 enum Published {
-    Taken,
+    /// So many messages.
+    Taken(u64),
     Busy,
     Nobody,
 }

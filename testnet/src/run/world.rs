@@ -118,6 +118,21 @@ pub(crate) trait World {
     fn leave(&mut self, node: usize, group: &str);
     /// Publishes a message.
     fn publish(&mut self, node: usize, group: &str, payload: Bytes) -> Result<(), PublishError>;
+    /// How many messages that wait may go together, and bytes of them; `None` where the node sees
+    /// to that itself.
+    fn together_max(&self, _node: usize, _group: &str) -> Option<(usize, usize)> {
+        None
+    }
+    /// Publishes messages within that, all of them or none; nothing where the node sees to that
+    /// itself.
+    fn publish_together(
+        &mut self,
+        _node: usize,
+        _group: &str,
+        _payloads: &[Bytes],
+    ) -> Result<(), PublishError> {
+        Err(PublishError::Stopped)
+    }
 
     /// Cuts the network into sets of nodes that reach each other only within; a node in no set
     /// reaches all. Takes the place of an earlier partition.

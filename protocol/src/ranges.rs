@@ -1,12 +1,16 @@
 //! Sets of sequence numbers as sorted ranges: what dedup, digests and pulls are made of.
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+/// Most sets are one range, and peers keep many of them: that one needs no memory of its own.
+type Ranges = SmallVec<[(u64, u64); 1]>;
 
 /// Disjoint, non-touching, ascending, inclusive ranges of `u64`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Vec<(u64, u64)>", into = "Vec<(u64, u64)>")]
 pub struct RangeSet {
-    ranges: Vec<(u64, u64)>,
+    ranges: Ranges,
 }
 
 /// Ranges from outside that are not ascending, disjoint and apart.
@@ -22,6 +26,7 @@ impl TryFrom<Vec<(u64, u64)>> for RangeSet {
             .windows(2)
             .all(|w| w[0].1 < u64::MAX && w[0].1 + 1 < w[1].0);
         if ordered && apart {
+            let ranges = Ranges::from_slice(&ranges);
             Ok(Self { ranges })
         } else {
             Err(RangesError)
@@ -31,14 +36,16 @@ impl TryFrom<Vec<(u64, u64)>> for RangeSet {
 
 impl From<RangeSet> for Vec<(u64, u64)> {
     fn from(set: RangeSet) -> Self {
-        set.ranges
+        set.ranges.into_vec()
     }
 }
 
 impl RangeSet {
     /// Nothing.
     pub const fn new() -> Self {
-        Self { ranges: Vec::new() }
+        Self {
+            ranges: Ranges::new_const(),
+        }
     }
 
     /// One range; nothing when `from > to`.
@@ -132,6 +139,7 @@ impl RangeSet {
         );
         self.ranges[start] = joined;
         self.ranges.drain(start + 1..end);
+        self.give_back();
     }
 
     /// Takes `from..=to` out.
@@ -155,8 +163,16 @@ impl RangeSet {
             rest[count] = (to + 1, right);
             count += 1;
         }
-        self.ranges
-            .splice(start..end, rest[..count].iter().copied());
+        self.ranges.drain(start..end);
+        self.ranges.insert_many(start, rest[..count].iter().copied());
+        self.give_back();
+    }
+
+    /// One range that is left of several moves back to its place.
+    fn give_back(&mut self) {
+        if self.ranges.len() == 1 && self.ranges.spilled() {
+            self.ranges.shrink_to_fit();
+        }
     }
 
     /// Adds all of `other`.
@@ -189,7 +205,7 @@ impl RangeSet {
 
     /// What of `from..=to` is in it.
     pub fn within(&self, from: u64, to: u64) -> Self {
-        let mut ranges = Vec::new();
+        let mut ranges = Ranges::new();
         if from <= to {
             let start = self.ranges.partition_point(|&(_, end)| end < from);
             for &(begin, end) in &self.ranges[start..] {
@@ -220,6 +236,7 @@ impl RangeSet {
             taken += 1;
         }
         self.ranges.drain(..taken);
+        self.give_back();
         settled
     }
 }

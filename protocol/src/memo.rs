@@ -21,7 +21,8 @@ const SIGNERS: usize = 256;
 
 #[derive(Debug)]
 struct Tables {
-    records: LruCache<[u8; 32], Arc<SignedRecord>>,
+    /// By signature; the signed bytes are compared.
+    records: LruCache<[u8; 64], Arc<SignedRecord>>,
     snapshots: LruCache<u64, Arc<Snapshot>>,
     graphs: LruCache<(u64, u32, GroupId), Arc<GroupGraph>>,
     routes: LruCache<RouteKey, Arc<Mesh>>,
@@ -71,15 +72,13 @@ impl Memo {
         signature: &[u8; 64],
         decode: impl FnOnce() -> Result<SignedRecord, E>,
     ) -> Result<Arc<SignedRecord>, E> {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(signature);
-        hasher.update(signed);
-        let key = *hasher.finalize().as_bytes();
-        if let Some(record) = self.tables().records.get(&key) {
+        if let Some(record) = self.tables().records.get(signature)
+            && record.signed == signed
+        {
             return Ok(record.clone());
         }
         let record = Arc::new(decode()?);
-        self.tables().records.put(key, record.clone());
+        self.tables().records.put(*signature, record.clone());
         Ok(record)
     }
 

@@ -164,7 +164,8 @@ impl RangeSet {
             count += 1;
         }
         self.ranges.drain(start..end);
-        self.ranges.insert_many(start, rest[..count].iter().copied());
+        self.ranges
+            .insert_many(start, rest[..count].iter().copied());
         self.give_back();
     }
 

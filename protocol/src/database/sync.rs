@@ -53,6 +53,8 @@ struct Check {
 pub(crate) struct RecordSync {
     /// When a record was last taken in.
     accepted: Micros,
+    /// Whom others' records are given to whole.
+    tree: Option<spread::RecordTree>,
     flush: Option<Micros>,
     announce: Option<Micros>,
     /// By key prefix.

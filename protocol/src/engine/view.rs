@@ -9,6 +9,12 @@ use crate::time::Micros;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// A view is not taken again for so long for every peer in it, microseconds, nor for longer than the
+/// second, ms: what it costs, and the trees that follow, grows with it, while each change in it
+/// means less. Until then digests and pulls make up for what trees miss.
+const SPACING_US: u64 = 500;
+const SPACING_MAX_MS: u64 = 5_000;
+
 /// The connected component of two-way edges that contains this peer.
 #[derive(Debug, Default)]
 pub(crate) struct View {
@@ -20,6 +26,8 @@ pub(crate) struct View {
     /// A hash of who is in it.
     who: u64,
     pub(crate) peers: usize,
+    /// When it was taken.
+    taken: Micros,
     /// First and last change since.
     dirty: Option<(Micros, Micros)>,
     /// Peers that were in the view, and when they fell out of it.
@@ -71,11 +79,14 @@ impl View {
     }
 
     /// When the snapshot is to be taken again: a moment after the last change, but not too long
-    /// after the first.
+    /// after the first, and the later the larger it is.
     pub(crate) fn due(&self, config: &DatabaseConfig) -> Option<Micros> {
         let (first, last) = self.dirty?;
         let settled = last + Micros::from_millis(config.debounce_ms);
-        Some(settled.min(first + Micros::from_millis(config.stale_tree_ms)))
+        let stale = first + Micros::from_millis(config.stale_tree_ms);
+        let spacing = Micros(self.peers as u64 * SPACING_US);
+        let rested = self.taken + spacing.min(Micros::from_millis(SPACING_MAX_MS));
+        Some(settled.min(stale).max(rested))
     }
 }
 
@@ -117,6 +128,7 @@ impl Engine {
         if self.view.shows(self.database.shape()) {
             return;
         }
+        self.view.taken = self.now.mono;
         let snapshot = self.database.snapshot(&self.memo);
         let Some(me) = snapshot.index(self.me) else {
             // Only after this peer has stated that it leaves.

@@ -42,6 +42,7 @@ const SHIPPED: &[(&str, &str)] = shipped![
     "plumtree",
     "plumtree-crash",
     "scale",
+    "scale-crash",
     "silent-crash-10",
     "silent-crash-30",
     "silent-crash-50",

@@ -6,19 +6,40 @@ use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::LinkId;
 use crate::links::Stage;
+use crate::time::Micros;
 use crate::wire::frame::{RecordAnnounce, RecordName, Records};
 use hedgerow_topology::Class;
 use hedgerow_topology::petgraph::graph::NodeIndex;
+
+/// A record tree serves for so long, microseconds for every peer, though the view has changed; and
+/// one that is broken here, while records flood.
+const KEPT_US: u64 = 500;
+const KEPT_BROKEN_US: u64 = 100;
+
+/// This peer's neighbours on the record tree.
+///
+/// While records travel no two views are the same, and a tree for each costs more than the records
+/// do. An older tree leads where the newest does but for what has just changed; what it misses is
+/// announced and pulled.
+#[derive(Debug)]
+pub(super) struct RecordTree {
+    /// The view that it is of, and when it was taken.
+    view: u64,
+    at: Micros,
+    /// `None`: it does not lead here.
+    neighbours: Option<Vec<PeerKey>>,
+}
 
 impl Engine {
     /// Sends the record of `peer` on: the own one whole to everybody, another's whole along the
     /// record tree and by name on the other links. A record of a peer outside the view goes whole
     /// to everybody: it may be what joins two parts.
     pub(crate) fn spread_record(&mut self, peer: PeerKey, from: Option<LinkId>) {
+        self.keep_record_tree();
         let eager = if peer == self.me {
             None
         } else {
-            self.record_neighbours(peer)
+            self.record_neighbours(peer).map(<[PeerKey]>::to_vec)
         };
         let (mut pushed, mut announced) = (false, false);
         for (id, link) in &mut self.links {
@@ -64,23 +85,51 @@ impl Engine {
     /// Whom this peer gives the record of `issuer` to: its neighbours on the record tree, one for
     /// all issuers, so that a view in which everybody speaks costs one tree. `None`: everybody,
     /// where the tree does not lead or is broken here.
-    fn record_neighbours(&self, issuer: PeerKey) -> Option<Vec<PeerKey>> {
+    fn record_neighbours(&self, issuer: PeerKey) -> Option<&[PeerKey]> {
+        if !self.view.contains(issuer) {
+            return None;
+        }
+        let tree = self.sync.tree.as_ref()?;
+        let neighbours = tree.neighbours.as_deref()?;
+        self.are_linked(neighbours).then_some(neighbours)
+    }
+
+    fn are_linked(&self, peers: &[PeerKey]) -> bool {
+        peers.iter().all(|peer| self.up.contains_key(peer))
+    }
+
+    /// Takes the record tree anew when the view is another and the tree has served its time.
+    fn keep_record_tree(&mut self) {
+        let now = self.now.mono;
+        if let Some(tree) = &self.sync.tree {
+            let leads = tree
+                .neighbours
+                .as_deref()
+                .is_some_and(|it| self.are_linked(it));
+            let kept = if leads { KEPT_US } else { KEPT_BROKEN_US };
+            let serves = now.since(tree.at) < Micros(kept * self.view.peers as u64);
+            if tree.view == self.view.hash || serves {
+                return;
+            }
+        }
+        self.sync.tree = Some(RecordTree {
+            view: self.view.hash,
+            at: now,
+            neighbours: self.tree_neighbours(),
+        });
+    }
+
+    fn tree_neighbours(&self) -> Option<Vec<PeerKey>> {
         let graph = self.broadcast_graph()?;
-        graph.index(issuer)?;
         let me = graph.index(self.me)?;
         let route = graph.route(&self.memo, NodeIndex::new(0), Class::Normal, 1);
         let tree = route.tree();
         if !tree.contains(me) {
             return None;
         }
-        let neighbours: Vec<PeerKey> = tree
-            .parent(me)
-            .into_iter()
-            .chain(route.children(me).iter().copied())
-            .map(|node| graph.key(node))
-            .collect();
-        let is_whole = neighbours.iter().all(|peer| self.up.contains_key(peer));
-        is_whole.then_some(neighbours)
+        let children = route.children(me).iter().copied();
+        let neighbours = tree.parent(me).into_iter().chain(children);
+        Some(neighbours.map(|node| graph.key(node)).collect())
     }
 
     /// Nobody needs to be told what has changed so far.

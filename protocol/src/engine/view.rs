@@ -198,3 +198,28 @@ fn is_in(snapshot: Option<&Snapshot>, component: u32, peer: PeerKey) -> bool {
             .is_some_and(|at| snapshot.component(at) == component)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_view_rests_before_it_is_taken_again() {
+        let config = DatabaseConfig::default();
+        let (taken, changed) = (Micros::from_millis(60_000), Micros::from_millis(60_001));
+        let due = |peers| {
+            let dirty = Some((changed, changed));
+            let view = View {
+                peers,
+                taken,
+                dirty,
+                ..View::default()
+            };
+            view.due(&config).expect("it has changed").since(taken)
+        };
+        let debounced = Micros::from_millis(1 + config.debounce_ms);
+        assert_eq!(due(100), debounced);
+        assert_eq!(due(2_000), Micros::from_millis(1_000));
+        assert_eq!(due(1_000_000), Micros::from_millis(SPACING_MAX_MS));
+    }
+}

@@ -9,10 +9,12 @@ use crate::time::Micros;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A view is not taken again for so long for every peer in it, microseconds, nor for longer than the
-/// second, ms: what it costs, and the trees that follow, grows with it, while each change in it
-/// means less. Until then digests and pulls make up for what trees miss.
+/// A view is not taken again for so long for every peer in it beyond the first thousand,
+/// microseconds, and no longer than the second, ms: what it costs, and the trees that follow, grows
+/// with it, while each change in it means less. Until then digests and pulls make up for what trees
+/// miss.
 const SPACING_US: u64 = 500;
+const UNSPACED_PEERS: usize = 1_000;
 const SPACING_MAX_MS: u64 = 5_000;
 
 /// The connected component of two-way edges that contains this peer.
@@ -84,9 +86,13 @@ impl View {
         let (first, last) = self.dirty?;
         let settled = last + Micros::from_millis(config.debounce_ms);
         let stale = first + Micros::from_millis(config.stale_tree_ms);
-        let spacing = Micros(self.peers as u64 * SPACING_US);
-        let rested = self.taken + spacing.min(Micros::from_millis(SPACING_MAX_MS));
-        Some(settled.min(stale).max(rested))
+        Some(settled.min(stale).max(self.taken + self.spacing()))
+    }
+
+    /// The least time between two views of this size.
+    pub(crate) fn spacing(&self) -> Micros {
+        let beyond = self.peers.saturating_sub(UNSPACED_PEERS) as u64;
+        Micros(beyond * SPACING_US).min(Micros::from_millis(SPACING_MAX_MS))
     }
 }
 
@@ -218,8 +224,8 @@ mod tests {
             view.due(&config).expect("it has changed").since(taken)
         };
         let debounced = Micros::from_millis(1 + config.debounce_ms);
-        assert_eq!(due(100), debounced);
-        assert_eq!(due(2_000), Micros::from_millis(1_000));
+        assert_eq!(due(1_000), debounced);
+        assert_eq!(due(3_000), Micros::from_millis(1_000));
         assert_eq!(due(1_000_000), Micros::from_millis(SPACING_MAX_MS));
     }
 }

@@ -11,16 +11,15 @@ use crate::wire::frame::{RecordAnnounce, RecordName, Records};
 use hedgerow_topology::Class;
 use hedgerow_topology::petgraph::graph::NodeIndex;
 
-/// A record tree serves for so long, microseconds for every peer, though the view has changed; and
-/// one that is broken here, while records flood.
-const KEPT_US: u64 = 500;
-const KEPT_BROKEN_US: u64 = 100;
+/// Where views rest between changes, a record tree that is broken here, so that records flood, rests
+/// for this part of that time.
+const BROKEN_SHARE: u64 = 5;
 
 /// This peer's neighbours on the record tree.
 ///
-/// While records travel no two views are the same, and a tree for each costs more than the records
-/// do. An older tree leads where the newest does but for what has just changed; what it misses is
-/// announced and pulled.
+/// With thousands of peers no two views are the same while records travel, and a tree for each
+/// costs more than the records do. An older tree leads where the newest does but for what has just
+/// changed; what it misses is announced and pulled.
 #[derive(Debug)]
 pub(super) struct RecordTree {
     /// The view that it is of, and when it was taken.
@@ -106,9 +105,13 @@ impl Engine {
                 .neighbours
                 .as_deref()
                 .is_some_and(|it| self.are_linked(it));
-            let kept = if leads { KEPT_US } else { KEPT_BROKEN_US };
-            let serves = now.since(tree.at) < Micros(kept * self.view.peers as u64);
-            if tree.view == self.view.hash || serves {
+            let spacing = self.view.spacing();
+            let kept = if leads {
+                spacing
+            } else {
+                Micros(spacing.0 / BROKEN_SHARE)
+            };
+            if tree.view == self.view.hash || now.since(tree.at) < kept {
                 return;
             }
         }

@@ -117,17 +117,8 @@ const TELLS_PER_WINDOW: u64 = 16;
 
 /// Makes one measurement and prints what came of it.
 pub fn run(spec: &Spec) -> Result<()> {
-    let next = std::sync::atomic::AtomicUsize::new(0);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .on_thread_start(move || {
-            if std::env::var_os("PIN").is_some() {
-                let n = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                let mut set = rustix::thread::CpuSet::new();
-                set.set(n % 2);
-                rustix::thread::sched_setaffinity(None, &set).expect("affinity");
-            }
-        })
         .build()?;
     runtime.block_on(async {
         match spec.program {

@@ -154,7 +154,8 @@ pub struct DatabaseConfig {
     pub reconcile_ms: u64,
     /// Trees wait so long for the view to settle, ms.
     pub debounce_ms: u64,
-    /// The oldest tree that is still used while the view changes, ms.
+    /// The oldest tree that is still used while the view changes, ms; with more than 1,000 peers
+    /// up to 5 s.
     pub stale_tree_ms: u64,
     /// A candidate outside the view is tried about this often, ms, at the most.
     pub candidate_min_ms: u64,

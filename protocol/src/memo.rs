@@ -2,7 +2,8 @@
 //!
 //! A peer has one of its own. A simulator gives one to all its engines, so that thousands of
 //! equal databases and trees cost little more than one. Every entry is keyed by a hash of all
-//! that it depends on, so sharing changes nothing but speed; every table is bounded.
+//! that it depends on, or compared with it, so sharing changes nothing but speed; every table is
+//! bounded.
 
 use crate::database::{GroupGraph, Snapshot};
 use crate::identity::{PeerKey, Signer};

@@ -169,9 +169,9 @@ impl RangeSet {
         self.give_back();
     }
 
-    /// One range that is left of several moves back to its place.
+    /// What is left of several ranges, one or none, moves back to its place.
     fn give_back(&mut self) {
-        if self.ranges.len() == 1 && self.ranges.spilled() {
+        if self.ranges.len() <= 1 && self.ranges.spilled() {
             self.ranges.shrink_to_fit();
         }
     }

@@ -156,7 +156,8 @@ impl Engine {
         self.view.hash = hash;
         self.view.who = summary.who;
         self.view.peers = peers;
-        self.chooser.note_view(peers, self.now.mono);
+        self.chooser
+            .note_view(peers, self.view.spacing(), self.now.mono);
         if changed {
             let (algorithm, unsupported) = self.view.algorithm();
             if unsupported > 0 {

@@ -39,11 +39,12 @@ const GROWTH_SHARE: usize = 10;
 const GROWTH_MS: u64 = 700;
 const GROWTH_MAX_MS: u64 = 5_000;
 /// After growth, views are to become one before links are improved: whoever has three quarters of
-/// the links that it aims at makes no more and drops none for so long for every peer in the view,
-/// microseconds, but not for longer than the second, ms; and by lot for up to as much again for
-/// every peer, so that not all begin at once.
+/// the links that it aims at searches for no more and drops none for so long for every peer in the
+/// view, microseconds, but not for longer than the second, ms; and by lot for up to as much again,
+/// here up to the third, so that not all begin at once.
 const HOLD_US: u64 = 50_000;
 const HOLD_MAX_MS: u64 = 15_000;
+const HOLD_LOT_MAX_MS: u64 = 60_000;
 /// Between two dials for searches and random links, ms, and up to as much again: what others
 /// dial meanwhile serves as well. With three quarters of the links that it aims at a peer is in
 /// no hurry: the wait is the second and doubles with each, up to the third, until the view grows
@@ -101,6 +102,10 @@ pub(crate) struct Chooser {
     /// The size of the view that further growth is measured by, when it was taken, and when the
     /// growth that goes on began.
     grown: (usize, Micros, Micros),
+    /// Views are looked at so much later than they change.
+    rest: Micros,
+    /// Since when links are not improved for growth.
+    held: Option<Micros>,
     /// When the last search was dialled, by how many 256ths the wait after it is longer, and how
     /// many were dialled without hurry.
     searched: (Micros, u64),
@@ -122,6 +127,8 @@ impl Chooser {
             searches: SEARCHES,
             refilled: Micros(0),
             grown: (0, Micros(0), Micros(0)),
+            rest: Micros(0),
+            held: None,
             searched: (Micros(0), 0),
             improvements: 0,
             yielding: BTreeMap::new(),
@@ -129,11 +136,13 @@ impl Chooser {
         }
     }
 
-    /// Takes note of the size of the view.
-    pub(crate) fn note_view(&mut self, peers: usize, now: Micros) {
+    /// Takes note of the size of the view, which is not looked at again for `rest`.
+    pub(crate) fn note_view(&mut self, peers: usize, rest: Micros, now: Micros) {
         let (known, at, _) = self.grown;
+        self.rest = rest;
         if peers > known + known / GROWTH_SHARE {
-            if now.since(at) > Micros::from_millis(GROWTH_MS) {
+            self.held = Some(now);
+            if now.since(at) > Micros::from_millis(GROWTH_MS) + rest {
                 self.grown.2 = now;
                 self.improvements = 0;
             }
@@ -152,15 +161,18 @@ impl Chooser {
     fn settled_at(&self) -> Micros {
         let (_, at, since) = self.grown;
         let quiet = at + Micros::from_millis(GROWTH_MS);
-        quiet.min(since + Micros::from_millis(GROWTH_MAX_MS))
+        quiet.min(since + Micros::from_millis(GROWTH_MAX_MS)) + self.rest
     }
 
     /// When links that are only better than others may be made, and those that nobody wants
     /// dropped.
     fn held_until(&self) -> Micros {
-        let (peers, at, _) = self.grown;
-        let hold = Micros(peers as u64 * HOLD_US);
-        let lot = Micros(hold.0 * (self.seed % 256) / 256);
+        let Some(at) = self.held else {
+            return Micros(0);
+        };
+        let hold = Micros(self.grown.0 as u64 * HOLD_US);
+        let most = hold.min(Micros::from_millis(HOLD_LOT_MAX_MS));
+        let lot = Micros(most.0 * (self.seed % 256) / 256);
         at + hold.min(Micros::from_millis(HOLD_MAX_MS)) + lot
     }
 
@@ -244,8 +256,9 @@ impl Chooser {
             .extend(cooling.map(|peer| (*peer, (now + wait, wait))));
     }
 
-    /// Nothing has happened: looks next at `at`.
+    /// Nothing has happened, nor has anything grown: looks next at `at`.
     pub(crate) fn begin_idle(&mut self, at: Micros) {
+        self.held = None;
         self.idle_rounds = IDLE_ROUNDS_MAX;
         self.next = at;
     }
@@ -363,5 +376,22 @@ impl Engine {
             .values()
             .filter(|link| link.stage == Stage::Handshake);
         handshakes.count() + self.dialer.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_holds_improvements_for_a_while_and_a_long_life_holds_none() {
+        let mut chooser = Chooser::new(255);
+        let now = Micros::from_millis(1_000);
+        chooser.note_view(10_000, Micros(0), now);
+        let most = Micros::from_millis(HOLD_MAX_MS + HOLD_LOT_MAX_MS);
+        assert!(chooser.held_until() > now + Micros::from_millis(HOLD_MAX_MS));
+        assert!(chooser.held_until() <= now + most);
+        chooser.begin_idle(now);
+        assert!(chooser.held_until() <= now);
     }
 }

@@ -124,11 +124,10 @@ impl FrameDecoder {
         if self.pending.len() < total {
             return Ok(None);
         }
-        let frame = self.pending.split_to(total);
-        if self.pending.is_empty() {
-            self.pending = BytesMut::new();
+        if self.pending.len() == total {
+            return Ok(Some(std::mem::take(&mut self.pending).freeze()));
         }
-        Ok(Some(frame.freeze()))
+        Ok(Some(self.pending.split_to(total).freeze()))
     }
 
     /// Moves bytes over until `length` of the frame are there or no more have come.

@@ -120,7 +120,10 @@ impl Run<'_> {
             match self.publish_next(index) {
                 Published::Taken(messages) => self.workloads[index].owed -= messages,
                 // Nobody is there to publish: the message is none.
-                Published::Nobody => self.workloads[index].owed = 0,
+                Published::Nobody => {
+                    self.workloads[index].owed = 0;
+                    self.workloads[index].offered.clear();
+                }
                 Published::Busy => {
                     busy = true;
                     break;

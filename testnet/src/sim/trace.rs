@@ -57,7 +57,7 @@ impl Trace {
 
     /// Adds one event; `bytes` is whatever tells it from others of its kind.
     pub(crate) fn add(&mut self, at: Micros, kind: Kind, node: usize, bytes: &[u8]) {
-        // One buffer of the hash's block size: length first, so that no two traces run together.
+        // The length comes first, so that no two traces run together.
         let mut head = [0; 21];
         head[..8].copy_from_slice(&at.0.to_le_bytes());
         head[8] = kind as u8;

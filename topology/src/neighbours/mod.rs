@@ -302,7 +302,8 @@ fn choose_random(situation: &Situation<'_>, choice: &mut Choice) {
             candidate.is_usable() && !candidate.full
         };
         let held = others().filter(|&(_, peer)| is_linked(peer)).min();
-        // Whoever was full when the lot fell may have room for a moment: that moves no link.
+        // In large networks, whoever was full when the lot fell may have room now: that moves no
+        // link.
         let held = held.filter(|&(lot, _)| {
             let before = others().filter(|&(other, _)| other < lot);
             before.take(lots_held).count() < lots_held

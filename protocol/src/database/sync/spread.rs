@@ -34,11 +34,10 @@ impl Engine {
     /// record tree and by name on the other links. A record of a peer outside the view goes whole
     /// to everybody: it may be what joins two parts.
     pub(crate) fn spread_record(&mut self, peer: PeerKey, from: Option<LinkId>) {
-        self.keep_record_tree();
         let eager = if peer == self.me {
             None
         } else {
-            self.record_neighbours(peer).map(<[PeerKey]>::to_vec)
+            self.record_neighbours(peer)
         };
         let (mut pushed, mut announced) = (false, false);
         for (id, link) in &mut self.links {
@@ -84,42 +83,38 @@ impl Engine {
     /// Whom this peer gives the record of `issuer` to: its neighbours on the record tree, one for
     /// all issuers, so that a view in which everybody speaks costs one tree. `None`: everybody,
     /// where the tree does not lead or is broken here.
-    fn record_neighbours(&self, issuer: PeerKey) -> Option<&[PeerKey]> {
+    fn record_neighbours(&mut self, issuer: PeerKey) -> Option<Vec<PeerKey>> {
         if !self.view.contains(issuer) {
             return None;
         }
-        let tree = self.sync.tree.as_ref()?;
+        let tree = match self.sync.tree.take() {
+            Some(tree) if self.still_serves(&tree) => tree,
+            _ => RecordTree {
+                view: self.view.hash,
+                at: self.now.mono,
+                neighbours: self.tree_neighbours(),
+            },
+        };
+        let tree = self.sync.tree.insert(tree);
         let neighbours = tree.neighbours.as_deref()?;
-        self.are_linked(neighbours).then_some(neighbours)
+        let is_whole = neighbours.iter().all(|peer| self.up.contains_key(peer));
+        is_whole.then(|| neighbours.to_vec())
     }
 
-    fn are_linked(&self, peers: &[PeerKey]) -> bool {
-        peers.iter().all(|peer| self.up.contains_key(peer))
-    }
-
-    /// Takes the record tree anew when the view is another and the tree has served its time.
-    fn keep_record_tree(&mut self) {
-        let now = self.now.mono;
-        if let Some(tree) = &self.sync.tree {
-            let leads = tree
-                .neighbours
-                .as_deref()
-                .is_some_and(|it| self.are_linked(it));
-            let spacing = self.view.spacing();
-            let kept = if leads {
-                spacing
-            } else {
-                Micros(spacing.0 / BROKEN_SHARE)
-            };
-            if tree.view == self.view.hash || now.since(tree.at) < kept {
-                return;
-            }
+    /// Whether the view is the same, or has changed too lately for another tree.
+    fn still_serves(&self, tree: &RecordTree) -> bool {
+        if tree.view == self.view.hash {
+            return true;
         }
-        self.sync.tree = Some(RecordTree {
-            view: self.view.hash,
-            at: now,
-            neighbours: self.tree_neighbours(),
-        });
+        let spacing = self.view.spacing();
+        let leads = (tree.neighbours.as_deref())
+            .is_some_and(|peers| peers.iter().all(|peer| self.up.contains_key(peer)));
+        let rest = if leads {
+            spacing
+        } else {
+            Micros(spacing.0 / BROKEN_SHARE)
+        };
+        self.now.mono.since(tree.at) < rest
     }
 
     fn tree_neighbours(&self) -> Option<Vec<PeerKey>> {

@@ -47,6 +47,8 @@ pub struct Newcomer {
 pub struct Effort {
     /// Links that a peer aims at.
     pub degree: usize,
+    /// Links that it has at most.
+    pub limits: Limits,
     /// Times a round that every peer considers its links.
     pub passes: usize,
     /// Rounds after which the mesh is taken as it is.
@@ -60,6 +62,7 @@ impl Default for Effort {
     fn default() -> Self {
         Self {
             degree: 8,
+            limits: Limits::default(),
             passes: 3,
             rounds_max: 100,
             paths: true,
@@ -214,19 +217,29 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
         self.peers[peer].cooling.keys().copied()
     }
 
-    /// Lets so many rounds go by in which nobody dials: coordinates come to rest, and links that
-    /// nobody wants any more close.
+    /// Lets so many rounds go by in which nobody dials, so that coordinates come to rest; and then
+    /// as many at most in which nobody searches, until no link comes or goes: those that nobody
+    /// wants any more close, which makes room for random ones.
     pub fn rest(&mut self, rounds: usize) {
         for _ in 0..rounds {
             self.sample_coordinates();
         }
-        let view = self.graph();
-        let cuts = Cuts::of(&view);
-        for me in 0..self.peers.len() {
-            self.reconsider(me, &view, &cuts);
+        for peer in &mut self.peers {
+            peer.search_budget = 0;
         }
-        for me in 0..self.peers.len() {
-            self.close_unwanted(me, &cuts);
+        for _ in 0..rounds {
+            let before = self.pairs();
+            let view = self.graph();
+            let cuts = Cuts::of(&view);
+            for me in self.shuffled() {
+                self.choose(me, &view, &cuts, &mut false);
+            }
+            for me in 0..self.peers.len() {
+                self.close_unwanted(me, &cuts);
+            }
+            if self.pairs() == before {
+                return;
+            }
         }
     }
 
@@ -253,13 +266,14 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
 
     fn candidates(&self, me: usize) -> Vec<Candidate> {
         let mine = &self.peers[me];
-        let degree = self.effort.degree;
+        let (degree, full) = (self.effort.degree, self.effort.limits.accepted);
         let peers = self.peers.iter();
         let mut candidates: Vec<Candidate> = peers
             .map(|peer| Candidate {
                 ring: peer.newcomer.ring,
                 coordinate: peer.stated,
                 busy: peer.links.len() >= degree,
+                full: peer.links.len() >= full,
                 ..Candidate::default()
             })
             .collect();
@@ -271,6 +285,7 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
         }
         for &other in mine.links.keys() {
             candidates[other].linked = Some((self.rtt_us)(me, other));
+            candidates[other].full = false;
             let back = self.peers[other].links.get(&me);
             candidates[other].wants_me = back.is_some_and(|link| link.mine.is_some());
         }
@@ -322,7 +337,7 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
             return may_swap;
         }
         let uses = self.link_uses(me, cuts);
-        admit(&uses, want.reason, true, Limits::default()) != Admission::Refuse
+        admit(&uses, want.reason, true, self.effort.limits) != Admission::Refuse
     }
 
     fn close_unwanted(&mut self, me: usize, cuts: &Cuts) {
@@ -332,7 +347,7 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
             }
         }
         // A swap or a ring link may have taken it one over.
-        while self.peers[me].links.len() > Limits::default().accepted {
+        while self.peers[me].links.len() > self.effort.limits.accepted {
             let uses = self.link_uses(me, cuts);
             let Some(index) = shed(&uses) else { return };
             self.close(me, uses[index].peer);
@@ -357,7 +372,7 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
         self.peers[me].measured.insert(other, rtt);
         let confirmed = reason == Reason::Repair || reason.is_ring() && self.confirms(other, me);
         let uses = self.link_uses(other, &Cuts::default());
-        match admit(&uses, reason, confirmed, Limits::default()) {
+        match admit(&uses, reason, confirmed, self.effort.limits) {
             Admission::Accept => {}
             Admission::AcceptAndShed(index) => self.close(other, uses[index].peer),
             Admission::Refuse => {

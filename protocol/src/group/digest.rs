@@ -10,7 +10,7 @@ use crate::ranges::RangeSet;
 use crate::time::Micros;
 use crate::wire::bundle::SEQ_MAX;
 use crate::wire::frame::{Digest, DigestEntry};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Origins in one frame.
 const ENTRIES_PER_FRAME: usize = 1_024;
@@ -64,9 +64,29 @@ impl Group {
     }
 }
 
+/// Who is still to be told of what has changed in a log.
+#[derive(Debug)]
+pub(crate) enum Untold {
+    /// Everybody to whom it is news.
+    All,
+    /// The neighbours that were left out of earlier rounds. Those who were told need not say that
+    /// they have it, so nothing else would end it.
+    Only(Vec<LinkId>),
+}
+
+impl Untold {
+    fn includes(&self, link: LinkId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(links) => links.contains(&link),
+        }
+    }
+}
+
 /// A log with something to tell.
 struct Fresh<'a> {
     key: LogKey,
+    untold: &'a Untold,
     entry: DigestEntry,
     held: &'a RangeSet,
     high: u64,
@@ -75,10 +95,15 @@ struct Fresh<'a> {
 }
 
 impl<'a> Fresh<'a> {
-    fn of(group: &'a Group, key: LogKey, before: &BTreeMap<LogKey, u64>) -> Option<Self> {
+    fn of(
+        group: &'a Group,
+        (key, untold): (LogKey, &'a Untold),
+        before: &BTreeMap<LogKey, u64>,
+    ) -> Option<Self> {
         let log = group.logs.get(&key)?;
         Some(Self {
             key,
+            untold,
             entry: group.entry(key)?,
             held: log.held(),
             high: log.high(),
@@ -95,25 +120,22 @@ impl<'a> Fresh<'a> {
     }
 }
 
-/// What a neighbour is told of, and which logs are left for a later round.
+/// What the neighbour on `link` is told of. Where it is left out for a later round, it is put down
+/// among those who are, log by log.
 fn what_to_tell(
     fresh: &[Fresh<'_>],
-    remote: &RemoteGroup,
+    (link, remote): (LinkId, &RemoteGroup),
     rests: bool,
-    is_left: &mut [bool],
+    left: &mut BTreeMap<LogKey, Vec<LinkId>>,
 ) -> Vec<DigestEntry> {
     let mut news = Vec::new();
-    for (log, is_left) in fresh.iter().zip(is_left) {
-        let may_be_left = !*is_left && (rests || log.settled < log.high);
-        if rests && !may_be_left {
-            continue;
-        }
+    for log in fresh.iter().filter(|log| log.untold.includes(link)) {
         // What it has is no news to it.
         let theirs = remote.logs.get(&log.key).map(|theirs| &theirs.known);
         if !rests && log.is_news_to(theirs, log.settled) {
             news.push(log.entry.clone());
-        } else if may_be_left {
-            *is_left = log.is_news_to(theirs, u64::MAX);
+        } else if (rests || log.settled < log.high) && log.is_news_to(theirs, u64::MAX) {
+            left.entry(log.key).or_default().push(link);
         }
     }
     news
@@ -137,7 +159,7 @@ impl Engine {
         group.announce_due = None;
         let changed = std::mem::take(&mut group.unannounced);
         let high = |key: &LogKey| Some((*key, group.logs.get(key)?.high()));
-        let highs = changed.iter().filter_map(high).collect();
+        let highs = changed.keys().filter_map(high).collect();
         let (at, mut before) = std::mem::replace(&mut group.announced, (now, highs));
         if now.since(at) >= pause + pause {
             // Nothing flowed: what is new now is told now.
@@ -155,9 +177,9 @@ impl Engine {
         };
         let fresh: Vec<Fresh<'_>> = changed
             .iter()
-            .filter_map(|key| Fresh::of(group, *key, &before))
+            .filter_map(|(key, untold)| Fresh::of(group, (*key, untold), &before))
             .collect();
-        let mut is_left = vec![false; fresh.len()];
+        let mut left = BTreeMap::new();
         let mut told = Vec::new();
         for (_, link) in self.group_links(id) {
             let Some(remote) = self.links.get(&link).and_then(|link| link.groups.get(&id)) else {
@@ -166,13 +188,11 @@ impl Engine {
             // While trees differ, messages fall between them.
             let equal = since.is_some_and(|since| self.has_had_equal_trees(link, since, now));
             let rests = equal && remote.told.is_some_and(|told| now.since(told) < rest);
-            let news = what_to_tell(&fresh, remote, rests, &mut is_left);
+            let news = what_to_tell(&fresh, (link, remote), rests, &mut left);
             if !news.is_empty() {
                 told.push((link, news));
             }
         }
-        let is_left = fresh.iter().zip(is_left).filter(|(_, is_left)| *is_left);
-        let left: BTreeSet<LogKey> = is_left.map(|(fresh, _)| fresh.key).collect();
         for (link, news) in told {
             if let Some(remote) = self.remote_mut(link, id) {
                 remote.told = Some(now);
@@ -183,7 +203,8 @@ impl Engine {
             return;
         }
         if let Some(group) = self.groups.get_mut(&id) {
-            group.unannounced.extend(left);
+            let left = left.into_iter();
+            (group.unannounced).extend(left.map(|(key, links)| (key, Untold::Only(links))));
             group.announce_due = Some(next);
             self.wake_at(next);
         }

@@ -26,6 +26,7 @@ mod settings;
 
 pub(crate) use acknowledge::{Acknowledging, Tracking};
 pub(crate) use baseline::{Baselining, Proving};
+pub(crate) use digest::Untold;
 pub(crate) use fork::Forks;
 pub(crate) use log::OriginLog;
 pub(crate) use owed::Charges;
@@ -42,7 +43,7 @@ use crate::message::GroupSettings;
 use crate::name::{GroupId, GroupName};
 use crate::status::Role;
 use crate::time::Micros;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Names a log in a group: origin and epoch.
 pub(crate) type LogKey = (PeerKey, u64);
@@ -62,8 +63,8 @@ pub(crate) struct Group {
     pub(crate) baseline: Baselining,
     pub(crate) retention: Retention,
     pub(crate) tracking: Tracking,
-    /// Logs that changed and have not been announced, and when they are.
-    pub(crate) unannounced: BTreeSet<LogKey>,
+    /// Logs that changed and have not been announced to all, and when they are.
+    pub(crate) unannounced: BTreeMap<LogKey, Untold>,
     pub(crate) announce_due: Option<Micros>,
     /// When logs were announced last, and how far those had come.
     pub(crate) announced: (Micros, BTreeMap<LogKey, u64>),
@@ -104,7 +105,7 @@ impl Group {
             baseline: Baselining::default(),
             retention: Retention::default(),
             tracking: Tracking::default(),
-            unannounced: BTreeSet::new(),
+            unannounced: BTreeMap::new(),
             announce_due: None,
             announced: (Micros::default(), BTreeMap::new()),
             repair_due: None,

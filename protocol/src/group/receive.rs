@@ -1,7 +1,7 @@
 //! A bundle comes in: is it new, is it its origin's, and then everything that follows.
 
 use super::log::Entry;
-use super::{Group, LogKey, OriginLog};
+use super::{Group, LogKey, OriginLog, Untold};
 use crate::engine::Engine;
 use crate::io::{Action, LinkId, VerifyId};
 use crate::message::Arrival;
@@ -387,7 +387,7 @@ impl Engine {
             return;
         };
         group.hash = None;
-        group.unannounced.insert(key);
+        group.unannounced.insert(key, Untold::All);
         if group.announce_due.is_some() {
             return;
         }

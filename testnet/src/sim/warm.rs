@@ -8,9 +8,9 @@ use super::peer::Peer;
 use super::random::Random;
 use super::swarm::Sim;
 use super::world::World;
-use hedgerow_protocol::{Engine, LinkId, PeerKey, WarmChoice, WarmDatabase, WarmLink};
-use hedgerow_topology::Coordinate;
+use hedgerow_protocol::{Engine, LinkConfig, LinkId, PeerKey, WarmChoice, WarmDatabase, WarmLink};
 use hedgerow_topology::model::{Effort, Model, ModelLink, Newcomer};
+use hedgerow_topology::{Coordinate, Limits};
 
 /// With more peers than this they do not look for links that shorten their paths: each such look
 /// takes a tree.
@@ -31,11 +31,15 @@ struct Begin {
     choice: WarmChoice,
 }
 
-fn effort(peers: usize, degree: usize) -> Effort {
+fn effort(peers: usize, links: &LinkConfig) -> Effort {
     let quiet = peers <= QUIET_PEERS;
     let all = Effort::default();
     Effort {
-        degree,
+        degree: links.degree,
+        limits: Limits {
+            accepted: links.accept_max,
+            max_links: links.links_max,
+        },
         passes: if quiet { all.passes } else { 1 },
         rounds_max: if quiet {
             all.rounds_max
@@ -81,12 +85,10 @@ impl Sim {
                 seed: Engine::choice_seed(self.engine_seed(node)),
             })
             .collect();
-        let degree = self.config(order[0]).links.degree;
+        let effort = effort(order.len(), &self.config(order[0]).links);
         let rtt_us = |a: usize, b: usize| 2 * self.world.delay(order[a], order[b]).0 as u32;
         let mut random = Random::new(self.seed(), "warm start");
-        let mut model = Model::new(&newcomers, effort(order.len(), degree), rtt_us, || {
-            random.bits()
-        });
+        let mut model = Model::new(&newcomers, effort, rtt_us, || random.bits());
         model.settle();
         model.rest(REST_ROUNDS);
         let keys: Vec<PeerKey> = order.iter().map(|&node| self.world.key(node)).collect();

@@ -1,6 +1,6 @@
 //! A network in which nothing happens says little.
 
-use crate::support::{join_all, wait_joined, wait_view};
+use crate::support::{GROUP, join_all, wait_delivered, wait_joined, wait_view};
 use hedgerow_protocol::Micros;
 use hedgerow_testnet::sim::{Latency, Sim};
 
@@ -55,4 +55,35 @@ fn two_ends_of_an_idle_link_wake_once_a_second_for_its_heartbeats() {
         (0.9..=1.1).contains(&rate),
         "{rate} heartbeats a link's end and second, {sim:?}"
     );
+}
+
+#[test]
+fn what_each_of_many_origins_published_once_is_not_told_for_ever() {
+    const ORIGINS: usize = 120;
+    let mut sim = Sim::builder()
+        .nodes(ORIGINS)
+        .seed(7)
+        .latency(Latency::constant_ms(1))
+        .build();
+    join_all(&mut sim, 0..ORIGINS);
+    wait_joined(&mut sim);
+    wait_view(&mut sim, 30_000);
+    sim.run_for(60_000);
+    for origin in 0..ORIGINS {
+        sim.publish(origin, GROUP, format!("from {origin}"));
+        sim.run_for(20);
+    }
+    wait_delivered(&mut sim, 5_000);
+    // By then every link has had its turn.
+    sim.run_for(2_000);
+    let digests = |sim: &Sim| -> u64 {
+        let sent = |node| sim.engine(node).counters().frames_sent["Digest"];
+        (0..ORIGINS).map(sent).sum()
+    };
+    let before = digests(&sim);
+    sim.run_for(10_000);
+    // A new link takes two. There were 24,000 once: a round that told one neighbour left out
+    // another, and the next one told the first again.
+    let told = digests(&sim) - before;
+    assert!(told < 100, "{told} digests, {sim:?}");
 }

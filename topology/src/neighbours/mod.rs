@@ -305,7 +305,7 @@ fn choose_random(situation: &Situation<'_>, choice: &mut Choice) {
         // In large networks, whoever was full when the lot fell may have room now: that moves no
         // link.
         let held = held.filter(|&(lot, _)| {
-            let before = others().filter(|&(other, _)| other < lot);
+            let before = others().filter(|&(other, peer)| other < lot && is_usable(peer));
             before.take(lots_held).count() < lots_held
         });
         if let Some((_, peer)) = held.or_else(|| others().filter(|&(_, p)| is_usable(p)).min()) {

@@ -218,9 +218,35 @@ impl Builder {
     }
 }
 
-/// A way to reach a peer: cost in microseconds, hops, from whom. Orders as ties are broken.
-type Way = (u64, u32, u32);
-const NO_WAY: Way = (u64::MAX, NONE, NONE);
+/// A way to reach a peer: cost in microseconds, hops, and a peer (from whom, or to whom). Orders as
+/// ties are broken; in one number, which compares several times faster than three.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Way(u128);
+
+const NO_WAY: Way = Way(u128::MAX);
+
+impl Way {
+    fn new(cost: u64, hops: u32, peer: u32) -> Self {
+        Self(u128::from(cost) << 64 | u128::from(hops) << 32 | u128::from(peer))
+    }
+
+    fn cost(self) -> u64 {
+        (self.0 >> 64) as u64
+    }
+
+    fn hops(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    fn peer(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// The same way with another peer named.
+    fn of(self, peer: u32) -> Self {
+        Self(self.0 >> 32 << 32 | u128::from(peer))
+    }
+}
 
 /// The shortest-path tree of the peers that `origin` reaches.
 ///
@@ -238,7 +264,7 @@ pub fn shortest_path_tree(graph: &LinkGraph, origin: NodeIndex, class: Class) ->
     if origin.index() >= graph.node_count() {
         return growth.builder.finish(origin);
     }
-    growth.settle(origin, (0, 0, NONE));
+    growth.settle(origin, Way::new(0, 0, NONE));
     loop {
         growth.grow_where_room();
         if !growth.grow_where_full() {
@@ -255,10 +281,10 @@ struct Growth<'a> {
     builder: Builder,
     /// The best way known to each peer that is not settled yet.
     best: Vec<Way>,
-    /// (cost, hops, peer); entries that `best` has overtaken are skipped when they come up.
-    heap: BinaryHeap<Reverse<(u64, u32, u32)>>,
-    /// Peers that met only full neighbours so far, with the cost of the way they could not take.
-    waiting: BinaryHeap<Reverse<(u64, u32, u32)>>,
+    /// Ways to peers; those that `best` has overtaken are skipped when they come up.
+    heap: BinaryHeap<Reverse<Way>>,
+    /// Peers that met only full neighbours so far, with the way they could not take.
+    waiting: BinaryHeap<Reverse<Way>>,
 }
 
 impl<'a> Growth<'a> {
@@ -282,25 +308,24 @@ impl<'a> Growth<'a> {
         self.builder.load[node] < u32::from(self.class.capacity(configured))
     }
 
-    fn settle(&mut self, node: NodeIndex, (cost, hops, parent): Way) {
-        self.builder.settle(node, parent, hops, cost);
+    fn settle(&mut self, node: NodeIndex, way: Way) {
+        self.builder
+            .settle(node, way.peer(), way.hops(), way.cost());
         let offers_room = self.has_room(node.index());
         for edge in self.graph.edges(node) {
             let next = edge.target().index();
             if self.builder.is_settled(next) {
                 continue;
             }
-            let way = (
-                cost + u64::from(*edge.weight()),
-                hops + 1,
-                node.index() as u32,
-            );
-            let entry = Reverse((way.0, way.1, next as u32));
+            let cost = way.cost() + u64::from(*edge.weight());
+            let way = Way::new(cost, way.hops() + 1, node.index() as u32);
+            let entry = Reverse(way.of(next as u32));
+            let best = self.best[next];
             if !offers_room {
                 // It can never feed anybody by itself, but it proves that `next` is reachable.
                 self.waiting.push(entry);
-            } else if way < self.best[next] {
-                if (way.0, way.1) != (self.best[next].0, self.best[next].1) {
+            } else if way < best {
+                if way.of(0) != best.of(0) {
                     self.heap.push(entry);
                 }
                 self.best[next] = way;
@@ -310,14 +335,14 @@ impl<'a> Growth<'a> {
 
     /// Dijkstra's loop, in which only peers with room have children.
     fn grow_where_room(&mut self) {
-        while let Some(Reverse((cost, hops, node))) = self.heap.pop() {
-            let index = node as usize;
+        while let Some(Reverse(entry)) = self.heap.pop() {
+            let index = entry.peer() as usize;
             let way = self.best[index];
-            if self.builder.is_settled(index) || (cost, hops) != (way.0, way.1) {
+            if self.builder.is_settled(index) || entry.of(0) != way.of(0) {
                 continue;
             }
             let node = NodeIndex::new(index);
-            if self.has_room(way.2 as usize) {
+            if self.has_room(way.peer() as usize) {
                 self.settle(node, way);
                 continue;
             }
@@ -329,11 +354,10 @@ impl<'a> Growth<'a> {
                 }
             });
             if self.best[index] == NO_WAY {
-                self.waiting
-                    .push(Reverse((cost, hops, node.index() as u32)));
+                self.waiting.push(Reverse(entry));
             } else {
-                let (cost, hops, _) = self.best[index];
-                self.heap.push(Reverse((cost, hops, node.index() as u32)));
+                let way = self.best[index].of(entry.peer());
+                self.heap.push(Reverse(way));
             }
         }
     }
@@ -341,11 +365,11 @@ impl<'a> Growth<'a> {
     /// Nobody with room borders a waiting peer: loads one beyond its capacity. Returns whether
     /// there was anybody to place.
     fn grow_where_full(&mut self) -> bool {
-        while let Some(Reverse((_, _, node))) = self.waiting.pop() {
-            if !self.builder.is_settled(node as usize) {
-                let node = NodeIndex::new(node as usize);
+        while let Some(Reverse(entry)) = self.waiting.pop() {
+            if !self.builder.is_settled(entry.peer() as usize) {
+                let node = NodeIndex::new(entry.peer() as usize);
                 let way = self.best_way(node, |growth, parent| Some(growth.builder.load[parent]));
-                debug_assert_ne!(way, NO_WAY, "a waiting peer borders the tree");
+                debug_assert!(way != NO_WAY, "a waiting peer borders the tree");
                 self.settle(node, way);
                 return true;
             }
@@ -364,7 +388,7 @@ impl<'a> Growth<'a> {
             }
             if let Some(rank) = rank(self, parent) {
                 let cost = self.builder.delay_us[parent] + u64::from(*edge.weight());
-                let way = (cost, self.builder.depth[parent] + 1, parent as u32);
+                let way = Way::new(cost, self.builder.depth[parent] + 1, parent as u32);
                 best = best.min((rank, way));
             }
         }

@@ -291,11 +291,8 @@ impl Database {
     /// The graph of all records whose peers have not left.
     pub(crate) fn snapshot(&self, memo: &Memo) -> Arc<Snapshot> {
         memo.snapshot(self.shape, || {
-            let living = self
-                .records()
-                .filter(|record| !record.record.left)
-                .cloned()
-                .collect();
+            let mut living = Vec::with_capacity(self.len());
+            living.extend(self.records().filter(|r| !r.record.left).cloned());
             Snapshot::new(self.shape, living)
         })
     }

@@ -52,7 +52,9 @@ impl Snapshot {
     /// The snapshot of `records`, which are ascending by key and none of which has left.
     pub(crate) fn new(hash: u64, records: Vec<Arc<SignedRecord>>) -> Self {
         let prefixes: Vec<u64> = records.iter().map(|r| r.record.peer.prefix()).collect();
-        let mut graph = LinkGraph::with_capacity(records.len(), records.len() * 5);
+        // No more than there can be: thousands of simulated peers hold one each.
+        let stated: usize = records.iter().map(|r| r.record.links.len()).sum();
+        let mut graph = LinkGraph::with_capacity(records.len(), stated.div_ceil(2));
         for record in &records {
             graph.add_node(PeerNode {
                 capacity: record.record.capacity,

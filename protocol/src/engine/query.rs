@@ -82,9 +82,7 @@ impl Engine {
                 settings: group.settings.values,
                 settings_version: group.settings.version,
                 joined: group.delivering && group.baseline.is_taken(),
-                members: self
-                    .group_graph(*id)
-                    .map_or(0, |graph| graph.members().count()),
+                members: self.members_in_view(*id),
                 origins: group.logs.len(),
                 retained_bytes: group.retention.bytes,
                 retained: group.retention.len(),

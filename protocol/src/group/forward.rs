@@ -1,7 +1,6 @@
 //! To whom a bundle goes: a pure function of the group's graph, the origin, the class and me.
 
 use super::remote::RemoteGroup;
-use crate::database::GroupGraph;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::{Action, LinkId};
@@ -10,53 +9,10 @@ use crate::name::GroupId;
 use crate::wire::Bundle;
 use crate::wire::bundle::FLAG_BULK;
 use crate::wire::frame::BundleFrame;
-use hedgerow_topology::petgraph::graph::NodeIndex;
-use hedgerow_topology::{Class, Mesh};
+use hedgerow_topology::Class;
 use std::sync::Arc;
 
-/// This peer's place in the overlay of one origin.
-pub(crate) struct Route {
-    pub(crate) graph: Arc<GroupGraph>,
-    pub(crate) mesh: Arc<Mesh>,
-    pub(crate) me: NodeIndex,
-}
-
-impl Route {
-    /// Children that the tree gives this peer.
-    pub(crate) fn children(&self) -> impl Iterator<Item = PeerKey> + '_ {
-        self.mesh
-            .children(self.me)
-            .iter()
-            .map(|node| self.graph.key(*node))
-    }
-
-    /// Children for whom this peer is a further parent.
-    pub(crate) fn extra_children(&self) -> impl Iterator<Item = PeerKey> + '_ {
-        self.mesh
-            .extra_children(self.me)
-            .iter()
-            .map(|node| self.graph.key(*node))
-    }
-
-    /// Who feeds this peer, the tree's parent first.
-    pub(crate) fn parents(&self) -> impl Iterator<Item = PeerKey> + '_ {
-        self.mesh
-            .parents(self.me)
-            .iter()
-            .map(|node| self.graph.key(*node))
-    }
-}
-
 impl Engine {
-    /// The overlay from `origin` as this peer sees it; `None` while either is not in it.
-    pub(crate) fn route(&self, id: GroupId, origin: PeerKey, class: Class) -> Option<Route> {
-        let graph = self.group_graph(id)?;
-        let redundancy = self.groups.get(&id)?.settings.values.redundancy;
-        let me = graph.index(self.me)?;
-        let mesh = graph.route(&self.memo, graph.index(origin)?, class, redundancy);
-        Some(Route { graph, mesh, me })
-    }
-
     /// Pushes a bundle to this peer's children and leaves the rest to announcements.
     pub(crate) fn forward(
         &mut self,

@@ -14,6 +14,7 @@ mod forward;
 mod log;
 mod membership;
 mod missing;
+mod overlays;
 mod owed;
 mod probe;
 mod publish;
@@ -29,6 +30,7 @@ pub(crate) use baseline::{Baselining, Proving};
 pub(crate) use digest::Untold;
 pub(crate) use fork::Forks;
 pub(crate) use log::OriginLog;
+pub(crate) use overlays::Overlays;
 pub(crate) use owed::Charges;
 pub(crate) use probe::Probes;
 pub(crate) use publish::OwnLog;
@@ -63,6 +65,8 @@ pub(crate) struct Group {
     pub(crate) baseline: Baselining,
     pub(crate) retention: Retention,
     pub(crate) tracking: Tracking,
+    /// Whether large messages have come in it.
+    pub(crate) carries_bulk: bool,
     /// Logs that changed and have not been announced to all, and when they are.
     pub(crate) unannounced: BTreeMap<LogKey, Untold>,
     pub(crate) announce_due: Option<Micros>,
@@ -76,6 +80,8 @@ pub(crate) struct Group {
     pub(crate) lateness_us: u64,
     /// The log hash, while nothing has changed.
     pub(crate) hash: Option<u64>,
+    /// What follows from the group's graph.
+    pub(crate) overlays: Overlays,
     /// The hash of the group's graph, and when it was first seen.
     pub(crate) graph_seen: (u64, Micros),
     pub(crate) stats: GroupStats,
@@ -105,6 +111,7 @@ impl Group {
             baseline: Baselining::default(),
             retention: Retention::default(),
             tracking: Tracking::default(),
+            carries_bulk: false,
             unannounced: BTreeMap::new(),
             announce_due: None,
             announced: (Micros::default(), BTreeMap::new()),
@@ -112,6 +119,7 @@ impl Group {
             asked_digests: Micros(0),
             lateness_us: grace_ms * 500,
             hash: None,
+            overlays: Overlays::default(),
             graph_seen: (0, Micros(0)),
             stats: GroupStats::default(),
         }

@@ -99,7 +99,7 @@ impl Engine {
     /// Since when this peer has had the graph of the group that it has now.
     pub(crate) fn same_graph_since(&mut self, id: GroupId) -> Option<Micros> {
         let now = self.now.mono;
-        let hash = self.group_graph(id)?.hash;
+        let hash = self.graph_hash(id)?;
         let group = self.groups.get_mut(&id)?;
         if group.graph_seen.0 != hash {
             group.graph_seen = (hash, now);

@@ -3,6 +3,7 @@
 mod denied;
 mod serve;
 
+use super::missing::Lack;
 use super::{LogKey, OriginLog};
 use crate::engine::Engine;
 use crate::identity::PeerKey;
@@ -37,7 +38,7 @@ const IGNORE_MS: u64 = 30_000;
 /// What a round decides to ask of each link.
 type Asks = BTreeMap<LinkId, Vec<Wanted>>;
 
-/// A parent in the tree for large messages.
+/// A parent in the tree of an origin, for large messages where those come.
 #[derive(Debug)]
 struct Feeder {
     link: LinkId,
@@ -174,6 +175,13 @@ impl Engine {
     fn ask_for(&mut self, id: GroupId, key: LogKey, links: &[LinkId], asks: &mut Asks) -> bool {
         let now = self.now.mono;
         let grace = self.grace(id);
+        let lacks = (self.groups.get(&id))
+            .and_then(|group| group.logs.get(&key))
+            .map_or(&[][..], |log| log.missing.lacks());
+        let is_due = |lack: &Lack| lack.asked.is_none() && now.since(lack.since) >= grace;
+        if !lacks.iter().any(is_due) {
+            return false;
+        }
         let feeder = self.feeder(id, key);
         let attempts = self.config.groups.pull_attempts;
         let mut budgets: BTreeMap<LinkId, u64> = BTreeMap::new();
@@ -199,7 +207,7 @@ impl Engine {
         while index < log.missing.lacks().len() && asked < RANGES_PER_PULL {
             let lack = &log.missing.lacks()[index];
             let (from, to) = (lack.from, lack.to);
-            if lack.asked.is_some() || now.since(lack.since) < grace {
+            if !is_due(lack) {
                 index += 1;
                 continue;
             }
@@ -280,15 +288,22 @@ impl Engine {
         unclaimed
     }
 
-    /// Who pushes pieces of an origin's large messages here, and how long they take. Others,
-    /// the origin among them, may have a piece long before: asking them for what this one cannot
-    /// have pushed yet would fill the uplinks that everything comes over.
+    /// Who pushes an origin's messages here, and how long they take. Of large messages others, the
+    /// origin among them, may have a piece long before: asking them for what this one cannot have
+    /// pushed yet would fill the uplinks that everything comes over.
     fn feeder(&self, id: GroupId, key: LogKey) -> Option<Feeder> {
-        let route = self.route(id, key.0, Class::Bulk)?;
+        let group = self.groups.get(&id)?;
+        // Of an origin that nothing has come from yet nobody knows what it sends.
+        let is_unknown = group.logs.get(&key).is_none_or(|log| log.high() == 0);
+        let class = if group.carries_bulk || is_unknown {
+            Class::Bulk
+        } else {
+            Class::Normal
+        };
+        let route = self.route(id, key.0, class)?;
         let link = *self.up.get(&route.parents().next()?)?;
-        let delay_us = route.mesh.tree().delay_us(route.me)?;
         // Each hop reads a piece whole before it passes it on.
-        let takes = Micros(delay_us).times(2);
+        let takes = Micros(route.delay_us?).times(2);
         Some(Feeder { link, takes })
     }
 

@@ -7,7 +7,7 @@ use crate::io::{Action, LinkId, VerifyId};
 use crate::message::Arrival;
 use crate::name::GroupId;
 use crate::status::Role;
-use crate::wire::bundle::Hash;
+use crate::wire::bundle::{FLAG_BULK, Hash};
 use crate::wire::frame::BundleFrame;
 use crate::wire::{Bundle, WireError};
 use bytes::Bytes;
@@ -321,6 +321,7 @@ impl Engine {
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
+        group.carries_bulk |= header.has(FLAG_BULK);
         if arrival != Arrival::Local {
             group.stats.firsts += 1;
             group.stats.repaired += u64::from(arrival == Arrival::Pulled);

@@ -23,20 +23,21 @@ impl Ranking {
         estimates: &Estimates,
         is_member: impl Fn(usize) -> bool,
     ) -> Self {
-        let mut ranks: Vec<(u32, u64, usize)> = (0..situation.candidates.len())
+        // In one number each, which sorts several times faster: time, lot, peer.
+        let mut ranks: Vec<u128> = (0..situation.candidates.len())
             .filter(|&peer| peer != situation.me && situation.candidates[peer].in_view)
             .filter(|&peer| is_member(peer))
             .map(|peer| {
                 // Newcomers all stand at the origin: by lot, so that not all flock to one.
                 let lot = mix(situation.random_seed ^ situation.candidates[peer].ring);
-                (estimates.rtt_us(peer), lot, peer)
+                u128::from(estimates.rtt_us(peer)) << 96 | u128::from(lot) << 32 | peer as u128
             })
             .collect();
         ranks.sort_unstable();
+        let ranks = ranks.into_iter();
         Self {
             ranks: ranks
-                .into_iter()
-                .map(|(rtt_us, _, peer)| (rtt_us, peer))
+                .map(|rank| ((rank >> 96) as u32, (rank as u32) as usize))
                 .collect(),
         }
     }

@@ -1,0 +1,128 @@
+//! This peer's place in the overlays of a group: from whom it gets what an origin sends, and to
+//! whom it passes it on.
+//!
+//! A place is a few keys, where the graph and the tree that it follows from hold something for every
+//! peer. So places are kept for as long as the graph stays the same, and the rest is left to the
+//! memo. Knows nothing of what is sent.
+
+use crate::database::GroupGraph;
+use crate::engine::Engine;
+use crate::identity::PeerKey;
+use crate::name::GroupId;
+use hedgerow_topology::petgraph::graph::NodeIndex;
+use hedgerow_topology::{Class, Mesh};
+use lru::LruCache;
+use std::cell::{RefCell, RefMut};
+use std::sync::Arc;
+
+/// Places kept of a group, the latest used.
+const ROUTES_MAX: usize = 1_024;
+
+/// This peer's place in the overlay of one origin.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// Children, extra children, parents.
+    keys: Box<[PeerKey]>,
+    extra_from: usize,
+    parents_from: usize,
+    /// How long the tree's way from the origin takes, microseconds.
+    pub(crate) delay_us: Option<u64>,
+}
+
+impl Route {
+    fn new(graph: &GroupGraph, mesh: &Mesh, me: NodeIndex) -> Self {
+        let lists = [mesh.children(me), mesh.extra_children(me), mesh.parents(me)];
+        let keys = lists.iter().flat_map(|nodes| nodes.iter());
+        Self {
+            keys: keys.map(|node| graph.key(*node)).collect(),
+            extra_from: lists[0].len(),
+            parents_from: lists[0].len() + lists[1].len(),
+            delay_us: mesh.tree().delay_us(me),
+        }
+    }
+
+    /// Children that the tree gives this peer.
+    pub(crate) fn children(&self) -> impl Iterator<Item = PeerKey> + '_ {
+        self.keys[..self.extra_from].iter().copied()
+    }
+
+    /// Children for whom this peer is a further parent.
+    pub(crate) fn extra_children(&self) -> impl Iterator<Item = PeerKey> + '_ {
+        self.keys[self.extra_from..self.parents_from]
+            .iter()
+            .copied()
+    }
+
+    /// Who feeds this peer, the tree's parent first.
+    pub(crate) fn parents(&self) -> impl Iterator<Item = PeerKey> + '_ {
+        self.keys[self.parents_from..].iter().copied()
+    }
+}
+
+/// What follows from the group's graph as it is now.
+#[derive(Debug)]
+struct Places {
+    /// The view that it was looked at in: the snapshot's hash, and the component.
+    view: (u64, u32),
+    redundancy: u8,
+    graph: u64,
+    members: usize,
+    /// By origin and class.
+    routes: LruCache<(PeerKey, Class), Arc<Route>>,
+}
+
+/// A group's [`Places`]; looked up, and thereby made, where only a look is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Overlays(RefCell<Option<Places>>);
+
+impl Engine {
+    /// The overlay from `origin` as this peer sees it; `None` while either is not in it.
+    pub(crate) fn route(&self, id: GroupId, origin: PeerKey, class: Class) -> Option<Arc<Route>> {
+        let mut places = self.places(id)?;
+        if let Some(route) = places.routes.get(&(origin, class)) {
+            return Some(route.clone());
+        }
+        let graph = self.group_graph(id)?;
+        let (me, from) = (graph.index(self.me)?, graph.index(origin)?);
+        let mesh = graph.route(&self.memo, from, class, places.redundancy);
+        let route = Arc::new(Route::new(&graph, &mesh, me));
+        places.routes.put((origin, class), route.clone());
+        if places.routes.len() > ROUTES_MAX {
+            places.routes.pop_lru();
+        }
+        Some(route)
+    }
+
+    /// The hash of the group's graph: while it stays, so do all its overlays.
+    pub(crate) fn graph_hash(&self, id: GroupId) -> Option<u64> {
+        self.places(id).map(|places| places.graph)
+    }
+
+    /// How many members the view shows, this peer included if it is one.
+    pub(crate) fn members_in_view(&self, id: GroupId) -> usize {
+        self.places(id).map_or(0, |places| places.members)
+    }
+
+    fn places(&self, id: GroupId) -> Option<RefMut<'_, Places>> {
+        let group = self.groups.get(&id)?;
+        let view = (self.view.snapshot()?.hash, self.view.component);
+        let redundancy = group.settings.values.redundancy;
+        let mut places = group.overlays.0.borrow_mut();
+        let is_new = |places: &Places| (places.view, places.redundancy) != (view, redundancy);
+        if places.as_ref().is_none_or(is_new) {
+            let graph = self.group_graph(id)?;
+            let kept = places
+                .take()
+                .filter(|places| places.graph == graph.hash && places.redundancy == redundancy);
+            let routes = kept.map_or_else(LruCache::unbounded, |places| places.routes);
+            *places = Some(Places {
+                view,
+                redundancy,
+                graph: graph.hash,
+                members: graph.members().count(),
+                routes,
+            });
+        }
+        RefMut::filter_map(places, Option::as_mut).ok()
+    }
+}

@@ -18,6 +18,7 @@
 //! floating point (coordinates only) uses + - * / and square root, which IEEE 754 rounds alike on
 //! every machine; no hash map is ever iterated where its order could show.
 
+mod adjacency;
 pub mod coordinate;
 pub mod cuts;
 pub mod export;

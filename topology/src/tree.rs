@@ -8,9 +8,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use petgraph::graph::NodeIndex;
-use petgraph::visit::EdgeRef;
 use serde::{Deserialize, Serialize};
 
+use crate::adjacency::Adjacency;
 use crate::graph::LinkGraph;
 
 /// Children a peer feeds at most in a tree for bulk messages: copies share its uplink, so every
@@ -273,8 +273,10 @@ pub fn shortest_path_tree(graph: &LinkGraph, origin: NodeIndex, class: Class) ->
     }
 }
 
-struct Growth<'a> {
-    graph: &'a LinkGraph,
+struct Growth {
+    links: Adjacency,
+    /// What peers say that they can feed.
+    capacity: Vec<u16>,
     class: Class,
     /// What every peer can feed, whatever it says.
     least: u16,
@@ -287,13 +289,14 @@ struct Growth<'a> {
     waiting: BinaryHeap<Reverse<Way>>,
 }
 
-impl<'a> Growth<'a> {
-    fn new(graph: &'a LinkGraph, class: Class) -> Self {
+impl Growth {
+    fn new(graph: &LinkGraph, class: Class) -> Self {
         let nodes = graph.node_count();
-        let peers = graph.raw_nodes().iter();
-        let leaves = peers.filter(|peer| peer.weight.capacity == 0).count();
+        let capacity: Vec<u16> = graph.node_weights().map(|peer| peer.capacity).collect();
+        let leaves = capacity.iter().filter(|&&capacity| capacity == 0).count();
         Self {
-            graph,
+            links: Adjacency::of(graph),
+            capacity,
             class,
             least: if leaves * 2 > nodes { LEAVES_FEED } else { 0 },
             builder: Builder::new(nodes),
@@ -304,7 +307,7 @@ impl<'a> Growth<'a> {
     }
 
     fn has_room(&self, node: usize) -> bool {
-        let configured = self.graph.raw_nodes()[node].weight.capacity.max(self.least);
+        let configured = self.capacity[node].max(self.least);
         self.builder.load[node] < u32::from(self.class.capacity(configured))
     }
 
@@ -312,14 +315,14 @@ impl<'a> Growth<'a> {
         self.builder
             .settle(node, way.peer(), way.hops(), way.cost());
         let offers_room = self.has_room(node.index());
-        for edge in self.graph.edges(node) {
-            let next = edge.target().index();
+        for &(to, weight) in self.links.of_node(node.index()) {
+            let next = to as usize;
             if self.builder.is_settled(next) {
                 continue;
             }
-            let cost = way.cost() + u64::from(*edge.weight());
+            let cost = way.cost() + u64::from(weight);
             let way = Way::new(cost, way.hops() + 1, node.index() as u32);
-            let entry = Reverse(way.of(next as u32));
+            let entry = Reverse(way.of(to));
             let best = self.best[next];
             if !offers_room {
                 // It can never feed anybody by itself, but it proves that `next` is reachable.
@@ -381,13 +384,13 @@ impl<'a> Growth<'a> {
     /// a rank are left out.
     fn best_way(&self, node: NodeIndex, rank: impl Fn(&Self, usize) -> Option<u32>) -> Way {
         let mut best = (NONE, NO_WAY);
-        for edge in self.graph.edges(node) {
-            let parent = edge.target().index();
+        for &(parent, weight) in self.links.of_node(node.index()) {
+            let parent = parent as usize;
             if !self.builder.is_settled(parent) {
                 continue;
             }
             if let Some(rank) = rank(self, parent) {
-                let cost = self.builder.delay_us[parent] + u64::from(*edge.weight());
+                let cost = self.builder.delay_us[parent] + u64::from(weight);
                 let way = Way::new(cost, self.builder.depth[parent] + 1, parent as u32);
                 best = best.min((rank, way));
             }

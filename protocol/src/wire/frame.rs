@@ -2,7 +2,7 @@
 
 use super::record::WireRecord;
 use super::stream::{self, RawFrame};
-use super::{WireError, from_cbor, to_cbor};
+use super::{WireError, from_cbor, to_cbor, to_cbor_with_capacity};
 use crate::identity::PeerKey;
 use crate::message::History;
 use crate::name::{Address, GroupId, GroupName, NetworkName};
@@ -341,7 +341,8 @@ macro_rules! frames {
                         payload.clone(),
                     ],
                     $(Self::$name(frame) => {
-                        [stream::encode_head($number, &to_cbor(frame), 0), Bytes::new()]
+                        let head = to_cbor_with_capacity(frame, FRAME_BYTES);
+                        [stream::encode_head($number, &head, 0), Bytes::new()]
                     })*
                 }
             }
@@ -362,6 +363,9 @@ macro_rules! frames {
         })*
     };
 }
+
+/// Room for most frames; what is longer takes memory again while it is written.
+const FRAME_BYTES: usize = 1_000;
 
 /// The kind of bundle frames.
 const BUNDLE_KIND: u8 = 16;

@@ -56,7 +56,12 @@ pub enum WireError {
 
 /// `value` as CBOR (RFC 8949).
 pub(crate) fn to_cbor<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(128);
+    to_cbor_with_capacity(value, 128)
+}
+
+/// The same, with room for so many bytes before memory is taken again.
+fn to_cbor_with_capacity<T: Serialize>(value: &T, capacity: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(capacity);
     // Writing to a Vec cannot fail, and our types serialize without error.
     ciborium::into_writer(value, &mut bytes).expect("our own types encode");
     bytes

@@ -49,6 +49,29 @@ fn a_network_that_begins_warm_has_little_to_change() {
     }
 }
 
+/// With limits of their own: they began with up to twelve links each, shed what was too much and
+/// dialled what there was room for then.
+#[test]
+fn peers_that_may_have_few_links_begin_with_few_and_move_none() {
+    let nodes = 320;
+    let mut sim = Sim::builder()
+        .nodes(nodes)
+        .seed(4)
+        .latency(Latency::constant_ms(1))
+        .idle_from(0)
+        .configure(|config| {
+            config.links.degree = 5;
+            config.links.accept_max = 7;
+        })
+        .build();
+    start_warm(&mut sim, nodes);
+    let most = (0..nodes).map(|node| sim.neighbours(node).len()).max();
+    assert!(most <= Some(7), "{most:?} links");
+    sim.run_for(20_000);
+    let dials = counted(&sim, 0..nodes, "dials");
+    assert!(dials <= 10, "{dials} dials");
+}
+
 #[test]
 fn ends_of_links_do_not_answer_each_other_for_ever() {
     let nodes = 320;

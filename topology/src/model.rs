@@ -47,7 +47,7 @@ pub struct Newcomer {
 pub struct Effort {
     /// Links that a peer aims at.
     pub degree: usize,
-    /// Links that it has at most.
+    /// When it takes no more links but those of the ring, and when none.
     pub limits: Limits,
     /// Times a round that every peer considers its links.
     pub passes: usize,
@@ -219,7 +219,7 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
 
     /// Lets so many rounds go by in which nobody dials, so that coordinates come to rest; and then
     /// as many at most in which nobody searches, until no link comes or goes: those that nobody
-    /// wants any more close, which makes room for random ones.
+    /// wants any more close, which makes room for random ones. Budgets for searches are used up then.
     pub fn rest(&mut self, rounds: usize) {
         for _ in 0..rounds {
             self.sample_coordinates();

@@ -238,12 +238,17 @@ impl Way {
         (self.0 >> 32) as u32
     }
 
+    /// Cost and hops.
+    fn length(self) -> u128 {
+        self.0 >> 32
+    }
+
     fn peer(self) -> u32 {
         self.0 as u32
     }
 
     /// The same way with another peer named.
-    fn of(self, peer: u32) -> Self {
+    fn with_peer(self, peer: u32) -> Self {
         Self(self.0 >> 32 << 32 | u128::from(peer))
     }
 }
@@ -322,13 +327,13 @@ impl Growth {
             }
             let cost = way.cost() + u64::from(weight);
             let way = Way::new(cost, way.hops() + 1, node.index() as u32);
-            let entry = Reverse(way.of(to));
+            let entry = Reverse(way.with_peer(to));
             let best = self.best[next];
             if !offers_room {
                 // It can never feed anybody by itself, but it proves that `next` is reachable.
                 self.waiting.push(entry);
             } else if way < best {
-                if way.of(0) != best.of(0) {
+                if way.length() != best.length() {
                     self.heap.push(entry);
                 }
                 self.best[next] = way;
@@ -341,7 +346,7 @@ impl Growth {
         while let Some(Reverse(entry)) = self.heap.pop() {
             let index = entry.peer() as usize;
             let way = self.best[index];
-            if self.builder.is_settled(index) || entry.of(0) != way.of(0) {
+            if self.builder.is_settled(index) || entry.length() != way.length() {
                 continue;
             }
             let node = NodeIndex::new(index);
@@ -359,7 +364,7 @@ impl Growth {
             if self.best[index] == NO_WAY {
                 self.waiting.push(Reverse(entry));
             } else {
-                let way = self.best[index].of(entry.peer());
+                let way = self.best[index].with_peer(entry.peer());
                 self.heap.push(Reverse(way));
             }
         }

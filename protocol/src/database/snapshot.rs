@@ -166,6 +166,8 @@ pub(crate) struct GroupGraph {
     pub(crate) keys: Vec<PeerKey>,
     /// What each is: `None` for a mere relay.
     pub(crate) roles: Vec<Option<Role>>,
+    /// How many are members.
+    pub(crate) members: usize,
     /// Its links.
     pub(crate) graph: Arc<LinkGraph>,
     /// Whether the members need relays: then this is the whole view.
@@ -218,6 +220,10 @@ impl GroupGraph {
         Self {
             hash,
             keys: records().map(|record| record.record.peer).collect(),
+            members: roles
+                .iter()
+                .filter(|role| **role == Some(Role::Member))
+                .count(),
             roles,
             graph,
             relayed,

@@ -40,6 +40,14 @@ impl Group {
         })
     }
 
+    /// These neighbours are told in the next round. To send can end a link, and that lets more be
+    /// published: what has changed since is for everybody.
+    fn put_off(&mut self, left: BTreeMap<LogKey, Vec<LinkId>>) {
+        for (key, links) in left {
+            (self.unannounced.entry(key)).or_insert(Untold::Only(links));
+        }
+    }
+
     /// A hash of all logs: equal contents, equal hashes.
     fn log_hash(&mut self) -> u64 {
         if let Some(hash) = self.hash {
@@ -65,7 +73,7 @@ impl Group {
 }
 
 /// Who is still to be told of what has changed in a log.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Untold {
     /// Everybody to whom it is news.
     All,
@@ -203,9 +211,8 @@ impl Engine {
             return;
         }
         if let Some(group) = self.groups.get_mut(&id) {
-            let left = left.into_iter();
-            (group.unannounced).extend(left.map(|(key, links)| (key, Untold::Only(links))));
-            group.announce_due = Some(next);
+            group.put_off(left);
+            group.announce_due.get_or_insert(next);
             self.wake_at(next);
         }
     }
@@ -384,5 +391,27 @@ impl Engine {
                 self.send_full_digest(from, id, true);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::PeerKey;
+    use crate::name::{GroupName, NetworkName};
+    use crate::status::Role;
+
+    #[test]
+    fn what_changed_while_some_were_told_is_for_everybody() {
+        let network = NetworkName::new("net").expect("a name");
+        let id = GroupId::new(&network, &GroupName::new("news").expect("a name"));
+        let mut group = Group::new(id, None, Role::Member, 0);
+        let key = |origin| (PeerKey([origin; 32]), 1);
+        group.unannounced.insert(key(1), Untold::All);
+        let left = |origin| (key(origin), vec![LinkId(7)]);
+        group.put_off([left(1), left(2)].into());
+        assert_eq!(group.unannounced[&key(1)], Untold::All);
+        assert_eq!(group.unannounced[&key(2)], Untold::Only(vec![LinkId(7)]));
+        assert!(!group.unannounced[&key(2)].includes(LinkId(8)));
     }
 }

@@ -116,6 +116,11 @@ impl OriginLog {
         self.held.first().map_or(after, |first| first.min(after))
     }
 
+    /// Whether nothing has ever come.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.seen.0 == 0
+    }
+
     /// The highest entry settled.
     pub(crate) fn high(&self) -> u64 {
         self.above.last().unwrap_or(self.settled)

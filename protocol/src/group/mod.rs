@@ -65,7 +65,7 @@ pub(crate) struct Group {
     pub(crate) baseline: Baselining,
     pub(crate) retention: Retention,
     pub(crate) tracking: Tracking,
-    /// Whether large messages have come in it.
+    /// Whether a large message has ever come in it, or gone out.
     pub(crate) carries_bulk: bool,
     /// Logs that changed and have not been announced to all, and when they are.
     pub(crate) unannounced: BTreeMap<LogKey, Untold>,

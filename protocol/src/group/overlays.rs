@@ -67,8 +67,8 @@ struct Places {
     redundancy: u8,
     graph: u64,
     members: usize,
-    /// By origin and class.
-    routes: LruCache<(PeerKey, Class), Arc<Route>>,
+    /// By origin and class; `None` where the graph lacks the origin or this peer.
+    routes: LruCache<(PeerKey, Class), Option<Arc<Route>>>,
 }
 
 /// A group's [`Places`]; looked up, and thereby made, where only a look is asked for.
@@ -80,17 +80,19 @@ impl Engine {
     pub(crate) fn route(&self, id: GroupId, origin: PeerKey, class: Class) -> Option<Arc<Route>> {
         let mut places = self.places(id)?;
         if let Some(route) = places.routes.get(&(origin, class)) {
-            return Some(route.clone());
+            return route.clone();
         }
         let graph = self.group_graph(id)?;
-        let (me, from) = (graph.index(self.me)?, graph.index(origin)?);
-        let mesh = graph.route(&self.memo, from, class, places.redundancy);
-        let route = Arc::new(Route::new(&graph, &mesh, me));
+        let ends = graph.index(self.me).zip(graph.index(origin));
+        let route = ends.map(|(me, from)| {
+            let mesh = graph.route(&self.memo, from, class, places.redundancy);
+            Arc::new(Route::new(&graph, &mesh, me))
+        });
         places.routes.put((origin, class), route.clone());
         if places.routes.len() > ROUTES_MAX {
             places.routes.pop_lru();
         }
-        Some(route)
+        route
     }
 
     /// The hash of the group's graph: while it stays, so do all its overlays.
@@ -119,7 +121,7 @@ impl Engine {
                 view,
                 redundancy,
                 graph: graph.hash,
-                members: graph.members().count(),
+                members: graph.members,
                 routes,
             });
         }

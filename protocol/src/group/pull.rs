@@ -294,7 +294,7 @@ impl Engine {
     fn feeder(&self, id: GroupId, key: LogKey) -> Option<Feeder> {
         let group = self.groups.get(&id)?;
         // Of an origin that nothing has come from yet nobody knows what it sends.
-        let is_unknown = group.logs.get(&key).is_none_or(|log| log.high() == 0);
+        let is_unknown = group.logs.get(&key).is_none_or(OriginLog::is_unused);
         let class = if group.carries_bulk || is_unknown {
             Class::Bulk
         } else {

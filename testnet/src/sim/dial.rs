@@ -112,8 +112,11 @@ impl<P: Peer> World<P> {
         self.dial_next(dial, started + wait);
     }
 
+    /// Goes on with a dial at `at`, or now if that is over: its way may have become shorter since it
+    /// set out, or be longer than the dial may take.
     fn dial_next(&mut self, dial: Dial, at: Micros) {
         let dial = self.dials.insert(dial);
+        let at = at.max(self.now);
         self.queue.push(at, Happening::Dial { dial });
     }
 

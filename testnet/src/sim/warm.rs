@@ -20,7 +20,7 @@ const PATHS_PEERS_MAX: usize = 2_500;
 const QUIET_PEERS: usize = 300;
 const ROUNDS_PEERS: usize = 8_000;
 const ROUNDS_MIN: usize = 4;
-/// Rounds in which coordinates come to rest.
+/// Rounds in which coordinates come to rest, and then, at most, links.
 const REST_ROUNDS: usize = 10;
 
 /// What a peer begins with.
@@ -31,6 +31,7 @@ struct Begin {
     choice: WarmChoice,
 }
 
+/// All are taken to be configured as the first one is.
 fn effort(peers: usize, links: &LinkConfig) -> Effort {
     let quiet = peers <= QUIET_PEERS;
     let all = Effort::default();

@@ -26,6 +26,26 @@ fn peers_whose_handshakes_outlast_the_first_limit_link_nevertheless() {
     assert_all_delivered(&mut sim, 30_000);
 }
 
+/// What is under way goes on from where it is: there were steps that were due in the past.
+#[test]
+fn ways_that_become_shorter_while_peers_dial_do_no_harm() {
+    for before_ms in [600, 5_000] {
+        let mut sim = Sim::builder()
+            .nodes(12)
+            .seed(5)
+            .start_graph(StartGraph::Hub)
+            .latency(Latency::constant_ms(before_ms))
+            .build();
+        join_all(&mut sim, 0..12);
+        sim.run_for(before_ms / 2);
+        sim.set_network(|network| network.latency = Latency::constant_ms(10));
+        wait_joined(&mut sim);
+        wait_view(&mut sim, 60_000);
+        sim.publish(3, GROUP, "hello");
+        assert_all_delivered(&mut sim, 30_000);
+    }
+}
+
 #[test]
 fn an_address_at_which_nobody_was_is_tried_until_somebody_is() {
     for (lonely, seed) in [(true, 1), (false, 2)] {

@@ -34,8 +34,8 @@ use crate::graph::LinkGraph;
 const SWAP_NUMERATOR: u64 = 5;
 const SWAP_DENOMINATOR: u64 = 6;
 
-/// A live link to one of the first by lot is a random link: to the first one, and one more for
-/// every so many peers, but no further than the last.
+/// A live link to one of the first by lot, of those that have room, is a random link: to the first
+/// one, and one more for every so many peers, but no further than the last.
 const LOTS_HELD_PEERS: usize = 100;
 const LOTS_HELD_MAX: usize = 4;
 

@@ -219,7 +219,7 @@ impl Builder {
 }
 
 /// A way to reach a peer: cost in microseconds, hops, and a peer (from whom, or to whom). Orders as
-/// ties are broken; in one number, which compares several times faster than three.
+/// ties are broken; in one number, which compares faster than three.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Way(u128);
 

@@ -23,7 +23,7 @@ impl Ranking {
         estimates: &Estimates,
         is_member: impl Fn(usize) -> bool,
     ) -> Self {
-        // In one number each, which sorts several times faster: time, lot, peer.
+        // In one number each, which sorts faster: time, lot, peer.
         let mut ranks: Vec<u128> = (0..situation.candidates.len())
             .filter(|&peer| peer != situation.me && situation.candidates[peer].in_view)
             .filter(|&peer| is_member(peer))

@@ -9,7 +9,7 @@ use crate::database::{GroupGraph, Snapshot};
 use crate::identity::{PeerKey, Signer};
 use crate::name::GroupId;
 use crate::wire::SignedRecord;
-use hedgerow_topology::{Class, Mesh};
+use hedgerow_topology::{Class, LinkGraph, Mesh};
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +25,7 @@ struct Tables {
     /// By signature; the signed bytes are compared.
     records: LruCache<[u8; 64], Arc<SignedRecord>>,
     snapshots: LruCache<u64, Arc<Snapshot>>,
+    links: LruCache<u64, Arc<LinkGraph>>,
     graphs: LruCache<(u64, u32, GroupId), Arc<GroupGraph>>,
     routes: LruCache<RouteKey, Arc<Mesh>>,
     signers: LruCache<PeerKey, Signer>,
@@ -39,7 +40,7 @@ pub struct Memo {
 impl Default for Memo {
     /// Sized for one peer of a large network.
     fn default() -> Self {
-        Self::new(1_024, 4, 256, 1_024)
+        Self::new(1_024, 4, 4, 256, 1_024)
     }
 }
 
@@ -48,12 +49,19 @@ fn size(entries: usize) -> NonZeroUsize {
 }
 
 impl Memo {
-    /// A cache of so many records, snapshots, group graphs and trees.
-    pub fn new(records: usize, snapshots: usize, graphs: usize, routes: usize) -> Self {
+    /// A cache of so many records, snapshots, graphs of snapshots, group graphs and trees.
+    pub fn new(
+        records: usize,
+        snapshots: usize,
+        links: usize,
+        graphs: usize,
+        routes: usize,
+    ) -> Self {
         Self {
             tables: Arc::new(Mutex::new(Tables {
                 records: LruCache::new(size(records)),
                 snapshots: LruCache::new(size(snapshots)),
+                links: LruCache::new(size(links)),
                 graphs: LruCache::new(size(graphs)),
                 routes: LruCache::new(size(routes)),
                 signers: LruCache::new(size(SIGNERS)),
@@ -97,6 +105,16 @@ impl Memo {
         let snapshot = Arc::new(build());
         self.tables().snapshots.put(hash, snapshot.clone());
         snapshot
+    }
+
+    /// The links of the snapshot of this hash.
+    pub(crate) fn links(&self, hash: u64, build: impl FnOnce() -> LinkGraph) -> Arc<LinkGraph> {
+        if let Some(links) = self.tables().links.get(&hash) {
+            return links.clone();
+        }
+        let links = Arc::new(build());
+        self.tables().links.put(hash, links.clone());
+        links
     }
 
     pub(crate) fn graph(

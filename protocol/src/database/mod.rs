@@ -293,7 +293,7 @@ impl Database {
         memo.snapshot(self.shape, || {
             let mut living = Vec::with_capacity(self.len());
             living.extend(self.records().filter(|r| !r.record.left).cloned());
-            Snapshot::new(self.shape, living)
+            Snapshot::new(self.shape, living, memo)
         })
     }
 }

@@ -30,6 +30,9 @@ pub(crate) struct Component {
 }
 
 /// All living records and the links that both ends state.
+///
+/// Thousands of simulated peers may hold one each, so it keeps little besides; the graph is several
+/// times as large, follows from the records, and is left to the memo.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     /// The shape of the database it was taken of.
@@ -40,57 +43,31 @@ pub(crate) struct Snapshot {
     pub(crate) records: Vec<Arc<SignedRecord>>,
     /// The first bytes of their keys.
     prefixes: Vec<u64>,
-    /// The whole graph.
-    pub(crate) graph: Arc<LinkGraph>,
     /// The component of each node.
     component: Vec<u32>,
     components: Vec<Component>,
-    cuts: OnceLock<Cuts>,
+    cuts: OnceLock<Arc<Cuts>>,
 }
 
 impl Snapshot {
     /// The snapshot of `records`, which are ascending by key and none of which has left.
-    pub(crate) fn new(hash: u64, records: Vec<Arc<SignedRecord>>) -> Self {
+    pub(crate) fn new(hash: u64, records: Vec<Arc<SignedRecord>>, memo: &Memo) -> Self {
         let prefixes: Vec<u64> = records.iter().map(|r| r.record.peer.prefix()).collect();
-        // No more than there can be: thousands of simulated peers hold one each.
-        let stated: usize = records.iter().map(|r| r.record.links.len()).sum();
-        let mut graph = LinkGraph::with_capacity(records.len(), stated.div_ceil(2));
-        for record in &records {
-            graph.add_node(PeerNode {
-                capacity: record.record.capacity,
-            });
-        }
-        for (at, record) in records.iter().enumerate() {
-            // Both lists are ascending, so a walk over the upper neighbours is enough.
-            for link in record
-                .record
-                .links
-                .iter()
-                .filter(|l| l.peer > record.record.peer)
-            {
-                let Ok(other) = find(&records, &prefixes, link.peer) else {
-                    continue;
-                };
-                let Some(back) = records[other].record.rtt_us(record.record.peer) else {
-                    continue;
-                };
-                graph.add_edge(
-                    NodeIndex::new(at),
-                    NodeIndex::new(other),
-                    link_weight_us(link.rtt_us, back),
-                );
-            }
-        }
+        let graph = memo.links(hash, || links(&records, &prefixes));
         let (component, components) = components(&graph, &records);
         Self {
             hash,
             records,
             prefixes,
-            graph: Arc::new(graph),
             component,
             components,
             cuts: OnceLock::new(),
         }
+    }
+
+    /// The whole graph.
+    pub(crate) fn graph(&self, memo: &Memo) -> Arc<LinkGraph> {
+        memo.links(self.hash, || links(&self.records, &self.prefixes))
     }
 
     /// Where `peer` stands.
@@ -114,9 +91,39 @@ impl Snapshot {
     }
 
     /// Articulation points and bridges.
-    pub(crate) fn cuts(&self) -> &Cuts {
-        self.cuts.get_or_init(|| Cuts::of(&self.graph))
+    pub(crate) fn cuts(&self, memo: &Memo) -> &Arc<Cuts> {
+        self.cuts
+            .get_or_init(|| Arc::new(Cuts::of(&self.graph(memo))))
     }
+}
+
+/// The graph of the links that both ends state; nodes in the order of the records.
+fn links(records: &[Arc<SignedRecord>], prefixes: &[u64]) -> LinkGraph {
+    let stated: usize = records.iter().map(|r| r.record.links.len()).sum();
+    let mut graph = LinkGraph::with_capacity(records.len(), stated.div_ceil(2));
+    for record in records {
+        graph.add_node(PeerNode {
+            capacity: record.record.capacity,
+        });
+    }
+    for (at, record) in records.iter().enumerate() {
+        // Both lists are ascending, so a walk over the upper neighbours is enough.
+        let record = &record.record;
+        for link in record.links.iter().filter(|l| l.peer > record.peer) {
+            let Ok(other) = find(records, prefixes, link.peer) else {
+                continue;
+            };
+            let Some(back) = records[other].record.rtt_us(record.peer) else {
+                continue;
+            };
+            graph.add_edge(
+                NodeIndex::new(at),
+                NodeIndex::new(other),
+                link_weight_us(link.rtt_us, back),
+            );
+        }
+    }
+    graph
 }
 
 fn find(records: &[Arc<SignedRecord>], prefixes: &[u64], peer: PeerKey) -> Result<usize, usize> {
@@ -179,7 +186,7 @@ pub(crate) struct GroupGraph {
 impl GroupGraph {
     /// The graph of `group` in a component of `snapshot`: its members and senders, or, when they
     /// do not reach each other alone, the whole component.
-    pub(crate) fn new(snapshot: &Snapshot, component: u32, group: &GroupName) -> Self {
+    pub(crate) fn new(snapshot: &Snapshot, component: u32, group: &GroupName, memo: &Memo) -> Self {
         let role_of = |index: usize| {
             if group.is_broadcast() {
                 return Some(Role::Member);
@@ -195,9 +202,10 @@ impl GroupGraph {
             .copied()
             .filter(|&index| role_of(index).is_some())
             .collect();
+        let links = snapshot.graph(memo);
         let (mut indices, mut graph) = (members, None);
         if indices.len() < everybody.len() {
-            let subgraph = induced(snapshot, &indices);
+            let subgraph = induced(&links, &indices);
             graph = subgraph.is_connected().then(|| subgraph.graph().clone());
         }
         let relayed = graph.is_none() && indices.len() < everybody.len();
@@ -207,8 +215,8 @@ impl GroupGraph {
         let graph = match graph {
             Some(graph) => Arc::new(graph),
             // All that the snapshot shows.
-            None if indices.len() == snapshot.records.len() => snapshot.graph.clone(),
-            None => Arc::new(induced(snapshot, &indices).graph().clone()),
+            None if indices.len() == snapshot.records.len() => links,
+            None => Arc::new(induced(&links, &indices).graph().clone()),
         };
         let roles: Vec<Option<Role>> = indices.iter().map(|&index| role_of(index)).collect();
         let records = || indices.iter().map(|&index| &snapshot.records[index]);
@@ -286,9 +294,9 @@ impl GroupGraph {
     }
 }
 
-fn induced(snapshot: &Snapshot, indices: &[usize]) -> Subgraph {
+fn induced(links: &LinkGraph, indices: &[usize]) -> Subgraph {
     let nodes = indices.iter().copied().map(NodeIndex::new);
-    Subgraph::induced(&snapshot.graph, nodes)
+    Subgraph::induced(links, nodes)
 }
 
 /// The hash of a place in the graph and of what its peer is in a group.
@@ -310,7 +318,7 @@ pub(crate) fn group_graph(
     group: &GroupName,
 ) -> Arc<GroupGraph> {
     memo.graph((snapshot.hash, component, id), || {
-        GroupGraph::new(snapshot, component, group)
+        GroupGraph::new(snapshot, component, group, memo)
     })
 }
 

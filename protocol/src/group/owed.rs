@@ -309,7 +309,7 @@ impl Engine {
         let is_bridge = self.view.snapshot().is_some_and(|snapshot| {
             snapshot.index(parent).is_some_and(|at| {
                 let (me, at) = (NodeIndex::new(self.view.me), NodeIndex::new(at));
-                snapshot.cuts().is_bridge(me, at)
+                snapshot.cuts(&self.memo).is_bridge(me, at)
             })
         });
         if is_bridge || self.up.len() < 2 {

@@ -50,13 +50,16 @@ struct Place {
 /// holds something for every node, about 150 bytes.
 fn memo_for(nodes: usize) -> Memo {
     let nodes = nodes.max(1);
+    // Up to some thousand nodes all can have their own, a gigabyte or two of them.
+    let links = (16 << 20) / nodes;
     let graphs = (1 << 20) / nodes;
-    let routes = (8 << 20) / nodes;
+    let routes = (4 << 20) / nodes;
     Memo::new(
         1 << 16,
-        256,
+        64,
+        links.clamp(64, 1 << 14),
         graphs.clamp(64, 4_096),
-        routes.clamp(1_024, 1 << 16),
+        routes.clamp(256, 1 << 16),
     )
 }
 

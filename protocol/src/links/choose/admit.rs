@@ -31,7 +31,7 @@ impl Engine {
         let peer = field.snapshot.index(link.peer);
         let is_bridge = peer.is_some_and(|at| {
             let (me, at) = (NodeIndex::new(field.me), NodeIndex::new(at));
-            field.snapshot.cuts().is_bridge(me, at)
+            field.cuts.is_bridge(me, at)
         });
         LinkUse {
             peer: peer.unwrap_or(field.me),

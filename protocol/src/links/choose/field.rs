@@ -3,7 +3,7 @@
 use crate::database::Snapshot;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
-use hedgerow_topology::{Candidate, Situation};
+use hedgerow_topology::{Candidate, Coordinate, Cuts, LinkGraph, Situation};
 use std::collections::{BTreeMap, btree_map};
 use std::iter::Peekable;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ impl<'a, V> Beside<'a, V> {
 /// The candidates of one moment, with the situation's own indices.
 pub(super) struct Field {
     pub(super) snapshot: Arc<Snapshot>,
+    graph: Arc<LinkGraph>,
+    pub(super) cuts: Arc<Cuts>,
     pub(super) me: usize,
     pub(super) candidates: Vec<Candidate>,
 }
@@ -39,8 +41,8 @@ impl Field {
         Situation {
             me: self.me,
             candidates: &self.candidates,
-            graph: Some(&self.snapshot.graph),
-            cuts: Some(self.snapshot.cuts()),
+            graph: Some(&self.graph),
+            cuts: Some(&self.cuts),
             degree,
             random_seed,
         }
@@ -83,14 +85,15 @@ impl Engine {
                 while newest.peek().is_some_and(|newer| newer.record.peer < peer) {
                     newest.next();
                 }
-                let record = match newest.peek() {
-                    Some(newer) if newer.record.peer == peer => *newer,
-                    _ => record,
-                };
+                // The snapshot's may be any of its shape: who is not known any more is no choice.
+                let newer = newest.peek().filter(|newer| newer.record.peer == peer);
+                let known = newer.is_some();
+                let record = newer.copied().unwrap_or(record);
                 let link = up.at(peer).and_then(|id| self.links.get(id));
                 let in_view = link.is_some() || reached.contains(&snapshot.component(index));
                 let recently = lost.at(peer).is_some();
-                let dialable = !record.record.addresses.is_empty()
+                let dialable = known
+                    && !record.record.addresses.is_empty()
                     && !self.dialer.is_backing_off(peer, now)
                     && !self.is_shunned(peer)
                     && cut_off.at(peer).is_none();
@@ -98,7 +101,7 @@ impl Engine {
                 let rtt = link.map(|link| link.rtt.stated_us().unwrap_or(u32::MAX / 2));
                 Candidate {
                     ring: record.ring,
-                    coordinate: record.record.coordinate(),
+                    coordinate: newer.map_or_else(Coordinate::default, |r| r.record.coordinate()),
                     linked: rtt,
                     measured: measured.at(peer).copied(),
                     wants_me: link.is_some_and(|link| link.their_wants.is_some()),
@@ -112,6 +115,8 @@ impl Engine {
             .collect();
         Some(Field {
             me: self.view.me,
+            graph: snapshot.graph(&self.memo),
+            cuts: snapshot.cuts(&self.memo).clone(),
             snapshot,
             candidates,
         })

@@ -7,6 +7,11 @@ mod terminal;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use tikv_jemallocator::Jemalloc;
+
+/// The simulator's threads give back what others took, which the system's allocator makes wait.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Many Hedgerow peers at once: start them, watch them work, break them.
 #[derive(Parser)]

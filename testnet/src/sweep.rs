@@ -1,7 +1,7 @@
 //! Many runs of one scenario, and the smallest scenario that still fails.
 
 use crate::results::{Failure, Results};
-use crate::run::{RunError, run};
+use crate::run::{Options, RunError, run};
 use crate::scenario::{File, Overrides, Scenario, Size, Span};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -25,7 +25,8 @@ pub fn run_all(
                         .unwrap_or_else(PoisonError::into_inner)
                         .pop_front();
                     let Some(index) = next else { return };
-                    let result = run(&scenarios[index], |_| {}).map(|outcome| outcome.results);
+                    let result = run(&scenarios[index], Options::default(), |_| {})
+                        .map(|outcome| outcome.results);
                     if matches!(result, Err(RunError::Interrupted)) {
                         queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
                     }
@@ -47,7 +48,7 @@ pub fn run_all(
 pub fn shrink(scenario: &Scenario, results: &Results, runs: usize) -> Option<Scenario> {
     let wanted = Failing::of(results)?;
     let fails = |scenario: &Scenario| {
-        let outcome = run(scenario, |_| {});
+        let outcome = run(scenario, Options::default(), |_| {});
         outcome.is_ok_and(|outcome| wanted.is_seen_in(&outcome.results))
     };
     Some(shrink_while(scenario, runs, fails))

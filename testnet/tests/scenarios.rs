@@ -1,7 +1,7 @@
 //! Small scenarios, run through the library.
 
 use hedgerow_testnet::results::{Failure, Results};
-use hedgerow_testnet::run::run;
+use hedgerow_testnet::run::{Options, run};
 use hedgerow_testnet::scenario::{Overrides, Scenario};
 use std::path::Path;
 
@@ -45,7 +45,7 @@ fn scenario(more: &str, set: &[&str]) -> Scenario {
 }
 
 fn results(more: &str, set: &[&str]) -> Results {
-    let outcome = run(&scenario(more, set), |_| {}).expect("this world can");
+    let outcome = run(&scenario(more, set), Options::default(), |_| {}).expect("this world can");
     outcome.results
 }
 
@@ -57,7 +57,7 @@ fn passes(more: &str, set: &[&str]) -> Results {
 
 #[test]
 fn what_a_calm_network_gives() {
-    let outcome = run(&scenario("", &[]), |_| {}).expect("this world can");
+    let outcome = run(&scenario("", &[]), Options::default(), |_| {}).expect("this world can");
     let results = &outcome.results;
     assert!(results.passed, "{results:#?}");
     let news = &results.groups["news"];
@@ -373,4 +373,58 @@ fn who_publishes_two_payloads_under_one_name_is_reported_and_cut_off() {
     let results = withstands("equivocate");
     assert!(results.hostile.reports > 0);
     assert_eq!(results.hostile.cut_off_ratio, Some(1.0), "{results:#?}");
+}
+
+/// Everybody's ways are 100 ms longer for two seconds, and 200 ms from the second second on: what ends
+/// first takes nothing of the other along, and healing leaves nothing behind.
+#[test]
+fn faults_that_overlap_end_one_by_one() {
+    let longer = r#"
+        [[fault]]
+        kind = "latency"
+        at = "1s"
+        for = "2s"
+        delay = "100ms"
+
+        [[fault]]
+        kind = "latency"
+        at = "2s"
+        for = "3s"
+        delay = "200ms"
+    "#;
+    let p50 = |at: &str, length: &str| {
+        let set = [
+            format!("workload.0.at={at}"),
+            format!("workload.0.for={length}"),
+        ];
+        let set: Vec<&str> = set.iter().map(String::as_str).collect();
+        passes(longer, &set).groups["news"].latency_ms.p50
+    };
+    // Both ends of a way are slower.
+    assert!(p50("3500ms", "1s") > 400.0, "the second one lasts");
+    assert!(p50("5500ms", "500ms") < 200.0, "all is over");
+}
+
+#[test]
+fn a_partition_outlasts_one_that_ends_within_it() {
+    let parted = r#"
+        [[fault]]
+        kind = "partition"
+        at = "1s"
+        sets = ["share:0.5", "rest"]
+
+        [[fault]]
+        kind = "partition"
+        at = "2s"
+        for = "1s"
+        one_way = true
+        sets = ["share:0.5", "rest"]
+    "#;
+    let set = ["workload.0.at=4s", "workload.0.for=1s"];
+    let results = passes(parted, &set);
+    let max = results.groups["news"].latency_ms.max;
+    assert!(
+        max > 1_000.0,
+        "{max} ms: what was published was cut off until healing"
+    );
 }

@@ -17,6 +17,9 @@ pub(crate) fn check(arguments: &Arguments) -> ExitCode {
         Ok(scenario) => scenario,
         Err(error) => return wrong(&error),
     };
+    if let Err(error) = hedgerow_testnet::run::check(&scenario) {
+        return super::refused(&error);
+    }
     if arguments.show {
         return match toml::to_string(&scenario.file) {
             Ok(text) => print(&text),

@@ -11,6 +11,8 @@ pub(crate) struct Arguments {
     /// Where a run wrote its results (`run --out DIR`)
     #[arg(value_name = "DIR")]
     dir: PathBuf,
+    #[command(flatten)]
+    threads: super::run::Threads,
     /// Print results.json instead of the verdicts
     #[arg(long)]
     json: bool,
@@ -27,7 +29,7 @@ pub(crate) fn replay(arguments: &Arguments) -> ExitCode {
         Ok(hash) => hash,
         Err(error) => return wrong(&format!("{error:#}")),
     };
-    let mut outcome = match play(&scenario, None) {
+    let mut outcome = match play(&scenario, None, arguments.threads) {
         Ok(outcome) => outcome,
         Err(error) => return super::refused(&error),
     };

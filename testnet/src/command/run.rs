@@ -4,7 +4,7 @@ use super::{Source, print, wrong};
 use crate::terminal::{Align, table};
 use hedgerow_testnet::report::page;
 use hedgerow_testnet::results::Results;
-use hedgerow_testnet::run::{Outcome, Progress, RunError, run_logged as run_scenario};
+use hedgerow_testnet::run::{self, Options, Outcome, Progress, RunError};
 use hedgerow_testnet::scenario::Scenario;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Write as _;
@@ -30,9 +30,25 @@ pub(crate) struct Arguments {
     /// Where results go; an earlier run there is overwritten
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    threads: Threads,
     /// Print results.json instead of the verdicts
     #[arg(long)]
     json: bool,
+}
+
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(super) struct Threads {
+    /// Threads of the simulator; the results do not depend on it [default: one a processor]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+}
+
+impl Threads {
+    fn count(self) -> usize {
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.map_or_else(processors, usize::from)
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
@@ -50,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Err(error) => return wrong(&error),
     };
     let logs = arguments.out.as_ref().map(|dir| dir.join(LOGS));
-    let mut outcome = match play(&scenario, logs.as_deref()) {
+    let mut outcome = match play(&scenario, logs.as_deref(), arguments.threads) {
         Ok(outcome) => outcome,
         Err(error) => return super::refused(&error),
     };
@@ -64,11 +80,18 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Runs a scenario, with a bar where there is a terminal; peers' logs are left in `logs`.
-pub(super) fn play(scenario: &Scenario, logs: Option<&Path>) -> Result<Outcome, RunError> {
+pub(super) fn play(
+    scenario: &Scenario,
+    logs: Option<&Path>,
+    threads: Threads,
+) -> Result<Outcome, RunError> {
     let bar = bar();
     // What a peer says when it panics stands in the results.
     std::panic::set_hook(Box::new(|_| {}));
-    let outcome = run_scenario(scenario, logs, |progress| show(&bar, progress));
+    let threads = threads.count();
+    let outcome = run::run(scenario, Options { logs, threads }, |progress| {
+        show(&bar, progress);
+    });
     let _ = std::panic::take_hook();
     bar.finish_and_clear();
     outcome

@@ -189,7 +189,7 @@ impl Ability {
 }
 
 /// Whether the world that a scenario names can do all that it asks for.
-pub(super) fn check(scenario: &Scenario) -> Result<(), RunError> {
+pub fn check(scenario: &Scenario) -> Result<(), RunError> {
     let file = &scenario.file;
     let world = file.scenario.backend;
     let cannot = |what: String| {

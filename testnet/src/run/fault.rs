@@ -1,8 +1,7 @@
-//! Faults: how each kind begins, goes on and ends .
+//! Faults: how each kind begins, goes on and ends.
 
 use super::{Occurrence, Run, Task};
 use crate::scenario::{Fault, FaultKind, Selector};
-use crate::sim::{Bandwidth, Way};
 
 /// Stands for all faults that last.
 pub(super) const ALL: u64 = u64::MAX;
@@ -12,9 +11,8 @@ pub(super) const ALL: u64 = u64::MAX;
 pub(super) struct ActiveFault {
     pub(super) fault: Fault,
     pub(super) nodes: Vec<usize>,
-    /// What lines and ways were before.
-    pub(super) lines: Vec<(usize, Bandwidth)>,
-    pub(super) ways: Vec<(usize, Way)>,
+    /// What does not reach each other, or only slowly.
+    pub(super) sides: Vec<Vec<usize>>,
     /// Pairs whose way comes and goes, and whether it is cut now.
     pub(super) pairs: Vec<(usize, usize)>,
     pub(super) cut: bool,
@@ -64,8 +62,7 @@ impl Run<'_> {
         let mut active = ActiveFault {
             fault,
             nodes,
-            lines: Vec::new(),
-            ways: Vec::new(),
+            sides: Vec::new(),
             pairs: Vec::new(),
             cut: false,
             entry,
@@ -76,6 +73,7 @@ impl Run<'_> {
         let id = self.begun;
         let goes_on = matches!(active.fault.kind, FaultKind::Churn | FaultKind::Flap);
         self.active.insert(id, active);
+        self.renew(id);
         self.task(ends, Task::End { active: id });
         if goes_on {
             self.task(now, Task::Continue { active: id });
@@ -109,14 +107,13 @@ impl Run<'_> {
             FaultKind::Join => self.on_each(active, |run, node| run.membership(&fault, node, true)),
             FaultKind::Churn => self.spare_publishers(active),
             FaultKind::Partition => self.part(&fault, occurrence, active),
+            // What is so is the sum of all that are active: see `renew`.
             FaultKind::Latency
             | FaultKind::Loss
             | FaultKind::Duplicate
             | FaultKind::Reorder
-            | FaultKind::Corrupt => {
-                self.spoil_ways(active);
-            }
-            FaultKind::Bandwidth => self.squeeze(active),
+            | FaultKind::Corrupt
+            | FaultKind::Bandwidth => {}
             FaultKind::Reset | FaultKind::HalfOpen => self.break_links(active),
             FaultKind::Flap => {
                 active.pairs = self.pairs_of_neighbours(&active.nodes, fault.links.unwrap_or(1));
@@ -186,20 +183,14 @@ impl Run<'_> {
                     run.membership(&active.fault, node, false);
                 });
             }
-            FaultKind::Partition if active.fault.delay.is_some() => self.world.slow_between(None),
-            FaultKind::Partition => self.world.heal(),
+            FaultKind::Partition => self.mend(&active),
             FaultKind::Clock if active.fault.lasts.is_some() => {
                 let by = jump(&active.fault);
                 self.on_each(&active, |run, node| run.world.jump_clock(node, -by));
             }
             _ => {}
         }
-        for &(node, way) in &active.ways {
-            self.world.set_way(node, way);
-        }
-        for &(node, line) in &active.lines {
-            self.world.set_bandwidth(node, line);
-        }
+        self.renew_ways(&active);
         for &(a, b) in &active.pairs {
             self.world.cut_pair(a, b, false);
         }

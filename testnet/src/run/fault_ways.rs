@@ -4,7 +4,7 @@ use super::Run;
 use super::fault::ActiveFault;
 use super::setup::bytes_per_s;
 use crate::scenario::{Fault, FaultKind, Share};
-use crate::sim::{Bandwidth, NodeState};
+use crate::sim::{Bandwidth, NodeState, Way};
 use hedgerow_protocol::{LinkId, Micros};
 
 impl Run<'_> {
@@ -31,60 +31,80 @@ impl Run<'_> {
             sides.push(side);
         }
         active.nodes = sides.concat();
+        active.sides = sides;
+    }
+
+    /// Makes so what a fault that has just become active says of ways and lines.
+    pub(super) fn renew(&mut self, id: u64) {
+        let Some(active) = self.active.get(&id).cloned() else {
+            return;
+        };
+        self.renew_ways(&active);
+        if active.fault.kind == FaultKind::Partition {
+            self.cut_off(&active);
+        }
+    }
+
+    fn cut_off(&mut self, active: &ActiveFault) {
+        let ActiveFault { fault, sides, .. } = active;
         if let Some(delay) = fault.delay {
-            self.world.slow_between(Some((&sides, delay.0)));
+            self.world.slow_between(Some((sides, delay.0)));
         } else if fault.one_way == Some(true) {
             let others: Vec<usize> = sides[1..].concat();
             self.world.cut_one_way(&sides[0], &others);
         } else {
-            self.world.partition(&sides);
+            self.world.partition(sides);
         }
     }
 
-    pub(super) fn spoil_ways(&mut self, active: &mut ActiveFault) {
-        let fault = &active.fault;
-        let share = fault.share.map_or(0, Share::ppm);
-        let jitter = fault.jitter.map_or(Micros(0), |jitter| jitter.0);
-        for &node in &active.nodes {
-            let before = self.world.way(node);
-            let mut way = before;
-            match fault.kind {
-                FaultKind::Latency => {
-                    way.delay = fault.delay.map_or(Micros(0), |delay| delay.0);
-                    way.jitter = jitter;
+    /// A partition has ended: what is cut or slow for another reason stays so.
+    pub(super) fn mend(&mut self, ended: &ActiveFault) {
+        let slow = ended.fault.delay.is_some();
+        if slow {
+            self.world.slow_between(None);
+        } else {
+            self.world.heal();
+        }
+        let others: Vec<ActiveFault> = self.active.values().cloned().collect();
+        for other in others {
+            match other.fault.kind {
+                FaultKind::Partition if other.fault.delay.is_some() == slow => {
+                    self.cut_off(&other);
                 }
-                FaultKind::Loss => {
-                    way.loss_ppm = share;
-                    let run = fault.run.unwrap_or(1.0).max(1.0);
-                    way.loss_again_ppm = ((1.0 - 1.0 / run) * 1e6) as u32;
+                FaultKind::Flap if other.cut && !slow => {
+                    for &(a, b) in &other.pairs {
+                        self.world.cut_pair(a, b, true);
+                    }
                 }
-                FaultKind::Corrupt => way.altered_ppm = share,
-                FaultKind::Duplicate => way.twice_ppm = share,
-                _ => {
-                    way.late_ppm = share;
-                    way.late = jitter;
-                }
+                _ => {}
             }
-            self.world.set_way(node, way);
-            active.ways.push((node, before));
         }
     }
 
-    pub(super) fn squeeze(&mut self, active: &mut ActiveFault) {
-        let fault = &active.fault;
-        for &node in &active.nodes {
-            let before = self.world.bandwidth(node);
-            let narrow = |line: Option<u64>, mbit: Option<f64>| match (mbit, fault.factor) {
-                (Some(mbit), _) => Some(bytes_per_s(mbit)),
-                (None, Some(factor)) => line.map(|line| ((line as f64 * factor) as u64).max(1)),
-                (None, None) => line,
-            };
-            let line = Bandwidth {
-                up: narrow(before.up, fault.up_mbit),
-                down: narrow(before.down, fault.down_mbit),
-            };
-            self.world.set_bandwidth(node, line);
-            active.lines.push((node, before));
+    /// The ways and lines of a fault's nodes, as all faults that are active make them, in the order
+    /// in which they began.
+    pub(super) fn renew_ways(&mut self, changed: &ActiveFault) {
+        let kind = changed.fault.kind;
+        if !is_of_ways(kind) && kind != FaultKind::Bandwidth {
+            return;
+        }
+        let on = |active: &&ActiveFault, node| active.nodes.contains(&node);
+        for &node in &changed.nodes {
+            let active = self.active.values().filter(|active| on(active, node));
+            if kind == FaultKind::Bandwidth {
+                let before = self.world.bandwidth(node);
+                let mut line = *self.lines.entry(node).or_insert(before);
+                for active in active.filter(|active| active.fault.kind == kind) {
+                    squeeze(&mut line, &active.fault);
+                }
+                self.world.set_bandwidth(node, line);
+            } else {
+                let mut way = Way::default();
+                for active in active.filter(|active| is_of_ways(active.fault.kind)) {
+                    spoil(&mut way, &active.fault);
+                }
+                self.world.set_way(node, way);
+            }
         }
     }
 
@@ -157,4 +177,49 @@ impl Run<'_> {
             self.world.reset_link(a, link);
         }
     }
+}
+
+fn is_of_ways(kind: FaultKind) -> bool {
+    matches!(
+        kind,
+        FaultKind::Latency
+            | FaultKind::Loss
+            | FaultKind::Duplicate
+            | FaultKind::Reorder
+            | FaultKind::Corrupt
+    )
+}
+
+fn spoil(way: &mut Way, fault: &Fault) {
+    let share = fault.share.map_or(0, Share::ppm);
+    let jitter = fault.jitter.map_or(Micros(0), |jitter| jitter.0);
+    match fault.kind {
+        FaultKind::Latency => {
+            way.delay = fault.delay.map_or(Micros(0), |delay| delay.0);
+            way.jitter = jitter;
+        }
+        FaultKind::Loss => {
+            way.loss_ppm = share;
+            let run = fault.run.unwrap_or(1.0).max(1.0);
+            way.loss_again_ppm = ((1.0 - 1.0 / run) * 1e6) as u32;
+        }
+        FaultKind::Corrupt => way.altered_ppm = share,
+        FaultKind::Duplicate => way.twice_ppm = share,
+        _ => {
+            way.late_ppm = share;
+            way.late = jitter;
+        }
+    }
+}
+
+fn squeeze(line: &mut Bandwidth, fault: &Fault) {
+    let narrow = |line: Option<u64>, mbit: Option<f64>| match (mbit, fault.factor) {
+        (Some(mbit), _) => Some(bytes_per_s(mbit)),
+        (None, Some(factor)) => line.map(|line| ((line as f64 * factor) as u64).max(1)),
+        (None, None) => line,
+    };
+    *line = Bandwidth {
+        up: narrow(line.up, fault.up_mbit),
+        down: narrow(line.down, fault.down_mbit),
+    };
 }

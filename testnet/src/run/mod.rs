@@ -24,11 +24,12 @@ mod simulated;
 mod workload;
 mod world;
 
-pub use ability::{Ability, worlds_in_markdown};
+pub use ability::{Ability, check, worlds_in_markdown};
 pub use cast::{Cast, CastGroup};
 
 use crate::results::{Failure, Moment, Picture, Results, Tick, When};
 use crate::scenario::{FaultKind, Scenario};
+use crate::sim::Bandwidth;
 use fault::ActiveFault;
 use hedgerow_protocol::Micros;
 use sample::{Mark, Samples};
@@ -136,6 +137,8 @@ pub(crate) struct Run<'a> {
     end: Micros,
     workloads: Vec<Publishing>,
     active: BTreeMap<u64, ActiveFault>,
+    /// Lines as they were before any fault, by node.
+    lines: BTreeMap<usize, Bandwidth>,
     begun: u64,
     history: Vec<Occurrence>,
     samples: Samples,
@@ -145,15 +148,29 @@ pub(crate) struct Run<'a> {
     random: crate::sim::Random,
 }
 
-/// Runs a scenario; if an assert needs it, without faults before.
-pub fn run(scenario: &Scenario, progress: impl FnMut(Progress)) -> Result<Outcome, RunError> {
-    run_logged(scenario, None, progress)
+/// How a scenario is run; what comes of it in the simulator does not depend on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// Where peers' logs are left, if they write any.
+    pub logs: Option<&'a Path>,
+    /// Threads that call simulated peers, 1 or more.
+    pub threads: usize,
 }
 
-/// The same; where peers write logs, they are left in `logs`.
-pub fn run_logged(
+impl Default for Options<'_> {
+    /// No logs, one thread.
+    fn default() -> Self {
+        Self {
+            logs: None,
+            threads: 1,
+        }
+    }
+}
+
+/// Runs a scenario; if an assert needs it, without faults before.
+pub fn run(
     scenario: &Scenario,
-    logs: Option<&Path>,
+    options: Options<'_>,
     mut progress: impl FnMut(Progress),
 ) -> Result<Outcome, RunError> {
     ability::check(scenario)?;
@@ -162,7 +179,11 @@ pub fn run_logged(
     let mut calm = scenario.clone();
     calm.file.fault.clear();
     let baseline = if scenario.file.assert.iter().any(needs_baseline) {
-        let mut run = Run::new(&calm, None)?;
+        let unlogged = Options {
+            logs: None,
+            ..options
+        };
+        let mut run = Run::new(&calm, unlogged)?;
         run.follow(scenario);
         if let Err(what) = caught(|| run.play(true, &mut progress)) {
             return Ok(crashed(run, &what, began));
@@ -175,7 +196,7 @@ pub fn run_logged(
     } else {
         None
     };
-    let mut run = Run::new(scenario, logs)?;
+    let mut run = Run::new(scenario, options)?;
     if let Err(what) = caught(|| run.play(false, &mut progress)) {
         return Ok(crashed(run, &what, began));
     }

@@ -3,26 +3,25 @@
 use super::sample::Samples;
 use super::workload::Publishing;
 use super::world::World;
-use super::{Cast, Occurrence, Run, RunError, Task};
+use super::{Cast, Occurrence, Options, Run, RunError, Task};
 use crate::hostile;
 use crate::scenario::{Backend, Behaviour, Latency as LatencyKind, Scenario, Start};
 use crate::sim::{Bandwidth, Latency, NodeState, Random, Sim, StartGraph};
 use hedgerow_protocol::Micros;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// How often everything is looked at.
 pub(super) const SAMPLE_EVERY: Micros = Micros::from_millis(1_000);
 
 impl<'a> Run<'a> {
-    pub(super) fn new(scenario: &'a Scenario, logs: Option<&Path>) -> Result<Self, RunError> {
+    pub(super) fn new(scenario: &'a Scenario, options: Options<'_>) -> Result<Self, RunError> {
         let file = &scenario.file;
         let cast = Cast::new(scenario);
         let zero = file.scenario.warmup.0;
         let heal = zero + file.scenario.duration.0;
         let end = heal + file.scenario.quiet.0;
         let mut run = Self {
-            world: world(scenario, &cast, logs)?,
+            world: world(scenario, &cast, options)?,
             workloads: Publishing::all(scenario, &cast, zero, heal),
             scenario,
             cast,
@@ -32,6 +31,7 @@ impl<'a> Run<'a> {
             heal,
             end,
             active: BTreeMap::new(),
+            lines: BTreeMap::new(),
             begun: 0,
             history: Vec::new(),
             samples: Samples::default(),
@@ -170,19 +170,19 @@ impl<'a> Run<'a> {
     }
 }
 
-#[cfg_attr(
-    not(feature = "process"),
-    expect(unused_variables, reason = "the simulator has none")
-)]
 fn world(
     scenario: &Scenario,
     cast: &Cast,
-    logs: Option<&Path>,
+    options: Options<'_>,
 ) -> Result<Box<dyn World>, RunError> {
     match scenario.file.scenario.backend {
-        Backend::Sim => Ok(Box::new(simulated(scenario, cast))),
+        Backend::Sim => {
+            let mut sim = simulated(scenario, cast);
+            sim.set_threads(options.threads);
+            Ok(Box::new(sim))
+        }
         #[cfg(feature = "process")]
-        Backend::Process | Backend::Netns => super::real::world(scenario, cast, logs),
+        Backend::Process | Backend::Netns => super::real::world(scenario, cast, options.logs),
         #[cfg(not(feature = "process"))]
         Backend::Process | Backend::Netns => Err(RunError::Missing {
             world: scenario.file.scenario.backend.as_str(),

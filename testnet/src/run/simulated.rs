@@ -184,10 +184,6 @@ impl World for Sim {
         (**self).heal();
     }
 
-    fn way(&self, node: usize) -> Way {
-        self.deref().way(node)
-    }
-
     fn set_way(&mut self, node: usize, way: Way) {
         (**self).set_way(node, way);
     }

@@ -145,11 +145,7 @@ pub(crate) trait World {
     fn slow_between(&mut self, _sets: Option<(&[Vec<usize>], Micros)>) {}
     /// Ends all partitions and cuts.
     fn heal(&mut self) {}
-    /// What is wrong with the ways from and to a node.
-    fn way(&self, _node: usize) -> Way {
-        Way::default()
-    }
-    /// Changes it.
+    /// What is wrong with the ways from and to a node, in place of what was.
     fn set_way(&mut self, _node: usize, _way: Way) {}
     /// A node's access line.
     fn bandwidth(&self, _node: usize) -> Bandwidth {

@@ -1,7 +1,7 @@
 //! What a scenario must fulfil beyond its types: names exist, values go together.
 
 use super::error::{KeyPath, Problem};
-use super::file::{Assert, File, Group, Overlay, Workload};
+use super::file::{Assert, File, Group, Overlay, Window, Workload};
 use super::keys;
 use super::selector::{Base, Selector};
 use hedgerow_protocol::{BROADCAST, Config, GroupName, REDUNDANCY_MAX};
@@ -202,12 +202,29 @@ fn check_assert(file: &File, index: usize, assert: &Assert) -> Result<(), Proble
     }
     if let Some(selector) = &assert.nodes {
         names(file, &path.key("nodes"), selector)?;
+        if !assert.metric.is_of_a_group() {
+            let what = format!("{} is of the whole run", assert.metric);
+            return problem(path.key("nodes"), what);
+        }
         if selector.is_of_the_moment() {
             return problem(
                 path.key("nodes"),
                 "roles change: asserts need a set that stays",
             );
         }
+    }
+    if assert.window != Window::All && !assert.metric.is_of_a_window() {
+        let what = format!("{} is of the whole run", assert.metric);
+        return problem(path.key("window"), what);
+    }
+    let first = file.workload.first().map(|workload| &workload.group);
+    let several = file
+        .workload
+        .iter()
+        .any(|other| Some(&other.group) != first);
+    if several && assert.group.is_none() && assert.metric.is_of_a_group() {
+        let what = "messages go to several groups: `group` says which is meant";
+        return problem(path, what);
     }
     if assert.within.is_some() && !assert.metric.is_of_a_group() {
         let what = format!("{} is of the whole run, not of messages", assert.metric);

@@ -264,6 +264,10 @@ impl Fault {
                 return Some((Some(key.clone()), what));
             }
         }
+        if self.delay.is_some() && self.one_way == Some(true) && self.sets.is_some() {
+            let what = "a partition with `delay` is slow both ways; `one_way` is for cuts";
+            return Some((Some("one_way".to_owned()), what.to_owned()));
+        }
         if self.until.is_some() && self.every.is_none() {
             return Some((Some("until".to_owned()), "`until` needs `every`".to_owned()));
         }

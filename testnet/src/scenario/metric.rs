@@ -72,6 +72,12 @@ impl Metric {
         OF_A_GROUP.contains(&self.0)
     }
 
+    /// Whether a part of the run has its own.
+    pub fn is_of_a_window(&self) -> bool {
+        let counted = ["control.", "traffic."];
+        self.is_of_a_group() || counted.iter().any(|part| self.0.starts_with(part))
+    }
+
     /// All that there are.
     pub fn all() -> impl Iterator<Item = &'static str> {
         OF_A_GROUP.into_iter().chain(OF_THE_RUN)

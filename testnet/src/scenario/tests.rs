@@ -290,3 +290,35 @@ fn every_shipped_scenario_is_valid() {
         }
     }
 }
+
+/// What the gate runs is a network, held to what the whole run is held to.
+#[test]
+fn the_gate_runs_a_hundred_peers_and_the_same_asserts() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(dir).expect("scenarios") {
+        let path = entry.expect("an entry").path();
+        let load = |ci| {
+            let overrides = Overrides { ci, set: vec![] };
+            Scenario::load(&path, &overrides).unwrap_or_else(|error| panic!("{error}"))
+        };
+        let (whole, small) = (load(false), load(true));
+        if whole.file == small.file {
+            continue;
+        }
+        seen += 1;
+        let name = path.display();
+        let least = if small.file.scenario.backend == Backend::Sim {
+            100
+        } else {
+            12
+        };
+        assert!(small.nodes() >= least, "{name}: {} nodes", small.nodes());
+        let asserted = |scenario: &Scenario| -> Vec<_> {
+            let asserts = scenario.file.assert.iter();
+            asserts.map(|a| (a.metric.clone(), a.op, a.goal)).collect()
+        };
+        assert_eq!(asserted(&whole), asserted(&small), "{name}");
+    }
+    assert!(seen >= 10, "{seen} scenarios with [ci]");
+}

@@ -48,6 +48,11 @@ impl Dials {
         self.slots.len() as u32 - 1
     }
 
+    /// Who dials.
+    pub(crate) fn node(&self, slot: u32) -> Option<usize> {
+        Some(self.slots.get(slot as usize)?.as_ref()?.node)
+    }
+
     fn take(&mut self, slot: u32) -> Option<Dial> {
         let dial = self.slots.get_mut(slot as usize)?.take()?;
         self.free.push(slot);

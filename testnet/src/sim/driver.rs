@@ -1,18 +1,18 @@
 //! How the world drives a peer: hands it inputs and timeouts, and does what it asks for.
 
+use super::job::{Call, Made, ends};
 use super::node::NodeState;
 use super::peer::Peer;
 use super::trace::Kind;
 use super::world::{Happening, World};
-use hedgerow_protocol::{Action, Event, Input, Persist, Time, VerifyJob};
+use hedgerow_protocol::{Action, Input, Persist, Time};
+use std::panic::resume_unwind;
 
 /// Timeouts a peer may ask for in one instant before it is taken to spin.
 const SPINS_MAX: u32 = 10_000;
-/// Remembered signature checks; beyond, the memory starts anew.
-const VERIFIED_MAX: usize = 4_000_000;
 /// Written bytes are told to a peer in steps of so many, as drivers do by default, or before its
 /// timers run or somebody calls it.
-const REPORT_BYTES: usize = 8 << 10;
+pub(crate) const REPORT_BYTES: usize = 8 << 10;
 
 impl<P: Peer> World<P> {
     /// Calls the peer of a running node as an application would, then drains it.
@@ -56,13 +56,15 @@ impl<P: Peer> World<P> {
     /// Calls `handle_timeout` if the peer's deadline has come.
     pub(crate) fn run_timeout(&mut self, node: usize) {
         let now = self.now;
+        let made = self.next_made(node);
         let at = &mut self.nodes[node];
-        let time = at.time(now);
+        let time = at.clock.time(now);
         let Some(peer) = at.peer.as_mut() else { return };
-        if peer
-            .poll_timeout()
-            .is_none_or(|deadline| deadline.mono > time.mono)
-        {
+        let is_due = || {
+            let deadline = peer.poll_timeout();
+            deadline.is_some_and(|deadline| deadline.mono <= time.mono)
+        };
+        if made.is_none() && !is_due() {
             return;
         }
         at.spins = if at.spins.0 == now {
@@ -74,8 +76,18 @@ impl<P: Peer> World<P> {
             at.spins.1 < SPINS_MAX,
             "the peer at node {node} spins at {now}"
         );
-        peer.handle_timeout(time);
-        self.trace.add(now, Kind::Timeout, node, &[]);
+        match made {
+            None => {
+                peer.handle_timeout(time);
+                self.trace.add(now, Kind::Timeout, node, &[]);
+            }
+            Some(made) => {
+                let (is, what) = (matches!(made.call, Call::Timeout), &made.call);
+                assert!(is, "{what:?} was made for a timeout");
+                self.trace.add(now, Kind::Timeout, node, &[]);
+                self.act_all(node, made);
+            }
+        }
         self.drain(node);
     }
 
@@ -93,17 +105,46 @@ impl<P: Peer> World<P> {
 
     /// One input, and what the peer does about it.
     pub(crate) fn hand_over(&mut self, node: usize, input: Input) {
-        let time = self.nodes[node].time(self.now);
+        let time = self.nodes[node].clock.time(self.now);
         self.trace_input(node, &input);
-        if let Some(peer) = self.nodes[node].peer.as_mut() {
+        if let Some(made) = self.next_made(node) {
+            let (is, what) = (made.is_for(&input), &made.call);
+            assert!(is, "{what:?} was made for {input:?}");
+            self.act_all(node, made);
+        } else if let Some(peer) = self.nodes[node].peer.as_mut() {
             peer.handle_input(time, input);
         }
         self.drain(node);
     }
 
+    /// The call that was made before its turn, which has come.
+    fn next_made(&mut self, node: usize) -> Option<Made> {
+        let made = self.nodes[node].made.pop_front()?;
+        if let Call::Panic(panic) = made.call {
+            resume_unwind(panic);
+        }
+        Some(made)
+    }
+
+    /// Does what a peer asked for when it was called before its turn.
+    fn act_all(&mut self, node: usize, made: Made) {
+        self.nodes[node].deadline = made.deadline;
+        for (action, valid) in made.actions {
+            self.act(node, action, valid);
+        }
+    }
+
     fn drain(&mut self, node: usize) {
-        while let Some(action) = self.nodes[node].peer.as_mut().and_then(Peer::poll_action) {
-            self.act(node, action);
+        // What a peer still holds that was called for later events is asked for then.
+        if !self.nodes[node].made.is_empty() {
+            return;
+        }
+        while let Some(action) = self.nodes[node]
+            .peer
+            .as_mut()
+            .and_then(|peer| peer.poll_action())
+        {
+            self.act(node, action, None);
         }
     }
 
@@ -178,10 +219,14 @@ impl<P: Peer> World<P> {
         if at.state != NodeState::Running {
             return;
         }
-        let Some(deadline) = at.peer.as_ref().and_then(Peer::poll_timeout) else {
-            return;
+        let deadline = if at.made.is_empty() {
+            at.peer.as_ref().and_then(|peer| peer.poll_timeout())
+        } else {
+            // It has been called for later events already.
+            at.deadline
         };
-        let due = at.virtual_time(deadline).max(now);
+        let Some(deadline) = deadline else { return };
+        let due = at.clock.virtual_time(deadline).max(now);
         // An entry that is due earlier will look again; a later one is left to be stale.
         if at.timer.is_none_or(|scheduled| due < scheduled) {
             at.timer = Some(due);
@@ -190,7 +235,7 @@ impl<P: Peer> World<P> {
         }
     }
 
-    fn act(&mut self, node: usize, action: Action) {
+    fn act(&mut self, node: usize, action: Action, valid: Option<bool>) {
         let incarnation = self.nodes[node].incarnation;
         let node_number = node as u32;
         match action {
@@ -211,9 +256,16 @@ impl<P: Peer> World<P> {
                     .add(self.now, Kind::Deliver, node, &delivery.payload);
                 self.journal.delivered(self.now, node, &delivery);
             }
-            Action::Event(event) => self.on_event(node, event),
+            Action::Event(event) => {
+                let ended = ends(&event);
+                self.trace.add(self.now, Kind::Event, node, &[]);
+                self.journal.event(self.now, node, event);
+                if ended {
+                    self.finish(node);
+                }
+            }
             Action::Verify { id, job } => {
-                let valid = self.verify(&job);
+                let valid = valid.unwrap_or_else(|| self.checks.verify(&job));
                 let at = self.now + self.costs.verify;
                 let node = node_number;
                 self.queue.push(
@@ -246,39 +298,5 @@ impl<P: Peer> World<P> {
                 );
             }
         }
-    }
-
-    fn on_event(&mut self, node: usize, event: Event) {
-        self.trace.add(self.now, Kind::Event, node, &[]);
-        let ends = matches!(event, Event::Stopped { .. } | Event::IdentityInUse);
-        self.journal.event(self.now, node, event);
-        if ends {
-            self.finish(node);
-        }
-    }
-
-    /// The result of a check, computed once for equal jobs. The payload's hash is no part of a
-    /// job's content hash, and is compared every time.
-    fn verify(&mut self, job: &VerifyJob) -> bool {
-        if let Some((payload, hash)) = &job.payload
-            && blake3::hash(payload).as_bytes() != hash
-        {
-            return false;
-        }
-        let content = job.content_hash();
-        if let Some(&valid) = self.verified.get(&content) {
-            return valid;
-        }
-        if self.verified.len() >= VERIFIED_MAX {
-            self.verified.clear();
-        }
-        let signature = VerifyJob {
-            payload: None,
-            signed: job.signed.clone(),
-            ..job.clone()
-        };
-        let valid = signature.run();
-        self.verified.insert(content, valid);
-        valid
     }
 }

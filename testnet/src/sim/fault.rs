@@ -57,6 +57,7 @@ impl<P: Peer> World<P> {
         at.peer = None;
         at.state = NodeState::Idle;
         at.timer = None;
+        at.made.clear();
         at.inbox.clear();
         self.trace.add(self.now, Kind::Stop, node, &[]);
         self.journal.change(self.now, node, Change::Stopped);
@@ -78,6 +79,7 @@ impl<P: Peer> World<P> {
         at.incarnation += 1;
         at.line += 1;
         at.timer = None;
+        at.made.clear();
         at.links.clear();
         at.inbox.clear();
         at.reports.clear();
@@ -208,7 +210,7 @@ impl<P: Peer> World<P> {
 
     /// Sets a node's wall clock forward (or back) by so many ms.
     pub fn jump_clock(&mut self, node: usize, by_ms: i64) {
-        self.nodes[node].wall_offset_ms += by_ms;
+        self.nodes[node].clock.wall_offset_ms += by_ms;
         self.note_fault(node, "clock");
     }
 

@@ -45,6 +45,15 @@ impl Latency {
         Self::Matrix(matrix.expect("the built-in matrix is one"))
     }
 
+    /// No two nodes are nearer to each other.
+    pub(crate) fn least(&self) -> Micros {
+        match self {
+            Self::Constant(delay) => *delay,
+            Self::Uniform { min, .. } => *min,
+            Self::Matrix(matrix) => matrix.least,
+        }
+    }
+
     /// One-way delay between `a` and `b`.
     pub(crate) fn delay(&self, seed: u64, a: usize, b: usize) -> Micros {
         match self {
@@ -64,6 +73,7 @@ impl Latency {
 pub struct Matrix {
     places: usize,
     one_way_us: Vec<u32>,
+    least: Micros,
 }
 
 /// Why a text is no matrix.
@@ -146,10 +156,15 @@ impl Matrix {
                 (rtt_us[a * places + b] + rtt_us[b * places + a]) / 4
             }
         };
-        let one_way_us = (0..places * places)
+        let one_way_us: Vec<u32> = (0..places * places)
             .map(|i| one_way(i / places, i % places))
             .collect();
-        Ok(Self { places, one_way_us })
+        let least = one_way_us.iter().min().copied().unwrap_or(0);
+        Ok(Self {
+            places,
+            one_way_us,
+            least: Micros(u64::from(least)),
+        })
     }
 
     /// Rows.

@@ -23,12 +23,17 @@
 
 mod access;
 mod builder;
+mod checks;
 mod closing;
 mod connection;
+mod crew;
 mod dial;
 mod driver;
 mod fault;
+mod foresee;
+mod job;
 mod latency;
+mod lookahead;
 mod node;
 mod partition;
 mod peer;

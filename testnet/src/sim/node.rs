@@ -2,6 +2,7 @@
 
 use super::access::{AccessLink, Bandwidth};
 use super::connection::{EndRef, Segment};
+use super::job::Made;
 use super::peer::Tally;
 use hedgerow_protocol::{Input, LinkId, Micros, PeerKey, Time};
 use std::collections::VecDeque;
@@ -22,9 +23,39 @@ pub enum NodeState {
 /// The wall clock at virtual time 0: 2023-11-14T22:13:20Z.
 pub(crate) const WALL_START_MS: u64 = 1_700_000_000_000;
 
+/// A node's clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    /// What the monotonic clock shows at virtual time 0.
+    pub(crate) mono_offset: Micros,
+    /// How far the wall clock is off, ms.
+    pub(crate) wall_offset_ms: i64,
+}
+
+impl Clock {
+    /// What they show at virtual time `now`.
+    pub(crate) fn time(self, now: Micros) -> Time {
+        let wall = (WALL_START_MS + now.as_millis()).saturating_add_signed(self.wall_offset_ms);
+        Time {
+            mono: self.mono_offset + now,
+            wall_ms: wall,
+        }
+    }
+
+    /// Virtual time of a point on the monotonic clock.
+    pub(crate) fn virtual_time(self, time: Time) -> Micros {
+        time.mono.since(self.mono_offset)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Node<P> {
-    pub(crate) peer: Option<P>,
+    pub(crate) peer: Option<Box<P>>,
+    /// Calls that were made before their turn, and what came of them.
+    pub(crate) made: VecDeque<Made>,
+    /// While there are such: when the peer's timers were due after the last that has had its turn,
+    /// or before the first.
+    pub(crate) deadline: Option<Time>,
     pub(crate) key: PeerKey,
     pub(crate) state: NodeState,
     /// Counts starts and stops, so that answers to a dead process reach no other.
@@ -44,10 +75,7 @@ pub(crate) struct Node<P> {
     pub(crate) reports: Vec<EndRef>,
     pub(crate) uplink: AccessLink<EndRef, Segment>,
     pub(crate) downlink: AccessLink<EndRef, Segment>,
-    /// What the peer's monotonic clock shows at virtual time 0.
-    pub(crate) mono_offset: Micros,
-    /// How far the wall clock is off, ms.
-    pub(crate) wall_offset_ms: i64,
+    pub(crate) clock: Clock,
     /// The epoch stored by the peer.
     pub(crate) last_epoch: u64,
     /// Which side of a partition the node is on; `None`: on no side, reachable from all.
@@ -101,6 +129,8 @@ impl<P> Node<P> {
     pub(crate) fn new(bandwidth: Bandwidth, mono_offset: Micros, wall_offset_ms: i64) -> Self {
         Self {
             peer: None,
+            made: VecDeque::new(),
+            deadline: None,
             key: PeerKey::default(),
             state: NodeState::Idle,
             incarnation: 0,
@@ -113,8 +143,10 @@ impl<P> Node<P> {
             reports: Vec::new(),
             uplink: AccessLink::new(bandwidth.up),
             downlink: AccessLink::new(bandwidth.down),
-            mono_offset,
-            wall_offset_ms,
+            clock: Clock {
+                mono_offset,
+                wall_offset_ms,
+            },
             last_epoch: 0,
             side: None,
             way: Way::default(),
@@ -123,20 +155,6 @@ impl<P> Node<P> {
             traffic: Traffic::default(),
             tally: Tally::default(),
         }
-    }
-
-    /// The node's clocks at virtual time `now`.
-    pub(crate) fn time(&self, now: Micros) -> Time {
-        let wall = (WALL_START_MS + now.as_millis()).saturating_add_signed(self.wall_offset_ms);
-        Time {
-            mono: self.mono_offset + now,
-            wall_ms: wall,
-        }
-    }
-
-    /// Virtual time of a point on the node's monotonic clock.
-    pub(crate) fn virtual_time(&self, time: Time) -> Micros {
-        time.mono.since(self.mono_offset)
     }
 
     pub(crate) fn link_number(&mut self) -> LinkId {

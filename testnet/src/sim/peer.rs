@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 /// A peer as a state machine, called under the contract of [`Engine`]: every call is followed by
 /// draining [`Peer::poll_action`], then [`Peer::poll_timeout`] says when the next is due.
-pub trait Peer {
+pub trait Peer: Send + 'static {
     /// Takes in what happened outside.
     fn handle_input(&mut self, now: Time, input: Input);
     /// Runs what is due.

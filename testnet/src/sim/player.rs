@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 
 /// Alters what an engine does: how a hostile peer is made. It sees every action before the
 /// network does, may put others in its place, and acts at times of its own.
-pub trait Mask {
+pub trait Mask: Send {
     /// Takes an action of the engine and gives what is done instead.
     fn action(
         &mut self,

@@ -1,9 +1,12 @@
 //! The world: nodes, what joins them, and what happens next.
 
 use super::access::Bandwidth;
+use super::checks::Checks;
 use super::connection::{Connections, EndRef};
+use super::crew::Crew;
 use super::dial::Dials;
 use super::latency::Latency;
+use super::lookahead::Claims;
 use super::node::{Node, NodeState, Traffic};
 use super::peer::{Peer, Tally};
 use super::queue::EventQueue;
@@ -12,6 +15,7 @@ use super::trace::{Kind, Trace, TraceHash};
 use crate::journal::{Change, Journal};
 use hedgerow_protocol::{Input, Micros, PeerKey, PersistId, Time, VerifyId};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// How the network behaves between access lines.
 #[derive(Clone, Debug)]
@@ -123,10 +127,12 @@ pub struct World<P> {
     pub(crate) journal: Journal,
     /// The node that last ran a peer: looked up, never iterated.
     pub(crate) by_key: HashMap<PeerKey, usize>,
-    /// Results of checks by content: looked up, never iterated.
-    pub(crate) verified: HashMap<[u8; 32], bool>,
+    pub(crate) checks: Arc<Checks>,
     /// Ends that were sent to while a peer's actions were drained.
     pub(crate) touched: Vec<EndRef>,
+    /// Threads that call peers, if more than one does.
+    pub(crate) crew: Option<Crew<P>>,
+    pub(crate) claims: Claims,
     happened: u64,
 }
 
@@ -149,8 +155,10 @@ impl<P: Peer> World<P> {
             trace: Trace::new(),
             journal: Journal::default(),
             by_key: HashMap::new(),
-            verified: HashMap::new(),
+            checks: Arc::default(),
             touched: Vec::new(),
+            crew: None,
+            claims: Claims::default(),
             happened: 0,
         }
     }
@@ -183,7 +191,7 @@ impl<P: Peer> World<P> {
 
     /// The clocks of a node.
     pub fn time(&self, node: usize) -> Time {
-        self.nodes[node].time(self.now)
+        self.nodes[node].clock.time(self.now)
     }
 
     /// Events so far.
@@ -223,7 +231,7 @@ impl<P: Peer> World<P> {
 
     /// The peer of a node, if one runs.
     pub fn peer(&self, node: usize) -> Option<&P> {
-        self.nodes[node].peer.as_ref()
+        self.nodes[node].peer.as_deref()
     }
 
     /// The identity at a node.
@@ -287,7 +295,7 @@ impl<P: Peer> World<P> {
         at.key = key;
         self.by_key.insert(key, node);
         let at = &mut self.nodes[node];
-        at.peer = Some(peer);
+        at.peer = Some(Box::new(peer));
         at.state = NodeState::Running;
         at.incarnation += 1;
         at.timer = None;
@@ -298,7 +306,10 @@ impl<P: Peer> World<P> {
 
     /// Lets the next event happen if it is due by `limit`; otherwise sets the time to `limit`
     /// and gives `false`.
-    pub fn step(&mut self, limit: Micros) -> bool {
+    ///
+    /// To be called until then: peers may have been told already what comes by `limit`.
+    pub(crate) fn step(&mut self, limit: Micros) -> bool {
+        self.look_ahead(limit);
         let Some((at, happening)) = self.queue.pop_until(limit) else {
             self.now = self.now.max(limit);
             return false;

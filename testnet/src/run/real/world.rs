@@ -220,11 +220,6 @@ impl World for Real {
         self.with_switch(|switch, _| switch.heal());
     }
 
-    fn way(&self, node: usize) -> Way {
-        self.with_switch(|switch, _| switch.way(node))
-            .unwrap_or_default()
-    }
-
     fn set_deaf(&mut self, node: usize, deaf: bool) {
         self.nodes[node].deaf.send_replace(deaf);
     }

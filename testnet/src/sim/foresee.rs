@@ -1,0 +1,145 @@
+//! What an event is going to tell a peer, said before its turn.
+//!
+//! Every method here says of what another room will do: [`super::driver`] with timers,
+//! [`super::transport`] with bytes. What it cannot say for certain, it calls unknown.
+
+use super::connection::{EndRef, EndState, Segment};
+use super::job::{Call, Step};
+use super::node::NodeState;
+use super::peer::Peer;
+use super::world::{Happening, World};
+use hedgerow_protocol::{Input, Micros};
+use std::collections::VecDeque;
+
+/// What an event tells a peer.
+pub(crate) enum Foreseen {
+    /// Nothing, as long as nothing happens at its node before.
+    Nothing,
+    /// Perhaps something, or not known before its turn.
+    Unknown(usize),
+    /// Exactly this comes first.
+    Step(usize, Step),
+}
+
+impl<P: Peer> World<P> {
+    pub(crate) fn foresee(&self, at: Micros, happening: &Happening) -> Foreseen {
+        match *happening {
+            Happening::Timeout { node } => self.foresee_timeout(at, node as usize),
+            Happening::Arrive { end } => self.foresee_arrival(at, end),
+            Happening::Downlink { node, line } => {
+                let node = node as usize;
+                let place = &self.nodes[node];
+                match &place.downlink.busy {
+                    Some((end, segment)) if place.line == line => {
+                        self.foresee_reading(at, node, *end, segment)
+                    }
+                    _ => Foreseen::Unknown(node),
+                }
+            }
+            Happening::Verified {
+                node,
+                incarnation,
+                id,
+                valid,
+            } => {
+                let node = node as usize;
+                let place = &self.nodes[node];
+                if place.incarnation != incarnation || place.state != NodeState::Running {
+                    return Foreseen::Unknown(node);
+                }
+                let input = Input::Verified { id, valid };
+                step(at, node, [Call::Input(input)].into(), None)
+            }
+            Happening::Uplink { node, .. } | Happening::Persisted { node, .. } => {
+                Foreseen::Unknown(node as usize)
+            }
+            Happening::Wake { end }
+            | Happening::Reset { end }
+            | Happening::Linger { end }
+            | Happening::Accept { end } => self.something_at(end),
+            Happening::Resend { end } => self.something_at(end.other()),
+            Happening::Dial { dial } => match self.dials.node(dial) {
+                Some(node) => Foreseen::Unknown(node),
+                None => Foreseen::Nothing,
+            },
+        }
+    }
+
+    fn something_at(&self, end: EndRef) -> Foreseen {
+        match self.connections.peek(end) {
+            Some(at) => Foreseen::Unknown(at.node),
+            None => Foreseen::Nothing,
+        }
+    }
+
+    /// See `on_timeout`: what was written is told first.
+    fn foresee_timeout(&self, at: Micros, node: usize) -> Foreseen {
+        let place = &self.nodes[node];
+        if place.timer != Some(at) || place.state != NodeState::Running {
+            return Foreseen::Nothing;
+        }
+        // What comes before decides what is due, and which of two entries is stale.
+        if self.claims.has(node) {
+            return Foreseen::Unknown(node);
+        }
+        let mut calls = VecDeque::new();
+        let mut reports = place.reports.clone();
+        let mut index = 0;
+        while let Some(&end) = reports.get(index) {
+            match self.connections.peek(end) {
+                Some(at) if at.unreported == 0 => {
+                    index += 1;
+                    continue;
+                }
+                Some(at) if place.end_of(at.link).is_some() => {
+                    let (link, bytes) = (at.link, at.unreported);
+                    calls.push_back(Call::Input(Input::Sent { link, bytes }));
+                }
+                _ => {}
+            }
+            reports.swap_remove(index);
+        }
+        calls.push_back(Call::Timeout);
+        step(at, node, calls, None)
+    }
+
+    /// See `on_arrive`.
+    fn foresee_arrival(&self, at: Micros, end: EndRef) -> Foreseen {
+        let (Some(from), Some(to)) = (
+            self.connections.peek(end),
+            self.connections.peek(end.other()),
+        ) else {
+            return Foreseen::Nothing;
+        };
+        let node = to.node;
+        let before = self.claims.arrivals(node, end);
+        match from.in_flight.get(before) {
+            Some(segment)
+                if from.stalled.is_empty()
+                    && !self.is_cut(from.node, node)
+                    && self.nodes[node].downlink.is_free() =>
+            {
+                self.foresee_reading(at, node, end, segment)
+            }
+            _ => Foreseen::Unknown(node),
+        }
+    }
+
+    /// See `take`: a segment that has come to the node's socket.
+    fn foresee_reading(&self, at: Micros, node: usize, end: EndRef, segment: &Segment) -> Foreseen {
+        let place = &self.nodes[node];
+        let reads = place.state == NodeState::Running && !place.deaf;
+        match (segment, self.connections.peek(end.other())) {
+            (Segment::Bytes(bytes), Some(to)) if reads && to.state == EndState::Open => {
+                let (link, bytes) = (to.link, bytes.clone());
+                let input = Input::Bytes { link, bytes };
+                step(at, node, [Call::Input(input)].into(), Some(end))
+            }
+            _ => Foreseen::Unknown(node),
+        }
+    }
+}
+
+fn step(at: Micros, node: usize, calls: VecDeque<Call>, arrival: Option<EndRef>) -> Foreseen {
+    Foreseen::Step(node, Step { at, calls, arrival })
+}

@@ -294,6 +294,10 @@ pub struct Memory {
 pub struct Hostile {
     pub nodes: usize,
     pub cut_off_ratio: Option<f64>,
+    #[serde(default)]
+    pub shunned_ratio: Option<f64>,
+    #[serde(default)]
+    pub wronged: u64,
     pub reports: u64,
 }
 

@@ -135,8 +135,14 @@ const OTHERS: [Ability; 9] = [
         remedy: "there is no direct delay to compare with on loopback; use --backend netns",
     },
     Ability {
-        what: "asserts on `hostile.cut_off_ratio`, `hostile.reports`, `virtual_s`",
-        asked: Asked::Metric(&["hostile.cut_off_ratio", "hostile.reports", "virtual_s"]),
+        what: "asserts on what hostile nodes do, `virtual_s`",
+        asked: Asked::Metric(&[
+            "hostile.cut_off_ratio",
+            "hostile.shunned_ratio",
+            "hostile.wronged",
+            "hostile.reports",
+            "virtual_s",
+        ]),
         worlds: Worlds::Simulated,
         remedy: ONLY_SIM,
     },

@@ -9,7 +9,7 @@ use crate::results::{
     TrafficResult,
 };
 use crate::scenario::Window;
-use hedgerow_protocol::{Event, GroupName, Micros};
+use hedgerow_protocol::{Event, GroupName, LinkEnd, Micros};
 use hedgerow_topology::Cuts;
 use hedgerow_topology::metrics::{diameter_hops, shape_of};
 use std::collections::{BTreeMap, BTreeSet};
@@ -265,18 +265,22 @@ impl Run<'_> {
         let honest = self.cast.honest();
         let journal = self.world.journal();
         let mut reported = BTreeSet::new();
+        let mut shunned = BTreeSet::new();
         let mut reports = 0;
-        for (_, entries) in journal
-            .nodes
-            .iter()
-            .enumerate()
-            .filter(|(node, _)| honest[*node])
-        {
-            for (_, event) in &entries.events {
-                if let Event::Equivocation { origin, .. } = event {
+        let entries = journal.nodes.iter().zip(&honest);
+        let events = entries
+            .filter(|(_, honest)| **honest)
+            .flat_map(|(node, _)| &node.events);
+        for (_, event) in events {
+            match event {
+                Event::Equivocation { origin, .. } => {
                     reports += 1;
                     reported.insert(*origin);
                 }
+                Event::LinkDown { peer, reason, .. } if is_offence(*reason) => {
+                    shunned.insert(*peer);
+                }
+                _ => {}
             }
         }
         let mut linked = vec![false; self.world.len()];
@@ -285,17 +289,37 @@ impl Run<'_> {
                 linked[other] = true;
             }
         }
-        let offenders: Vec<usize> = (0..honest.len()).filter(|&node| !honest[node]).collect();
+        let (good, offenders): (Vec<usize>, Vec<usize>) =
+            (0..honest.len()).partition(|&node| honest[node]);
+        let reported = |node: usize| reported.contains(&self.world.key(node));
+        let told = |&&node: &&usize| reported(node) || shunned.contains(&self.world.key(node));
+        // An honest node whose key another has copied is not known from it.
+        let copied: BTreeSet<_> = offenders.iter().map(|&node| self.world.key(node)).collect();
+        let share =
+            |of: usize| (!offenders.is_empty()).then(|| ratio(of as u64, offenders.len() as u64));
         let cut_off = offenders
             .iter()
-            .filter(|&&node| !linked[node] || reported.contains(&self.world.key(node)));
+            .filter(|&&node| !linked[node] || reported(node));
         Hostile {
             nodes: offenders.len(),
-            cut_off_ratio: (!offenders.is_empty())
-                .then(|| ratio(cut_off.count() as u64, offenders.len() as u64)),
+            cut_off_ratio: share(cut_off.count()),
+            shunned_ratio: share(offenders.iter().filter(told).count()),
+            wronged: good
+                .iter()
+                .filter(told)
+                .filter(|&&node| !copied.contains(&self.world.key(node)))
+                .count() as u64,
             reports,
         }
     }
+}
+
+/// Whether a link ended because the other end broke the rules.
+fn is_offence(reason: LinkEnd) -> bool {
+    matches!(
+        reason,
+        LinkEnd::Malformed | LinkEnd::Shunned | LinkEnd::Equivocation
+    )
 }
 
 fn ratio(part: u64, of: u64) -> f64 {

@@ -40,7 +40,7 @@ pub const OF_A_GROUP: [&str; 25] = [
 ];
 
 /// Fields that the run has.
-pub const OF_THE_RUN: [&str; 18] = [
+pub const OF_THE_RUN: [&str; 20] = [
     "control.bytes_per_node_s",
     "control.frames_per_node_s",
     "control.record_frames_per_node_s",
@@ -54,6 +54,8 @@ pub const OF_THE_RUN: [&str; 18] = [
     "memory.retained_mib_max",
     "memory.queued_mib_max",
     "hostile.cut_off_ratio",
+    "hostile.shunned_ratio",
+    "hostile.wronged",
     "hostile.reports",
     "events",
     "virtual_s",

@@ -18,7 +18,7 @@ case ${CARGO_TARGET_DIR:-/} in
 *) export CARGO_TARGET_DIR="$PWD/$CARGO_TARGET_DIR" ;;
 esac
 
-# Makes sure that there is a Rust toolchain and a linker, or says how to come by them.
+# Makes sure that there is a Rust toolchain, a linker and make, or says how to come by them.
 need_toolchain() {
     if ! command -v cargo >/dev/null && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
         PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
@@ -30,6 +30,9 @@ need_toolchain() {
     command -v cc >/dev/null || die \
         "A C compiler is missing: no cc in PATH. Rust links with it." \
         $'\n  Debian, Ubuntu: apt-get install gcc\n  Fedora: dnf install gcc\n  macOS: xcode-select --install'
+    command -v make >/dev/null || die \
+        "make is missing: the testnet's allocator is built with it." \
+        $'\n  Debian, Ubuntu: apt-get install make\n  Fedora: dnf install make\n  macOS: xcode-select --install'
     local wanted have
     wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
     have=$(rustc --version | cut -d' ' -f2)

@@ -163,11 +163,6 @@ impl<P: Peer> World<P> {
         self.note_fault(node, "way");
     }
 
-    /// What is wrong with the ways from and to a node.
-    pub fn way(&self, node: usize) -> Way {
-        self.nodes[node].way
-    }
-
     /// Whether the process reads from its sockets.
     pub fn set_deaf(&mut self, node: usize, deaf: bool) {
         self.nodes[node].deaf = deaf;

@@ -320,12 +320,7 @@ impl Switch {
         self.ports[host].silent = silent;
     }
 
-    /// What is wrong with the ways from and to a host.
-    pub fn way(&self, host: usize) -> Way {
-        self.ports[host].way
-    }
-
-    /// Changes it.
+    /// What is wrong with the ways from and to a host, in place of what was.
     pub fn set_way(&mut self, host: usize, way: Way) {
         self.ports[host].way = way;
     }

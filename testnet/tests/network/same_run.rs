@@ -1,6 +1,6 @@
 //! A run is the same each time, on any machine, with any number of threads, even one that breaks.
 
-use crate::{Net, key, ms};
+use crate::net::{Net, key, ms};
 use hedgerow_protocol::{Action, Input, LinkId, Time};
 use hedgerow_testnet::sim::{Bandwidth, Costs, Latency, NetworkModel, Peer, TraceHash, World};
 

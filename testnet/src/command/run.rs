@@ -14,6 +14,8 @@ use std::process::ExitCode;
 
 /// What was run, beside its results.
 pub(super) const SCENARIO: &str = "scenario.toml";
+/// Unless told, no more threads: what one event tells is short, and more would wait for each other.
+const THREADS_MAX: usize = 4;
 /// What real peers said, beside that.
 const LOGS: &str = "logs";
 
@@ -39,7 +41,7 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub(super) struct Threads {
-    /// Threads of the simulator; the results do not depend on it [default: one a processor]
+    /// Threads of the simulator; the results do not depend on it [default: one a processor, at most 4]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
 }
@@ -47,7 +49,8 @@ pub(super) struct Threads {
 impl Threads {
     fn count(self) -> usize {
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-        self.threads.map_or_else(processors, usize::from)
+        let default = || processors().min(THREADS_MAX);
+        self.threads.map_or_else(default, usize::from)
     }
 }
 

@@ -18,6 +18,8 @@ use std::sync::Arc;
 const OUTBID_MAX: usize = 3;
 /// Changes that are no loss wait so long for more, ms.
 const GATHER_MS: u64 = 20;
+/// Where views rest between changes, a loss waits this part of that time for what replaces it.
+const LOSS_SHARE: u64 = 2;
 /// An RTT has drifted when it differs by a fifth and a millisecond from what is stated: less
 /// moves a link's weight by less than a hop costs.
 const DRIFT_SHARE: u32 = 5;
@@ -166,11 +168,27 @@ impl Engine {
     fn due_for(&self, change: Change) -> Option<Micros> {
         let pause = match change {
             Change::None => return None,
-            Change::Material if self.own.lost_a_link => return Some(self.now.mono),
-            Change::Material => Micros::from_millis(self.config.database.reissue_ms),
+            Change::Material if self.own.lost_a_link => return Some(self.loss_due()),
+            Change::Material => self.reissue_pause(),
             Change::Moved | Change::Drift => self.drift_pause(change),
         };
         Some((self.own.issued + pause).max(self.in_ms(GATHER_MS)))
+    }
+
+    /// When a loss is stated: at once; where views rest, others would not look sooner, and what is
+    /// linked instead meanwhile goes with it.
+    fn loss_due(&self) -> Micros {
+        let rest = self.view.spacing();
+        if rest == Micros(0) {
+            return self.now.mono;
+        }
+        (self.own.issued + self.reissue_pause()).max(self.now.mono + Micros(rest.0 / LOSS_SHARE))
+    }
+
+    /// The least time between two records for what has changed: no less than others' views rest,
+    /// as OSPF's `MinLSInterval` of 5 s (RFC 2328, appendix B).
+    fn reissue_pause(&self) -> Micros {
+        Micros::from_millis(self.config.database.reissue_ms).max(self.view.spacing())
     }
 
     /// How long after the last record such a change is stated.

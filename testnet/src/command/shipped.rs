@@ -85,7 +85,7 @@ pub(crate) fn list(arguments: &Arguments) -> ExitCode {
             Ok(scenario) => scenario,
             Err(error) => return wrong(&error),
         };
-        let (nodes, about) = (scenario.nodes(), scenario.file.scenario.about);
+        let (nodes, about) = (scenario.nodes(), scenario.file.scenario.about.clone());
         let ci = text.lines().any(|line| line.trim() == "[ci]");
         rows.push(vec![
             (*name).to_owned(),
@@ -93,7 +93,14 @@ pub(crate) fn list(arguments: &Arguments) -> ExitCode {
             if ci { "yes" } else { "" }.to_owned(),
             about.clone(),
         ]);
-        values.push(serde_json::json!({ "name": name, "nodes": nodes, "ci": ci, "about": about }));
+        let backend = scenario.file.scenario.backend.as_str();
+        values.push(serde_json::json!({
+            "name": name,
+            "backend": backend,
+            "nodes": nodes,
+            "ci": ci,
+            "about": about,
+        }));
     }
     if arguments.json {
         return print(&format!("{}\n", serde_json::Value::from(values)));

@@ -82,6 +82,8 @@ pub(crate) struct Node<P> {
     pub(crate) side: Option<u32>,
     /// What is wrong with the ways from and to here.
     pub(crate) way: Way,
+    /// Whether the last packet that it sent got lost.
+    pub(crate) losing: bool,
     /// The process reads nothing from its sockets.
     pub(crate) deaf: bool,
     /// Nothing can be stored.
@@ -150,6 +152,7 @@ impl<P> Node<P> {
             last_epoch: 0,
             side: None,
             way: Way::default(),
+            losing: false,
             deaf: false,
             disk_full: false,
             traffic: Traffic::default(),

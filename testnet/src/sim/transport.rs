@@ -5,6 +5,7 @@
 //! that does not read fills the window and then the sender's buffer.
 
 use super::connection::{EndRef, EndState, Segment};
+use super::loss::lost_next_ppm;
 use super::node::{NodeState, Way};
 use super::peer::Peer;
 use super::world::{Happening, World};
@@ -203,9 +204,13 @@ impl<P: Peer> World<P> {
             return late;
         }
         let again_ppm = ppm.max(most(|way| way.loss_again_ppm));
-        let packets = bytes.div_ceil(PACKET_BYTES).max(1);
-        let lost = (0..packets).filter(|_| self.random.chance_ppm(ppm)).count();
-        if lost == 0 {
+        let mut lost = false;
+        for _ in 0..bytes.div_ceil(PACKET_BYTES).max(1) {
+            let next_ppm = lost_next_ppm(ppm, again_ppm, self.nodes[a].losing);
+            self.nodes[a].losing = self.random.chance_ppm(next_ppm);
+            lost |= self.nodes[a].losing;
+        }
+        if !lost {
             return late;
         }
         let round_trip = self.delay(a, b).times(2);

@@ -10,7 +10,7 @@ mod reset;
 #[cfg(test)]
 mod tests;
 
-use crate::sim::{Bandwidth, Latency, Random, Way};
+use crate::sim::{Bandwidth, Latency, Random, Way, lost_next_ppm};
 use bytes::Bytes;
 use hedgerow_protocol::Micros;
 use line::Line;
@@ -231,24 +231,18 @@ impl Switch {
         ppm > 0 && self.random.chance_ppm(ppm)
     }
 
-    /// Losses come in runs where a way says so (Gilbert's model): after a lost packet the next is
-    /// lost with `again`; after one that came, with what keeps the whole share.
+    /// Losses come in runs where a way says so.
     fn is_lost(&mut self, from: usize, to: usize) -> bool {
         let ways = [self.ports[from].way, self.ports[to].way];
         let most = |of: fn(&Way) -> u32| ways.iter().map(of).max().unwrap_or(0);
-        let share = f64::from(self.ways.loss_ppm.max(most(|way| way.loss_ppm))) / 1e6;
-        if share <= 0.0 {
+        let share = self.ways.loss_ppm.max(most(|way| way.loss_ppm));
+        if share == 0 {
             return false;
         }
-        let again = (f64::from(most(|way| way.loss_again_ppm)) / 1e6).max(share);
-        let ppm = if self.ports[from].losing {
-            again
-        } else {
-            share * (1.0 - again) / (1.0 - share).max(1e-6)
-        };
-        let lost = self.random.chance_ppm((ppm * 1e6) as u32);
-        self.ports[from].losing = lost;
-        lost
+        let again = most(|way| way.loss_again_ppm);
+        let ppm = lost_next_ppm(share, again, self.ports[from].losing);
+        self.ports[from].losing = self.random.chance_ppm(ppm);
+        self.ports[from].losing
     }
 
     /// Flips a bit behind the IP header, where a checksum of TCP or UDP finds it.

@@ -261,8 +261,8 @@ fn what_a_world_cannot_do_it_refuses_by_name_before_anything_starts() {
         ),
         (
             "netns",
-            SMALL.replace("[scenario]", "[scenario]\nwarm_start = true"),
-            "scenario.warm_start",
+            format!("{SMALL}\n[topology]\nclock_skew = \"1s\""),
+            "topology.clock_skew",
         ),
     ];
     for (world, text, name) in cases {
@@ -276,6 +276,17 @@ fn what_a_world_cannot_do_it_refuses_by_name_before_anything_starts() {
         );
         assert!(began.elapsed() < LIMIT);
     }
+}
+
+#[test]
+fn where_peers_are_real_a_warm_start_waits_for_one_view() {
+    let text = SMALL.replace("[scenario]", "[scenario]\nwarm_start = true");
+    let results = passed(&run(&text, "process", &[]));
+    let notes = results["notes"].as_array().expect("notes");
+    let noted = notes.iter().filter_map(|note| note.as_str());
+    let noted: Vec<&str> = noted.filter(|note| note.contains("warm_start")).collect();
+    assert_eq!(noted.len(), 1, "{notes:?}");
+    assert!(noted[0].contains("views were one after"), "{noted:?}");
 }
 
 /// Processes of `hedgerow` that a run has started, by the network's name in their arguments.

@@ -68,7 +68,7 @@ const NO_SWITCH: &str = "nothing stands between the peers on loopback; use --bac
 const ONE_MACHINE: &str = "all peers share this machine's; use --backend sim";
 const ONLY_SIM: &str = "use --backend sim";
 
-const OTHERS: [Ability; 9] = [
+const OTHERS: [Ability; 8] = [
     Ability {
         what: "`crash` above 0 in a churn fault",
         asked: Asked::Key(|file| {
@@ -112,12 +112,6 @@ const OTHERS: [Ability; 9] = [
         asked: Asked::Key(|file| file.topology.clock_skew != Span::default()),
         worlds: Worlds::Simulated,
         remedy: ONE_MACHINE,
-    },
-    Ability {
-        what: "`scenario.warm_start`",
-        asked: Asked::Key(|file| file.scenario.warm_start),
-        worlds: Worlds::Simulated,
-        remedy: "real peers begin cold; --set scenario.warm_start=false",
     },
     Ability {
         what: "`nodes.behaviour` other than honest",

@@ -28,6 +28,10 @@ pub(crate) trait World {
     fn interrupted(&self) -> bool {
         false
     }
+    /// What a reader of the results must know of how this world was run.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// What broke that no fault was meant to break: peers that ended by themselves, say.
     fn troubles(&self) -> Vec<String> {
         Vec::new()

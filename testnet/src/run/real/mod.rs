@@ -15,6 +15,7 @@ mod node;
 mod place;
 mod scratch;
 mod sockets;
+mod warm;
 mod world;
 
 use super::world::World;
@@ -68,6 +69,9 @@ pub(super) struct Real {
     peak_rss_mib: f64,
     hears_broadcast: bool,
     interrupted: bool,
+    /// Whether the scenario wants peers to begin as after a long life.
+    is_to_settle: bool,
+    notes: Vec<String>,
     troubles: Vec<String>,
     logs: PathBuf,
     /// Last, so that it goes when nobody uses it any more.
@@ -130,6 +134,8 @@ pub(super) fn world(
         peak_rss_mib: 0.0,
         hears_broadcast: workloads.iter().any(|one| one.group == BROADCAST),
         interrupted: false,
+        is_to_settle: false,
+        notes: Vec::new(),
         troubles: Vec::new(),
         logs: logs.map_or_else(|| dir.path().join("logs"), Path::to_owned),
         _dir: dir,

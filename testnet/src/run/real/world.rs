@@ -41,6 +41,9 @@ impl World for Real {
             told(up, of);
             up == of
         }));
+        if self.is_to_settle {
+            runtime.block_on(self.settle());
+        }
         self.clock.begin();
     }
 
@@ -55,6 +58,10 @@ impl World for Real {
 
     fn interrupted(&self) -> bool {
         self.interrupted
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
     }
 
     fn troubles(&self) -> Vec<String> {
@@ -130,6 +137,10 @@ impl World for Real {
 
     fn start(&mut self, node: usize, wiped: bool) {
         self.start_peer(node, wiped);
+    }
+
+    fn warm_up(&mut self, _nodes: &[usize]) {
+        self.is_to_settle = true;
     }
 
     fn kill(&mut self, node: usize) {

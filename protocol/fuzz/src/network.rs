@@ -147,10 +147,10 @@ fn judge(sim: &mut Sim) {
     }
     let calm = sim.run_until(60_000, |sim| {
         check::views(&sim.snapshots(&sim.alive())).is_clean()
-            && check::delivery(sim.journal(), None).findings.is_clean()
+            && check::delivery(sim.journal()).findings.is_clean()
     });
     tell(|| story(sim));
-    let delivery = check::delivery(sim.journal(), None).findings;
+    let delivery = check::delivery(sim.journal()).findings;
     assert!(delivery.is_clean(), "{delivery}");
     assert!(
         calm,

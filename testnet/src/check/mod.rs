@@ -14,13 +14,13 @@ mod snapshot;
 mod views;
 
 pub use bounds::bounds;
-pub use delivery::{Delivery, delivery};
+pub use delivery::{Delivery, Judged, delivery, undelivered};
 pub use duplicates::{duplicates, each_duplicate};
-pub use gaps::gaps;
+pub use gaps::{gaps, silent_losses};
 pub use links::{Wire, links};
 pub use order::{each_disorder, order};
 pub use snapshot::Snapshot;
-pub use views::views;
+pub use views::{sight, views};
 
 use std::fmt;
 
@@ -56,5 +56,82 @@ impl fmt::Display for Findings {
         self.examples
             .iter()
             .try_for_each(|example| write!(f, "\n  {example}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::journal::Journal;
+    use bytes::Bytes;
+    use hedgerow_protocol::{
+        Arrival, Delivery, Event, GroupName, Keypair, MessageId, Micros, PeerKey,
+    };
+
+    /// A journal written by hand: nodes that are in one group from the start.
+    pub(super) struct Story {
+        pub(super) journal: Journal,
+        group: GroupName,
+        at: u64,
+    }
+
+    impl Story {
+        pub(super) fn new(nodes: usize) -> Self {
+            let mut journal = Journal::default();
+            let group = GroupName::new("news").expect("a name");
+            for node in 0..nodes {
+                journal.add_node();
+                let joined = Event::Joined {
+                    group: group.clone(),
+                    from_neighbour: true,
+                };
+                journal.event(Micros(0), node, joined);
+            }
+            Self {
+                journal,
+                group,
+                at: 0,
+            }
+        }
+
+        fn key(node: usize) -> PeerKey {
+            Keypair::from_secret([node as u8 + 1; 32]).peer()
+        }
+
+        pub(super) fn publish(&mut self, node: usize, seq: u64) -> MessageId {
+            self.at += 1;
+            let id = MessageId {
+                origin: Self::key(node),
+                epoch: 1,
+                seq,
+            };
+            let (at, payload) = (Micros(self.at), Bytes::from_static(b"x"));
+            self.journal.published(at, node, &self.group, id, payload);
+            self.deliver(node, id);
+            id
+        }
+
+        pub(super) fn deliver(&mut self, node: usize, id: MessageId) {
+            self.at += 1;
+            let delivery = Delivery {
+                group: self.group.clone(),
+                id,
+                published_at: 0,
+                payload: Bytes::from_static(b"x"),
+                hops: 1,
+                arrival: Arrival::Pushed,
+            };
+            self.journal.delivered(Micros(self.at), node, &delivery);
+        }
+
+        pub(super) fn tell_gap(&mut self, node: usize, from: u64, to: u64) {
+            let gap = Event::Gap {
+                group: self.group.clone(),
+                origin: Self::key(0),
+                epoch: 1,
+                from,
+                to,
+            };
+            self.journal.event(Micros(self.at), node, gap);
+        }
     }
 }

@@ -20,3 +20,17 @@ pub fn views(snapshots: &[Snapshot]) -> Findings {
     }
     findings
 }
+
+/// Judges peers among others that may be in their views or not, and may tell everybody something
+/// else: each has room in its view for all of `snapshots`.
+pub fn sight(snapshots: &[Snapshot]) -> Findings {
+    let mut findings = Findings::default();
+    for snapshot in snapshots {
+        let (sees, of) = (snapshot.status.view_peers, snapshots.len());
+        if sees < of {
+            let node = snapshot.node;
+            findings.add(|| format!("node {node} has {sees} peers in its view, {of} are there"));
+        }
+    }
+    findings
+}

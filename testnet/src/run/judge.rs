@@ -6,7 +6,7 @@ use crate::scenario::{Assert, Op, Window};
 use std::time::Instant;
 
 impl Run<'_> {
-    pub(super) fn judge(mut self, baseline: Option<&Self>, began: Instant) -> Outcome {
+    pub(super) fn judge(self, baseline: Option<&Self>, began: Instant) -> Outcome {
         let safety = self.safety();
         let liveness = self.liveness();
         let mut results = self.figures();

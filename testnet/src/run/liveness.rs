@@ -1,132 +1,98 @@
-//! What is required when the quiet time ends: everything due is there, views are one, no link
-//! is known to one end only.
+//! What is required within the quiet time: everything due is there, views are one, no link is known
+//! to one end only.
 
-use super::Run;
-use super::world::World;
-use crate::check;
+use super::{Run, Task};
+use crate::check::{self, Findings, Judged};
 use crate::journal::Change;
-use hedgerow_protocol::Micros;
+use hedgerow_protocol::{Micros, PeerKey};
+use std::collections::BTreeSet;
 
-/// Losses named in words.
-const NAMED_MAX: usize = 8;
-/// How long links that only one end knows may be handshakes under way, and views may differ, ms.
-const SETTLING_MS: u64 = 10_000;
+/// The last part of the quiet time, half of it and not more, in which views and links must be found
+/// right once, ms. Records are refreshed and handshakes made all the time, so that one look at which
+/// all is well is enough.
+const LAST_MS: u64 = 10_000;
+/// How often is looked, ms.
+const EVERY_MS: u64 = 100;
+
+/// What the last looks found; nothing yet, or what was right once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Looks {
+    views: Option<Findings>,
+    links: Option<Findings>,
+}
 
 impl Run<'_> {
+    /// Looks are due from half of the quiet time on, or later.
+    pub(super) fn plan_looks(&mut self) {
+        let quiet = self.end.since(self.heal);
+        let last = Micros(quiet.0 / 2).min(Micros::from_millis(LAST_MS));
+        let mut before = Micros(0);
+        while before < last {
+            self.task(Micros(self.end.0 - before.0), Task::Settled);
+            before = before + Micros::from_millis(EVERY_MS);
+        }
+    }
+
+    /// Looks at what was not right so far.
+    pub(super) fn look_whether_settled(&mut self) {
+        let clean = |found: &Option<Findings>| found.as_ref().is_some_and(Findings::is_clean);
+        if clean(&self.looks.views) && clean(&self.looks.links) {
+            return;
+        }
+        self.world.refresh();
+        let honest = self.cast.honest();
+        let all_behave = honest.iter().all(|honest| *honest);
+        let alive = self.world.alive().into_iter();
+        let judged: Vec<usize> = alive.filter(|&node| honest[node]).collect();
+        let snapshots = self.world.snapshots(&judged);
+        if !clean(&self.looks.views) {
+            self.looks.views = Some(if all_behave {
+                check::views(&snapshots)
+            } else {
+                check::sight(&snapshots)
+            });
+        }
+        if !clean(&self.looks.links) {
+            let hostile = (0..self.world.len()).filter(|&node| !honest[node]);
+            let strangers: BTreeSet<PeerKey> = hostile.map(|node| self.world.key(node)).collect();
+            let known: Vec<usize> = snapshots.iter().map(|at| at.node).collect();
+            let wires = self.world.wires(&known);
+            self.looks.links = Some(check::links(&snapshots, &wires, &strangers));
+        }
+    }
+
     /// What is missing, in words; nothing when the network is as it should be.
-    pub(super) fn liveness(&mut self) -> Vec<String> {
-        let mut findings = self.undelivered();
-        let honest = self.cast.honest();
-        let alive: Vec<usize> = self
-            .world
-            .alive()
-            .into_iter()
-            .filter(|&node| honest[node])
-            .collect();
-        if honest.iter().all(|honest| *honest) {
-            // Records are refreshed all the time, so views differ for moments: one at which they
-            // were all equal is enough.
-            let views = |world: &dyn World| check::views(&world.snapshots(&alive));
-            let were_one = self.samples.one_view_at.iter().any(|at| *at > self.heal);
-            if !were_one && !self.until(100, |world| views(world).is_clean()) {
-                findings.push(format!("views: {}", views(self.world.as_ref())));
-            }
-            let leaks = |world: &dyn World| {
-                let snapshots = world.snapshots(&alive);
-                let known: Vec<usize> = snapshots.iter().map(|at| at.node).collect();
-                check::links(&snapshots, &world.wires(&known))
-            };
-            if !self.until(500, |world| leaks(world).is_clean()) {
-                findings.push(format!("links: {}", leaks(self.world.as_ref())));
-            }
-        }
-        findings
-    }
-
-    /// Lets time pass until `condition` holds, looking every `every_ms`; gives whether it does.
-    fn until(&mut self, every_ms: u64, condition: impl Fn(&dyn World) -> bool) -> bool {
-        let limit = self.world.now() + Micros::from_millis(SETTLING_MS);
-        loop {
-            self.world.refresh();
-            if condition(self.world.as_ref()) {
-                return true;
-            }
-            if self.world.now() >= limit || self.world.interrupted() {
-                return false;
-            }
-            let next = self.world.now() + Micros::from_millis(every_ms);
-            self.world.run_to(limit.min(next));
-        }
-    }
-
-    /// Messages that are due to somebody who lacks them although somebody else who lives has
-    /// them. What died with everyone who had it is lost to all and no fault of the network.
-    fn undelivered(&self) -> Vec<String> {
+    pub(super) fn liveness(&self) -> Vec<String> {
         let journal = self.world.journal();
-        let honest = self.cast.honest();
-        let since: Vec<Option<Micros>> = (0..self.world.len())
-            .map(|node| self.alive_since(node))
-            .collect();
-        // Who has what: a bit a node, as far as it is its present life that got it.
-        let mut holders = vec![0u32; journal.messages.len()];
-        for (node, entries) in journal.nodes.iter().enumerate() {
-            let Some(since) = since[node].filter(|_| honest[node]) else {
-                continue;
-            };
-            for receipt in entries
-                .receipts
-                .iter()
-                .filter(|receipt| receipt.at >= since)
-            {
-                holders[receipt.message as usize] += 1;
-            }
-        }
-        for (index, message) in journal.messages.iter().enumerate() {
-            if let Some(published) = message.published
-                && since[published.node].is_some_and(|since| since <= published.at)
-            {
-                holders[index] += 1;
-            }
-        }
+        let judged = self.judged();
+        let missing = check::undelivered(journal, &judged);
+        let silent = check::silent_losses(journal, &judged);
         let mut findings = Vec::new();
-        let mut missing = 0u64;
-        for (node, entries) in journal.nodes.iter().enumerate() {
-            if !honest[node] || !self.world.is_alive(node) {
-                continue;
-            }
-            let mut got = vec![false; journal.messages.len()];
-            for receipt in &entries.receipts {
-                got[receipt.message as usize] = true;
-            }
-            for group in &self.cast.groups {
-                let Some(membership) = journal.memberships(node, &group.name).pop() else {
-                    continue;
-                };
-                if membership.until.is_some() {
-                    continue;
-                }
-                for (index, message) in journal.messages.iter().enumerate() {
-                    let Some(published) = message.published else {
-                        continue;
-                    };
-                    let due = message.group == group.name && published.at >= membership.from;
-                    if due && !got[index] && holders[index] > 0 && honest[published.node] {
-                        missing += 1;
-                        if findings.len() < NAMED_MAX {
-                            let (id, from) = (message.id, published.node);
-                            findings.push(format!(
-                                "node {node} lacks {id} of node {from} in {}",
-                                group.name
-                            ));
-                        }
-                    }
-                }
+        for (found, what) in [
+            (missing, "deliveries are missing"),
+            (silent, "messages were lost without a word"),
+        ] {
+            if !found.is_clean() {
+                findings.push(format!("{} {what}", found.count));
+                findings.extend(found.examples);
             }
         }
-        if missing > 0 {
-            findings.insert(0, format!("{missing} deliveries are missing"));
+        for (found, what) in [(&self.looks.views, "views"), (&self.looks.links, "links")] {
+            match found {
+                None => findings.push(format!("{what}: the run ended before they were looked at")),
+                Some(found) if !found.is_clean() => findings.push(format!("{what}: {found}")),
+                Some(_) => {}
+            }
         }
         findings
+    }
+
+    /// Those that behave.
+    fn judged(&self) -> Judged {
+        let origins = self.cast.honest();
+        let since = |node| self.alive_since(node).filter(|_| origins[node]);
+        let lives = (0..self.world.len()).map(since).collect();
+        Judged { lives, origins }
     }
 
     /// Since when a node's peer has run without a break.

@@ -19,6 +19,7 @@ mod real;
 mod roles;
 mod safety;
 mod sample;
+mod sessions;
 mod setup;
 mod simulated;
 mod workload;
@@ -32,6 +33,7 @@ use crate::scenario::{FaultKind, Scenario};
 use crate::sim::Bandwidth;
 use fault::ActiveFault;
 use hedgerow_protocol::Micros;
+use liveness::Looks;
 use sample::{Mark, Samples};
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -106,6 +108,8 @@ enum Task {
     Mark,
     /// Look at the overlay.
     Picture(When),
+    /// Look whether views are one and links known to both ends.
+    Settled,
     /// Everybody goes on as after a long life.
     WarmStart,
     /// A node starts (again).
@@ -142,6 +146,7 @@ pub(crate) struct Run<'a> {
     begun: u64,
     history: Vec<Occurrence>,
     samples: Samples,
+    looks: Looks,
     moments: Vec<Moment>,
     /// What happened by given moments, for figures of windows.
     marks: BTreeMap<Micros, Mark>,
@@ -270,6 +275,7 @@ impl Run<'_> {
         }
         self.world.run_to(self.end);
         self.finish_sampling();
+        self.look_whether_settled();
         self.look(When::After);
     }
 
@@ -282,6 +288,7 @@ impl Run<'_> {
             Task::Begin { fault, occurrence } => self.begin_fault(fault, occurrence),
             Task::End { active } => self.end_fault(active),
             Task::Continue { active } => self.continue_fault(active),
+            Task::Settled => self.look_whether_settled(),
             Task::WarmStart => self.warm_start(),
             Task::Start { node, wiped } => self.start_node(node, wiped),
         }

@@ -1,5 +1,6 @@
 //! From a scenario to a simulation that is about to begin.
 
+use super::liveness::Looks;
 use super::sample::Samples;
 use super::workload::Publishing;
 use super::world::World;
@@ -35,6 +36,7 @@ impl<'a> Run<'a> {
             begun: 0,
             history: Vec::new(),
             samples: Samples::default(),
+            looks: Looks::default(),
             moments: Vec::new(),
             marks: BTreeMap::new(),
             random: Random::new(file.scenario.seed, "scenario"),
@@ -82,6 +84,7 @@ impl<'a> Run<'a> {
         }
         self.task(self.zero, Task::Sample);
         self.task(self.end, Task::Sample);
+        self.plan_looks();
         self.task(
             self.heal,
             Task::End {

@@ -3,6 +3,7 @@
 use hedgerow_protocol::{GroupName, History, JoinOptions, MessageId, Micros, SettingsPatch};
 use hedgerow_testnet::check;
 use hedgerow_testnet::sim::{Sim, StartGraph};
+use std::collections::BTreeSet;
 
 pub(crate) const GROUP: &str = "news";
 
@@ -88,7 +89,7 @@ pub(crate) fn wait_delivered(sim: &mut Sim, limit_ms: u64) -> Micros {
     let start = sim.now();
     let limit = start + Micros::from_millis(limit_ms);
     loop {
-        let delivery = check::delivery(sim.journal(), None);
+        let delivery = check::delivery(sim.journal());
         assert!(delivery.expected > 0, "nothing was due to anyone, {sim:?}");
         if delivery.findings.is_clean() {
             return sim.now().since(start);
@@ -112,7 +113,7 @@ pub(crate) fn assert_all_delivered(sim: &mut Sim, limit_ms: u64) {
 
 /// Nothing due is missing now, nothing came twice, out of order or was lost; peers are sound.
 pub(crate) fn assert_clean(sim: &mut Sim) {
-    let delivery = check::delivery(sim.journal(), None).findings;
+    let delivery = check::delivery(sim.journal()).findings;
     assert!(delivery.is_clean(), "delivery, {sim:?}: {delivery}");
     let duplicates = check::duplicates(sim.journal());
     assert!(duplicates.is_clean(), "duplicates, {sim:?}: {duplicates}");
@@ -132,7 +133,7 @@ pub(crate) fn assert_sound(sim: &mut Sim) {
     }
     let leaks = |sim: &Sim| {
         let alive = sim.alive();
-        check::links(&sim.snapshots(&alive), &sim.wires(&alive))
+        check::links(&sim.snapshots(&alive), &sim.wires(&alive), &BTreeSet::new())
     };
     let clean = sim.run_until(30_000, |sim| leaks(sim).is_clean());
     assert!(clean, "links, {sim:?}: {}", leaks(sim));

@@ -56,6 +56,18 @@ impl Source {
         let path = self.scenario.with_extension("toml");
         Ok(Scenario::parse(text, &path, &overrides)?)
     }
+
+    /// The command that runs this again with a seed, as a shell takes it.
+    fn replay(&self, seed: u64, more: &[String]) -> String {
+        let mut words = vec!["hedgerow-testnet".to_owned(), "run".to_owned()];
+        words.extend([shown(&self.scenario), "--seed".to_owned(), seed.to_string()]);
+        words.extend(self.ci.then(|| "--ci".to_owned()));
+        let sets = self.set.iter();
+        words.extend(sets.flat_map(|set| ["--set".to_owned(), set.clone()]));
+        words.extend_from_slice(more);
+        // Only a word with a zero byte cannot be quoted, and no argument has one.
+        shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
+    }
 }
 
 /// Why there is no scenario.

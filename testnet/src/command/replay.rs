@@ -33,7 +33,10 @@ pub(crate) fn replay(arguments: &Arguments) -> ExitCode {
         Ok(outcome) => outcome,
         Err(error) => return super::refused(&error),
     };
-    outcome.results.replay = format!("hedgerow-testnet replay {}", super::shown(dir));
+    let shown = super::shown(dir);
+    // As in `Source::replay`.
+    let word = shlex::try_quote(&shown).unwrap_or_else(|_| shown.as_str().into());
+    outcome.results.replay = format!("hedgerow-testnet replay {word}");
     let now = outcome.results.trace_hash.clone();
     let told = tell(&outcome.results, arguments.json);
     if now == before {

@@ -73,7 +73,12 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Ok(outcome) => outcome,
         Err(error) => return super::refused(&error),
     };
-    outcome.results.replay = replay(arguments, scenario.file.scenario.seed);
+    let world = arguments.backend.iter();
+    let world: Vec<String> = world
+        .flat_map(|world| ["--backend".to_owned(), world.clone()])
+        .collect();
+    let seed = scenario.file.scenario.seed;
+    outcome.results.replay = arguments.source.replay(seed, &world);
     if let Some(dir) = &arguments.out
         && let Err(error) = write(dir, &scenario, &outcome)
     {
@@ -161,30 +166,6 @@ fn show(bar: &ProgressBar, progress: Progress) {
         progress.end.as_millis() / 1_000,
     );
     bar.set_message(format!("{now} of {end} s"));
-}
-
-/// The command that repeats a run.
-fn replay(arguments: &Arguments, seed: u64) -> String {
-    let mut words = vec!["hedgerow-testnet".to_owned(), "run".to_owned()];
-    words.push(super::shown(&arguments.source.scenario));
-    words.push(format!("--seed {seed}"));
-    if arguments.source.ci {
-        words.push("--ci".to_owned());
-    }
-    words.extend(
-        arguments
-            .source
-            .set
-            .iter()
-            .map(|set| format!("--set '{set}'")),
-    );
-    words.extend(
-        arguments
-            .backend
-            .iter()
-            .map(|world| format!("--backend {world}")),
-    );
-    words.join(" ")
 }
 
 /// The verdicts for people.

@@ -1,6 +1,6 @@
 //! `hedgerow-testnet sweep SCENARIO`: many seeds and variations of one scenario.
 
-use super::{Source, print, run, shown, wrong};
+use super::{Source, print, run, wrong};
 use crate::terminal::{Align, table};
 use hedgerow_testnet::results::{Failure, Results, Verdict};
 use hedgerow_testnet::scenario::{Scenario, Window};
@@ -278,18 +278,11 @@ fn why(results: &Results) -> String {
 
 /// The command that repeats one run.
 fn replay(arguments: &Arguments, variant: &Variant, results: &Results) -> String {
-    let mut line = format!(
-        "hedgerow-testnet run {} --seed {}",
-        shown(&arguments.source.scenario),
-        results.seed
-    );
-    if arguments.source.ci {
-        line.push_str(" --ci");
-    }
-    for set in arguments.source.set.iter().chain(&variant.changes) {
-        let _ = write!(line, " --set '{set}'");
-    }
-    line
+    let changes = variant.changes.iter();
+    let changes: Vec<String> = changes
+        .flat_map(|change| ["--set".to_owned(), change.clone()])
+        .collect();
+    arguments.source.replay(results.seed, &changes)
 }
 
 fn json(variants: &[Variant]) -> serde_json::Value {

@@ -203,6 +203,7 @@ impl Cast {
             Pick::First(count) => base.iter().copied().take(count).collect(),
             Pick::Random(count) => random(count),
             Pick::Share(share) => random((share * base.len() as f64).round() as usize),
+            Pick::Many => random((base.len() / 10).max(2)),
         };
         if term.not {
             let from = if term.base.is_none() {
@@ -289,6 +290,8 @@ mod tests {
             let selector = text.parse().expect("a selector");
             cast.select(&selector, &all, 0, &nobody)
         };
+        assert_eq!(select("many").len(), 3);
+        assert_eq!(select("a[0..5]/many").len(), 2);
         let mut both = select("share:0.2");
         assert_eq!(both.len(), 6);
         assert_eq!(both, select("share:0.2"));

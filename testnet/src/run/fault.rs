@@ -1,5 +1,6 @@
 //! Faults: how each kind begins, goes on and ends.
 
+use super::sessions::Sessions;
 use super::{Occurrence, Run, Task};
 use crate::scenario::{Fault, FaultKind, Selector};
 
@@ -16,6 +17,8 @@ pub(super) struct ActiveFault {
     /// Pairs whose way comes and goes, and whether it is cut now.
     pub(super) pairs: Vec<(usize, usize)>,
     pub(super) cut: bool,
+    /// Who goes when, and when somebody comes, where sessions have lengths of their own.
+    pub(super) sessions: Sessions,
     /// Where its entry in the history is.
     pub(super) entry: usize,
 }
@@ -65,6 +68,7 @@ impl Run<'_> {
             sides: Vec::new(),
             pairs: Vec::new(),
             cut: false,
+            sessions: Sessions::default(),
             entry,
         };
         self.inflict(&mut active, occurrence);
@@ -141,7 +145,7 @@ impl Run<'_> {
         };
         let next = match active.fault.kind {
             FaultKind::Flap => self.flap(&mut active),
-            _ => self.churn(&active),
+            _ => self.churn(&mut active),
         };
         self.active.insert(id, active);
         if let Some(next) = next {

@@ -2,8 +2,8 @@
 
 use super::fault::ActiveFault;
 use super::{Run, Task};
-use crate::scenario::{Fault, FaultKind, Share};
-use crate::sim::{NodeState, Random};
+use crate::scenario::{Fault, FaultKind};
+use crate::sim::NodeState;
 use hedgerow_protocol::Micros;
 
 /// How long a restarted process is gone when nothing is said.
@@ -87,84 +87,6 @@ impl Run<'_> {
         if active.fault.target.is_none() {
             let publishes = |node: &usize| self.cast.all_publishers().any(|other| other == *node);
             active.nodes.retain(|node| !publishes(node));
-        }
-    }
-
-    /// One node goes, one comes; gives when the next do.
-    pub(super) fn churn(&mut self, active: &ActiveFault) -> Option<Micros> {
-        let fault = &active.fault;
-        let alive: Vec<usize> = active
-            .nodes
-            .iter()
-            .copied()
-            .filter(|&node| self.world.state(node) == NodeState::Running)
-            .collect();
-        let gone: Vec<usize> = active
-            .nodes
-            .iter()
-            .copied()
-            .filter(|&node| !self.world.is_alive(node))
-            .collect();
-        let all = active.nodes.len() as f64;
-        let leave = match fault.session {
-            Some(session) => alive.len() as f64 / (session.0.0 as f64 / 1e6).max(1e-3),
-            None => fault.leave.map_or(0.0, |leave| leave.0) * all,
-        };
-        // Without a rate of their own as many come as go.
-        let join = fault.join.map_or(leave, |join| join.0 * all);
-        let total = leave + join;
-        if total <= 0.0 {
-            return None;
-        }
-        let pick = |random: &mut Random, nodes: &[usize]| {
-            (!nodes.is_empty()).then(|| nodes[random.index(nodes.len())])
-        };
-        if self.random.chance_ppm((leave / total * 1e6) as u32) {
-            if let Some(node) = pick(&mut self.random, &alive) {
-                if self
-                    .random
-                    .chance_ppm(fault.crash.map_or(500_000, Share::ppm))
-                {
-                    self.world.crash(node);
-                } else {
-                    self.world.shutdown(node);
-                }
-            }
-        } else if let Some(node) = pick(&mut self.random, &gone) {
-            self.start_node(node, fault.wipe.unwrap_or(false));
-        }
-        // Exponential waits make the whole a Poisson process.
-        let uniform = (self.random.below(1 << 32) as f64 + 1.0) / (1u64 << 32) as f64;
-        Some(self.world.now() + Micros((-logarithm(uniform) / total * 1e6) as u64))
-    }
-}
-
-/// The natural logarithm of something in (0, 1], by + - * / alone: the standard library's differs
-/// between machines in the last bits, and a recorded seed must replay on all of them.
-fn logarithm(x: f64) -> f64 {
-    // x = m * 2^-e with m in (0.5, 1]; ln x = ln m - e ln 2; ln m = 2 artanh((m - 1) / (m + 1)).
-    let (mut m, mut e) = (x, 0.0);
-    while m <= 0.5 {
-        m *= 2.0;
-        e += 1.0;
-    }
-    let t = (m - 1.0) / (m + 1.0);
-    let (mut term, mut sum, mut n) = (t, 0.0, 1.0);
-    while n < 30.0 {
-        sum += term / n;
-        term *= t * t;
-        n += 2.0;
-    }
-    2.0 * sum - e * std::f64::consts::LN_2
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    #[allow(clippy::disallowed_methods, reason = "compares with the library's")]
-    fn the_logarithm_is_one() {
-        for x in [1e-9, 0.001, 0.3, 0.5, 0.75, 1.0_f64] {
-            assert!((super::logarithm(x) - x.ln()).abs() < 1e-9, "{x}");
         }
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn check(file: &File) -> Result<Vec<Config>, Problem> {
             "nearest-to-origin",
             "rest",
             "one",
+            "many",
         ];
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if class.id.is_empty()
@@ -287,6 +288,8 @@ fn names(file: &File, path: &KeyPath, selector: &Selector) -> Result<(), Problem
                         "articulation",
                         "nearest-to-origin",
                         "members:GROUP",
+                        "one",
+                        "many",
                         "first:N",
                         "random:N",
                         "count:N",

@@ -43,9 +43,12 @@ pub struct Fault {
     /// `churn`: share of those who go that crash instead of leaving.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crash: Option<Share>,
-    /// `churn`: instead of `leave`, mean length of a session, exponentially distributed.
+    /// `churn`: instead of `leave`, mean length of a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<Span>,
+    /// `churn` with `session`: how lengths are distributed, by default `exponential`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lengths: Option<Lengths>,
     /// `partition`: sets of nodes that reach each other only within; `rest` is everybody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sets: Option<Vec<Selector>>,
@@ -88,6 +91,19 @@ pub struct Fault {
     /// `clock`: the wall clock jumps so far back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back: Option<Span>,
+}
+
+/// How lengths of sessions are distributed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lengths {
+    /// Whoever has been there for long goes as soon as others.
+    Exponential,
+    /// Many are short, some very long: shape 1/2, as measured in file-sharing networks (0.4 to 0.6;
+    /// Stutzbach and Rejaie, "Understanding churn in peer-to-peer networks", IMC 2006).
+    Weibull,
+    /// All are of one length.
+    Fixed,
 }
 
 /// What goes wrong.
@@ -215,11 +231,13 @@ impl FaultKind {
             Self::Pause | Self::SlowReader | Self::DiskFull => {
                 (&[&["target"]], &["for", "every", "until"])
             }
-            Self::Start => (&[&["target"]], &["within"]),
+            Self::Start => (&[&["target"]], &["within", "every", "until"]),
             Self::Leave | Self::Join => (&[&["target"], &["group"]], &["for", "every", "until"]),
             Self::Churn => (
                 &[&["leave", "join", "session"]],
-                &["for", "leave", "join", "crash", "session", "wipe"],
+                &[
+                    "for", "every", "until", "leave", "join", "crash", "session", "lengths", "wipe",
+                ],
             ),
             Self::Partition => (
                 &[&["sets"]],
@@ -234,7 +252,7 @@ impl FaultKind {
                 &["for", "every", "until"],
             ),
             Self::Reset | Self::HalfOpen => (&[], &["every", "until", "links"]),
-            Self::Flap => (&[&["links"], &["period"]], &["for"]),
+            Self::Flap => (&[&["links"], &["period"]], &["for", "every", "until"]),
             Self::Clock => (
                 &[&["target"], &["ahead", "back"]],
                 &["for", "every", "until"],
@@ -267,6 +285,14 @@ impl Fault {
         if self.delay.is_some() && self.one_way == Some(true) && self.sets.is_some() {
             let what = "a partition with `delay` is slow both ways; `one_way` is for cuts";
             return Some((Some("one_way".to_owned()), what.to_owned()));
+        }
+        if self.lengths.is_some() && self.session.is_none() {
+            let what = "`lengths` are of sessions: `session` says how long they are";
+            return Some((Some("lengths".to_owned()), what.to_owned()));
+        }
+        if self.leave.is_some() && self.session.is_some() {
+            let what = "`leave` and `session` both say how many go: one of them is enough";
+            return Some((Some("leave".to_owned()), what.to_owned()));
         }
         if self.until.is_some() && self.every.is_none() {
             return Some((Some("until".to_owned()), "`until` needs `every`".to_owned()));

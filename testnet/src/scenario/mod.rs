@@ -17,7 +17,7 @@ mod tests;
 mod value;
 
 pub use error::{KeyPath, Origin, Problem, ScenarioError, Step};
-pub use fault::{Fault, FaultKind};
+pub use fault::{Fault, FaultKind, Lengths};
 pub use file::{
     Assert, Backend, Bandwidth, Behaviour, File, Group, Latency, Nodes, Op, Overlay, RelativeTo,
     Run, Start, Topology, Window, Workload,

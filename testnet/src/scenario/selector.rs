@@ -76,6 +76,8 @@ pub enum Pick {
     Random(usize),
     /// So large a share at random.
     Share(f64),
+    /// A tenth at random, two at least.
+    Many,
 }
 
 impl Selector {
@@ -150,7 +152,7 @@ impl FromStr for Term {
             None => (base(rest)?, Pick::All),
             Some((set, picked)) => {
                 let picked = pick(picked)?.ok_or_else(|| {
-                    format!("{picked:?} is none of one, first:N, random:N, count:N, share:X")
+                    format!("{picked:?} is none of one, many, first:N, random:N, count:N, share:X")
                 })?;
                 (base(set)?, picked)
             }
@@ -167,6 +169,7 @@ fn pick(text: &str) -> Result<Option<Pick>, String> {
     };
     Ok(Some(match text.split_once(':') {
         None if text == "one" => Pick::First(1),
+        None if text == "many" => Pick::Many,
         Some(("first", count)) => Pick::First(number(count)?),
         Some(("random" | "count", count)) => Pick::Random(number(count)?),
         Some(("share", share)) => match share.parse::<f64>() {
@@ -247,6 +250,7 @@ mod tests {
         assert_eq!(picked.pick, Pick::Share(0.5));
         assert!(term("not share:0.1").not);
         assert_eq!(term("relay/one").pick, Pick::First(1));
+        assert_eq!(term("many").pick, Pick::Many);
         assert_eq!(
             term("members:news").base,
             Some(Base::Members("news".into()))

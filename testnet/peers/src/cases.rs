@@ -96,6 +96,16 @@ pub fn cases() -> Vec<Case> {
         origins,
         ..base()
     };
+    let large = |name, shape| Case {
+        name,
+        commands: &["large"],
+        others: &[Hedgerow, GossipsubSigned, GossipsubAnonymous],
+        shape,
+        message_bytes: 5 * MIB,
+        load: Load::Window(1),
+        seconds: 5.0,
+        ..base()
+    };
     vec![
         Case {
             programs: &[Hedgerow, IrohGossip, GossipsubSigned],
@@ -105,6 +115,18 @@ pub fn cases() -> Vec<Case> {
         },
         fanout("100-peers-1k-10-origins", 100, 10),
         fanout("20-peers-1k", 20, 1),
+        Case {
+            message_bytes: 100,
+            ..fanout("20-peers-100b", 20, 1)
+        },
+        Case {
+            message_bytes: 64 * KIB,
+            ..fanout("20-peers-64k", 20, 1)
+        },
+        Case {
+            message_bytes: 100,
+            ..fanout("100-peers-100b", 100, 1)
+        },
         fanout("20-peers-1k-10-origins", 20, 10),
         pair("pair-100b", 100),
         pair("pair-1k", KIB),
@@ -146,6 +168,8 @@ pub fn cases() -> Vec<Case> {
             seconds: 5.0,
             ..base()
         },
+        large("pair-5m", Shape::PairOrigin),
+        large("chain-5m", Shape::Chain(5)),
         Case {
             name: "idle-with-8-links",
             commands: &["memory"],
@@ -171,6 +195,8 @@ pub fn cases() -> Vec<Case> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
     DeliveriesPerS,
+    /// Of one receiver.
+    MessagesPerS,
     MegabytesPerS,
     CpuPerDelivery,
     WirePerDelivery,
@@ -183,12 +209,14 @@ pub enum Metric {
     Cores,
     /// Before the load.
     IdleCores,
+    Links,
 }
 
 impl Metric {
     pub fn unit(self) -> &'static str {
         match self {
             Self::DeliveriesPerS => "deliveries/s",
+            Self::MessagesPerS => "messages/s a peer",
             Self::MegabytesPerS => "MB/s",
             Self::CpuPerDelivery => "us CPU/delivery",
             Self::WirePerDelivery => "wire bytes/delivery",
@@ -197,8 +225,9 @@ impl Metric {
             Self::P999 => "ms p99.9",
             Self::DeliveredPercent => "% delivered",
             Self::SpreadMs => "ms to the last",
-            Self::PrivateMib => "MiB private",
+            Self::PrivateMib => "MiB private a peer",
             Self::Cores | Self::IdleCores => "cores",
+            Self::Links => "links a peer",
         }
     }
 
@@ -208,6 +237,9 @@ impl Metric {
         let latency = |index: usize| Some(outcome.latency_us?[index] as f64 / 1e3);
         match self {
             Self::DeliveriesPerS => Some(delivered? / outcome.seconds),
+            Self::MessagesPerS => {
+                Some(delivered? / outcome.seconds / spec.receivers() as f64)
+            }
             Self::MegabytesPerS => {
                 Some(delivered? * spec.message_bytes as f64 / 1e6 / outcome.seconds)
             }
@@ -219,16 +251,24 @@ impl Metric {
             Self::DeliveredPercent => (outcome.due_in_all > 0)
                 .then(|| outcome.delivered_in_all as f64 / outcome.due_in_all as f64 * 100.0),
             Self::SpreadMs => Some(outcome.spread_us? as f64 / 1e3),
-            Self::PrivateMib => Some(outcome.private_kib as f64 / 1024.0),
+            Self::PrivateMib => {
+                Some(outcome.private_kib as f64 / 1024.0 / spec.peers() as f64)
+            }
+            Self::Links => outcome.links,
             Self::IdleCores => outcome.idle_cores,
             Self::Cores => Some(outcome.cpu_us as f64 / 1e6 / outcome.seconds),
         }
     }
 
+    /// Whether a goal must hold in every round, not in most of them.
+    pub fn is_of_every_round(self) -> bool {
+        self == Self::DeliveredPercent
+    }
+
     /// What the reader of a case is shown.
     pub fn shown(case: &Case) -> Vec<Self> {
         match case.load {
-            Load::Idle => vec![Self::PrivateMib, Self::Cores],
+            Load::Idle => vec![Self::PrivateMib, Self::Cores, Self::Links],
             Load::Rate(_) => {
                 vec![
                     Self::DeliveredPercent,
@@ -236,11 +276,19 @@ impl Metric {
                     Self::P99,
                     Self::P999,
                     Self::CpuPerDelivery,
+                    Self::WirePerDelivery,
+                    Self::PrivateMib,
                 ]
             }
-            Load::Window(1) => vec![Self::SpreadMs, Self::WirePerDelivery],
+            Load::Window(1) => vec![
+                Self::SpreadMs,
+                Self::CpuPerDelivery,
+                Self::WirePerDelivery,
+                Self::PrivateMib,
+            ],
             _ => vec![
                 Self::DeliveriesPerS,
+                Self::MessagesPerS,
                 Self::MegabytesPerS,
                 Self::CpuPerDelivery,
                 Self::WirePerDelivery,
@@ -262,6 +310,16 @@ impl Goal {
         match self {
             Self::AtLeast(bound) => value >= bound,
             Self::AtMost(bound) => value <= bound,
+        }
+    }
+}
+
+impl Goal {
+    /// The one that is farther from holding.
+    pub fn worse_of(self, low: f64, high: f64) -> f64 {
+        match self {
+            Self::AtLeast(_) => low,
+            Self::AtMost(_) => high,
         }
     }
 }
@@ -431,6 +489,11 @@ pub fn rows() -> Vec<Row> {
             None,
             AtMost(0.1),
         ),
+        Row {
+            peer: None,
+            metric: Metric::Links,
+            ..told("100 idle peers", "100-peers-1k", Hedgerow)
+        },
         told("2 peers, 100 B", "pair-100b", Nats),
         told("2 peers, 100 B", "pair-100b", Zeromq),
         told("2 peers, 1 KiB", "pair-1k", Nats),

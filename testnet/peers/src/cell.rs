@@ -46,6 +46,24 @@ pub enum Shape {
     Around(usize),
 }
 
+impl Spec {
+    /// Peers in one process.
+    pub fn peers(&self) -> usize {
+        match self.shape {
+            Shape::PairOrigin | Shape::PairReceiver | Shape::Centre => 1,
+            Shape::Chain(count) | Shape::Overlay(count) | Shape::Around(count) => count,
+        }
+    }
+
+    /// Peers that are handed messages.
+    pub fn receivers(&self) -> usize {
+        match self.shape {
+            Shape::Chain(count) | Shape::Overlay(count) if self.origins == 1 => count - 1,
+            _ => self.peers(),
+        }
+    }
+}
+
 /// What is asked of the origins.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -106,6 +124,8 @@ pub struct Outcome {
     pub private_kib: u64,
     /// Cores used by all peers before anything was published, once they were calm.
     pub idle_cores: Option<f64>,
+    /// Links of a peer then, mean.
+    pub links: Option<f64>,
 }
 
 /// Before anything is measured under load.
@@ -135,7 +155,7 @@ pub fn run(spec: &Spec) -> Result<()> {
 }
 
 async fn measure<P: Peer>(spec: &Spec) -> Result<()> {
-    let (peers, idle_cores) = stand::build::<P>(spec).await?;
+    let (peers, rest) = stand::build::<P>(spec).await?;
     let progress = Progress::new(spec.origins.max(1));
     let told = match spec.shape {
         Shape::PairOrigin => match spec.tell {
@@ -157,7 +177,7 @@ async fn measure<P: Peer>(spec: &Spec) -> Result<()> {
         _ if spec.load == Load::Idle => idle(peers, spec).await?,
         _ => publish(peers, spec, &progress).await?,
     };
-    outcome.idle_cores = idle_cores;
+    (outcome.idle_cores, outcome.links) = (rest.cores, rest.links);
     println!("{}", serde_json::to_string(&outcome)?);
     if matches!(spec.shape, Shape::PairOrigin | Shape::Around(_)) {
         // The other process has not had enough yet; whoever started this one ends it.

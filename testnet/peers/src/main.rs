@@ -51,8 +51,8 @@ enum Command {
 #[derive(clap::Args)]
 struct Measure {
     /// Runs of each program, of which the median counts.
-    #[arg(long, default_value_t = 5)]
-    runs: usize,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
     /// Only these cases.
     #[arg(long)]
     case: Vec<String>,
@@ -106,7 +106,7 @@ fn run(command: &str, measure: &Measure) -> Result<bool> {
     anyhow::ensure!(!cases.is_empty(), "there is no such case");
     let started = Instant::now();
     let mut runs = Runs::new();
-    let total = measure.runs;
+    let total = usize::from(measure.runs);
     let nats = peers::nats::is_installed();
     if !nats {
         eprintln!("nats-server is not installed: NATS is left out");
@@ -117,13 +117,21 @@ fn run(command: &str, measure: &Measure) -> Result<bool> {
         programs
     };
     for case in &cases {
-        let programs = programs(case);
+        let mut programs = programs(case);
         for round in 0..total {
+            // Nobody is always first.
+            if round > 0 {
+                programs.rotate_left(1);
+            }
             for &program in &programs {
                 let mut spec = case.spec(program);
                 spec.seconds = measure.seconds.unwrap_or(spec.seconds);
                 let begin = Instant::now();
                 let outcome = runner::run(&spec).or_else(|error| {
+                    // Ours must not fail; without the others there would be no ratio.
+                    if program == Program::Hedgerow {
+                        return Err(error);
+                    }
                     eprintln!("{} {}: {error:#}; once more", case.name, name(program));
                     runner::run(&spec)
                 });

@@ -69,6 +69,13 @@ pub struct Line {
     pub passed: bool,
 }
 
+impl Line {
+    /// Whether there is a figure of whom it is compared with, if anybody.
+    fn is_compared(&self) -> bool {
+        self.peer_name.is_none() || self.peer.is_some()
+    }
+}
+
 /// Everything.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -90,10 +97,22 @@ fn line(runs: &Runs, row: &Row) -> Line {
     let ours: Vec<f64> = ours.into_iter().flatten().collect();
     let spread = spread(ratios.as_ref().unwrap_or(&ours));
     let (ratio, ours) = (ratios.and_then(median), median(ours));
-    let judged = if row.peer.is_some() { ratio } else { ours };
+    let judged = match (row.peer, row.goal) {
+        (Some(_), _) => ratio,
+        (None, Some(goal)) if row.metric.is_of_every_round() => {
+            spread.map(|[low, high]| goal.worse_of(low, high))
+        }
+        (None, _) => ours,
+    };
     let holds = |goal: Goal| !failed && judged.is_some_and(|value| goal.holds(value));
+    let beside = row.peer.map(|peer| format!(" beside {}", name(peer)));
     Line {
-        name: format!("{}: {}", row.name, row.metric.unit()),
+        name: format!(
+            "{}: {}{}",
+            row.name,
+            row.metric.unit(),
+            beside.unwrap_or_default()
+        ),
         ours,
         peer: theirs.and_then(|theirs| median(theirs.into_iter().flatten().collect())),
         peer_name: row.peer.map(name),
@@ -108,7 +127,9 @@ fn line(runs: &Runs, row: &Row) -> Line {
 
 /// Holds the runs against the goals.
 pub fn report(runs: &Runs, rows: &[Row]) -> Report {
-    let cases: Vec<Line> = rows.iter().map(|row| line(runs, row)).collect();
+    let mut cases: Vec<Line> = rows.iter().map(|row| line(runs, row)).collect();
+    // What is only told is left out where it was not measured.
+    cases.retain(|line| line.goal.is_some() || line.ours.is_some() && line.is_compared());
     let passed = cases.iter().all(|line| line.passed);
     Report { cases, passed }
 }
@@ -126,12 +147,12 @@ pub fn number(value: Option<f64>) -> String {
 /// Prints the table of goals.
 pub fn print(report: &Report) {
     println!(
-        "{:<44} {:>11} {:>11} {:<16} {:>8} {:<20} {:>9}  ",
+        "{:<62} {:>11} {:>11} {:<16} {:>8} {:<20} {:>9}  ",
         "case", "ours", "peer", "", "ratio", "(spread)", "goal"
     );
     for line in &report.cases {
         println!(
-            "{:<44} {:>11} {:>11} {:<16} {:>8} {:<20} {:>9}  {}",
+            "{:<62} {:>11} {:>11} {:<16} {:>8} {:<20} {:>9}  {}",
             line.name,
             number(line.ours),
             number(line.peer),
@@ -174,5 +195,102 @@ pub fn print_case(runs: &Runs, case: &'static str, programs: &[Program], metrics
             name(program),
             figures.collect::<Vec<_>>().join(", ")
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cases::rows;
+    use crate::cell::{Load, Shape};
+
+    fn outcome(delivered: u64, due: u64) -> Option<Outcome> {
+        Some(Outcome {
+            seconds: 1.0,
+            delivered,
+            delivered_in_all: delivered,
+            due_in_all: due,
+            cpu_us: 10,
+            ..Outcome::default()
+        })
+    }
+
+    fn spec(program: Program) -> Spec {
+        Spec {
+            program,
+            shape: Shape::Overlay(20),
+            message_bytes: 1_024,
+            load: Load::Rate(1_000.0),
+            origins: 1,
+            seconds: 1.0,
+            connect: None,
+            tell: None,
+        }
+    }
+
+    fn runs(case: &'static str, all: &[(Program, &[u64])]) -> Runs {
+        let mut runs = Runs::new();
+        for (program, rounds) in all {
+            let rounds = rounds
+                .iter()
+                .map(|delivered| (spec(*program), outcome(*delivered, 100)));
+            runs.insert((case, name(*program)), rounds.collect());
+        }
+        runs
+    }
+
+    fn row(case: &'static str, metric: Metric, peer: Option<Program>, goal: Goal) -> Row {
+        Row {
+            name: "a case",
+            case,
+            metric,
+            peer,
+            goal: Some(goal),
+        }
+    }
+
+    #[test]
+    fn ratios_are_of_runs_side_by_side_and_their_median_counts() {
+        let (ours, theirs) = (Program::Hedgerow, Program::IrohGossip);
+        let runs = runs("c", &[(ours, &[10, 40, 90]), (theirs, &[10, 20, 30])]);
+        let row = row("c", Metric::DeliveriesPerS, Some(theirs), Goal::AtLeast(2.0));
+        let line = line(&runs, &row);
+        assert_eq!(line.ratio, Some(2.0));
+        assert_eq!(line.spread, Some([1.0, 3.0]));
+        assert!(line.passed);
+    }
+
+    #[test]
+    fn everything_is_delivered_in_every_round_or_the_goal_is_missed() {
+        let goal = Goal::AtLeast(100.0);
+        let row = row("c", Metric::DeliveredPercent, None, goal);
+        let all = line(&runs("c", &[(Program::Hedgerow, &[100, 100])]), &row);
+        assert!(all.passed);
+        let once = line(&runs("c", &[(Program::Hedgerow, &[100, 99, 100])]), &row);
+        assert!(!once.passed, "{once:?}");
+    }
+
+    #[test]
+    fn a_round_of_ours_that_failed_misses_the_goal() {
+        let mut runs = runs("c", &[(Program::Hedgerow, &[100])]);
+        let rounds = runs.get_mut(&("c", "hedgerow")).expect("rounds");
+        rounds.push((spec(Program::Hedgerow), None));
+        let row = row("c", Metric::DeliveriesPerS, None, Goal::AtLeast(1.0));
+        assert!(!line(&runs, &row).passed);
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_goal_and_its_names_are_unique() {
+        let report = report(&Runs::new(), &rows());
+        assert_eq!(report.cases.len(), 18, "what was not measured is missed");
+        assert!(!report.passed && report.cases.iter().all(|line| !line.passed));
+        let mut names: Vec<&str> = report.cases.iter().map(|line| line.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), 18);
+        let json = serde_json::to_value(&report).expect("JSON");
+        for key in ["name", "ours", "peer", "peer_name", "unit", "ratio", "goal", "passed"] {
+            assert!(json["cases"][0].get(key).is_some(), "{key}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! From nothing to peers that are connected and calm.
 
-use crate::cell::{Shape, Spec};
+use crate::cell::{Program, Shape, Spec};
 use crate::peer::{Options, Peer};
 use crate::usage;
 use anyhow::Result;
@@ -20,11 +20,22 @@ const STEADY_CPU_US: u64 = 500_000;
 const STEADY_SECONDS: usize = 15;
 /// ...but no longer than this: what it then still has to do counts.
 const CALM_WITHIN: Duration = Duration::from_secs(120);
-/// How long many peers' use of processors is measured before the load.
+/// How long many peers' use of processors is measured before the load: ours, which has a goal, for
+/// longer than others'.
 const IDLE: Duration = Duration::from_secs(5);
+const IDLE_OURS: Duration = Duration::from_secs(20);
+
+/// What peers are before there is a load.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rest {
+    /// Links or mesh neighbours of a peer, mean.
+    pub links: Option<f64>,
+    /// Cores that all use.
+    pub cores: Option<f64>,
+}
 
 /// Starts the peers and waits until they are connected.
-pub async fn build<P: Peer>(spec: &Spec) -> Result<(Vec<P>, Option<f64>)> {
+pub async fn build<P: Peer>(spec: &Spec) -> Result<(Vec<P>, Rest)> {
     let (count, wanted) = match spec.shape {
         Shape::PairOrigin => (1, Some(2)),
         Shape::PairReceiver => (1, None),
@@ -37,11 +48,12 @@ pub async fn build<P: Peer>(spec: &Spec) -> Result<(Vec<P>, Option<f64>)> {
     } else {
         wire(spec, count).await?
     };
-    let mut idle_cores = None;
+    let mut rest = Rest::default();
     if let Some(wanted) = wanted {
-        idle_cores = settle(&mut peers, wanted).await?;
+        rest.cores = settle(spec, &mut peers, wanted).await?;
+        rest.links = Some(links(spec, &mut peers).await?);
     }
-    Ok((peers, idle_cores))
+    Ok((peers, rest))
 }
 
 /// Peers that find their links themselves, from one peer to begin with.
@@ -112,9 +124,22 @@ async fn wire<P: Peer>(spec: &Spec, count: usize) -> Result<Vec<P>> {
     Ok(peers)
 }
 
+/// How many links a peer has, mean. The one that is idle with eight must have eight.
+async fn links<P: Peer>(spec: &Spec, peers: &mut [P]) -> Result<f64> {
+    let mut all = 0;
+    for peer in peers.iter_mut() {
+        all += peer.reach().await?.neighbours;
+    }
+    anyhow::ensure!(
+        spec.shape != Shape::Centre || all == 8,
+        "the idle peer has {all} links, not 8"
+    );
+    Ok(all as f64 / peers.len() as f64)
+}
+
 /// Waits until every peer has neighbours and, where it can tell, knows all, and until all are
 /// calm; the cores that many use then.
-async fn settle<P: Peer>(peers: &mut [P], wanted: usize) -> Result<Option<f64>> {
+async fn settle<P: Peer>(spec: &Spec, peers: &mut [P], wanted: usize) -> Result<Option<f64>> {
     let limit = Instant::now() + SETTLING;
     for peer in peers.iter_mut() {
         loop {
@@ -142,10 +167,14 @@ async fn settle<P: Peer>(peers: &mut [P], wanted: usize) -> Result<Option<f64>> 
     if wanted <= 40 {
         return Ok(None);
     }
+    let idle = match spec.program {
+        Program::Hedgerow => IDLE_OURS,
+        _ => IDLE,
+    };
     let cpu = usage::cpu_us();
-    tokio::time::sleep(IDLE).await;
+    tokio::time::sleep(idle).await;
     Ok(Some(
-        (usage::cpu_us() - cpu) as f64 / 1e6 / IDLE.as_secs_f64(),
+        (usage::cpu_us() - cpu) as f64 / 1e6 / idle.as_secs_f64(),
     ))
 }
 

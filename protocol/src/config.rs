@@ -132,7 +132,8 @@ pub struct DatabaseConfig {
     pub records_max: usize,
     /// Bytes of one encoded record.
     pub record_bytes_max: usize,
-    /// Shortest time between two records of one peer, ms; a loss may come sooner.
+    /// Shortest time between two records of one peer, ms; a loss may come sooner. With more than
+    /// 1,000 peers it is as long as views rest (up to 5 s), and a loss waits half of that.
     pub reissue_ms: u64,
     /// Shortest time between two records of one peer of which only RTTs or the coordinate are
     /// new, ms; doubles while they repeat, up to `refresh_ms`. Load moves RTTs, and records are

@@ -5,7 +5,7 @@ use hedgerow_protocol::{VerifyId, VerifyJob};
 use std::collections::VecDeque;
 use tokio::sync::mpsc;
 
-/// Checks in one batch at most: about 2 ms, so that nothing waits long behind others.
+/// Checks in one batch at most: one to three ms, so that nothing waits long behind others.
 const BATCH: usize = 64;
 
 /// Queues checks and keeps a batch running on each processor. The queue is bounded by the

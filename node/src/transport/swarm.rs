@@ -127,6 +127,8 @@ fn build(
 ) -> Result<Swarm<Behaviour>, NodeError> {
     let key = store::to_libp2p(identity)?;
     let setup = |error: &dyn std::fmt::Display| NodeError::Setup(error.to_string());
+    // Yamux lets windows grow with what a link carries and its round trip; libp2p has no setting for how
+    // far, so few streams are what bounds them.
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(STREAMS_MAX);
     // Whoever has given up before still takes a connection that stands later.

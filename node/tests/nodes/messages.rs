@@ -93,6 +93,36 @@ async fn who_publishes_faster_than_signatures_are_checked_waits() {
     assert_eq!(dropped, 0, "dropped, to be pulled again");
 }
 
+/// Signatures that `node` has checked.
+async fn checks(node: &Node) -> u64 {
+    node.counters().await.expect("runs").values["node_verify_jobs"]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lone_message_goes_alone_and_those_that_wait_share_a_signature() {
+    let alice = spawn(builder()).await;
+    let bob = spawn_beside(&alice).await;
+    let (mut with_alice, mut with_bob) = (join(&alice, "news").await, join(&bob, "news").await);
+    let before = checks(&bob).await;
+    for _ in 0..10 {
+        with_alice.publish("lone").await.expect("publishes");
+        receive(&mut with_bob).await;
+    }
+    let alone = checks(&bob).await;
+    assert!(alone >= before + 10, "{before}, {alone}");
+    let count = 10_000;
+    let sending = async {
+        for _ in 0..count {
+            with_alice.feed("one of many".into()).await.expect("accepted");
+        }
+        with_alice.flush().await.expect("all accepted");
+    };
+    let receiving = receive_many(&mut with_bob, count);
+    soon("all messages", futures::future::join(sending, receiving)).await;
+    let shared = checks(&bob).await - alone;
+    assert!(shared * 8 <= count as u64, "{shared} checks for {count}");
+}
+
 #[tokio::test]
 async fn large_messages_arrive_whole() {
     let alice = spawn(builder()).await;

@@ -7,9 +7,7 @@ use crate::io::{Action, LinkId};
 use crate::links::{Brought, Priority};
 use crate::name::GroupId;
 use crate::wire::Bundle;
-use crate::wire::bundle::FLAG_BULK;
 use crate::wire::frame::BundleFrame;
-use hedgerow_topology::Class;
 use std::sync::Arc;
 
 impl Engine {
@@ -22,11 +20,7 @@ impl Engine {
         from: Option<LinkId>,
     ) {
         let header = &bundle.header;
-        let class = if header.has(FLAG_BULK) {
-            Class::Bulk
-        } else {
-            Class::Normal
-        };
+        let class = header.class();
         let Some(route) = self.route(id, header.origin, class) else {
             return;
         };
@@ -89,11 +83,7 @@ impl Engine {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        let lane = if header.has(FLAG_BULK) {
-            Priority::of(Class::Bulk)
-        } else {
-            Priority::of(Class::Normal)
-        };
+        let lane = Priority::of(header.class());
         if link.queue.is_full(lane, head.len() + bundle.payload.len()) {
             link.lazy = true;
             return self.count("bundles_left_to_pull");

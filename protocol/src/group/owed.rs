@@ -17,7 +17,6 @@ use crate::name::GroupId;
 use crate::ranges::RangeSet;
 use crate::time::Micros;
 use crate::wire::Bundle;
-use crate::wire::bundle::FLAG_BULK;
 use crate::wire::frame::{Pull, Wanted};
 use hedgerow_topology::Class;
 use hedgerow_topology::petgraph::graph::NodeIndex;
@@ -142,12 +141,7 @@ impl Engine {
     /// Who should push a bundle here.
     fn parents_of(&self, bundle: &Bundle) -> Vec<PeerKey> {
         let header = &bundle.header;
-        let class = if header.has(FLAG_BULK) {
-            Class::Bulk
-        } else {
-            Class::Normal
-        };
-        let Some(route) = self.route(header.group, header.origin, class) else {
+        let Some(route) = self.route(header.group, header.origin, header.class()) else {
             return Vec::new();
         };
         let pushing = if bundle.payload.len() <= self.config.groups.mesh_push_bytes {

@@ -8,7 +8,7 @@ use crate::message::{Arrival, History, MessageId, PublishError, PublishOptions};
 use crate::name::{GroupId, GroupName};
 use crate::status::Role;
 use crate::time::Time;
-use crate::wire::bundle::{FLAG_ACKNOWLEDGE, FLAG_BULK, Hash};
+use crate::wire::bundle::{FLAG_ACKNOWLEDGE, FLAG_BULK, Hash, class_of};
 use crate::wire::{Bundle, BundleHeader, Fragment};
 use bytes::{Bytes, BytesMut};
 use hedgerow_topology::Class;
@@ -52,13 +52,7 @@ impl OwnLog {
 
     /// The class of the entry that is released next.
     fn next_class(&self) -> Option<Class> {
-        self.outbox.front().map(|next| {
-            if next.flags & FLAG_BULK == 0 {
-                Class::Normal
-            } else {
-                Class::Bulk
-            }
-        })
+        self.outbox.front().map(|next| class_of(next.flags))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::time::Micros;
 use crate::wire::BundleHeader;
-use crate::wire::bundle::FLAG_BULK;
+use hedgerow_topology::Class;
 
 /// The last entry pushed of a class.
 #[derive(Clone, Copy, Debug)]
@@ -34,10 +34,9 @@ impl Last {
 impl Pushed {
     /// A bundle was pushed.
     pub(crate) fn note(&mut self, header: &BundleHeader, now: Micros) {
-        let last = if header.has(FLAG_BULK) {
-            &mut self.bulk
-        } else {
-            &mut self.small
+        let last = match header.class() {
+            Class::Bulk => &mut self.bulk,
+            Class::Normal => &mut self.small,
         };
         let rest = header
             .fragment
@@ -83,6 +82,7 @@ mod tests {
     use crate::identity::PeerKey;
     use crate::name::GroupId;
     use crate::wire::Fragment;
+    use crate::wire::bundle::FLAG_BULK;
 
     const MOST: Micros = Micros::from_millis(2_000);
 

@@ -7,10 +7,11 @@ use crate::io::{Action, LinkId, VerifyId};
 use crate::message::Arrival;
 use crate::name::GroupId;
 use crate::status::Role;
-use crate::wire::bundle::{FLAG_BULK, Hash};
+use crate::wire::bundle::Hash;
 use crate::wire::frame::BundleFrame;
 use crate::wire::{Bundle, WireError};
 use bytes::Bytes;
+use hedgerow_topology::Class;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -321,7 +322,7 @@ impl Engine {
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        group.carries_bulk |= header.has(FLAG_BULK);
+        group.carries_bulk |= header.class() == Class::Bulk;
         if arrival != Arrival::Local {
             group.stats.firsts += 1;
             group.stats.repaired += u64::from(arrival == Arrival::Pulled);

@@ -312,7 +312,7 @@ impl Engine {
         }
         self.on_link_down_for_groups(id);
         self.on_link_down_for_baselines(id);
-        // A loss is stated at once. Of a link that this peer ends by itself the other end says so,
+        // A loss is stated at once, where views do not rest. Of a link that this peer ends by itself the other end says so,
         // and an edge needs both; so this end can gather more.
         self.own.lost_a_link |= !matches!(
             end,

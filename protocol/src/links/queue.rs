@@ -40,6 +40,14 @@ impl Priority {
             Class::Bulk => Self::Bulk,
         }
     }
+
+    /// How urgent those are that were pulled.
+    pub(crate) fn of_repair(class: Class) -> Self {
+        match class {
+            Class::Normal => Self::Repair,
+            Class::Bulk => Self::BulkRepair,
+        }
+    }
 }
 
 const LANES: usize = 5;

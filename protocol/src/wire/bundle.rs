@@ -5,6 +5,7 @@ use crate::identity::{Keypair, PeerKey, Signer};
 use crate::name::GroupId;
 use crate::verify::{Domain, VerifyJob};
 use bytes::Bytes;
+use hedgerow_topology::Class;
 use serde::{Deserialize, Serialize};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
@@ -61,6 +62,15 @@ pub struct Fragment {
     pub count: u32,
 }
 
+/// By which overlay a bundle with these flags travels.
+pub(crate) fn class_of(flags: u8) -> Class {
+    if flags & FLAG_BULK == 0 {
+        Class::Normal
+    } else {
+        Class::Bulk
+    }
+}
+
 impl BundleHeader {
     /// Entries in it.
     pub fn count(&self) -> u64 {
@@ -81,6 +91,11 @@ impl BundleHeader {
     /// Whether a `FLAG_*` is set.
     pub fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
+    }
+
+    /// By which overlay it travels.
+    pub fn class(&self) -> Class {
+        class_of(self.flags)
     }
 
     /// Decodes signed bytes on their own: evidence has no payload.

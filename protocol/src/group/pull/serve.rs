@@ -8,7 +8,6 @@ use crate::links::{Brought, Priority};
 use crate::name::GroupId;
 use crate::ranges::RangeSet;
 use crate::wire::Bundle;
-use crate::wire::bundle::FLAG_BULK;
 use crate::wire::frame::{BundleFrame, NotHeld, Pull, Wanted};
 use std::sync::Arc;
 
@@ -59,11 +58,7 @@ impl Engine {
         };
         let head = frame.encode_head(bundle.payload.len());
         let header = &bundle.header;
-        let lane = if header.has(FLAG_BULK) {
-            Priority::BulkRepair
-        } else {
-            Priority::Repair
-        };
+        let lane = Priority::of_repair(header.class());
         let chunks = [head, bundle.payload.clone()];
         let brings = Brought {
             group: id,

@@ -133,7 +133,8 @@ pub struct DatabaseConfig {
     /// Bytes of one encoded record.
     pub record_bytes_max: usize,
     /// Shortest time between two records of one peer, ms; a loss may come sooner. With more than
-    /// 1,000 peers it is as long as views rest (up to 5 s), and a loss waits half of that.
+    /// 1,000 peers it is as long as views rest (up to 5 s), for losses as well, and one that is
+    /// alone waits half of that for what replaces it.
     pub reissue_ms: u64,
     /// Shortest time between two records of one peer of which only RTTs or the coordinate are
     /// new, ms; doubles while they repeat, up to `refresh_ms`. Load moves RTTs, and records are

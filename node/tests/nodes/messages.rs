@@ -113,7 +113,10 @@ async fn a_lone_message_goes_alone_and_those_that_wait_share_a_signature() {
     let count = 10_000;
     let sending = async {
         for _ in 0..count {
-            with_alice.feed("one of many".into()).await.expect("accepted");
+            with_alice
+                .feed("one of many".into())
+                .await
+                .expect("accepted");
         }
         with_alice.flush().await.expect("all accepted");
     };

@@ -182,7 +182,7 @@ impl Engine {
         if rest == Micros(0) {
             return self.now.mono;
         }
-        (self.own.issued + self.reissue_pause()).max(self.now.mono + Micros(rest.0 / LOSS_SHARE))
+        (self.own.issued + rest).max(self.now.mono + Micros(rest.0 / LOSS_SHARE))
     }
 
     /// The least time between two records for what has changed: no less than others' views rest,
@@ -213,6 +213,10 @@ impl Engine {
             let refresh = self.own.issued + Micros::from_millis(self.config.database.refresh_ms);
             self.own.due = None;
             let change = self.change();
+            if change == Change::None {
+                // What was lost is back.
+                self.own.lost_a_link = false;
+            }
             let is_drift = matches!(change, Change::Moved | Change::Drift);
             let drifted_at = self.own.issued + self.drift_pause(change);
             if is_drift && drifted_at <= now {

@@ -237,9 +237,7 @@ impl Metric {
         let latency = |index: usize| Some(outcome.latency_us?[index] as f64 / 1e3);
         match self {
             Self::DeliveriesPerS => Some(delivered? / outcome.seconds),
-            Self::MessagesPerS => {
-                Some(delivered? / outcome.seconds / spec.receivers() as f64)
-            }
+            Self::MessagesPerS => Some(delivered? / outcome.seconds / spec.receivers() as f64),
             Self::MegabytesPerS => {
                 Some(delivered? * spec.message_bytes as f64 / 1e6 / outcome.seconds)
             }
@@ -251,9 +249,7 @@ impl Metric {
             Self::DeliveredPercent => (outcome.due_in_all > 0)
                 .then(|| outcome.delivered_in_all as f64 / outcome.due_in_all as f64 * 100.0),
             Self::SpreadMs => Some(outcome.spread_us? as f64 / 1e3),
-            Self::PrivateMib => {
-                Some(outcome.private_kib as f64 / 1024.0 / spec.peers() as f64)
-            }
+            Self::PrivateMib => Some(outcome.private_kib as f64 / 1024.0 / spec.peers() as f64),
             Self::Links => outcome.links,
             Self::IdleCores => outcome.idle_cores,
             Self::Cores => Some(outcome.cpu_us as f64 / 1e6 / outcome.seconds),

@@ -14,6 +14,8 @@ pub struct Options {
     pub listen: bool,
     /// Whom to begin with, for those that find their links themselves.
     pub bootstrap: Vec<String>,
+    /// Links that it is to aim for, where that is not its default.
+    pub links: Option<usize>,
     /// Connections accepted from others, where a shape is to be forced on a self-made overlay.
     pub incoming_max: Option<u32>,
 }

@@ -253,7 +253,12 @@ mod tests {
     fn ratios_are_of_runs_side_by_side_and_their_median_counts() {
         let (ours, theirs) = (Program::Hedgerow, Program::IrohGossip);
         let runs = runs("c", &[(ours, &[10, 40, 90]), (theirs, &[10, 20, 30])]);
-        let row = row("c", Metric::DeliveriesPerS, Some(theirs), Goal::AtLeast(2.0));
+        let row = row(
+            "c",
+            Metric::DeliveriesPerS,
+            Some(theirs),
+            Goal::AtLeast(2.0),
+        );
         let line = line(&runs, &row);
         assert_eq!(line.ratio, Some(2.0));
         assert_eq!(line.spread, Some([1.0, 3.0]));
@@ -289,7 +294,16 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), 18);
         let json = serde_json::to_value(&report).expect("JSON");
-        for key in ["name", "ours", "peer", "peer_name", "unit", "ratio", "goal", "passed"] {
+        for key in [
+            "name",
+            "ours",
+            "peer",
+            "peer_name",
+            "unit",
+            "ratio",
+            "goal",
+            "passed",
+        ] {
             assert!(json["cases"][0].get(key).is_some(), "{key}");
         }
     }

@@ -1,6 +1,7 @@
 //! Runs cells in processes of their own.
 
 use crate::cell::{Outcome, Program, Shape, Spec, Standing};
+use crate::stand::AROUND;
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -96,10 +97,10 @@ fn pair(spec: &Spec) -> Result<Outcome> {
     })
 }
 
-/// A peer with eight links to peers of another process.
+/// A peer with eight links or more to peers of another process.
 fn centre(spec: &Spec) -> Result<Outcome> {
     let around = Spec {
-        shape: Shape::Around(8),
+        shape: Shape::Around(AROUND),
         ..spec.clone()
     };
     let mut around = Process::start(&around)?;

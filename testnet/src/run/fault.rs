@@ -195,9 +195,7 @@ impl Run<'_> {
             _ => {}
         }
         self.renew_ways(&active);
-        for &(a, b) in &active.pairs {
-            self.world.cut_pair(a, b, false);
-        }
+        self.join_pairs(&active);
     }
 }
 

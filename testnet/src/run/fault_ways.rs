@@ -152,14 +152,26 @@ impl Run<'_> {
     /// Ways go or come back; half a period later it is the other.
     pub(super) fn flap(&mut self, active: &mut ActiveFault) -> Option<Micros> {
         active.cut = !active.cut;
-        for &(a, b) in &active.pairs {
-            self.world.cut_pair(a, b, active.cut);
-            if active.cut {
+        if active.cut {
+            for &(a, b) in &active.pairs {
+                self.world.cut_pair(a, b, true);
                 self.reset_between(a, b);
             }
+        } else {
+            self.join_pairs(active);
         }
         let period = active.fault.period?.0;
         Some(self.world.now() + Micros(period.0 / 2))
+    }
+
+    /// Opens the ways between pairs, but for those that another fault has cut now.
+    pub(super) fn join_pairs(&mut self, active: &ActiveFault) {
+        for &(a, b) in &active.pairs {
+            let cut = |other: &ActiveFault| other.cut && other.pairs.contains(&(a, b));
+            if !self.active.values().any(cut) {
+                self.world.cut_pair(a, b, false);
+            }
+        }
     }
 
     /// Ends the connections between two nodes at both ends, as a cable that is pulled does.

@@ -11,8 +11,9 @@ use std::collections::BTreeSet;
 /// right once, ms. Records are refreshed and handshakes made all the time, so that one look at which
 /// all is well is enough.
 const LAST_MS: u64 = 10_000;
-/// How often is looked, ms.
+/// How often is looked, ms; real peers have to be asked, each of them.
 const EVERY_MS: u64 = 100;
+const EVERY_REAL_MS: u64 = 1_000;
 
 /// What the last looks found; nothing yet, or what was right once.
 #[derive(Clone, Debug, Default)]
@@ -26,10 +27,16 @@ impl Run<'_> {
     pub(super) fn plan_looks(&mut self) {
         let quiet = self.end.since(self.heal);
         let last = Micros(quiet.0 / 2).min(Micros::from_millis(LAST_MS));
+        let is_simulated = self.world.happened().is_some();
+        let every = if is_simulated {
+            EVERY_MS
+        } else {
+            EVERY_REAL_MS
+        };
         let mut before = Micros(0);
         while before < last {
             self.task(Micros(self.end.0 - before.0), Task::Settled);
-            before = before + Micros::from_millis(EVERY_MS);
+            before = before + Micros::from_millis(every);
         }
     }
 

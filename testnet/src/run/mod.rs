@@ -247,7 +247,8 @@ impl Run<'_> {
             if at > self.end {
                 break;
             }
-            if at > Micros(0) && !std::mem::replace(&mut up, true) {
+            let is_start = matches!(task, Task::Sample | Task::Start { .. } | Task::WarmStart);
+            if (at > Micros(0) || !is_start) && !std::mem::replace(&mut up, true) {
                 let end = self.end;
                 self.world.all_up(&mut |is, of| {
                     progress(Progress {

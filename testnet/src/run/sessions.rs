@@ -14,8 +14,8 @@ pub(super) struct Sessions {
     ends: BTreeMap<usize, Micros>,
     /// When the next node comes.
     next_join: Option<Micros>,
-    /// Whether those that are there have been given ends.
-    begun: bool,
+    /// How many were there when the churn began.
+    at_first: Option<usize>,
 }
 
 impl Run<'_> {
@@ -35,7 +35,8 @@ impl Run<'_> {
         let (alive, gone) = (self.running(active), self.gone(active));
         let all = active.nodes.len() as f64;
         let leave = match fault.session {
-            Some(session) => alive.len() as f64 / seconds(session.0),
+            // With nobody left, somebody still comes.
+            Some(session) => alive.len().max(1) as f64 / seconds(session.0),
             None => fault.leave.map_or(0.0, |leave| leave.0) * all,
         };
         // Without a rate of their own as many come as go.
@@ -62,17 +63,19 @@ impl Run<'_> {
         lengths: Lengths,
     ) -> Option<Micros> {
         let now = self.world.now();
-        let begun = std::mem::replace(&mut active.sessions.begun, true);
-        for node in self.running(active) {
+        let running = self.running(active);
+        let is_first = active.sessions.at_first.is_none();
+        let at_first = *active.sessions.at_first.get_or_insert(running.len());
+        for node in running {
             if active.sessions.ends.contains_key(&node) {
                 continue;
             }
-            let mut length = length(&mut self.random, mean, lengths);
-            if !begun {
-                // Those that are there when the churn begins are somewhere in theirs.
-                length = Micros(self.random.below(length.0.max(1)));
-            }
-            active.sessions.ends.insert(node, now + length);
+            let left = if is_first {
+                rest(&mut self.random, mean, lengths)
+            } else {
+                length(&mut self.random, mean, lengths)
+            };
+            active.sessions.ends.insert(node, now + left);
         }
         let due = |end: &Micros| *end <= now;
         let ended: Vec<usize> = (active.sessions.ends.iter())
@@ -85,11 +88,10 @@ impl Run<'_> {
                 self.go(&active.fault, node);
             }
         }
-        let (all, alive) = (active.nodes.len() as f64, self.running(active).len() as f64);
         let rate = match active.fault.join {
-            Some(join) => join.0 * all,
+            Some(join) => join.0 * active.nodes.len() as f64,
             // As many come as go.
-            None => alive.max(1.0) / seconds(mean),
+            None => at_first as f64 / seconds(mean),
         };
         if active.sessions.next_join.is_some_and(|at| at <= now) {
             active.sessions.next_join = None;
@@ -158,6 +160,22 @@ fn length(random: &mut Random, mean: Micros, lengths: Lengths) -> Micros {
     Micros(us as u64)
 }
 
+/// What is left of a session that is met at some moment: long ones are met more often.
+fn rest(random: &mut Random, mean: Micros, lengths: Lengths) -> Micros {
+    let mean_us = mean.0 as f64;
+    let us = match lengths {
+        Lengths::Fixed => uniform(random) * mean_us,
+        // It has no memory.
+        Lengths::Exponential => return length(random, mean, lengths),
+        Lengths::Weibull => {
+            // Its density is exp(-sqrt(x / scale)) by the mean: the square of a gamma of shape 2.
+            let ln = logarithm(uniform(random)) + logarithm(uniform(random));
+            ln * ln * mean_us / 2.0
+        }
+    };
+    Micros(us as u64)
+}
+
 /// In (0, 1].
 fn uniform(random: &mut Random) -> f64 {
     (random.below(1 << 32) as f64 + 1.0) / (1u64 << 32) as f64
@@ -184,10 +202,34 @@ fn logarithm(x: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{length, logarithm};
+    use super::{length, logarithm, rest};
     use crate::scenario::Lengths;
     use crate::sim::Random;
     use hedgerow_protocol::Micros;
+
+    #[test]
+    fn what_is_left_of_a_session_is_longer_where_lengths_differ_more() {
+        let mean = Micros::from_millis(30_000);
+        let of_mean = |lengths| {
+            let mut random = Random::new(1, "sessions");
+            let sum: u64 = (0..40_000)
+                .map(|_| rest(&mut random, mean, lengths).0)
+                .sum();
+            sum as f64 / 40_000.0 / mean.0 as f64
+        };
+        // The second moment by twice the mean: 1/2, 1, and 24 / 4 / 2 = 3.
+        for (lengths, expected) in [
+            (Lengths::Fixed, 0.5),
+            (Lengths::Exponential, 1.0),
+            (Lengths::Weibull, 3.0),
+        ] {
+            let observed = of_mean(lengths);
+            assert!(
+                (observed / expected - 1.0).abs() < 0.06,
+                "{lengths:?}: {observed}"
+            );
+        }
+    }
 
     #[test]
     fn sessions_have_the_mean_and_the_shape() {

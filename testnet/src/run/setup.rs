@@ -6,7 +6,7 @@ use super::workload::Publishing;
 use super::world::World;
 use super::{Cast, Occurrence, Options, Run, RunError, Task};
 use crate::hostile;
-use crate::scenario::{Backend, Behaviour, Latency as LatencyKind, Scenario, Start};
+use crate::scenario::{Backend, Behaviour, FaultKind, Latency as LatencyKind, Scenario, Start};
 use crate::sim::{Bandwidth, Latency, NodeState, Random, Sim, StartGraph};
 use hedgerow_protocol::Micros;
 use std::collections::BTreeMap;
@@ -100,19 +100,30 @@ impl<'a> Run<'a> {
     /// a run without faults are those of the run with them.
     pub(super) fn follow(&mut self, other: &Scenario) {
         for fault in &other.file.fault {
-            let from = self.zero + fault.at.0;
-            let to = fault
-                .lasts
-                .map_or(self.heal, |lasts| (from + lasts.0).min(self.heal));
-            self.history.push(Occurrence {
-                kind: fault.kind,
-                from,
-                to,
-                passes: fault.lasts.is_some(),
-                hit: 0,
-            });
-            self.task(from, Task::Mark);
-            self.task(to, Task::Mark);
+            let until = fault.until.map_or(self.heal, |until| self.zero + until.0);
+            let mut from = self.zero + fault.at.0;
+            loop {
+                let lasts = match fault.kind {
+                    // At random moments within that time: here until its end.
+                    FaultKind::Start => Some(fault.within.unwrap_or_default()),
+                    _ => fault.lasts,
+                };
+                let to = lasts.map_or(self.heal, |lasts| (from + lasts.0).min(self.heal));
+                self.history.push(Occurrence {
+                    kind: fault.kind,
+                    from,
+                    to,
+                    passes: lasts.is_some(),
+                    hit: 0,
+                });
+                self.task(from, Task::Mark);
+                self.task(to, Task::Mark);
+                let Some(every) = fault.every else { break };
+                from = from + every.0;
+                if from > until.min(self.heal) {
+                    break;
+                }
+            }
         }
     }
 

@@ -64,6 +64,10 @@ pub(super) fn check(file: &File) -> Result<Vec<Config>, Problem> {
     for (index, workload) in file.workload.iter().enumerate() {
         check_workload(file, index, workload)?;
     }
+    if file.scenario.quiet.0.0 == 0 && !file.fault.is_empty() {
+        let path = root.key("scenario").key("quiet");
+        return problem(path, "above 0: what faults broke is healed only then");
+    }
     for (index, fault) in file.fault.iter().enumerate() {
         let path = root.key("fault").index(index);
         if let Some((key, what)) = fault.misfit() {

@@ -294,6 +294,11 @@ impl Fault {
             let what = "`leave` and `session` both say how many go: one of them is enough";
             return Some((Some("leave".to_owned()), what.to_owned()));
         }
+        let piles_up = matches!(self.kind, FaultKind::Churn | FaultKind::Flap);
+        if piles_up && self.every.is_some() && self.lasts.is_none() {
+            let what = "with `every`, `for` says how long each lasts: they would add up";
+            return Some((Some("every".to_owned()), what.to_owned()));
+        }
         if self.until.is_some() && self.every.is_none() {
             return Some((Some("until".to_owned()), "`until` needs `every`".to_owned()));
         }

@@ -71,7 +71,8 @@ pub struct Run {
     pub quiet: Span,
     /// Which world runs it.
     pub backend: Backend,
-    /// Whether peers begin with the links and databases that a long life would have given them.
+    /// Whether peers begin with the links and databases that a long life would have given them; real
+    /// ones begin cold and are waited for.
     pub warm_start: bool,
 }
 

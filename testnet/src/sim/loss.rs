@@ -7,10 +7,10 @@ pub(crate) fn lost_next_ppm(share_ppm: u32, again_ppm: u32, losing: bool) -> u32
     const ALL: u64 = 1_000_000;
     let share = u64::from(share_ppm).min(ALL);
     let again = u64::from(again_ppm).clamp(share, ALL);
-    let ppm = if losing {
+    let ppm = if losing || share == ALL {
         again
     } else {
-        share * (ALL - again) / (ALL - share).max(1)
+        share * (ALL - again) / (ALL - share)
     };
     // No more than a million.
     ppm as u32
@@ -49,7 +49,9 @@ mod tests {
             assert_eq!(lost_next_ppm(12_345, 0, losing), 12_345);
             assert_eq!(lost_next_ppm(0, 0, losing), 0);
         }
-        assert_eq!(lost_next_ppm(1_000_000, 0, true), 1_000_000);
-        assert_eq!(lost_next_ppm(u32::MAX, u32::MAX, true), 1_000_000);
+        for losing in [false, true] {
+            assert_eq!(lost_next_ppm(1_000_000, 0, losing), 1_000_000);
+            assert_eq!(lost_next_ppm(u32::MAX, u32::MAX, losing), 1_000_000);
+        }
     }
 }

@@ -5,7 +5,7 @@ use crate::seen::Seen;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures::SinkExt;
-use hedgerow::{Group, GroupName, JoinOptions, Node, Subscription, TransportConfig};
+use hedgerow::{Config, Group, GroupName, JoinOptions, Node, Subscription, TransportConfig};
 
 /// Messages taken out of a subscription at once.
 const BATCH: usize = 256;
@@ -36,8 +36,11 @@ impl Peer for HedgerowPeer {
         if let Some(max) = options.incoming_max {
             transport.incoming_max = max;
         }
+        let mut engine = Config::default();
+        engine.links.degree = options.links.unwrap_or(engine.links.degree);
         let bootstrap: Result<Vec<_>, _> = options.bootstrap.iter().map(|it| it.parse()).collect();
-        let builder = Node::builder().transport(transport).connect(&bootstrap?);
+        let builder = Node::builder().engine(engine).transport(transport);
+        let builder = builder.connect(&bootstrap?);
         let node = builder.spawn().await?;
         Ok(Self {
             node: Some(node),

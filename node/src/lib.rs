@@ -40,6 +40,7 @@ mod group;
 mod node;
 mod options;
 mod outbox;
+mod runtime;
 mod store;
 mod transport;
 
@@ -56,3 +57,4 @@ pub use hedgerow_protocol::{
 pub use libp2p::Multiaddr;
 pub use node::{AckResult, Events, EventsMissed, Node, ProbeAnswer, ProbeAnswers};
 pub use options::{DeliveryConfig, TransportConfig};
+pub use runtime::runtime;

@@ -2,13 +2,16 @@
 
 use crate::results::{Failure, Results};
 use crate::run::{Options, RunError, run};
-use crate::scenario::{File, Overrides, Scenario, Size, Span};
+use crate::scenario::{Assert, Backend, File, Overrides, Scenario, Size, Span};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// Runs scenarios, so many at a time; gives the results in their order. `done` is called after
 /// each. When somebody wants it to end, no more are begun.
+///
+/// One at a time they run on the caller's thread: where users may make namespaces, only a process
+/// of one thread may.
 pub fn run_all(
     scenarios: &[Scenario],
     jobs: usize,
@@ -16,42 +19,66 @@ pub fn run_all(
 ) -> Vec<Result<Results, RunError>> {
     let queue: Mutex<VecDeque<usize>> = Mutex::new((0..scenarios.len()).collect());
     let results = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.clamp(1, scenarios.len().max(1)) {
-            scope.spawn(|| {
-                loop {
-                    let next = queue
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .pop_front();
-                    let Some(index) = next else { return };
-                    let result = run(&scenarios[index], Options::default(), |_| {})
-                        .map(|outcome| outcome.results);
-                    if matches!(result, Err(RunError::Interrupted)) {
-                        queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                    }
-                    let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-                    results.push((index, result));
-                    drop(results);
-                    done();
-                }
-            });
+    let work = || {
+        loop {
+            let next = queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front();
+            let Some(index) = next else { return };
+            let result =
+                run(&scenarios[index], Options::default(), |_| {}).map(|outcome| outcome.results);
+            if matches!(result, Err(RunError::Interrupted)) {
+                queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            }
+            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+            results.push((index, result));
+            drop(results);
+            done();
         }
-    });
+    };
+    match jobs.min(scenarios.len()) {
+        0 | 1 => work(),
+        jobs => std::thread::scope(|scope| {
+            for _ in 0..jobs {
+                scope.spawn(work);
+            }
+        }),
+    }
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(index, _)| *index);
     results.into_iter().map(|(_, result)| result).collect()
 }
 
+/// Whether runs of it must not be beside others of this process: an assert is about what the
+/// simulator itself takes, time or memory.
+pub fn runs_alone(scenario: &Scenario) -> bool {
+    let simulated = scenario.file.scenario.backend == Backend::Sim;
+    let of_the_simulator = |assert: &Assert| assert.metric.is_of_the_simulator();
+    simulated && scenario.file.assert.iter().any(of_the_simulator)
+}
+
 /// The smallest scenario found that fails as these results of `scenario` do, in at most `runs`
 /// runs: with fewer faults, nodes and messages, and less time for them. Nothing if they passed.
-pub fn shrink(scenario: &Scenario, results: &Results, runs: usize) -> Option<Scenario> {
-    let wanted = Failing::of(results)?;
-    let fails = |scenario: &Scenario| {
-        let outcome = run(scenario, Options::default(), |_| {});
-        outcome.is_ok_and(|outcome| wanted.is_seen_in(&outcome.results))
+///
+/// # Errors
+///
+/// [`RunError::Interrupted`] when somebody wants it to end. Others only show that a candidate does
+/// not fail in that way.
+pub fn shrink(
+    scenario: &Scenario,
+    results: &Results,
+    runs: usize,
+) -> Result<Option<Scenario>, RunError> {
+    let Some(wanted) = Failing::of(results) else {
+        return Ok(None);
     };
-    Some(shrink_while(scenario, runs, fails))
+    let fails = |scenario: &Scenario| match run(scenario, Options::default(), |_| {}) {
+        Ok(outcome) => Ok(wanted.is_seen_in(&outcome.results)),
+        Err(RunError::Interrupted) => Err(RunError::Interrupted),
+        Err(_) => Ok(false),
+    };
+    shrink_while(scenario, runs, fails).map(Some)
 }
 
 /// How a run fails: a smaller one that fails in another way shows something else.
@@ -87,8 +114,8 @@ impl Failing {
 fn shrink_while(
     scenario: &Scenario,
     mut runs: usize,
-    fails: impl Fn(&Scenario) -> bool,
-) -> Scenario {
+    fails: impl Fn(&Scenario) -> Result<bool, RunError>,
+) -> Result<Scenario, RunError> {
     let mut best = scenario.clone();
     'smaller: loop {
         for candidate in smaller(&best.file) {
@@ -97,15 +124,15 @@ fn shrink_while(
                 continue;
             };
             if runs == 0 {
-                return best;
+                return Ok(best);
             }
             runs -= 1;
-            if fails(&candidate) {
+            if fails(&candidate)? {
                 best = candidate;
                 continue 'smaller;
             }
         }
-        return best;
+        return Ok(best);
     }
 }
 
@@ -183,9 +210,10 @@ mod tests {
     fn what_is_not_needed_to_fail_is_taken_away() {
         let needs = |scenario: &Scenario| {
             let crash = crate::scenario::FaultKind::Crash;
-            scenario.nodes() >= 10 && scenario.file.fault.iter().any(|fault| fault.kind == crash)
+            let crashes = scenario.file.fault.iter().any(|fault| fault.kind == crash);
+            Ok(scenario.nodes() >= 10 && crashes)
         };
-        let small = shrink_while(&scenario(), 1_000, needs);
+        let small = shrink_while(&scenario(), 1_000, needs).expect("not interrupted");
         assert_eq!(small.nodes(), 16, "8 would not fail any more");
         assert_eq!(small.file.fault.len(), 1);
         assert_eq!(small.file.workload[0].rate, Some(1.0));
@@ -194,7 +222,30 @@ mod tests {
 
     #[test]
     fn shrinking_ends_with_its_budget() {
-        assert_eq!(shrink_while(&scenario(), 0, |_| true).nodes(), 64);
-        assert_eq!(shrink_while(&scenario(), 1, |_| true).nodes(), 32);
+        let nodes = |runs| shrink_while(&scenario(), runs, |_| Ok(true)).map(|it| it.nodes());
+        assert_eq!(nodes(0), Ok(64));
+        assert_eq!(nodes(1), Ok(32));
+    }
+
+    #[test]
+    fn shrinking_ends_when_somebody_wants_it_to() {
+        let begun = std::cell::Cell::new(0);
+        let interrupted = shrink_while(&scenario(), 1_000, |_| {
+            begun.set(begun.get() + 1);
+            Err(RunError::Interrupted)
+        });
+        assert_eq!(interrupted.err(), Some(RunError::Interrupted));
+        assert_eq!(begun.get(), 1, "no other was begun");
+    }
+
+    #[test]
+    fn what_is_said_of_the_simulator_is_measured_alone() {
+        let with = |assert: &str| {
+            let text = format!("{TEXT}[[assert]]\n{assert}\nop = \"<=\"\nvalue = 1\n");
+            Scenario::parse(&text, Path::new("t.toml"), &Overrides::default()).expect("valid")
+        };
+        assert!(runs_alone(&with("metric = \"wall_s\"")));
+        assert!(runs_alone(&with("metric = \"peak_rss_mib\"")));
+        assert!(!runs_alone(&with("metric = \"degree_max\"")));
     }
 }

@@ -3,8 +3,9 @@
 use super::{Source, print, run, wrong};
 use crate::terminal::{Align, table};
 use hedgerow_testnet::results::{Failure, Results, Verdict};
+use hedgerow_testnet::run::RunError;
 use hedgerow_testnet::scenario::{Scenario, Window};
-use hedgerow_testnet::sweep::{run_all, shrink};
+use hedgerow_testnet::sweep::{run_all, runs_alone, shrink};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -82,7 +83,12 @@ pub(crate) fn sweep(arguments: &Arguments) -> ExitCode {
     let bar = run::bar();
     bar.set_length(scenarios.len() as u64);
     std::panic::set_hook(Box::new(|_| {}));
-    let results = run_all(&scenarios, usize::from(arguments.jobs), || bar.inc(1));
+    let mut jobs = usize::from(arguments.jobs);
+    if jobs > 1 && scenarios.iter().any(runs_alone) {
+        eprintln!("One run at a time: an assert is about the simulator's own time or memory.");
+        jobs = 1;
+    }
+    let results = run_all(&scenarios, jobs, || bar.inc(1));
     bar.finish_and_clear();
     let results = match results.into_iter().collect::<Result<Vec<_>, _>>() {
         Ok(results) => results,
@@ -108,12 +114,17 @@ pub(crate) fn sweep(arguments: &Arguments) -> ExitCode {
     let Some((at, failing)) = first_failure else {
         return printed;
     };
-    if !arguments.no_shrink
-        && let Err(error) = show_smallest(arguments, &scenarios[at], &failing)
-    {
-        return wrong(&format!("{error:#}"));
+    if arguments.no_shrink {
+        return ExitCode::FAILURE;
     }
-    ExitCode::FAILURE
+    eprintln!("Making the first failing run smaller ...");
+    match smallest(&scenarios[at], &failing) {
+        Ok(small) => match show(arguments, &small) {
+            Ok(()) => ExitCode::FAILURE,
+            Err(error) => wrong(&format!("{error:#}")),
+        },
+        Err(error) => super::refused(&error),
+    }
 }
 
 /// All combinations of the values of all keys, as overrides.
@@ -292,16 +303,15 @@ fn json(variants: &[Variant]) -> serde_json::Value {
     variants.collect()
 }
 
-fn show_smallest(
-    arguments: &Arguments,
-    scenario: &Scenario,
-    results: &Results,
-) -> anyhow::Result<()> {
+/// The smallest scenario that fails as this one did.
+fn smallest(scenario: &Scenario, failing: &Results) -> Result<Scenario, RunError> {
+    let small = shrink(scenario, failing, SHRINK_RUNS)?;
+    Ok(small.unwrap_or_else(|| scenario.clone()))
+}
+
+/// Writes it down and says where.
+fn show(arguments: &Arguments, small: &Scenario) -> anyhow::Result<()> {
     use anyhow::Context as _;
-    eprintln!("Making the first failing run smaller ...");
-    let Some(small) = shrink(scenario, results, SHRINK_RUNS) else {
-        return Ok(());
-    };
     let seed = small.file.scenario.seed;
     let path = arguments
         .out

@@ -47,6 +47,12 @@ impl Api {
         self.call(Method::GET, path, Bytes::new()).await
     }
 
+    /// What is at `path`, if that is said soon enough.
+    pub async fn get_within<T: DeserializeOwned>(&self, path: &str, limit: Duration) -> Result<T> {
+        self.call_within(Method::GET, path, Bytes::new(), limit)
+            .await
+    }
+
     /// Sends `body` to `path`, and reads the answer.
     pub async fn call<T: DeserializeOwned>(
         &self,
@@ -54,15 +60,25 @@ impl Api {
         path: &str,
         body: Bytes,
     ) -> Result<T> {
+        self.call_within(method, path, body, ANSWER_WITHIN).await
+    }
+
+    async fn call_within<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<T> {
         let whole = async {
             let response = self.send(method, path, body).await?;
             collect(response)
                 .await
                 .map_err(|why| self.failed(path, why))
         };
-        let bytes = timeout(ANSWER_WITHIN, whole)
+        let bytes = timeout(limit, whole)
             .await
-            .map_err(|_| self.failed(path, format!("no answer within {ANSWER_WITHIN:?}")))??;
+            .map_err(|_| self.failed(path, format!("no answer within {limit:?}")))??;
         serde_json::from_slice(&bytes).map_err(|error| ProcessError::BadOutput {
             command: self.named(path),
             text: String::from_utf8_lossy(&bytes[..bytes.len().min(EXCERPT_BYTES)]).into_owned(),

@@ -201,6 +201,7 @@ pub fn run(
     } else {
         None
     };
+    memory::forget_peak();
     let mut run = Run::new(scenario, options)?;
     if let Err(what) = caught(|| run.play(false, &mut progress)) {
         return Ok(crashed(run, &what, began));

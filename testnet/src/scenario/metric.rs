@@ -80,6 +80,11 @@ impl Metric {
         self.is_of_a_group() || counted.iter().any(|part| self.0.starts_with(part))
     }
 
+    /// Whether it is about the process that simulates, and not about what is simulated.
+    pub fn is_of_the_simulator(&self) -> bool {
+        ["wall_s", "peak_rss_mib"].contains(&self.0)
+    }
+
     /// All that there are.
     pub fn all() -> impl Iterator<Item = &'static str> {
         OF_A_GROUP.into_iter().chain(OF_THE_RUN)

@@ -222,6 +222,12 @@ fn own_user_namespace() -> Result<(), String> {
             "run it as root, or let users make namespaces \
              (kernel.unprivileged_userns_clone, user.max_user_namespaces): {error}"
         ),
+        // unshare(2): a process of several threads gets none.
+        Errno::EINVAL => format!(
+            "without the rights of root, hosts need a process of one thread; \
+             sweep with --jobs 1: {}",
+            Errno::EINVAL
+        ),
         other => format!("no user namespace: {other}"),
     })?;
     let write = |file: &str, text: String| {

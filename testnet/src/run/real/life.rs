@@ -123,6 +123,22 @@ impl Real {
         }
     }
 
+    /// A run that waited in vain for peers to come up is no good.
+    pub(super) fn tell_who_is_not_up(&mut self) {
+        for node in 0..self.nodes.len() {
+            let at = &self.nodes[node];
+            if at.state == State::Idle || at.is_up() || self.interrupted {
+                continue;
+            }
+            let missing = at.joining.iter().map(GroupName::as_str);
+            let missing = missing.collect::<Vec<_>>().join(", ");
+            let state = at.state;
+            self.trouble(format!(
+                "node {node} is not up ({state:?}, not in: {missing})"
+            ));
+        }
+    }
+
     /// Joins a group now, or as soon as the peer is up.
     pub(super) fn join_group(&mut self, node: usize, group: GroupName, settings: SettingsPatch) {
         self.nodes[node].joins.insert(group.clone(), settings);

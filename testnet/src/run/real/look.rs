@@ -15,6 +15,8 @@ use tokio::time::timeout;
 pub(super) const TICK: Duration = Duration::from_millis(200);
 /// So many of those ticks lie between two looks at all peers.
 const TICKS_A_LOOK: u64 = 5;
+/// How long a peer's answer is waited for: one that was paused over the question gives none.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long the overlay is waited for.
 const OVERLAY_WITHIN: Duration = Duration::from_secs(1);
 /// Peers that are asked at the same time.
@@ -24,17 +26,20 @@ impl Real {
     pub(super) fn on_tick(&mut self) {
         self.reap();
         self.ticks += 1;
-        if self.ticks.is_multiple_of(TICKS_A_LOOK) && self.looking == 0 {
+        if self.ticks.is_multiple_of(TICKS_A_LOOK) {
             self.look();
         }
     }
 
-    /// Asks every peer that can answer.
+    /// Asks every peer that can answer and has answered.
     fn look(&mut self) {
-        for (node, at) in self.nodes.iter().enumerate() {
+        for (node, at) in self.nodes.iter_mut().enumerate() {
             let (State::Running | State::Leaving, Some(peer)) = (at.state, &at.peer) else {
                 continue;
             };
+            if std::mem::replace(&mut at.is_asked, true) {
+                continue;
+            }
             if let Some(process) = peer.process() {
                 let held = peak_rss_mib(&process.pid.to_string());
                 self.peak_rss_mib = self.peak_rss_mib.max(held);
@@ -44,7 +49,8 @@ impl Real {
             let (asking, sender) = (Arc::clone(&self.asking), self.sender.clone());
             self.runtime.spawn(async move {
                 let _turn = asking.acquire_owned().await;
-                let metrics: Result<Metrics, ProcessError> = api.get("/v1/metrics").await;
+                let metrics: Result<Metrics, ProcessError> =
+                    api.get_within("/v1/metrics", ANSWER_WITHIN).await;
                 let metrics = metrics.map(Box::new);
                 let _ = sender.send(News::Seen {
                     node,
@@ -64,6 +70,7 @@ impl Real {
         seen: Result<Box<Metrics>, ProcessError>,
     ) {
         self.looking -= 1;
+        self.nodes[node].is_asked = false;
         if self.nodes[node].life != life {
             return;
         }

@@ -35,6 +35,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, mpsc};
@@ -78,6 +79,9 @@ pub(super) struct Real {
     _dir: Scratch,
 }
 
+/// Worlds made so far in this process.
+static RUNS: AtomicU64 = AtomicU64::new(0);
+
 /// The world of a scenario that runs real processes.
 pub(super) fn world(
     scenario: &Scenario,
@@ -115,7 +119,11 @@ pub(super) fn world(
         seed,
         binary,
         // Runs beside each other on one machine shall not meet.
-        network: format!("testnet-{}", std::process::id()),
+        network: format!(
+            "testnet-{}-{}",
+            std::process::id(),
+            RUNS.fetch_add(1, Relaxed)
+        ),
         latency: setup::latency(scenario),
         places,
         nodes,

@@ -71,6 +71,8 @@ pub(super) struct Node {
     pub(super) joining: BTreeSet<GroupName>,
     /// Publications that the peer has not taken yet.
     pub(super) posts: usize,
+    /// Whether it is being asked how it is.
+    pub(super) is_asked: bool,
     /// What it said last in this life.
     pub(super) seen: Option<Box<Metrics>>,
     /// What was counted in earlier lives.
@@ -106,6 +108,7 @@ pub(super) fn all(scenario: &Scenario, cast: &Cast, dir: &Path, places: &Places)
                 disk_full: false,
                 joining: BTreeSet::new(),
                 posts: 0,
+                is_asked: false,
                 seen: None,
                 before: (Traffic::default(), Tally::default()),
             });

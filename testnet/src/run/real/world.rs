@@ -13,7 +13,10 @@ use bytes::Bytes;
 use hedgerow_protocol::status::OverlayStatus;
 use hedgerow_protocol::{GroupName, JoinError, JoinOptions, LinkId, Micros, PeerKey, PublishError};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
+/// How long the next peer is waited for to be up and in its groups.
+const UP_WITHIN: Duration = Duration::from_secs(120);
 /// Publications of one peer that it has not taken yet; with more, its publisher is told to wait.
 const POSTS_MAX: usize = 64;
 
@@ -36,11 +39,16 @@ impl World for Real {
             let up = world.nodes.iter().filter(|at| at.is_up());
             (up.count(), begun.count())
         };
+        let mut last = (0, Instant::now());
         runtime.block_on(self.pump(None, |world| {
             let (up, of) = counted(world);
             told(up, of);
-            up == of
+            if up != last.0 {
+                last = (up, Instant::now());
+            }
+            up == of || last.1.elapsed() >= UP_WITHIN
         }));
+        self.tell_who_is_not_up();
         if self.is_to_settle {
             runtime.block_on(self.settle());
         }

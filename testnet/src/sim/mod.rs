@@ -51,6 +51,7 @@ mod world;
 pub use access::Bandwidth;
 pub use builder::SimBuilder;
 pub use latency::{Latency, Matrix, MatrixError};
+#[cfg(feature = "process")]
 pub(crate) use loss::lost_next_ppm;
 pub use node::{NodeState, Traffic, Way};
 pub use peer::{Copies, Peer, RECORD_FRAMES, Tally};

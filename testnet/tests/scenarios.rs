@@ -1,5 +1,6 @@
 //! Small scenarios, run through the library.
 
+use hedgerow_protocol::Config;
 use hedgerow_testnet::results::{Failure, Results};
 use hedgerow_testnet::run::{Options, run};
 use hedgerow_testnet::scenario::{Overrides, Scenario};
@@ -169,6 +170,15 @@ fn a_third_dies_in_silence() {
     let news = &results.groups["news"];
     assert_eq!(results.faults[0].hit, 4);
     assert_eq!(news.expected, 60 * 8, "what is due to the dead is not");
+}
+
+/// All views are one in the instant of the crash, too, and for three seconds more: the dead are in it.
+#[test]
+fn views_converge_when_the_dead_are_gone_from_them() {
+    let fault = "[[fault]]\nkind = \"crash\"\nat = \"1s\"\ntarget = \"share:0.34\"\n";
+    let view_ms = passes(fault, &[]).convergence.view_ms;
+    let silence_ms = Config::default().links.silence_ms as f64;
+    assert!(view_ms >= Some(silence_ms), "{view_ms:?}");
 }
 
 #[test]

@@ -332,6 +332,43 @@ fn an_assert_that_does_not_hold_fails_the_run_and_a_goal_does_not() {
     assert_eq!(nothing.asserts[0].observed, None);
 }
 
+/// With nobody else there, and no fault: what a bound from above would be glad to hear.
+#[test]
+fn what_cannot_be_measured_fails_its_assert() {
+    let of_nothing = [
+        "latency_ms.max",
+        "ldh_mean",
+        "ldh_max",
+        "stretch_mean",
+        "stretch_last",
+        "rdp_median",
+        "repair_ms.max",
+        "rmr",
+        "settled_ms",
+        "traffic.wire_amplification",
+        "control.bytes_per_node_s",
+    ];
+    let asserts = of_nothing.map(|metric| {
+        let window = if metric.starts_with("control") {
+            "window = \"fault\"\n"
+        } else {
+            ""
+        };
+        format!("[[assert]]\nmetric = \"{metric}\"\nop = \"<=\"\nvalue = 1000\n{window}")
+    });
+    let set = ["nodes.0.count=1", "workload.0.publishers=all"];
+    let results = results(&asserts.concat(), &set);
+    assert_eq!(results.groups["news"].delivered, 60, "its own");
+    for verdict in &results.asserts[1..] {
+        assert_eq!(
+            (verdict.observed, verdict.passed),
+            (None, false),
+            "{verdict:?}"
+        );
+    }
+    assert_eq!(results.asserts.len(), 1 + of_nothing.len());
+}
+
 /// Offenders of one kind among honest peers; everybody honest gets everything from the honest.
 fn withstands(kind: &str) -> Results {
     let more = format!(

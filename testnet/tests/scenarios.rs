@@ -369,6 +369,23 @@ fn what_cannot_be_measured_fails_its_assert() {
     assert_eq!(results.asserts.len(), 1 + of_nothing.len());
 }
 
+/// Nothing is due to who is not in a group: no figure shows that it should be.
+#[test]
+fn who_cannot_join_its_group_fails_the_run() {
+    let full = "[[nodes]]\nid = \"full\"\ncount = 2\nconfig.groups.groups_max = 1\n\
+        [[group]]\nname = \"chat\"\n\
+        [[workload]]\ngroup = \"chat\"\npublishers = \"one\"\nrate = 5\n";
+    let results = results(full, &["assert.0.group=chat"]);
+    assert!(results.asserts[0].passed, "{results:#?}");
+    assert_eq!(results.failure, Some(Failure::Liveness), "{results:#?}");
+    let said = [
+        "2 joins came to nothing",
+        "node 12 was to join chat and is not in it",
+        "node 13 was to join chat and is not in it",
+    ];
+    assert_eq!(results.findings, said);
+}
+
 /// Offenders of one kind among honest peers; everybody honest gets everything from the honest.
 fn withstands(kind: &str) -> Results {
     let more = format!(

@@ -1,6 +1,6 @@
 //! Rules that every run is judged by, one file each.
 //!
-//! [`delivery`], [`duplicates`], [`order`], [`gaps`] and [`unjoined`] judge a
+//! [`delivery`], [`duplicates`], [`order`], [`gaps`], [`unjoined`] and [`ends`] judge a
 //! [`crate::journal::Journal`];
 //! [`views`], [`bounds`] and [`links`] judge [`Snapshot`]s of the peers that run. None of them
 //! knows how the peers were run.
@@ -8,6 +8,7 @@
 mod bounds;
 mod delivery;
 mod duplicates;
+mod ends;
 mod gaps;
 mod joins;
 mod links;
@@ -18,6 +19,7 @@ mod views;
 pub use bounds::bounds;
 pub use delivery::{Delivery, Judged, delivery, undelivered};
 pub use duplicates::{duplicates, each_duplicate};
+pub use ends::ends;
 pub use gaps::{gaps, silent_losses};
 pub use joins::unjoined;
 pub use links::{Wire, links};

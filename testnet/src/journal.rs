@@ -75,6 +75,14 @@ pub struct NodeJournal {
     events_before: Vec<usize>,
 }
 
+impl NodeJournal {
+    /// What was done to the node before its event at `index`, in order.
+    pub(crate) fn changes_before(&self, index: usize) -> impl DoubleEndedIterator<Item = &Change> {
+        let until = self.events_before.partition_point(|&at| at <= index);
+        self.changes[..until].iter().map(|(_, change)| change)
+    }
+}
+
 /// A time in which messages of a group were due to a node: from being told that it has joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Membership {

@@ -1,5 +1,6 @@
 //! Small scenarios, run through the library.
 
+use hedgerow_protocol::Config;
 use hedgerow_testnet::results::{Failure, Results};
 use hedgerow_testnet::run::{Options, run};
 use hedgerow_testnet::scenario::{Overrides, Scenario};
@@ -171,6 +172,15 @@ fn a_third_dies_in_silence() {
     assert_eq!(news.expected, 60 * 8, "what is due to the dead is not");
 }
 
+/// All views are one in the instant of the crash, too, and for three seconds more: the dead are in it.
+#[test]
+fn views_converge_when_the_dead_are_gone_from_them() {
+    let fault = "[[fault]]\nkind = \"crash\"\nat = \"1s\"\ntarget = \"share:0.34\"\n";
+    let view_ms = passes(fault, &[]).convergence.view_ms;
+    let silence_ms = Config::default().links.silence_ms as f64;
+    assert!(view_ms >= Some(silence_ms), "{view_ms:?}");
+}
+
 #[test]
 fn a_partition_heals() {
     let fault = "[[fault]]\nkind = \"partition\"\nsets = [\"peer[0..7]\", \"rest\"]\nat = \"1s\"\nfor = \"4s\"\n\
@@ -320,6 +330,60 @@ fn an_assert_that_does_not_hold_fails_the_run_and_a_goal_does_not() {
         "nothing to measure is no success"
     );
     assert_eq!(nothing.asserts[0].observed, None);
+}
+
+/// With nobody else there, and no fault: what a bound from above would be glad to hear.
+#[test]
+fn what_cannot_be_measured_fails_its_assert() {
+    let of_nothing = [
+        "latency_ms.max",
+        "ldh_mean",
+        "ldh_max",
+        "stretch_mean",
+        "stretch_last",
+        "rdp_median",
+        "repair_ms.max",
+        "rmr",
+        "settled_ms",
+        "traffic.wire_amplification",
+        "control.bytes_per_node_s",
+    ];
+    let asserts = of_nothing.map(|metric| {
+        let window = if metric.starts_with("control") {
+            "window = \"fault\"\n"
+        } else {
+            ""
+        };
+        format!("[[assert]]\nmetric = \"{metric}\"\nop = \"<=\"\nvalue = 1000\n{window}")
+    });
+    let set = ["nodes.0.count=1", "workload.0.publishers=all"];
+    let results = results(&asserts.concat(), &set);
+    assert_eq!(results.groups["news"].delivered, 60, "its own");
+    for verdict in &results.asserts[1..] {
+        assert_eq!(
+            (verdict.observed, verdict.passed),
+            (None, false),
+            "{verdict:?}"
+        );
+    }
+    assert_eq!(results.asserts.len(), 1 + of_nothing.len());
+}
+
+/// Nothing is due to who is not in a group: no figure shows that it should be.
+#[test]
+fn who_cannot_join_its_group_fails_the_run() {
+    let full = "[[nodes]]\nid = \"full\"\ncount = 2\nconfig.groups.groups_max = 1\n\
+        [[group]]\nname = \"chat\"\n\
+        [[workload]]\ngroup = \"chat\"\npublishers = \"one\"\nrate = 5\n";
+    let results = results(full, &["assert.0.group=chat"]);
+    assert!(results.asserts[0].passed, "{results:#?}");
+    assert_eq!(results.failure, Some(Failure::Liveness), "{results:#?}");
+    let said = [
+        "2 joins came to nothing",
+        "node 12 was to join chat and is not in it",
+        "node 13 was to join chat and is not in it",
+    ];
+    assert_eq!(results.findings, said);
 }
 
 /// Offenders of one kind among honest peers; everybody honest gets everything from the honest.

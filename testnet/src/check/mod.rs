@@ -1,13 +1,16 @@
 //! Rules that every run is judged by, one file each.
 //!
-//! [`delivery`], [`duplicates`], [`order`] and [`gaps`] judge a [`crate::journal::Journal`];
+//! [`delivery`], [`duplicates`], [`order`], [`gaps`], [`unjoined`] and [`ends`] judge a
+//! [`crate::journal::Journal`];
 //! [`views`], [`bounds`] and [`links`] judge [`Snapshot`]s of the peers that run. None of them
 //! knows how the peers were run.
 
 mod bounds;
 mod delivery;
 mod duplicates;
+mod ends;
 mod gaps;
+mod joins;
 mod links;
 mod order;
 mod snapshot;
@@ -16,7 +19,9 @@ mod views;
 pub use bounds::bounds;
 pub use delivery::{Delivery, Judged, delivery, undelivered};
 pub use duplicates::{duplicates, each_duplicate};
+pub use ends::ends;
 pub use gaps::{gaps, silent_losses};
+pub use joins::unjoined;
 pub use links::{Wire, links};
 pub use order::{each_disorder, order};
 pub use snapshot::Snapshot;

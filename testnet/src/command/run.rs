@@ -232,19 +232,23 @@ fn summary(results: &Results) -> String {
         text.push_str(&table(&head, &rows));
     }
     for (name, group) in &results.groups {
+        let figure = |metric: &str, digits: usize| {
+            let value = group.get(metric);
+            value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
+        };
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{name}: {} published, {} of {} delivered, rmr {:.3}, p50 {:.0} ms, p99 {:.0} ms, max {:.0} ms, stretch {:.2}, ldh {:.1}, {} repaired",
+            "{name}: {} published, {} of {} delivered, rmr {}, p50 {} ms, p99 {} ms, max {} ms, stretch {}, ldh {}, {} repaired",
             group.published,
             group.delivered,
             group.expected,
-            group.rmr,
-            group.latency_ms.p50,
-            group.latency_ms.p99,
-            group.latency_ms.max,
-            group.stretch_mean,
-            group.ldh_mean,
+            figure("rmr", 3),
+            figure("latency_ms.p50", 0),
+            figure("latency_ms.p99", 0),
+            figure("latency_ms.max", 0),
+            figure("stretch_mean", 2),
+            figure("ldh_mean", 1),
             group.repaired,
         );
     }
@@ -254,7 +258,7 @@ fn summary(results: &Results) -> String {
         results.control.bytes_per_node_s,
         results.overlay.degree_mean,
         results.overlay.degree_max,
-        results.overlay.diameter_hops,
+        (results.overlay.diameter_hops).map_or("-".to_owned(), |hops| hops.to_string()),
     );
     text
 }

@@ -151,17 +151,17 @@ fn groups(results: &Results) -> Markup {
                 } }
                 tbody { @for (name, group) in &results.groups { tr {
                     td { (name) }
-                    @for value in [
-                        group.published as f64, group.delivered as f64, group.expected as f64, group.rmr,
-                        group.latency_ms.p50, group.latency_ms.p99, group.latency_ms.max,
-                        group.stretch_mean, group.ldh_mean, group.repaired as f64, group.gaps as f64,
-                    ] { td.number { (short(value)) } }
+                    @for metric in [
+                        "published", "delivered", "expected", "rmr", "latency_ms.p50", "latency_ms.p99",
+                        "latency_ms.max", "stretch_mean", "ldh_mean", "repaired", "gaps",
+                    ] { td.number { (group.get(metric).map_or_else(|| "-".to_owned(), short)) } }
                 } } }
             } }
             p.soft {
                 "Control traffic " (short(results.control.bytes_per_node_s)) " B/s a node; "
                 (short(results.overlay.degree_mean)) " links a peer, " (results.overlay.degree_max)
-                " at the most; " (results.overlay.diameter_hops) " hops across; "
+                " at the most; "
+                @if let Some(hops) = results.overlay.diameter_hops { (hops) " hops across; " }
                 (results.overlay.articulation_points) " articulation points at the end."
             }
         }

@@ -184,7 +184,9 @@ pub struct GroupResult {
     pub foreign: u64,
     pub gaps: u64,
     pub payload_copies: u64,
-    pub rmr: f64,
+    #[serde(default)]
+    pub received: u64,
+    pub rmr: Option<f64>,
     pub ldh_max: u16,
     pub ldh_mean: f64,
     pub latency_ms: Latencies,
@@ -193,7 +195,7 @@ pub struct GroupResult {
     pub rdp_median: f64,
     pub repaired: u64,
     pub repair_ms: Latencies,
-    pub settled_ms: f64,
+    pub settled_ms: Option<f64>,
 }
 
 impl GroupResult {
@@ -208,14 +210,18 @@ impl GroupResult {
             "foreign",
             "gaps",
             "payload_copies",
+            "received",
             "repaired",
+            // These are nothing by themselves.
+            "rmr",
+            "settled_ms",
         ];
         let measurable = if counted.contains(&metric) {
             true
         } else if matches!(metric, "delivery_ratio" | "reach") {
             self.expected > 0
         } else {
-            self.payload_copies > 0 || self.delivered > 0
+            self.received > 0
         };
         measurable.then(|| number_at(self, metric)).flatten()
     }
@@ -249,7 +255,7 @@ pub struct Control {
 pub struct OverlayShape {
     pub degree_mean: f64,
     pub degree_max: usize,
-    pub diameter_hops: u32,
+    pub diameter_hops: Option<u32>,
     pub articulation_points: usize,
 }
 
@@ -261,7 +267,7 @@ pub struct OverlayShape {
 )]
 pub struct TrafficResult {
     pub bytes_per_node_s: f64,
-    pub wire_amplification: f64,
+    pub wire_amplification: Option<f64>,
 }
 
 /// Views.

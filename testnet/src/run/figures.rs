@@ -69,6 +69,7 @@ impl Run<'_> {
             delivered: measures.delivered,
             delivery_ratio: ratio(measures.delivered, measures.expected),
             reach: ratio(measures.reached, measures.expected),
+            received: measures.latency.count,
             ldh_max: measures.ldh_max,
             ldh_mean: measures.ldh_mean,
             latency_ms: measures.latency.into(),
@@ -101,11 +102,7 @@ impl Run<'_> {
         }
         let (copies, firsts) = self.copies(name, window, nodes);
         result.payload_copies = copies;
-        result.rmr = if firsts == 0 {
-            0.0
-        } else {
-            copies as f64 / firsts as f64 - 1.0
-        };
+        result.rmr = (firsts > 0).then(|| copies as f64 / firsts as f64 - 1.0);
         result.settled_ms = self.settled_ms(name, nodes);
         result
     }
@@ -129,17 +126,17 @@ impl Run<'_> {
     }
 
     /// From the last fault's end to the last delivery of what was published before.
-    fn settled_ms(&self, name: &GroupName, nodes: &[bool]) -> f64 {
-        let ends = self.history.iter().map(|one| one.to).max();
-        let Some(ends) = ends else { return 0.0 };
+    fn settled_ms(&self, name: &GroupName, nodes: &[bool]) -> Option<f64> {
+        let ends = self.history.iter().map(|one| one.to).max()?;
         let scope = Scope {
             group: name,
             published: self.zero..ends,
             nodes: Some(nodes),
             within: None,
         };
-        let last = measure(self.world.journal(), &scope, |_, _| Micros(1)).last_at;
-        last.since(ends).0 as f64 / 1e3
+        let measures = measure(self.world.journal(), &scope, |_, _| Micros(1));
+        let late = measures.last_at.since(ends);
+        (measures.latency.count > 0).then_some(late.0 as f64 / 1e3)
     }
 
     pub(super) fn figures(&self) -> Results {
@@ -161,11 +158,7 @@ impl Run<'_> {
         let overlay = OverlayShape {
             degree_mean: shape.degree_mean,
             degree_max: shape.degree_max,
-            diameter_hops: if alive.len() <= DIAMETER_MAX {
-                diameter_hops(&graph)
-            } else {
-                0
-            },
+            diameter_hops: (alive.len() <= DIAMETER_MAX).then(|| diameter_hops(&graph)),
             articulation_points: Cuts::of(&graph).articulation_points().len(),
         };
         let faults = self.history.iter().map(|one| FaultTime {
@@ -175,7 +168,7 @@ impl Run<'_> {
             hit: one.hit,
         });
         let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
-        let (control, traffic) = self.traffic(Window::All);
+        let (control, traffic) = self.traffic(Window::All).unwrap_or_default();
         Results {
             schema: crate::results::SCHEMA,
             scenario: file.scenario.name.clone(),
@@ -209,13 +202,15 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn traffic(&self, window: Window) -> (Control, TrafficResult) {
+    /// What was sent in a window; nothing where nobody lived in it.
+    pub(super) fn traffic(&self, window: Window) -> Option<(Control, TrafficResult)> {
         let range = self.window(window);
         let mark = |at: Micros| self.marks.range(..=at).next_back().map(|(_, mark)| mark);
-        let (Some(from), Some(to)) = (mark(range.start), mark(range.end)) else {
-            return Default::default();
-        };
-        let node_s = (to.node_s - from.node_s).max(1e-9);
+        let (from, to) = (mark(range.start)?, mark(range.end)?);
+        let node_s = to.node_s - from.node_s;
+        if node_s <= 0.0 {
+            return None;
+        }
         let records = |mark: &super::Mark| {
             mark.tallies
                 .iter()
@@ -244,9 +239,9 @@ impl Run<'_> {
         let bytes = to.bytes - from.bytes;
         let traffic = TrafficResult {
             bytes_per_node_s: bytes as f64 / node_s,
-            wire_amplification: ratio(bytes, payload),
+            wire_amplification: (payload > 0).then(|| ratio(bytes, payload)),
         };
-        (control, traffic)
+        Some((control, traffic))
     }
 
     /// From the last fault's end (its beginning, if only the healing ends it) until the views of

@@ -2,7 +2,7 @@
 
 use super::{Outcome, Run};
 use crate::results::{Failure, Results, Verdict, number_at};
-use crate::scenario::{Assert, Op, Window};
+use crate::scenario::{Assert, Op};
 use std::time::Instant;
 
 impl Run<'_> {
@@ -104,8 +104,8 @@ impl Run<'_> {
         let metric = assert.metric.as_str();
         let Some(group) = assert.group.clone().or_else(|| self.only_group(assert)) else {
             let mut of_window = results.clone();
-            if assert.window != Window::All {
-                (of_window.control, of_window.traffic) = self.traffic(assert.window);
+            if assert.metric.is_of_a_window() {
+                (of_window.control, of_window.traffic) = self.traffic(assert.window)?;
             }
             return number_at(&of_window, metric);
         };

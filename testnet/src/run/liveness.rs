@@ -1,5 +1,5 @@
-//! What is required within the quiet time: everything due is there, views are one, no link is known
-//! to one end only.
+//! What is required within the quiet time: everything due is there, all are in their groups, views are
+//! one, no link is known to one end only.
 
 use super::{Run, Task};
 use crate::check::{self, Findings, Judged};
@@ -74,10 +74,12 @@ impl Run<'_> {
         let judged = self.judged();
         let missing = check::undelivered(journal, &judged);
         let silent = check::silent_losses(journal, &judged);
+        let unjoined = check::unjoined(journal, &judged);
         let mut findings = Vec::new();
         for (found, what) in [
             (missing, "deliveries are missing"),
             (silent, "messages were lost without a word"),
+            (unjoined, "joins came to nothing"),
         ] {
             if !found.is_clean() {
                 findings.push(format!("{} {what}", found.count));

@@ -56,11 +56,18 @@ impl Run<'_> {
         let mut seen_by_all = true;
         let honest = self.cast.honest();
         let judged = alive.iter().filter(|&&node| honest[node]).count();
+        let all_behave = honest.iter().all(|honest| *honest);
         for snapshot in self.world.snapshots(&alive) {
             let status = &snapshot.status;
             if honest[snapshot.node] {
                 views.insert(status.view_hash);
-                seen_by_all &= status.view_peers >= judged;
+                // A view that still has the dead in it is none of those that live. Hostile peers may
+                // be in it or not.
+                seen_by_all &= if all_behave {
+                    status.view_peers == judged
+                } else {
+                    status.view_peers >= judged
+                };
                 let bounds = check::bounds(&snapshot);
                 if !bounds.is_clean() && self.samples.bounds.len() < BOUNDS_MAX {
                     self.samples.bounds.push(format!("at {now}: {bounds}"));

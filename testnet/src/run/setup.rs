@@ -178,7 +178,7 @@ impl<'a> Run<'a> {
         }
         if self.world.join(node, &name, options).is_err() {
             options.settings = hedgerow_protocol::SettingsPatch::default();
-            // A refusal for another reason shows as nothing delivered.
+            // A refusal for another reason shows in the end: see `check::unjoined`.
             let _ = self.world.join(node, &name, options);
         }
     }

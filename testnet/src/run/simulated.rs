@@ -1,7 +1,7 @@
 //! The simulated world as a run sees it.
 
 use super::world::World;
-use crate::check::{Snapshot, Wire};
+use crate::check::{self, Snapshot, Wire};
 use crate::journal::Journal;
 use crate::sim::{Bandwidth, NodeState, Sim, Tally, Traffic, Way};
 use bytes::Bytes;
@@ -50,6 +50,10 @@ impl World for Sim {
 
     fn happened(&self) -> Option<u64> {
         Some(self.deref().happened())
+    }
+
+    fn troubles(&self) -> Vec<String> {
+        check::ends(self.deref().journal(), |node| self.is_itself(node)).examples
     }
 
     fn snapshots(&self, nodes: &[usize]) -> Vec<Snapshot> {
@@ -202,5 +206,29 @@ impl World for Sim {
 
     fn half_open(&mut self, node: usize, link: LinkId) {
         (**self).half_open(node, link);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_ends_by_itself_is_a_trouble_and_who_is_told_to_is_none() {
+        let mut sim = Sim::builder().nodes(4).seed(1).build();
+        sim.run_for(2_000);
+        sim.kill(0);
+        World::shutdown(&mut sim, 1);
+        sim.run_for(2_000);
+        assert_eq!(sim.troubles(), Vec::<String>::new());
+        // Nobody has asked for it as far as the journal knows.
+        sim.call(2, |player, now| player.shutdown(now));
+        sim.run_for(2_000);
+        let troubles = sim.troubles();
+        assert_eq!(troubles.len(), 1, "{troubles:?}");
+        assert!(troubles[0].starts_with("node 2 ended by itself"));
+        sim.copy_identity(3, 2);
+        let told = sim.troubles();
+        assert!(told.is_empty(), "who has its key may end it: {told:?}");
     }
 }

@@ -11,7 +11,7 @@ use std::fmt;
 pub struct Metric(&'static str);
 
 /// Fields that each group has.
-pub const OF_A_GROUP: [&str; 25] = [
+pub const OF_A_GROUP: [&str; 26] = [
     "published",
     "expected",
     "delivered",
@@ -21,6 +21,7 @@ pub const OF_A_GROUP: [&str; 25] = [
     "order_violations",
     "gaps",
     "payload_copies",
+    "received",
     "rmr",
     "ldh_max",
     "ldh_mean",

@@ -314,9 +314,15 @@ fn the_gate_runs_a_hundred_peers_and_the_same_asserts() {
             12
         };
         assert!(small.nodes() >= least, "{name}: {} nodes", small.nodes());
-        let asserted = |scenario: &Scenario| -> Vec<_> {
-            let asserts = scenario.file.assert.iter();
-            asserts.map(|a| (a.metric.clone(), a.op, a.goal)).collect()
+        // A smaller burst is fewer messages; everything else that is asserted is the same.
+        let asserted = |scenario: &Scenario| -> Vec<Assert> {
+            let mut asserts = scenario.file.assert.clone();
+            for assert in &mut asserts {
+                if assert.metric.as_str() == "published" {
+                    assert.value = 0.0;
+                }
+            }
+            asserts
         };
         assert_eq!(asserted(&whole), asserted(&small), "{name}");
     }

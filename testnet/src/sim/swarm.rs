@@ -138,6 +138,13 @@ impl Sim {
         self.places[node].identity = of;
     }
 
+    /// Whether a node's peer behaves and nobody else has its key.
+    pub fn is_itself(&self, node: usize) -> bool {
+        let has_its_key = |(_, place): &(usize, &Place)| place.identity == node;
+        let with_key = self.places.iter().enumerate().filter(has_its_key);
+        self.places[node].mask.is_none() && with_key.map(|(at, _)| at).eq([node])
+    }
+
     /// The engine's settings at a node.
     pub fn config(&self, node: usize) -> &Config {
         self.places[node].config.as_ref().unwrap_or(&self.config)

@@ -428,3 +428,58 @@ fn a_partition_outlasts_one_that_ends_within_it() {
         "{max} ms: what was published was cut off until healing"
     );
 }
+
+/// What is published while faults hold comes late to these nodes: the median, ms.
+fn late_at(nodes: &str, faults: &str, published: [&str; 2]) -> f64 {
+    let more = format!(
+        "{faults}\n[[assert]]\nmetric = \"latency_ms.p50\"\nnodes = \"{nodes}\"\n\
+         op = \">\"\nvalue = 0\n"
+    );
+    let [at, length] = published;
+    let set = [
+        "workload.0.publishers=peer[0]",
+        "scenario.quiet=20s",
+        &format!("workload.0.at={at}"),
+        &format!("workload.0.for={length}"),
+    ];
+    passes(&more, &set).asserts[1]
+        .observed
+        .expect("something came")
+}
+
+#[test]
+fn partitions_that_overlap_cut_what_each_of_them_cuts() {
+    let parted = r#"
+        [[fault]]
+        kind = "partition"
+        at = "1s"
+        sets = ["peer[0..6]", "rest"]
+
+        [[fault]]
+        kind = "partition"
+        at = "2s"
+        sets = ["peer[0..3] + peer[6..9]", "rest"]
+    "#;
+    // Only the first stands between peer 0 and those.
+    let late = late_at("peer[6..9]", parted, ["4s", "1s"]);
+    assert!(late > 1_000.0, "{late} ms: the second one lifted the first");
+}
+
+#[test]
+fn who_sleeps_for_two_reasons_sleeps_until_both_are_gone() {
+    let asleep = r#"
+        [[fault]]
+        kind = "pause"
+        at = "1s"
+        for = "3s"
+        target = "peer[1]"
+
+        [[fault]]
+        kind = "pause"
+        at = "2s"
+        for = "1s"
+        target = "peer[1] + peer[2]"
+    "#;
+    let late = late_at("peer[1]", asleep, ["3100ms", "300ms"]);
+    assert!(late > 500.0, "{late} ms: the shorter one woke it");
+}

@@ -135,6 +135,20 @@ impl Run<'_> {
         }
     }
 
+    /// The same for nodes that no other fault of this kind, in this group, holds now.
+    fn on_each_freed(&mut self, ended: &ActiveFault, act: impl Fn(&mut Self, usize)) {
+        for &node in &ended.nodes {
+            let holds = |other: &ActiveFault| {
+                other.fault.kind == ended.fault.kind
+                    && other.fault.group == ended.fault.group
+                    && other.nodes.contains(&node)
+            };
+            if !self.active.values().any(holds) {
+                act(self, node);
+            }
+        }
+    }
+
     fn pause(&mut self, node: usize) {
         self.world.pause(node);
     }
@@ -170,20 +184,20 @@ impl Run<'_> {
             self.mark();
         }
         match active.fault.kind {
-            FaultKind::Pause => self.on_each(&active, |run, node| run.world.resume(node)),
+            FaultKind::Pause => self.on_each_freed(&active, |run, node| run.world.resume(node)),
             FaultKind::SlowReader => {
-                self.on_each(&active, |run, node| run.world.set_deaf(node, false));
+                self.on_each_freed(&active, |run, node| run.world.set_deaf(node, false));
             }
             FaultKind::DiskFull => {
-                self.on_each(&active, |run, node| run.world.set_disk_full(node, false));
+                self.on_each_freed(&active, |run, node| run.world.set_disk_full(node, false));
             }
             FaultKind::Leave if active.fault.lasts.is_some() => {
-                self.on_each(&active, |run, node| {
+                self.on_each_freed(&active, |run, node| {
                     run.membership(&active.fault, node, true);
                 });
             }
             FaultKind::Join if active.fault.lasts.is_some() => {
-                self.on_each(&active, |run, node| {
+                self.on_each_freed(&active, |run, node| {
                     run.membership(&active.fault, node, false);
                 });
             }

@@ -78,8 +78,6 @@ pub(crate) struct Node<P> {
     pub(crate) clock: Clock,
     /// The epoch stored by the peer.
     pub(crate) last_epoch: u64,
-    /// Which side of a partition the node is on; `None`: on no side, reachable from all.
-    pub(crate) side: Option<u32>,
     /// What is wrong with the ways from and to here.
     pub(crate) way: Way,
     /// Whether the last packet that it sent got lost.
@@ -150,7 +148,6 @@ impl<P> Node<P> {
                 wall_offset_ms,
             },
             last_epoch: 0,
-            side: None,
             way: Way::default(),
             losing: false,
             deaf: false,

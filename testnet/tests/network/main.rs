@@ -246,6 +246,32 @@ fn what_is_sent_across_a_partition_comes_after_it_heals() {
 }
 
 #[test]
+fn partitions_cut_and_slow_what_each_of_them_does() {
+    let mut net = Net::plain(4);
+    let ways = [1, 2, 3].map(|other| net.connect(0, other));
+    net.world.partition(&[vec![0, 1], vec![2, 3]]);
+    net.world.partition(&[vec![0, 2], vec![1, 3]]);
+    for (here, _) in ways {
+        net.send(0, here, "cut");
+    }
+    net.world.run_for(5_000);
+    for (other, (_, there)) in (1..).zip(ways) {
+        assert_eq!(net.received_bytes(other, there), b"", "node {other}");
+    }
+    net.world.heal();
+    net.world.run_for(60_000);
+    let slow = |net: &mut Net, sets: [Vec<usize>; 2], more| {
+        net.world.slow_between(Some((&sets, ms(more))));
+    };
+    slow(&mut net, [vec![0, 1], vec![2, 3]], 100);
+    slow(&mut net, [vec![0, 2], vec![1, 3]], 1_000);
+    let delays = |net: &Net| [1, 2, 3].map(|other| net.world.delay(0, other));
+    assert_eq!(delays(&net), [ms(1_050), ms(150), ms(1_150)]);
+    net.world.slow_between(None);
+    assert_eq!(delays(&net), [ms(50); 3]);
+}
+
+#[test]
 fn a_one_way_cut_lets_the_other_way_pass() {
     let mut net = Net::plain(2);
     let (here, there) = net.connect(0, 1);

@@ -483,3 +483,48 @@ fn who_sleeps_for_two_reasons_sleeps_until_both_are_gone() {
     let late = late_at("peer[1]", asleep, ["3100ms", "300ms"]);
     assert!(late > 500.0, "{late} ms: the shorter one woke it");
 }
+
+#[test]
+fn who_is_to_be_back_after_the_end_is_back_when_all_is_healed() {
+    let gone = r#"
+        [[nodes]]
+        id = "late"
+        count = 4
+        started = false
+
+        [[fault]]
+        kind = "kill"
+        at = "2s"
+        for = "1m"
+        target = "peer[1]"
+
+        [[fault]]
+        kind = "start"
+        at = "1s"
+        within = "10m"
+        target = "late"
+    "#;
+    let set = ["workload.0.publishers=peer[0]"];
+    let outcome = run(&scenario(gone, &set), Options::default(), |_| {}).expect("this world can");
+    assert!(outcome.results.passed, "{:#?}", outcome.results);
+    let last = outcome.ticks.last().expect("ticks");
+    assert_eq!(last.alive, 16);
+    let ends: Vec<f64> = (outcome.results.faults.iter())
+        .map(|fault| fault.to_s)
+        .collect();
+    assert_eq!(ends, [6.0, 6.0]);
+}
+
+#[test]
+fn nothing_goes_wrong_in_the_instant_of_healing() {
+    let every = r#"
+        [[fault]]
+        kind = "kill"
+        at = "2s"
+        every = "2s"
+        target = "random:1"
+    "#;
+    let results = passes(every, &["workload.0.publishers=peer[0]"]);
+    let begins: Vec<f64> = results.faults.iter().map(|fault| fault.from_s).collect();
+    assert_eq!(begins, [2.0, 4.0], "all is healed after 6 s");
+}

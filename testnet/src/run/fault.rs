@@ -33,7 +33,8 @@ impl Run<'_> {
         if let Some(every) = fault.every {
             let until = fault.until.map_or(self.heal, |until| self.zero + until.0);
             let next = now + every.0;
-            if next <= until.min(self.heal) {
+            // What begins in the instant of healing would not be healed.
+            if next <= until && next < self.heal {
                 let occurrence = occurrence + 1;
                 self.task(
                     next,

@@ -120,7 +120,7 @@ impl<'a> Run<'a> {
                 self.task(to, Task::Mark);
                 let Some(every) = fault.every else { break };
                 from = from + every.0;
-                if from > until.min(self.heal) {
+                if from > until || from >= self.heal {
                     break;
                 }
             }

@@ -528,3 +528,32 @@ fn nothing_goes_wrong_in_the_instant_of_healing() {
     let begins: Vec<f64> = results.faults.iter().map(|fault| fault.from_s).collect();
     assert_eq!(begins, [2.0, 4.0], "all is healed after 6 s");
 }
+
+#[test]
+fn a_fault_that_hits_nobody_is_said() {
+    let nobody = r#"
+        [[fault]]
+        kind = "kill"
+        at = "1s"
+        every = "1s"
+        target = "peer[1..5]/share:0.1"
+
+        [[fault]]
+        kind = "partition"
+        at = "1s"
+        sets = ["all", "rest"]
+
+        [[fault]]
+        kind = "pause"
+        at = "1s"
+        every = "2s"
+        for = "1s"
+        target = "peer[1]"
+    "#;
+    let results = passes(nobody, &[]);
+    let expected = [
+        "fault[0], kill, has hit nobody",
+        "fault[1], partition, has hit nobody",
+    ];
+    assert_eq!(results.notes, expected);
+}

@@ -30,7 +30,12 @@ impl Run<'_> {
                 .collect();
             sides.push(side);
         }
-        active.nodes = sides.concat();
+        if sides.iter().filter(|side| !side.is_empty()).count() > 1 {
+            active.nodes = sides.concat();
+        } else {
+            // All are on one side.
+            active.nodes.clear();
+        }
         active.sides = sides;
     }
 

@@ -199,7 +199,7 @@ impl Run<'_> {
             },
             hostile: self.hostile(),
             findings: Vec::new(),
-            notes: self.world.notes(),
+            notes: self.notes(),
             faults: faults.collect(),
             replay: String::new(),
             events: self.world.happened(),

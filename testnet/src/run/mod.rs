@@ -119,6 +119,8 @@ enum Task {
 /// One occurrence of a fault.
 #[derive(Clone, Copy, Debug)]
 struct Occurrence {
+    /// Which of the scenario's.
+    fault: usize,
     kind: FaultKind,
     from: Micros,
     to: Micros,

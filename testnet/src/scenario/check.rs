@@ -1,6 +1,7 @@
 //! What a scenario must fulfil beyond its types: names exist, values go together.
 
 use super::error::{KeyPath, Problem};
+use super::fault::Fault;
 use super::file::{Assert, File, Group, Overlay, Window, Workload};
 use super::keys;
 use super::selector::{Base, Selector};
@@ -69,30 +70,7 @@ pub(super) fn check(file: &File) -> Result<Vec<Config>, Problem> {
         return problem(path, "above 0: what faults broke is healed only then");
     }
     for (index, fault) in file.fault.iter().enumerate() {
-        let path = root.key("fault").index(index);
-        if let Some((key, what)) = fault.misfit() {
-            return problem(key.map_or(path.clone(), |key| path.key(key)), what);
-        }
-        let sets = fault.sets.iter().flatten().map(|set| ("sets", set));
-        let target = fault.target.iter().map(|target| ("target", target));
-        let bridge = fault.bridge.iter().map(|bridge| ("bridge", bridge));
-        for (key, selector) in sets.chain(target).chain(bridge) {
-            if selector.as_str() != "rest" {
-                names(file, &path.key(key), selector)?;
-            }
-        }
-        if let Some(group) = &fault.group {
-            group_exists(file, path.key("group"), group)?;
-        }
-        if fault.every.is_some_and(|every| every.0.0 < 1_000) {
-            return problem(path.key("every"), "at least 1ms");
-        }
-        if fault.period.is_some_and(|period| period.0.0 < 10_000) {
-            return problem(path.key("period"), "at least 10ms");
-        }
-        if fault.sets.as_ref().is_some_and(|sets| sets.len() < 2) {
-            return problem(path.key("sets"), "a partition has two sets at least");
-        }
+        check_fault(file, index, fault)?;
     }
     for (index, assert) in file.assert.iter().enumerate() {
         check_assert(file, index, assert)?;
@@ -190,6 +168,42 @@ fn check_workload(file: &File, index: usize, workload: &Workload) -> Result<(), 
     }
     if workload.size.0 < 8 {
         return problem(path.key("size"), "at least 8 bytes: every message differs");
+    }
+    Ok(())
+}
+
+fn check_fault(file: &File, index: usize, fault: &Fault) -> Result<(), Problem> {
+    let path = KeyPath::default().key("fault").index(index);
+    if let Some((key, what)) = fault.misfit() {
+        return problem(key.map_or(path.clone(), |key| path.key(key)), what);
+    }
+    let sets = fault.sets.iter().flatten().map(|set| ("sets", set));
+    let target = fault.target.iter().map(|target| ("target", target));
+    let bridge = fault.bridge.iter().map(|bridge| ("bridge", bridge));
+    for (key, selector) in sets.chain(target).chain(bridge) {
+        if selector.as_str() != "rest" {
+            names(file, &path.key(key), selector)?;
+        }
+    }
+    if let Some(group) = &fault.group {
+        group_exists(file, path.key("group"), group)?;
+    }
+    if fault.every.is_some_and(|every| every.0.0 < 1_000) {
+        return problem(path.key("every"), "at least 1ms");
+    }
+    if fault.period.is_some_and(|period| period.0.0 < 10_000) {
+        return problem(path.key("period"), "at least 10ms");
+    }
+    if fault.sets.as_ref().is_some_and(|sets| sets.len() < 2) {
+        return problem(path.key("sets"), "a partition has two sets at least");
+    }
+    let (at, duration) = (fault.at, file.scenario.duration);
+    if at >= duration {
+        let what = format!(
+            "at {at} all is healed already, it would never begin: an earlier moment, or a \
+             `scenario.duration` above {duration}"
+        );
+        return problem(path.key("at"), what);
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ value = 1.0
 
 [ci]
 nodes.core.count = 8
-scenario.duration = "3s"
+scenario.duration = "6s"
 "#;
 
 fn parse(text: &str, set: &[&str]) -> Result<Scenario, String> {
@@ -125,6 +125,11 @@ fn wrong_values_are_refused_with_their_place() {
         (
             with("at = \"5s\"", "share = 0.1"),
             "small.toml:25:1: `fault[0].share`: a crash fault takes no `share`",
+        ),
+        (
+            with("at = \"5s\"", "at = \"10s\""),
+            "small.toml:25:1: `fault[0].at`: at 10s all is healed already, it would never begin: \
+             an earlier moment, or a `scenario.duration` above 10s",
         ),
         (
             with("target = \"core[3]\"", ""),
@@ -227,7 +232,7 @@ fn the_gate_has_values_of_its_own() {
     };
     let scenario = Scenario::parse(SMALL, Path::new("small.toml"), &overrides).expect("valid");
     assert_eq!(scenario.nodes(), 8);
-    assert_eq!(scenario.file.scenario.duration, Span::seconds(3));
+    assert_eq!(scenario.file.scenario.duration, Span::seconds(6));
 }
 
 #[test]

@@ -257,6 +257,11 @@ kind = "disk-full"
 target = "peer[9]"
 for = "3s"
 [[fault]]
+kind = "restart"
+target = "peer[9]"
+at = "1s"
+for = "500ms"
+[[fault]]
 kind = "flap"
 links = 2
 period = "1s"

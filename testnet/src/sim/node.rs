@@ -4,7 +4,7 @@ use super::access::{AccessLink, Bandwidth};
 use super::connection::{EndRef, Segment};
 use super::job::Made;
 use super::peer::Tally;
-use hedgerow_protocol::{Input, LinkId, Micros, PeerKey, Time};
+use hedgerow_protocol::{Input, LinkId, Micros, PeerKey, PersistId, Time};
 use std::collections::VecDeque;
 
 /// How a node is.
@@ -86,6 +86,8 @@ pub(crate) struct Node<P> {
     pub(crate) deaf: bool,
     /// Nothing can be stored.
     pub(crate) disk_full: bool,
+    /// What the peer has asked to store since: it goes on asking.
+    pub(crate) unstored: Vec<(PersistId, u64)>,
     pub(crate) traffic: Traffic,
     /// What peers counted here that have ended.
     pub(crate) tally: Tally,
@@ -152,6 +154,7 @@ impl<P> Node<P> {
             losing: false,
             deaf: false,
             disk_full: false,
+            unstored: Vec::new(),
             traffic: Traffic::default(),
             tally: Tally::default(),
         }

@@ -268,6 +268,11 @@ impl<P: Peer> World<P> {
         self.nodes[node].last_epoch
     }
 
+    /// Whether a node's peer can store nothing.
+    pub fn is_disk_full(&self, node: usize) -> bool {
+        self.nodes[node].disk_full
+    }
+
     /// Connections that a node's peer has, as the transport sees it: the other node of each.
     pub fn connections(&self, node: usize) -> Vec<usize> {
         let ends = self.nodes[node].links.iter().map(|&(_, end)| end.other());

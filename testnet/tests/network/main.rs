@@ -4,7 +4,7 @@ mod net;
 mod same_run;
 
 use bytes::Bytes;
-use hedgerow_protocol::{Action, Address, DialId, Input, Time};
+use hedgerow_protocol::{Action, Address, DialId, Input, Persist, PersistId, Time};
 use hedgerow_testnet::sim::{Bandwidth, NodeState};
 use net::{Net, key, ms};
 
@@ -370,6 +370,33 @@ fn a_half_open_link_is_found_out_by_sending() {
     let start = net.world.now();
     net.world.run_for(1_000);
     assert_eq!(net.lost_at(0, here), Some(start + ms(100)));
+}
+
+#[test]
+fn what_a_full_disk_does_not_take_is_stored_when_there_is_room() {
+    let mut net = Net::plain(1);
+    let store = |net: &mut Net, id, epoch| {
+        let (id, what) = (PersistId(id), Persist::Epoch(epoch));
+        net.act(0, Action::Persist { id, what });
+        net.world.run_for(1_000);
+    };
+    store(&mut net, 1, 7);
+    net.world.set_disk_full(0, true);
+    store(&mut net, 2, 8);
+    store(&mut net, 3, 9);
+    let stored = |net: &Net| (net.world.last_epoch(0), net.seen(0).len());
+    assert_eq!(stored(&net), (7, 1), "the disk is full");
+    net.world.set_disk_full(0, false);
+    net.world.run_for(1_000);
+    assert_eq!(stored(&net), (9, 3), "the peer hears of both");
+    // Who dies before leaves nothing to be stored for the next.
+    net.world.set_disk_full(0, true);
+    store(&mut net, 4, 10);
+    net.world.kill(0);
+    net.start(0);
+    net.world.set_disk_full(0, false);
+    net.world.run_for(1_000);
+    assert_eq!(stored(&net), (9, 0));
 }
 
 #[test]

@@ -219,7 +219,7 @@ fn spoil(way: &mut Way, fault: &Fault) {
             way.jitter = way.jitter + jitter;
         }
         FaultKind::Loss => {
-            let run = fault.run.unwrap_or(1.0).max(1.0);
+            let run = fault.run.unwrap_or(1.0);
             let again = ((1.0 - 1.0 / run) * 1e6) as u32;
             way.loss_again_ppm = mean((way.loss_again_ppm, way.loss_ppm), (again, share));
             way.loss_ppm = either(way.loss_ppm, share);

@@ -562,3 +562,26 @@ fn a_fault_that_hits_nobody_is_said() {
     ];
     assert_eq!(results.notes, expected);
 }
+
+#[test]
+fn ways_that_flap_are_counted_and_end_links() {
+    let flap = r#"
+        [[fault]]
+        kind = "flap"
+        at = "1s"
+        for = "4s"
+        links = 3
+        period = "1s"
+
+        [[fault]]
+        kind = "reset"
+        at = "2s"
+        links = 2
+    "#;
+    let results = passes(flap, &["scenario.quiet=20s"]);
+    let hit: Vec<usize> = results.faults.iter().map(|fault| fault.hit).collect();
+    assert_eq!(hit, [3, 2], "ways between two nodes, and links");
+    let broken = results.overlay.links_broken;
+    assert!((5..=14).contains(&broken), "{broken} of 4 times 3, and 2");
+    assert_eq!(passes("", &[]).overlay.links_broken, 0);
+}

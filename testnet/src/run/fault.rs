@@ -72,7 +72,10 @@ impl Run<'_> {
             entry,
         };
         self.inflict(&mut active, occurrence);
-        self.history[entry].hit = active.nodes.len().max(active.pairs.len());
+        self.history[entry].hit = match active.fault.kind {
+            FaultKind::Flap => active.pairs.len(),
+            _ => active.nodes.len(),
+        };
         self.begun += 1;
         let id = self.begun;
         let goes_on = matches!(active.fault.kind, FaultKind::Churn | FaultKind::Flap);

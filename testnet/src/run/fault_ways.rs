@@ -126,6 +126,7 @@ impl Run<'_> {
         let count = active.fault.links.unwrap_or(1);
         let chosen = self.random.sample(links.len(), count);
         active.nodes = chosen.iter().map(|&at| links[at].0).collect();
+        self.links_broken += chosen.len();
         for at in chosen {
             let (node, link) = links[at];
             if active.fault.kind == FaultKind::Reset {
@@ -192,6 +193,7 @@ impl Run<'_> {
             .filter(|(_, peer)| *peer == other)
             .map(|(link, _)| link)
             .collect();
+        self.links_broken += links.len();
         for link in links {
             self.world.reset_link(a, link);
         }

@@ -167,6 +167,7 @@ impl Run<'_> {
                 0
             },
             articulation_points: Cuts::of(&graph).articulation_points().len(),
+            links_broken: self.links_broken,
         };
         let faults = self.history.iter().map(|one| FaultTime {
             kind: one.kind,

@@ -35,6 +35,7 @@ impl<'a> Run<'a> {
             lines: BTreeMap::new(),
             begun: 0,
             history: Vec::new(),
+            links_broken: 0,
             samples: Samples::default(),
             looks: Looks::default(),
             moments: Vec::new(),

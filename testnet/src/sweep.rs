@@ -184,7 +184,15 @@ fn smaller(file: &File) -> Vec<File> {
         ms => Span::millis(ms / 2),
     };
     // Not the warm-up: a network that has not come together yet fails for that alone.
-    with(&|file| file.scenario.duration = halved(file.scenario.duration));
+    with(&|file| {
+        let before = file.scenario.duration;
+        let after = halved(before);
+        file.scenario.duration = after;
+        // A fault that would not begin any more comes as long before the end as it did.
+        for fault in file.fault.iter_mut().filter(|fault| fault.at >= after) {
+            fault.at = Span(fault.at.0.since(before.0.since(after.0)));
+        }
+    });
     for at in 0..file.group.len() {
         with(&|file| {
             file.group[at].copies = file.group[at].copies.map(|copies| copies.div_ceil(2));
@@ -218,6 +226,22 @@ mod tests {
         assert_eq!(small.file.fault.len(), 1);
         assert_eq!(small.file.workload[0].rate, Some(1.0));
         assert!(small.file.scenario.duration < Span::seconds(2));
+    }
+
+    #[test]
+    fn a_fault_that_is_needed_begins_however_short_the_run_becomes() {
+        let text = TEXT.replace("target = \"a[3]\"", "target = \"a[3]\"\nat = \"7s\"");
+        let overrides = Overrides::default();
+        let late = Scenario::parse(&text, Path::new("t.toml"), &overrides).expect("valid");
+        let crash = crate::scenario::FaultKind::Crash;
+        let needs = |scenario: &Scenario| {
+            let mut faults = scenario.file.fault.iter();
+            let duration = scenario.file.scenario.duration;
+            faults.any(|fault| fault.kind == crash && fault.at < duration)
+        };
+        let small = shrink_while(&late, 1_000, needs);
+        assert_eq!(small.file.scenario.duration, Span::seconds(1));
+        assert_eq!(small.file.fault[0].at, Span::millis(0));
     }
 
     #[test]

@@ -267,6 +267,11 @@ kind = "disk-full"
 target = "peer[9]"
 for = "3s"
 [[fault]]
+kind = "restart"
+target = "peer[9]"
+at = "1s"
+for = "500ms"
+[[fault]]
 kind = "flap"
 links = 2
 period = "1s"
@@ -491,4 +496,156 @@ fn a_partition_outlasts_one_that_ends_within_it() {
         max > 1_000.0,
         "{max} ms: what was published was cut off until healing"
     );
+}
+
+/// What is published while faults hold comes late to these nodes: the median, ms.
+fn late_at(nodes: &str, faults: &str, published: [&str; 2]) -> f64 {
+    let more = format!(
+        "{faults}\n[[assert]]\nmetric = \"latency_ms.p50\"\nnodes = \"{nodes}\"\n\
+         op = \">\"\nvalue = 0\n"
+    );
+    let [at, length] = published;
+    let set = [
+        "workload.0.publishers=peer[0]",
+        "scenario.quiet=20s",
+        &format!("workload.0.at={at}"),
+        &format!("workload.0.for={length}"),
+    ];
+    passes(&more, &set).asserts[1]
+        .observed
+        .expect("something came")
+}
+
+#[test]
+fn partitions_that_overlap_cut_what_each_of_them_cuts() {
+    let parted = r#"
+        [[fault]]
+        kind = "partition"
+        at = "1s"
+        sets = ["peer[0..6]", "rest"]
+
+        [[fault]]
+        kind = "partition"
+        at = "2s"
+        sets = ["peer[0..3] + peer[6..9]", "rest"]
+    "#;
+    // Only the first stands between peer 0 and those.
+    let late = late_at("peer[6..9]", parted, ["4s", "1s"]);
+    assert!(late > 1_000.0, "{late} ms: the second one lifted the first");
+}
+
+#[test]
+fn who_sleeps_for_two_reasons_sleeps_until_both_are_gone() {
+    let asleep = r#"
+        [[fault]]
+        kind = "pause"
+        at = "1s"
+        for = "3s"
+        target = "peer[1]"
+
+        [[fault]]
+        kind = "pause"
+        at = "2s"
+        for = "1s"
+        target = "peer[1] + peer[2]"
+    "#;
+    let late = late_at("peer[1]", asleep, ["3100ms", "300ms"]);
+    assert!(late > 500.0, "{late} ms: the shorter one woke it");
+}
+
+#[test]
+fn who_is_to_be_back_after_the_end_is_back_when_all_is_healed() {
+    let gone = r#"
+        [[nodes]]
+        id = "late"
+        count = 4
+        started = false
+
+        [[fault]]
+        kind = "kill"
+        at = "2s"
+        for = "1m"
+        target = "peer[1]"
+
+        [[fault]]
+        kind = "start"
+        at = "1s"
+        within = "10m"
+        target = "late"
+    "#;
+    let set = ["workload.0.publishers=peer[0]"];
+    let outcome = run(&scenario(gone, &set), Options::default(), |_| {}).expect("this world can");
+    assert!(outcome.results.passed, "{:#?}", outcome.results);
+    let last = outcome.ticks.last().expect("ticks");
+    assert_eq!(last.alive, 16);
+    let ends: Vec<f64> = (outcome.results.faults.iter())
+        .map(|fault| fault.to_s)
+        .collect();
+    assert_eq!(ends, [6.0, 6.0]);
+}
+
+#[test]
+fn nothing_goes_wrong_in_the_instant_of_healing() {
+    let every = r#"
+        [[fault]]
+        kind = "kill"
+        at = "2s"
+        every = "2s"
+        target = "random:1"
+    "#;
+    let results = passes(every, &["workload.0.publishers=peer[0]"]);
+    let begins: Vec<f64> = results.faults.iter().map(|fault| fault.from_s).collect();
+    assert_eq!(begins, [2.0, 4.0], "all is healed after 6 s");
+}
+
+#[test]
+fn a_fault_that_hits_nobody_is_said() {
+    let nobody = r#"
+        [[fault]]
+        kind = "kill"
+        at = "1s"
+        every = "1s"
+        target = "peer[1..5]/share:0.1"
+
+        [[fault]]
+        kind = "partition"
+        at = "1s"
+        sets = ["all", "rest"]
+
+        [[fault]]
+        kind = "pause"
+        at = "1s"
+        every = "2s"
+        for = "1s"
+        target = "peer[1]"
+    "#;
+    let results = passes(nobody, &[]);
+    let expected = [
+        "fault[0], kill, has hit nobody",
+        "fault[1], partition, has hit nobody",
+    ];
+    assert_eq!(results.notes, expected);
+}
+
+#[test]
+fn ways_that_flap_are_counted_and_end_links() {
+    let flap = r#"
+        [[fault]]
+        kind = "flap"
+        at = "1s"
+        for = "4s"
+        links = 3
+        period = "1s"
+
+        [[fault]]
+        kind = "reset"
+        at = "2s"
+        links = 2
+    "#;
+    let results = passes(flap, &["scenario.quiet=20s"]);
+    let hit: Vec<usize> = results.faults.iter().map(|fault| fault.hit).collect();
+    assert_eq!(hit, [3, 2], "ways between two nodes, and links");
+    let broken = results.overlay.links_broken;
+    assert!((5..=14).contains(&broken), "{broken} of 4 times 3, and 2");
+    assert_eq!(passes("", &[]).overlay.links_broken, 0);
 }

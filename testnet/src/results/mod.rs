@@ -257,6 +257,8 @@ pub struct OverlayShape {
     pub degree_max: usize,
     pub diameter_hops: Option<u32>,
     pub articulation_points: usize,
+    #[serde(default)]
+    pub links_broken: usize,
 }
 
 /// All bytes.

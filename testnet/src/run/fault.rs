@@ -3,6 +3,7 @@
 use super::sessions::Sessions;
 use super::{Occurrence, Run, Task};
 use crate::scenario::{Fault, FaultKind, Selector};
+use crate::sim::NodeState;
 
 /// Stands for all faults that last.
 pub(super) const ALL: u64 = u64::MAX;
@@ -27,13 +28,11 @@ impl Run<'_> {
     pub(super) fn begin_fault(&mut self, index: usize, occurrence: u64) {
         let now = self.world.now();
         let fault = self.scenario.file.fault[index].clone();
-        if now > self.heal {
-            return;
-        }
         if let Some(every) = fault.every {
             let until = fault.until.map_or(self.heal, |until| self.zero + until.0);
             let next = now + every.0;
-            if next <= until.min(self.heal) {
+            // What begins in the instant of healing would not be healed.
+            if next <= until && next < self.heal {
                 let occurrence = occurrence + 1;
                 self.task(
                     next,
@@ -56,6 +55,7 @@ impl Run<'_> {
             self.mark();
         }
         self.history.push(Occurrence {
+            fault: index,
             kind: fault.kind,
             from: now,
             to: ends,
@@ -72,7 +72,10 @@ impl Run<'_> {
             entry,
         };
         self.inflict(&mut active, occurrence);
-        self.history[entry].hit = active.nodes.len().max(active.pairs.len());
+        self.history[entry].hit = match active.fault.kind {
+            FaultKind::Flap => active.pairs.len(),
+            _ => active.nodes.len(),
+        };
         self.begun += 1;
         let id = self.begun;
         let goes_on = matches!(active.fault.kind, FaultKind::Churn | FaultKind::Flap);
@@ -91,13 +94,29 @@ impl Run<'_> {
             .select(target, &everybody, occurrence, &|role| self.with_role(role))
     }
 
+    /// What a reader of the results must know: of the world, and which faults hit nobody at all.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = self.world.notes();
+        for (index, fault) in self.scenario.file.fault.iter().enumerate() {
+            let mut of = self.history.iter().filter(|one| one.fault == index);
+            if of.clone().next().is_some() && of.all(|one| one.hit == 0) {
+                let kind = fault.kind.as_str();
+                notes.push(format!("fault[{index}], {kind}, has hit nobody"));
+            }
+        }
+        notes
+    }
+
     fn inflict(&mut self, active: &mut ActiveFault, occurrence: u64) {
         let fault = active.fault.clone();
         match fault.kind {
             FaultKind::Crash | FaultKind::Kill | FaultKind::Term | FaultKind::Restart => {
                 self.stop_nodes(active);
             }
-            FaultKind::Pause => self.on_each(active, Self::pause),
+            FaultKind::Pause => {
+                active.nodes.retain(|&node| self.world.is_alive(node));
+                self.on_each(active, |run, node| run.world.pause(node));
+            }
             FaultKind::SlowReader => {
                 self.on_each(active, |run, node| run.world.set_deaf(node, true));
             }
@@ -105,10 +124,12 @@ impl Run<'_> {
                 self.on_each(active, |run, node| run.world.set_disk_full(node, true));
             }
             FaultKind::Start => self.start_nodes(active),
-            FaultKind::Leave => {
-                self.on_each(active, |run, node| run.membership(&fault, node, false));
+            FaultKind::Leave | FaultKind::Join => {
+                let runs = |node| self.world.state(node) == NodeState::Running;
+                active.nodes.retain(|&node| runs(node));
+                let join = fault.kind == FaultKind::Join;
+                self.on_each(active, |run, node| run.membership(&fault, node, join));
             }
-            FaultKind::Join => self.on_each(active, |run, node| run.membership(&fault, node, true)),
             FaultKind::Churn => self.spare_publishers(active),
             FaultKind::Partition => self.part(&fault, occurrence, active),
             // What is so is the sum of all that are active: see `renew`.
@@ -135,8 +156,18 @@ impl Run<'_> {
         }
     }
 
-    fn pause(&mut self, node: usize) {
-        self.world.pause(node);
+    /// The same for nodes that no other fault of this kind, in this group, holds now.
+    fn on_each_freed(&mut self, ended: &ActiveFault, act: impl Fn(&mut Self, usize)) {
+        for &node in &ended.nodes {
+            let holds = |other: &ActiveFault| {
+                other.fault.kind == ended.fault.kind
+                    && other.fault.group == ended.fault.group
+                    && other.nodes.contains(&node)
+            };
+            if !self.active.values().any(holds) {
+                act(self, node);
+            }
+        }
     }
 
     pub(super) fn continue_fault(&mut self, id: u64) {
@@ -170,20 +201,20 @@ impl Run<'_> {
             self.mark();
         }
         match active.fault.kind {
-            FaultKind::Pause => self.on_each(&active, |run, node| run.world.resume(node)),
+            FaultKind::Pause => self.on_each_freed(&active, |run, node| run.world.resume(node)),
             FaultKind::SlowReader => {
-                self.on_each(&active, |run, node| run.world.set_deaf(node, false));
+                self.on_each_freed(&active, |run, node| run.world.set_deaf(node, false));
             }
             FaultKind::DiskFull => {
-                self.on_each(&active, |run, node| run.world.set_disk_full(node, false));
+                self.on_each_freed(&active, |run, node| run.world.set_disk_full(node, false));
             }
             FaultKind::Leave if active.fault.lasts.is_some() => {
-                self.on_each(&active, |run, node| {
+                self.on_each_freed(&active, |run, node| {
                     run.membership(&active.fault, node, true);
                 });
             }
             FaultKind::Join if active.fault.lasts.is_some() => {
-                self.on_each(&active, |run, node| {
+                self.on_each_freed(&active, |run, node| {
                     run.membership(&active.fault, node, false);
                 });
             }

@@ -28,8 +28,10 @@ impl Run<'_> {
         };
         if let Some(after) = back {
             let wiped = active.fault.wipe.unwrap_or(false);
+            // Who would be gone for longer is back when all is healed.
+            let at = (now + after).min(self.heal);
             for node in nodes {
-                self.task(now + after, Task::Start { node, wiped });
+                self.task(at, Task::Start { node, wiped });
             }
         }
     }
@@ -53,8 +55,9 @@ impl Run<'_> {
             } else {
                 self.random.below(within)
             };
-            last = last.max(now + Micros(after));
-            self.task(now + Micros(after), Task::Start { node, wiped: false });
+            let at = (now + Micros(after)).min(self.heal);
+            last = last.max(at);
+            self.task(at, Task::Start { node, wiped: false });
         }
         self.history[active.entry].to = last;
         self.history[active.entry].passes = true;

@@ -30,7 +30,12 @@ impl Run<'_> {
                 .collect();
             sides.push(side);
         }
-        active.nodes = sides.concat();
+        if sides.iter().filter(|side| !side.is_empty()).count() > 1 {
+            active.nodes = sides.concat();
+        } else {
+            // All are on one side.
+            active.nodes.clear();
+        }
         active.sides = sides;
     }
 
@@ -81,8 +86,7 @@ impl Run<'_> {
         }
     }
 
-    /// The ways and lines of a fault's nodes, as all faults that are active make them, in the order
-    /// in which they began.
+    /// The ways and lines of a fault's nodes, as all faults that are active make them.
     pub(super) fn renew_ways(&mut self, changed: &ActiveFault) {
         let kind = changed.fault.kind;
         if !is_of_ways(kind) && kind != FaultKind::Bandwidth {
@@ -93,10 +97,13 @@ impl Run<'_> {
             let active = self.active.values().filter(|active| on(active, node));
             if kind == FaultKind::Bandwidth {
                 let before = self.world.bandwidth(node);
-                let mut line = *self.lines.entry(node).or_insert(before);
-                for active in active.filter(|active| active.fault.kind == kind) {
-                    squeeze(&mut line, &active.fault);
-                }
+                let line = *self.lines.entry(node).or_insert(before);
+                let active = active.filter(|active| active.fault.kind == kind);
+                let faults: Vec<&Fault> = active.map(|active| &active.fault).collect();
+                let line = Bandwidth {
+                    up: squeezed(line.up, &faults, |fault| fault.up_mbit),
+                    down: squeezed(line.down, &faults, |fault| fault.down_mbit),
+                };
                 self.world.set_bandwidth(node, line);
             } else {
                 let mut way = Way::default();
@@ -119,6 +126,7 @@ impl Run<'_> {
         let count = active.fault.links.unwrap_or(1);
         let chosen = self.random.sample(links.len(), count);
         active.nodes = chosen.iter().map(|&at| links[at].0).collect();
+        self.links_broken += chosen.len();
         for at in chosen {
             let (node, link) = links[at];
             if active.fault.kind == FaultKind::Reset {
@@ -185,6 +193,7 @@ impl Run<'_> {
             .filter(|(_, peer)| *peer == other)
             .map(|(link, _)| link)
             .collect();
+        self.links_broken += links.len();
         for link in links {
             self.world.reset_link(a, link);
         }
@@ -202,36 +211,130 @@ fn is_of_ways(kind: FaultKind) -> bool {
     )
 }
 
+/// Adds a fault to those that a way has: delays add up, shares are of what the others leave.
 fn spoil(way: &mut Way, fault: &Fault) {
     let share = fault.share.map_or(0, Share::ppm);
     let jitter = fault.jitter.map_or(Micros(0), |jitter| jitter.0);
     match fault.kind {
         FaultKind::Latency => {
-            way.delay = fault.delay.map_or(Micros(0), |delay| delay.0);
-            way.jitter = jitter;
+            way.delay = way.delay + fault.delay.map_or(Micros(0), |delay| delay.0);
+            way.jitter = way.jitter + jitter;
         }
         FaultKind::Loss => {
-            way.loss_ppm = share;
-            let run = fault.run.unwrap_or(1.0).max(1.0);
-            way.loss_again_ppm = ((1.0 - 1.0 / run) * 1e6) as u32;
+            let run = fault.run.unwrap_or(1.0);
+            let again = ((1.0 - 1.0 / run) * 1e6) as u32;
+            way.loss_again_ppm = mean((way.loss_again_ppm, way.loss_ppm), (again, share));
+            way.loss_ppm = either(way.loss_ppm, share);
         }
-        FaultKind::Corrupt => way.altered_ppm = share,
-        FaultKind::Duplicate => way.twice_ppm = share,
+        FaultKind::Corrupt => way.altered_ppm = either(way.altered_ppm, share),
+        FaultKind::Duplicate => way.twice_ppm = either(way.twice_ppm, share),
         _ => {
-            way.late_ppm = share;
-            way.late = jitter;
+            way.late_ppm = either(way.late_ppm, share);
+            way.late = way.late.max(jitter);
         }
     }
 }
 
-fn squeeze(line: &mut Bandwidth, fault: &Fault) {
-    let narrow = |line: Option<u64>, mbit: Option<f64>| match (mbit, fault.factor) {
-        (Some(mbit), _) => Some(bytes_per_s(mbit)),
-        (None, Some(factor)) => line.map(|line| ((line as f64 * factor) as u64).max(1)),
-        (None, None) => line,
-    };
-    *line = Bandwidth {
-        up: narrow(line.up, fault.up_mbit),
-        down: narrow(line.down, fault.down_mbit),
-    };
+/// How many of a million things happen for one of two causes that do not know of each other.
+fn either(a: u32, b: u32) -> u32 {
+    let both = u64::from(a) * u64::from(b) / 1_000_000;
+    // No more than a million.
+    (u64::from(a) + u64::from(b) - both) as u32
+}
+
+/// The mean of two numbers, each with its weight.
+fn mean((a, of_a): (u32, u32), (b, of_b): (u32, u32)) -> u32 {
+    let sum = u64::from(a) * u64::from(of_a) + u64::from(b) * u64::from(of_b);
+    let weights = u64::from(of_a) + u64::from(of_b);
+    sum.checked_div(weights).map_or(0, |mean| mean as u32)
+}
+
+/// What faults leave of one direction of a line: the least that one of them says, or what there
+/// was, by the factors of the others.
+fn squeezed(
+    line: Option<u64>,
+    faults: &[&Fault],
+    mbit: impl Fn(&Fault) -> Option<f64>,
+) -> Option<u64> {
+    let said = faults.iter().filter_map(|fault| mbit(fault));
+    let line = said.map(bytes_per_s).min().or(line)?;
+    let factors = faults.iter().filter(|fault| mbit(fault).is_none());
+    let factor: f64 = factors.filter_map(|fault| fault.factor).product();
+    Some(((line as f64 * factor) as u64).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{either, spoil, squeezed};
+    use crate::scenario::Fault;
+    use crate::sim::Way;
+    use hedgerow_protocol::Micros;
+
+    fn faults(text: &str) -> Vec<Fault> {
+        #[derive(serde::Deserialize)]
+        struct All {
+            fault: Vec<Fault>,
+        }
+        toml::from_str::<All>(text).expect("faults").fault
+    }
+
+    #[test]
+    fn what_spoils_a_way_adds_up_whatever_came_first() {
+        let mut all = faults(
+            "fault = [
+                { kind = \"latency\", delay = \"10ms\", jitter = \"1ms\" },
+                { kind = \"latency\", delay = \"20ms\", jitter = \"2ms\" },
+                { kind = \"loss\", share = 0.5, run = 2 },
+                { kind = \"loss\", share = 0.25, run = 5 },
+                { kind = \"corrupt\", share = 0.5 },
+                { kind = \"corrupt\", share = 0.5 },
+                { kind = \"duplicate\", share = 1.0 },
+                { kind = \"duplicate\", share = 0.1 },
+                { kind = \"reorder\", share = 0.2, jitter = \"9ms\" },
+                { kind = \"reorder\", share = 0.5, jitter = \"5ms\" },
+            ]",
+        );
+        let spoilt = |all: &[Fault]| {
+            let mut way = Way::default();
+            for fault in all {
+                spoil(&mut way, fault);
+            }
+            way
+        };
+        let way = spoilt(&all);
+        let expected = Way {
+            delay: Micros::from_millis(30),
+            jitter: Micros::from_millis(3),
+            loss_ppm: 625_000,
+            // Twice as many losses are in runs of 2 as in runs of 5.
+            loss_again_ppm: 600_000,
+            altered_ppm: 750_000,
+            twice_ppm: 1_000_000,
+            late_ppm: 600_000,
+            late: Micros::from_millis(9),
+        };
+        assert_eq!(way, expected);
+        all.reverse();
+        assert_eq!(spoilt(&all), expected);
+        assert_eq!(either(0, 12_345), 12_345);
+    }
+
+    #[test]
+    fn the_narrowest_line_holds_and_factors_multiply() {
+        let all = faults(
+            "fault = [
+                { kind = \"bandwidth\", up_mbit = 8 },
+                { kind = \"bandwidth\", up_mbit = 80, factor = 0.1 },
+                { kind = \"bandwidth\", factor = 0.5 },
+            ]",
+        );
+        let all: Vec<&Fault> = all.iter().collect();
+        let up = |faults: &[&Fault]| squeezed(Some(2_000_000), faults, |fault| fault.up_mbit);
+        let down = squeezed(Some(2_000_000), &all, |fault| fault.down_mbit);
+        assert_eq!((up(&all), down), (Some(500_000), Some(100_000)));
+        assert_eq!(up(&all[..1]), Some(1_000_000));
+        assert_eq!(up(&all[1..2]), Some(10_000_000));
+        assert_eq!(up(&[]), Some(2_000_000));
+        assert_eq!(squeezed(None, &all[2..], |_| None), None);
+    }
 }

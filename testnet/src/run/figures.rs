@@ -160,6 +160,7 @@ impl Run<'_> {
             degree_max: shape.degree_max,
             diameter_hops: (alive.len() <= DIAMETER_MAX).then(|| diameter_hops(&graph)),
             articulation_points: Cuts::of(&graph).articulation_points().len(),
+            links_broken: self.links_broken,
         };
         let faults = self.history.iter().map(|one| FaultTime {
             kind: one.kind,
@@ -192,7 +193,7 @@ impl Run<'_> {
             },
             hostile: self.hostile(),
             findings: Vec::new(),
-            notes: self.world.notes(),
+            notes: self.notes(),
             faults: faults.collect(),
             replay: String::new(),
             events: self.world.happened(),

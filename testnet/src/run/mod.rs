@@ -119,6 +119,8 @@ enum Task {
 /// One occurrence of a fault.
 #[derive(Clone, Copy, Debug)]
 struct Occurrence {
+    /// Which of the scenario's.
+    fault: usize,
     kind: FaultKind,
     from: Micros,
     to: Micros,
@@ -145,6 +147,8 @@ pub(crate) struct Run<'a> {
     lines: BTreeMap<usize, Bandwidth>,
     begun: u64,
     history: Vec<Occurrence>,
+    /// Links that were up when a fault of links ended them.
+    links_broken: usize,
     samples: Samples,
     looks: Looks,
     moments: Vec<Moment>,

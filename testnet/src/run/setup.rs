@@ -35,6 +35,7 @@ impl<'a> Run<'a> {
             lines: BTreeMap::new(),
             begun: 0,
             history: Vec::new(),
+            links_broken: 0,
             samples: Samples::default(),
             looks: Looks::default(),
             moments: Vec::new(),
@@ -62,16 +63,11 @@ impl<'a> Run<'a> {
         }
         self.plan_pictures();
         for (index, fault) in self.scenario.file.fault.iter().enumerate() {
-            let at = self.zero + fault.at.0;
-            if at <= self.heal {
-                self.task(
-                    at,
-                    Task::Begin {
-                        fault: index,
-                        occurrence: 0,
-                    },
-                );
-            }
+            let begin = Task::Begin {
+                fault: index,
+                occurrence: 0,
+            };
+            self.task(self.zero + fault.at.0, begin);
         }
         for index in 0..self.workloads.len() {
             let at = self.workloads[index].next_at;
@@ -99,7 +95,7 @@ impl<'a> Run<'a> {
     /// Takes over when another scenario's faults would have begun and ended, so that windows of
     /// a run without faults are those of the run with them.
     pub(super) fn follow(&mut self, other: &Scenario) {
-        for fault in &other.file.fault {
+        for (index, fault) in other.file.fault.iter().enumerate() {
             let until = fault.until.map_or(self.heal, |until| self.zero + until.0);
             let mut from = self.zero + fault.at.0;
             loop {
@@ -110,6 +106,7 @@ impl<'a> Run<'a> {
                 };
                 let to = lasts.map_or(self.heal, |lasts| (from + lasts.0).min(self.heal));
                 self.history.push(Occurrence {
+                    fault: index,
                     kind: fault.kind,
                     from,
                     to,
@@ -120,7 +117,7 @@ impl<'a> Run<'a> {
                 self.task(to, Task::Mark);
                 let Some(every) = fault.every else { break };
                 from = from + every.0;
-                if from > until.min(self.heal) {
+                if from > until || from >= self.heal {
                     break;
                 }
             }

@@ -134,7 +134,7 @@ impl World for Sim {
     }
 
     fn set_disk_full(&mut self, node: usize, full: bool) {
-        (**self).set_disk_full(node, full);
+        Sim::set_disk_full(self, node, full);
     }
 
     fn jump_clock(&mut self, node: usize, by_ms: i64) {

@@ -139,13 +139,14 @@ pub(crate) trait World {
     }
 
     /// Cuts the network into sets of nodes that reach each other only within; a node in no set
-    /// reaches all. Takes the place of an earlier partition.
+    /// reaches all. What earlier partitions cut stays cut.
     fn partition(&mut self, _sets: &[Vec<usize>]) {}
     /// Cuts all ways from `from` to `to`; the other direction stays.
     fn cut_one_way(&mut self, _from: &[usize], _to: &[usize]) {}
     /// Cuts the way between two nodes in both directions, or opens it again.
     fn cut_pair(&mut self, _a: usize, _b: usize, _cut: bool) {}
-    /// Makes ways between nodes of different sets longer; `None` ends it.
+    /// Makes ways between nodes of different sets longer, beyond what they are already; `None` ends
+    /// all of that.
     fn slow_between(&mut self, _sets: Option<(&[Vec<usize>], Micros)>) {}
     /// Ends all partitions and cuts.
     fn heal(&mut self) {}

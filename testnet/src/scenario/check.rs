@@ -1,13 +1,16 @@
 //! What a scenario must fulfil beyond its types: names exist, values go together.
 
 use super::error::{KeyPath, Problem};
+use super::fault::Fault;
 use super::file::{Assert, File, Group, Overlay, Window, Workload};
 use super::keys;
 use super::selector::{Base, Selector};
 use hedgerow_protocol::{BROADCAST, Config, GroupName, REDUNDANCY_MAX};
 
-/// The longest run, so that no arithmetic on times can overflow.
+/// Nodes of one class, so that numbers of nodes stay small.
 const NODES_MAX: usize = 100_000;
+/// Groups of one kind: each has a list of its members.
+const COPIES_MAX: usize = 1_000;
 
 /// Whether a file can be run; gives the engine's settings of each class of nodes.
 pub(super) fn check(file: &File) -> Result<Vec<Config>, Problem> {
@@ -62,37 +65,14 @@ pub(super) fn check(file: &File) -> Result<Vec<Config>, Problem> {
         check_group(file, index, group)?;
     }
     for (index, workload) in file.workload.iter().enumerate() {
-        check_workload(file, index, workload)?;
+        check_workload(file, &configs, index, workload)?;
     }
     if file.scenario.quiet.0.0 == 0 && !file.fault.is_empty() {
         let path = root.key("scenario").key("quiet");
         return problem(path, "above 0: what faults broke is healed only then");
     }
     for (index, fault) in file.fault.iter().enumerate() {
-        let path = root.key("fault").index(index);
-        if let Some((key, what)) = fault.misfit() {
-            return problem(key.map_or(path.clone(), |key| path.key(key)), what);
-        }
-        let sets = fault.sets.iter().flatten().map(|set| ("sets", set));
-        let target = fault.target.iter().map(|target| ("target", target));
-        let bridge = fault.bridge.iter().map(|bridge| ("bridge", bridge));
-        for (key, selector) in sets.chain(target).chain(bridge) {
-            if selector.as_str() != "rest" {
-                names(file, &path.key(key), selector)?;
-            }
-        }
-        if let Some(group) = &fault.group {
-            group_exists(file, path.key("group"), group)?;
-        }
-        if fault.every.is_some_and(|every| every.0.0 < 1_000) {
-            return problem(path.key("every"), "at least 1ms");
-        }
-        if fault.period.is_some_and(|period| period.0.0 < 10_000) {
-            return problem(path.key("period"), "at least 10ms");
-        }
-        if fault.sets.as_ref().is_some_and(|sets| sets.len() < 2) {
-            return problem(path.key("sets"), "a partition has two sets at least");
-        }
+        check_fault(file, index, fault)?;
     }
     for (index, assert) in file.assert.iter().enumerate() {
         check_assert(file, index, assert)?;
@@ -129,15 +109,22 @@ fn topology(file: &File) -> Result<(), Problem> {
     {
         return problem(path.key("uniform"), "the least comes first");
     }
-    let positive = |mbit: Option<f64>| mbit.is_none_or(|mbit| mbit > 0.0 && mbit < 1e7);
     let classes = file.nodes.iter().enumerate().filter_map(|(index, class)| {
         let path = KeyPath::default().key("nodes").index(index);
         Some((path.key("bandwidth"), class.bandwidth?))
     });
     let topology = KeyPath::default().key("topology").key("bandwidth");
     for (path, bandwidth) in std::iter::once((topology, file.topology.bandwidth)).chain(classes) {
-        if !positive(bandwidth.up_mbit) || !positive(bandwidth.down_mbit) {
-            return problem(path, "Mbit/s above 0");
+        is_line(&path, [bandwidth.up_mbit, bandwidth.down_mbit])?;
+    }
+    Ok(())
+}
+
+/// Whether lines have a speed, out and in.
+fn is_line(path: &KeyPath, line: [Option<f64>; 2]) -> Result<(), Problem> {
+    for (key, mbit) in ["up_mbit", "down_mbit"].into_iter().zip(line) {
+        if mbit.is_some_and(|mbit| !(mbit > 0.0 && mbit < 1e7)) {
+            return problem(path.key(key), "Mbit/s above 0, below 10000000");
         }
     }
     Ok(())
@@ -166,19 +153,33 @@ fn check_group(file: &File, index: usize, group: &Group) -> Result<(), Problem> 
             format!("1 in a tree, 2 to {REDUNDANCY_MAX} in a mesh"),
         );
     }
+    if let Some(copies) = group.copies {
+        if !(1..=COPIES_MAX).contains(&copies) {
+            return problem(path.key("copies"), format!("1 to {COPIES_MAX} groups"));
+        }
+        if let Err(error) = GroupName::new(&format!("{}-{copies}", group.name)) {
+            return problem(path.key("name"), error.to_string());
+        }
+    }
     if group.name == BROADCAST && group.members.as_str() != "all" {
         return problem(path.key("members"), "every peer is in broadcast");
     }
     names(file, &path.key("members"), &group.members)
 }
 
-fn check_workload(file: &File, index: usize, workload: &Workload) -> Result<(), Problem> {
+fn check_workload(
+    file: &File,
+    configs: &[Config],
+    index: usize,
+    workload: &Workload,
+) -> Result<(), Problem> {
     let path = KeyPath::default().key("workload").index(index);
     group_exists(file, path.key("group"), &workload.group)?;
     names(file, &path.key("publishers"), &workload.publishers)?;
     match (workload.rate, workload.burst) {
         (Some(rate), None) if rate > 0.0 && rate <= 1e6 => {}
         (Some(_), None) => return problem(path.key("rate"), "above 0, at most 1000000 a second"),
+        (None, Some(0)) => return problem(path.key("burst"), "at least one message"),
         (None, Some(_)) => {}
         _ => return problem(path, "a workload has either `rate` or `burst`"),
     }
@@ -190,6 +191,61 @@ fn check_workload(file: &File, index: usize, workload: &Workload) -> Result<(), 
     }
     if workload.size.0 < 8 {
         return problem(path.key("size"), "at least 8 bytes: every message differs");
+    }
+    let limits = configs.iter().map(|config| config.groups.message_bytes_max);
+    let most = limits.min().unwrap_or_default();
+    if workload.size.0 > most as u64 {
+        let what = format!("at most {most} bytes, which nodes take (groups.message_bytes_max)");
+        return problem(path.key("size"), what);
+    }
+    Ok(())
+}
+
+fn check_fault(file: &File, index: usize, fault: &Fault) -> Result<(), Problem> {
+    let path = KeyPath::default().key("fault").index(index);
+    if let Some((key, what)) = fault.misfit() {
+        return problem(key.map_or(path.clone(), |key| path.key(key)), what);
+    }
+    let sets = fault.sets.iter().flatten().map(|set| ("sets", set));
+    let target = fault.target.iter().map(|target| ("target", target));
+    let bridge = fault.bridge.iter().map(|bridge| ("bridge", bridge));
+    for (key, selector) in sets.chain(target).chain(bridge) {
+        if selector.as_str() != "rest" {
+            names(file, &path.key(key), selector)?;
+        }
+    }
+    if let Some(group) = &fault.group {
+        group_exists(file, path.key("group"), group)?;
+    }
+    if fault.every.is_some_and(|every| every.0.0 < 1_000) {
+        return problem(path.key("every"), "at least 1ms");
+    }
+    if fault.period.is_some_and(|period| period.0.0 < 10_000) {
+        return problem(path.key("period"), "at least 10ms");
+    }
+    if fault.sets.as_ref().is_some_and(|sets| sets.len() < 2) {
+        return problem(path.key("sets"), "a partition has two sets at least");
+    }
+    is_line(&path, [fault.up_mbit, fault.down_mbit])?;
+    if fault
+        .factor
+        .is_some_and(|factor| !(factor > 0.0 && factor <= 1.0))
+    {
+        return problem(path.key("factor"), "what is left: above 0, at most 1");
+    }
+    if fault.run.is_some_and(|run| !(1.0..=1e6).contains(&run)) {
+        return problem(path.key("run"), "1 to 1000000 packets");
+    }
+    if fault.links == Some(0) {
+        return problem(path.key("links"), "at least one link");
+    }
+    let (at, duration) = (fault.at, file.scenario.duration);
+    if at >= duration {
+        let what = format!(
+            "at {at} all is healed already, it would never begin: an earlier moment, or a \
+             `scenario.duration` above {duration}"
+        );
+        return problem(path.key("at"), what);
     }
     Ok(())
 }

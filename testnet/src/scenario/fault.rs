@@ -67,10 +67,10 @@ pub struct Fault {
     /// `loss`, `duplicate`, `reorder`, `corrupt`: share of the packets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<Share>,
-    /// `loss`: so many packets in a row on average.
+    /// `loss`: so many packets in a row on average, 1 to 1000000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<f64>,
-    /// `bandwidth`: what is left of the nodes' bandwidth.
+    /// `bandwidth`: what is left of the nodes' bandwidth, above 0, at most 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub factor: Option<f64>,
     /// `bandwidth`: Mbit/s out.

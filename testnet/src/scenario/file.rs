@@ -321,7 +321,7 @@ pub enum Behaviour {
 pub struct Group {
     /// Its name; `broadcast` is there without being named.
     pub name: String,
-    /// So many groups of this kind: NAME-1, NAME-2 and so on; NAME stands for all of them.
+    /// So many groups of this kind: NAME-1, NAME-2 and so on; NAME stands for all of them; at most 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<usize>,
     /// Which links carry messages.
@@ -377,7 +377,7 @@ pub struct Workload {
     /// With `burst`: again after so long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Span>,
-    /// Bytes of a message.
+    /// Bytes of a message, 8 to the least `groups.message_bytes_max` of all nodes.
     #[serde(default = "hundred_bytes")]
     pub size: Size,
     /// Stops after so many messages.

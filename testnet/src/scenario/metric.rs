@@ -41,7 +41,7 @@ pub const OF_A_GROUP: [&str; 26] = [
 ];
 
 /// Fields that the run has.
-pub const OF_THE_RUN: [&str; 20] = [
+pub const OF_THE_RUN: [&str; 21] = [
     "control.bytes_per_node_s",
     "control.frames_per_node_s",
     "control.record_frames_per_node_s",
@@ -49,6 +49,7 @@ pub const OF_THE_RUN: [&str; 20] = [
     "overlay.degree_max",
     "overlay.diameter_hops",
     "overlay.articulation_points",
+    "overlay.links_broken",
     "traffic.bytes_per_node_s",
     "traffic.wire_amplification",
     "convergence.view_ms",

@@ -36,7 +36,7 @@ value = 1.0
 
 [ci]
 nodes.core.count = 8
-scenario.duration = "3s"
+scenario.duration = "6s"
 "#;
 
 fn parse(text: &str, set: &[&str]) -> Result<Scenario, String> {
@@ -127,6 +127,11 @@ fn wrong_values_are_refused_with_their_place() {
             "small.toml:25:1: `fault[0].share`: a crash fault takes no `share`",
         ),
         (
+            with("at = \"5s\"", "at = \"10s\""),
+            "small.toml:25:1: `fault[0].at`: at 10s all is healed already, it would never begin: \
+             an earlier moment, or a `scenario.duration` above 10s",
+        ),
+        (
             with("target = \"core[3]\"", ""),
             "small.toml:23:1: `fault[0]`: a crash fault needs `target`",
         ),
@@ -148,6 +153,77 @@ fn wrong_values_are_refused_with_their_place() {
         (
             with("rate = 10", ""),
             "`workload[0]`: a workload has either `rate` or `burst`",
+        ),
+    ];
+    for (text, expected) in cases {
+        let error = refused(&text);
+        assert!(error.contains(expected), "{error}\n  lacks: {expected}");
+        assert!(error.starts_with("small.toml:"), "{error}");
+    }
+}
+
+#[test]
+fn values_that_cannot_work_are_refused_with_their_place() {
+    let crash = "kind = \"crash\"\nat = \"5s\"\ntarget = \"core[3]\"";
+    let bandwidth = |keys: &str| {
+        let fault = format!("kind = \"bandwidth\"\ntarget = \"core[3]\"\n{keys}");
+        with(crash, &fault)
+    };
+    let cases = [
+        (
+            with("rate = 10", "rate = 10\nsize = \"1TB\""),
+            "`workload[0].size`: at most 67108864 bytes",
+        ),
+        (
+            with(
+                "rate = 10",
+                "rate = 10\nsize = 2000\n[config]\ngroups.message_bytes_max = 1000",
+            ),
+            "`workload[0].size`: at most 1000 bytes, which nodes take (groups.message_bytes_max)",
+        ),
+        (
+            with("rate = 10", "rate = nan"),
+            "`workload[0].rate`: above 0",
+        ),
+        (
+            with("rate = 10", "burst = 0"),
+            "`workload[0].burst`: at least one message",
+        ),
+        (
+            with("name = \"news\"", "name = \"news\"\ncopies = 0"),
+            "`group[0].copies`: 1 to 1000 groups",
+        ),
+        (
+            with("name = \"news\"", "name = \"news\"\ncopies = 4000000000"),
+            "`group[0].copies`: 1 to 1000 groups",
+        ),
+        (
+            bandwidth("factor = -1"),
+            "`fault[0].factor`: what is left: above 0, at most 1",
+        ),
+        (bandwidth("factor = nan"), "`fault[0].factor`: what is left"),
+        (
+            bandwidth("up_mbit = nan"),
+            "`fault[0].up_mbit`: Mbit/s above 0",
+        ),
+        (
+            bandwidth("down_mbit = -8"),
+            "`fault[0].down_mbit`: Mbit/s above 0",
+        ),
+        (
+            with(crash, "kind = \"loss\"\nshare = 0.1\nrun = 0.5"),
+            "`fault[0].run`: 1 to 1000000 packets",
+        ),
+        (
+            with(crash, "kind = \"reset\"\nlinks = 0"),
+            "`fault[0].links`: at least one link",
+        ),
+        (
+            with(
+                "[topology.latency]",
+                "[topology.bandwidth]\nup_mbit = 0\n[topology.latency]",
+            ),
+            "`topology.bandwidth.up_mbit`: Mbit/s above 0",
         ),
     ];
     for (text, expected) in cases {
@@ -227,7 +303,7 @@ fn the_gate_has_values_of_its_own() {
     };
     let scenario = Scenario::parse(SMALL, Path::new("small.toml"), &overrides).expect("valid");
     assert_eq!(scenario.nodes(), 8);
-    assert_eq!(scenario.file.scenario.duration, Span::seconds(3));
+    assert_eq!(scenario.file.scenario.duration, Span::seconds(6));
 }
 
 #[test]

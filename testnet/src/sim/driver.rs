@@ -5,7 +5,7 @@ use super::node::NodeState;
 use super::peer::Peer;
 use super::trace::Kind;
 use super::world::{Happening, World};
-use hedgerow_protocol::{Action, Input, Persist, Time};
+use hedgerow_protocol::{Action, Input, Persist, PersistId, Time};
 use std::panic::resume_unwind;
 
 /// Timeouts a peer may ask for in one instant before it is taken to spin.
@@ -283,20 +283,27 @@ impl<P: Peer> World<P> {
                 what: Persist::Epoch(epoch),
             } => {
                 if self.nodes[node].disk_full {
-                    return;
+                    self.nodes[node].unstored.push((id, epoch));
+                } else {
+                    self.store(node, id, epoch);
                 }
-                let at = self.now + self.costs.persist;
-                let node = node_number;
-                self.queue.push(
-                    at,
-                    Happening::Persisted {
-                        node,
-                        incarnation,
-                        id,
-                        epoch,
-                    },
-                );
             }
         }
+    }
+
+    /// Stores an epoch and tells the peer that has asked for it.
+    pub(crate) fn store(&mut self, node: usize, id: PersistId, epoch: u64) {
+        let at = self.now + self.costs.persist;
+        let incarnation = self.nodes[node].incarnation;
+        let node = node as u32;
+        self.queue.push(
+            at,
+            Happening::Persisted {
+                node,
+                incarnation,
+                id,
+                epoch,
+            },
+        );
     }
 }

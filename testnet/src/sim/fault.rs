@@ -59,6 +59,7 @@ impl<P: Peer> World<P> {
         at.timer = None;
         at.made.clear();
         at.inbox.clear();
+        at.unstored.clear();
         self.trace.add(self.now, Kind::Stop, node, &[]);
         self.journal.change(self.now, node, Change::Stopped);
     }
@@ -82,6 +83,7 @@ impl<P: Peer> World<P> {
         at.made.clear();
         at.links.clear();
         at.inbox.clear();
+        at.unstored.clear();
         at.reports.clear();
         at.uplink.clear();
         at.downlink.clear();
@@ -176,10 +178,16 @@ impl<P: Peer> World<P> {
         }
     }
 
-    /// Whether a node's peer can store anything; what it asks for meanwhile is never answered.
+    /// Whether a node's peer can store nothing; what it asks for meanwhile is stored when there is
+    /// room again.
     pub fn set_disk_full(&mut self, node: usize, full: bool) {
         self.nodes[node].disk_full = full;
         self.note_fault(node, "disk");
+        if !full {
+            for (id, epoch) in std::mem::take(&mut self.nodes[node].unstored) {
+                self.store(node, id, epoch);
+            }
+        }
     }
 
     /// A node's access line.

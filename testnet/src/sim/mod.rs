@@ -51,8 +51,6 @@ mod world;
 pub use access::Bandwidth;
 pub use builder::SimBuilder;
 pub use latency::{Latency, Matrix, MatrixError};
-#[cfg(feature = "process")]
-pub(crate) use loss::lost_next_ppm;
 pub use node::{NodeState, Traffic, Way};
 pub use peer::{Copies, Peer, RECORD_FRAMES, Tally};
 pub use player::{Mask, Player};
@@ -61,3 +59,5 @@ pub use start::StartGraph;
 pub use swarm::Sim;
 pub use trace::TraceHash;
 pub use world::{Costs, NetworkModel, World};
+#[cfg(feature = "process")]
+pub(crate) use {loss::lost_next_ppm, partition::Sides};

@@ -4,7 +4,7 @@ use super::access::{AccessLink, Bandwidth};
 use super::connection::{EndRef, Segment};
 use super::job::Made;
 use super::peer::Tally;
-use hedgerow_protocol::{Input, LinkId, Micros, PeerKey, Time};
+use hedgerow_protocol::{Input, LinkId, Micros, PeerKey, PersistId, Time};
 use std::collections::VecDeque;
 
 /// How a node is.
@@ -78,8 +78,6 @@ pub(crate) struct Node<P> {
     pub(crate) clock: Clock,
     /// The epoch stored by the peer.
     pub(crate) last_epoch: u64,
-    /// Which side of a partition the node is on; `None`: on no side, reachable from all.
-    pub(crate) side: Option<u32>,
     /// What is wrong with the ways from and to here.
     pub(crate) way: Way,
     /// Whether the last packet that it sent got lost.
@@ -88,6 +86,8 @@ pub(crate) struct Node<P> {
     pub(crate) deaf: bool,
     /// Nothing can be stored.
     pub(crate) disk_full: bool,
+    /// What the peer has asked to store since: it goes on asking.
+    pub(crate) unstored: Vec<(PersistId, u64)>,
     pub(crate) traffic: Traffic,
     /// What peers counted here that have ended.
     pub(crate) tally: Tally,
@@ -150,11 +150,11 @@ impl<P> Node<P> {
                 wall_offset_ms,
             },
             last_epoch: 0,
-            side: None,
             way: Way::default(),
             losing: false,
             deaf: false,
             disk_full: false,
+            unstored: Vec::new(),
             traffic: Traffic::default(),
             tally: Tally::default(),
         }

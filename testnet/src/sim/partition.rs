@@ -8,20 +8,37 @@ use super::transport::{RTO_MAX, RTO_MIN};
 use super::world::{Happening, World};
 use hedgerow_protocol::Micros;
 
-impl<P: Peer> World<P> {
-    /// Cuts the network into sets of nodes that reach each other only within. A node in no set
-    /// reaches all and is reached by all. Takes the place of an earlier partition.
-    pub fn partition(&mut self, sets: &[Vec<usize>]) {
-        for node in &mut self.nodes {
-            node.side = None;
-        }
-        for (side, set) in sets.iter().enumerate() {
+/// Sets of nodes that stand apart.
+#[derive(Clone, Debug)]
+pub(crate) struct Sides(Vec<Option<u32>>);
+
+impl Sides {
+    /// Which of the sets each of so many nodes is in; one in no set stands apart from nobody.
+    pub(crate) fn new(nodes: usize, sets: &[Vec<usize>]) -> Self {
+        let mut sides = vec![None; nodes];
+        for (side, set) in (0..).zip(sets) {
             for &node in set {
-                self.nodes[node].side = Some(side as u32);
-                self.note_fault(node, "partition");
+                sides[node] = Some(side);
             }
         }
-        self.reconnect();
+        Self(sides)
+    }
+
+    /// Whether two nodes are in different sets.
+    pub(crate) fn are_apart(&self, a: usize, b: usize) -> bool {
+        let side = |node: usize| self.0.get(node).copied().flatten();
+        side(a).zip(side(b)).is_some_and(|(a, b)| a != b)
+    }
+}
+
+impl<P: Peer> World<P> {
+    /// Cuts the network into sets of nodes that reach each other only within. A node in no set
+    /// reaches all and is reached by all. What earlier partitions cut stays cut.
+    pub fn partition(&mut self, sets: &[Vec<usize>]) {
+        self.partitions.push(Sides::new(self.nodes.len(), sets));
+        for &node in sets.iter().flatten() {
+            self.note_fault(node, "partition");
+        }
     }
 
     /// Cuts all ways from `from` to `to`; the other direction stays.
@@ -40,17 +57,13 @@ impl<P: Peer> World<P> {
         }
     }
 
-    /// Makes ways between nodes of different sets longer; `None` ends it.
+    /// Makes ways between nodes of different sets longer, beyond what they are already; `None` ends
+    /// all of that.
     pub fn slow_between(&mut self, sets: Option<(&[Vec<usize>], Micros)>) {
-        self.slow = sets.map(|(sets, more)| {
-            let mut sides = vec![None; self.nodes.len()];
-            for (side, set) in sets.iter().enumerate() {
-                for &node in set {
-                    sides[node] = Some(side as u32);
-                }
-            }
-            (sides, more)
-        });
+        match sets {
+            Some((sets, more)) => self.slow.push((Sides::new(self.nodes.len(), sets), more)),
+            None => self.slow.clear(),
+        }
         self.trace.add(self.now, Kind::Fault, 0, b"slow");
     }
 
@@ -67,9 +80,7 @@ impl<P: Peer> World<P> {
 
     /// Ends all partitions and cuts. What was sent meanwhile comes when senders try again.
     pub fn heal(&mut self) {
-        for node in &mut self.nodes {
-            node.side = None;
-        }
+        self.partitions.clear();
         self.cuts.clear();
         self.cut_pairs.clear();
         self.trace.add(self.now, Kind::Fault, 0, b"heal");
@@ -98,15 +109,12 @@ impl<P: Peer> World<P> {
 
     /// Whether nothing gets from `from` to `to`.
     pub(crate) fn is_cut(&self, from: usize, to: usize) -> bool {
-        let apart = match (self.nodes[from].side, self.nodes[to].side) {
-            (Some(a), Some(b)) => a != b,
-            _ => false,
-        };
         if !self.cut_pairs.is_empty() && self.cut_pairs.contains(&(from.min(to), from.max(to))) {
             return true;
         }
         let in_set = |set: &[bool], node: usize| set.get(node).copied().unwrap_or(false);
-        apart
+        let apart = |sides: &Sides| sides.are_apart(from, to);
+        self.partitions.iter().any(apart)
             || self
                 .cuts
                 .iter()

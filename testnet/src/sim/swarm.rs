@@ -228,8 +228,20 @@ impl Sim {
         self.start_node(node);
     }
 
+    /// Fills a node's disk, or makes room, see [`World::set_disk_full`].
+    pub fn set_disk_full(&mut self, node: usize, full: bool) {
+        if full {
+            // What was stored until now stays.
+            self.remember(node);
+        }
+        self.world.set_disk_full(node, full);
+    }
+
     /// What a driver stores from time to time: addresses of peers that were useful.
     fn remember(&mut self, node: usize) {
+        if self.world.is_disk_full(node) {
+            return;
+        }
         if let Some(engine) = self.world.peer(node) {
             let known = engine.known_addresses(REMEMBERED_MAX);
             self.places[node].remembered = known

@@ -8,6 +8,7 @@ use super::dial::Dials;
 use super::latency::Latency;
 use super::lookahead::Claims;
 use super::node::{Node, NodeState, Traffic};
+use super::partition::Sides;
 use super::peer::{Peer, Tally};
 use super::queue::EventQueue;
 use super::random::Random;
@@ -119,8 +120,10 @@ pub struct World<P> {
     pub(crate) cuts: Vec<(Vec<bool>, Vec<bool>)>,
     /// Single ways that are cut in both directions: lower node, higher node.
     pub(crate) cut_pairs: BTreeSet<(usize, usize)>,
-    /// What ways between nodes of different sides take more.
-    pub(crate) slow: Option<(Vec<Option<u32>>, Micros)>,
+    /// Partitions that hold now: all of them must let two nodes reach each other.
+    pub(crate) partitions: Vec<Sides>,
+    /// What ways between nodes of different sides take more, all together.
+    pub(crate) slow: Vec<(Sides, Micros)>,
     pub(crate) seed: u64,
     pub(crate) random: Random,
     pub(crate) trace: Trace,
@@ -149,7 +152,8 @@ impl<P: Peer> World<P> {
             costs,
             cuts: Vec::new(),
             cut_pairs: BTreeSet::new(),
-            slow: None,
+            partitions: Vec::new(),
+            slow: Vec::new(),
             seed,
             random: Random::new(seed, "network"),
             trace: Trace::new(),
@@ -264,6 +268,11 @@ impl<P: Peer> World<P> {
         self.nodes[node].last_epoch
     }
 
+    /// Whether a node's peer can store nothing.
+    pub fn is_disk_full(&self, node: usize) -> bool {
+        self.nodes[node].disk_full
+    }
+
     /// Connections that a node's peer has, as the transport sees it: the other node of each.
     pub fn connections(&self, node: usize) -> Vec<usize> {
         let ends = self.nodes[node].links.iter().map(|&(_, end)| end.other());
@@ -274,10 +283,7 @@ impl<P: Peer> World<P> {
     /// One-way delay between two nodes, without jitter and waiting.
     pub fn delay(&self, a: usize, b: usize) -> Micros {
         let mut delay = self.direct(a, b) + self.nodes[a].way.delay + self.nodes[b].way.delay;
-        if let Some((sides, more)) = &self.slow
-            && let (Some(a), Some(b)) = (sides[a], sides[b])
-            && a != b
-        {
+        for (_, more) in self.slow.iter().filter(|(sides, _)| sides.are_apart(a, b)) {
             delay = delay + *more;
         }
         delay

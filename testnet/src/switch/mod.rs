@@ -10,7 +10,7 @@ mod reset;
 #[cfg(test)]
 mod tests;
 
-use crate::sim::{Bandwidth, Latency, Random, Way, lost_next_ppm};
+use crate::sim::{Bandwidth, Latency, Random, Sides, Way, lost_next_ppm};
 use bytes::Bytes;
 use hedgerow_protocol::Micros;
 use line::Line;
@@ -48,7 +48,8 @@ pub struct Switch {
     by_address: HashMap<Ipv4Addr, usize>,
     cuts: Vec<(Vec<bool>, Vec<bool>)>,
     cut_pairs: BTreeSet<(usize, usize)>,
-    slow: Option<(Vec<Option<u32>>, Micros)>,
+    partitions: Vec<Sides>,
+    slow: Vec<(Sides, Micros)>,
     resets: Resets,
     waiting: BinaryHeap<Reverse<Waiting>>,
     numbered: u64,
@@ -64,7 +65,6 @@ struct Port {
     up: Line,
     down: Line,
     way: Way,
-    side: Option<u32>,
     silent: bool,
     /// Whether the last packet that left here got lost.
     losing: bool,
@@ -88,7 +88,6 @@ impl Switch {
             up: Line::default(),
             down: Line::default(),
             way: Way::default(),
-            side: None,
             silent: false,
             losing: false,
         };
@@ -99,7 +98,8 @@ impl Switch {
             ways,
             cuts: Vec::new(),
             cut_pairs: BTreeSet::new(),
-            slow: None,
+            partitions: Vec::new(),
+            slow: Vec::new(),
             resets: Resets::default(),
             waiting: BinaryHeap::new(),
             numbered: 0,
@@ -201,9 +201,10 @@ impl Switch {
         let [a, b] = [self.ports[from].way, self.ports[to].way];
         let direct = self.ways.latency.delay(self.ways.seed, from, to);
         let mut delay = direct + a.delay + b.delay;
-        if let Some((sides, more)) = &self.slow
-            && let (Some(a), Some(b)) = (sides[from], sides[to])
-            && a != b
+        for (_, more) in self
+            .slow
+            .iter()
+            .filter(|(sides, _)| sides.are_apart(from, to))
         {
             delay = delay + *more;
         }
@@ -255,11 +256,8 @@ impl Switch {
     }
 
     fn is_cut(&self, from: usize, to: usize) -> bool {
-        let apart = match (self.ports[from].side, self.ports[to].side) {
-            (Some(a), Some(b)) => a != b,
-            _ => false,
-        };
-        apart
+        let apart = |sides: &Sides| sides.are_apart(from, to);
+        self.partitions.iter().any(apart)
             || self.cut_pairs.contains(&(from.min(to), from.max(to)))
             || self.cuts.iter().any(|(a, b)| a[from] && b[to])
     }
@@ -267,12 +265,10 @@ impl Switch {
 
 /// What goes wrong.
 impl Switch {
-    /// Cuts the network into sets of hosts that reach each other only within.
+    /// Cuts the network into sets of hosts that reach each other only within. What earlier
+    /// partitions cut stays cut.
     pub fn partition(&mut self, sets: &[Vec<usize>]) {
-        let sides = self.sides(sets);
-        for (port, side) in self.ports.iter_mut().zip(sides) {
-            port.side = side;
-        }
+        self.partitions.push(Sides::new(self.ports.len(), sets));
     }
 
     /// Cuts all ways from `from` to `to`; the other direction stays.
@@ -297,14 +293,18 @@ impl Switch {
         }
     }
 
-    /// Makes ways between hosts of different sets longer; `None` ends it.
+    /// Makes ways between hosts of different sets longer, beyond what they are already; `None` ends
+    /// all of that.
     pub fn slow_between(&mut self, sets: Option<(&[Vec<usize>], Micros)>) {
-        self.slow = sets.map(|(sets, more)| (self.sides(sets), more));
+        match sets {
+            Some((sets, more)) => self.slow.push((Sides::new(self.ports.len(), sets), more)),
+            None => self.slow.clear(),
+        }
     }
 
     /// Ends all partitions and cuts.
     pub fn heal(&mut self) {
-        self.ports.iter_mut().for_each(|port| port.side = None);
+        self.partitions.clear();
         self.cuts.clear();
         self.cut_pairs.clear();
     }
@@ -337,16 +337,6 @@ impl Switch {
     /// Resets the TCP connections between two hosts as their next packets pass.
     pub fn reset(&mut self, now: Micros, a: usize, b: usize, which: Which) {
         self.resets.arm(now, a, b, which);
-    }
-
-    fn sides(&self, sets: &[Vec<usize>]) -> Vec<Option<u32>> {
-        let mut sides = vec![None; self.ports.len()];
-        for (side, set) in (0..).zip(sets) {
-            for &host in set {
-                sides[host] = Some(side);
-            }
-        }
-        sides
     }
 }
 

@@ -189,8 +189,11 @@ fn partitions_cuts_and_silence_keep_packets_out_until_they_end() {
     switch.partition(&[vec![0], vec![1, 2]]);
     assert!(!reach(&mut switch, 0, 1) && !reach(&mut switch, 1, 0));
     assert!(reach(&mut switch, 1, 2) && reach(&mut switch, 0, 3) && reach(&mut switch, 3, 1));
+    switch.partition(&[vec![0, 1], vec![2]]);
+    assert!(!reach(&mut switch, 0, 1), "the first partition still holds");
+    assert!(!reach(&mut switch, 1, 2), "and so does the second");
     switch.heal();
-    assert!(reach(&mut switch, 0, 1));
+    assert!(reach(&mut switch, 0, 1) && reach(&mut switch, 1, 2));
     switch.cut_one_way(&[0], &[1]);
     assert!(!reach(&mut switch, 0, 1) && reach(&mut switch, 1, 0));
     switch.heal();
@@ -213,6 +216,9 @@ fn ways_between_sets_become_longer() {
     switch.send(Micros(0), 0, &packet(0, 1, 1));
     switch.send(Micros(0), 0, &packet(0, 2, 2));
     assert_eq!(drain(&mut switch), [(10 * MS, 2, 2), (100 * MS, 1, 1)]);
+    switch.slow_between(Some((&[vec![0, 2], vec![1]], Micros(20 * MS))));
+    switch.send(Micros(0), 0, &packet(0, 1, 1));
+    assert_eq!(drain(&mut switch), [(120 * MS, 1, 1)], "both of them");
     switch.slow_between(None);
     switch.send(Micros(MS), 1, &packet(1, 0, 3));
     assert_eq!(drain(&mut switch), [(11 * MS, 0, 3)]);

@@ -1,7 +1,7 @@
 //! A peer that comes back with its key is the same peer in a new life.
 
 use crate::support::{GROUP, assert_clean, assert_once, settled, wait_for};
-use hedgerow_testnet::sim::Sim;
+use hedgerow_testnet::sim::{Sim, StartGraph};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Store {
@@ -99,4 +99,37 @@ fn the_epoch_grows_with_every_life() {
         sim.run_for(4_000);
     }
     assert_clean(&mut sim);
+}
+
+#[test]
+fn with_a_full_disk_a_peer_comes_back_with_what_it_stored_before() {
+    // The first peer, whom the others know from the start, is gone when the third comes back; the
+    // second has forgotten everything. They meet if the third remembers it.
+    let meet_again = |fill: &dyn Fn(&mut Sim, u64)| {
+        let hub = StartGraph::Explicit(vec![vec![], vec![0], vec![0]]);
+        let mut sim = Sim::builder().nodes(3).seed(4).start_graph(hub).build();
+        fill(&mut sim, 0);
+        sim.run_for(10_000);
+        fill(&mut sim, 10);
+        sim.run_for(1_000);
+        let stored = sim.last_epoch(2);
+        sim.crash(0);
+        sim.kill(1);
+        sim.kill(2);
+        sim.restart(2);
+        sim.restart_wiped(1);
+        sim.run_for(20_000);
+        assert_eq!(sim.last_epoch(2) > stored, !sim.is_disk_full(2));
+        !sim.engine(2).links().is_empty()
+    };
+    let full_from = |from: u64| {
+        move |sim: &mut Sim, at: u64| {
+            if at == from {
+                sim.set_disk_full(2, true);
+            }
+        }
+    };
+    assert!(meet_again(&|_, _| {}));
+    assert!(meet_again(&full_from(10)), "stored before it was full");
+    assert!(!meet_again(&full_from(0)), "there was no room for it");
 }

@@ -4,7 +4,7 @@ mod net;
 mod same_run;
 
 use bytes::Bytes;
-use hedgerow_protocol::{Action, Address, DialId, Input, Time};
+use hedgerow_protocol::{Action, Address, DialId, Input, Persist, PersistId, Time};
 use hedgerow_testnet::sim::{Bandwidth, NodeState};
 use net::{Net, key, ms};
 
@@ -246,6 +246,32 @@ fn what_is_sent_across_a_partition_comes_after_it_heals() {
 }
 
 #[test]
+fn partitions_cut_and_slow_what_each_of_them_does() {
+    let mut net = Net::plain(4);
+    let ways = [1, 2, 3].map(|other| net.connect(0, other));
+    net.world.partition(&[vec![0, 1], vec![2, 3]]);
+    net.world.partition(&[vec![0, 2], vec![1, 3]]);
+    for (here, _) in ways {
+        net.send(0, here, "cut");
+    }
+    net.world.run_for(5_000);
+    for (other, (_, there)) in (1..).zip(ways) {
+        assert_eq!(net.received_bytes(other, there), b"", "node {other}");
+    }
+    net.world.heal();
+    net.world.run_for(60_000);
+    let slow = |net: &mut Net, sets: [Vec<usize>; 2], more| {
+        net.world.slow_between(Some((&sets, ms(more))));
+    };
+    slow(&mut net, [vec![0, 1], vec![2, 3]], 100);
+    slow(&mut net, [vec![0, 2], vec![1, 3]], 1_000);
+    let delays = |net: &Net| [1, 2, 3].map(|other| net.world.delay(0, other));
+    assert_eq!(delays(&net), [ms(1_050), ms(150), ms(1_150)]);
+    net.world.slow_between(None);
+    assert_eq!(delays(&net), [ms(50); 3]);
+}
+
+#[test]
 fn a_one_way_cut_lets_the_other_way_pass() {
     let mut net = Net::plain(2);
     let (here, there) = net.connect(0, 1);
@@ -344,6 +370,33 @@ fn a_half_open_link_is_found_out_by_sending() {
     let start = net.world.now();
     net.world.run_for(1_000);
     assert_eq!(net.lost_at(0, here), Some(start + ms(100)));
+}
+
+#[test]
+fn what_a_full_disk_does_not_take_is_stored_when_there_is_room() {
+    let mut net = Net::plain(1);
+    let store = |net: &mut Net, id, epoch| {
+        let (id, what) = (PersistId(id), Persist::Epoch(epoch));
+        net.act(0, Action::Persist { id, what });
+        net.world.run_for(1_000);
+    };
+    store(&mut net, 1, 7);
+    net.world.set_disk_full(0, true);
+    store(&mut net, 2, 8);
+    store(&mut net, 3, 9);
+    let stored = |net: &Net| (net.world.last_epoch(0), net.seen(0).len());
+    assert_eq!(stored(&net), (7, 1), "the disk is full");
+    net.world.set_disk_full(0, false);
+    net.world.run_for(1_000);
+    assert_eq!(stored(&net), (9, 3), "the peer hears of both");
+    // Who dies before leaves nothing to be stored for the next.
+    net.world.set_disk_full(0, true);
+    store(&mut net, 4, 10);
+    net.world.kill(0);
+    net.start(0);
+    net.world.set_disk_full(0, false);
+    net.world.run_for(1_000);
+    assert_eq!(stored(&net), (9, 0));
 }
 
 #[test]

@@ -270,6 +270,6 @@ mod tests {
         };
         assert!(runs_alone(&with("metric = \"wall_s\"")));
         assert!(runs_alone(&with("metric = \"peak_rss_mib\"")));
-        assert!(!runs_alone(&with("metric = \"degree_max\"")));
+        assert!(!runs_alone(&with("metric = \"overlay.degree_max\"")));
     }
 }

@@ -21,7 +21,7 @@ use crate::io::{Action, Event, Input, LinkEnd, LinkId, Persist, PersistId, Verif
 use crate::links::{Chooser, Dialer, Link, Shunned, Stage, Uplink};
 use crate::memo::Memo;
 use crate::name::GroupId;
-use crate::status::Counters;
+use crate::status::{COUNTERS, Counters};
 use crate::time::{Micros, Time};
 use crate::wire::{Frame, WireError};
 use bytes::Bytes;
@@ -364,6 +364,10 @@ impl Engine {
     }
 
     pub(crate) fn count_many(&mut self, name: &'static str, by: u64) {
+        debug_assert!(
+            COUNTERS.binary_search(&name).is_ok(),
+            "{name} is no counter"
+        );
         *self.counters.values.entry(name).or_default() += by;
     }
 

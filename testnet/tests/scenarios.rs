@@ -404,37 +404,65 @@ fn withstands(kind: &str) -> Results {
     results
 }
 
+/// Whether those that behave counted an offence, or what they did about it.
+fn counts(results: &Results, counter: &str) -> bool {
+    results.counted.get(counter).is_some_and(|times| *times > 0)
+}
+
 #[test]
 fn forwarders_that_do_not_behave_are_withstood() {
-    for kind in ["drop", "delay", "replay", "bad-signature"] {
-        withstands(kind);
+    for (kind, counter) in [
+        ("drop", "parents_questioned"),
+        ("delay", "parents_questioned"),
+        ("replay", "bundles_duplicate"),
+    ] {
+        let results = withstands(kind);
+        assert!(counts(&results, counter), "{kind}: {:?}", results.counted);
+    }
+}
+
+#[test]
+fn what_is_forged_or_cannot_be_read_is_withstood_and_who_sends_it_shunned() {
+    for (kind, counter) in [
+        ("forged-origin", "bundles_forged"),
+        ("bad-signature", "bundles_forged"),
+        ("oversized", "frames_malformed"),
+        ("malformed", "frames_malformed"),
+    ] {
+        let results = withstands(kind);
+        assert!(counts(&results, counter), "{kind}: {:?}", results.counted);
+        assert!(counts(&results, "peers_shunned"), "{kind}");
+        assert_eq!(results.hostile.shunned_ratio, Some(1.0), "{kind}");
     }
 }
 
 #[test]
 fn liars_are_withstood() {
-    for kind in [
-        "lying-coordinates",
-        "lying-digests",
-        "forged-origin",
-        "copied-key",
+    withstands("lying-coordinates");
+    for (kind, counter) in [
+        ("lying-digests", "announcers_ignored"),
+        ("copied-key", "outbid"),
     ] {
-        withstands(kind);
+        let results = withstands(kind);
+        assert!(counts(&results, counter), "{kind}: {:?}", results.counted);
     }
 }
 
 #[test]
 fn floods_are_withstood() {
-    for kind in ["record-flood", "data-flood"] {
-        withstands(kind);
-    }
+    let records = withstands("record-flood");
+    assert!(counts(&records, "records_of_strangers"));
+    // Of strangers 256 at once and one a second.
+    let most = 14 + 256 + records.virtual_s as usize;
+    assert!(records.memory.records_max <= most, "{:?}", records.memory);
+    withstands("data-flood");
 }
 
 #[test]
-fn what_cannot_be_read_is_withstood() {
-    for kind in ["oversized", "malformed"] {
-        withstands(kind);
-    }
+fn what_nobody_counted_is_none() {
+    let never = "[[assert]]\nmetric = \"counted.bundles_forged\"\nop = \"==\"\nvalue = 0\n\
+        [[assert]]\nmetric = \"counted.records_accepted\"\nop = \">\"\nvalue = 0\n";
+    passes(never, &["scenario.duration=2s", "scenario.quiet=5s"]);
 }
 
 #[test]

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use hedgerow_protocol::status::Role;
 use hedgerow_protocol::wire::frame::BundleFrame;
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Frame};
-use hedgerow_protocol::{Action, Engine, GroupName, Keypair, PublishOptions, Time};
+use hedgerow_protocol::{
+    Action, Engine, GroupId, GroupName, Keypair, MessageId, PublishOptions, Time,
+};
 
 /// How often something is published, ms.
 const PUBLISH_MS: u64 = 500;
@@ -24,8 +26,8 @@ pub(super) fn groups(engine: &Engine) -> Vec<GroupName> {
 pub(super) struct Forge {
     keypair: Keypair,
     random: Random,
-    /// The last bundle of somebody else.
-    seen: Option<BundleHeader>,
+    /// The last message of somebody else that it got; who passes nothing on gets them, too.
+    seen: Option<(GroupName, MessageId)>,
 }
 
 impl Forge {
@@ -41,27 +43,32 @@ impl Forge {
 
 impl Mask for Forge {
     fn action(&mut self, _: Time, engine: &mut Engine, action: Action, out: &mut Out) {
-        let me = engine.peer();
-        if let Some((_, _, header, _)) = bundle_of(&action)
-            && header.origin != me
+        if let Action::Deliver(delivery) = &action
+            && delivery.id.origin != engine.peer()
         {
-            self.seen = Some(header);
+            self.seen = Some((delivery.group.clone(), delivery.id));
         }
         out.push_back(action);
     }
 
     fn timeout(&mut self, now: Time, engine: &mut Engine, out: &mut Out) -> Option<Time> {
-        if let Some(seen) = &self.seen {
+        if let Some((group, seen)) = &self.seen {
             // The next message of that origin, or one far ahead.
             let ahead = self.random.between(1, 1_000);
             let payload = Bytes::from_static(b"forged, and it must not be believed");
             let header = BundleHeader {
-                seq: seen.last_seq() + ahead,
+                group: GroupId::new(&engine.status().network, group),
+                origin: seen.origin,
+                epoch: seen.epoch,
+                seq: seen.seq + ahead,
+                flags: 0,
+                published_at: now.wall_ms,
                 lengths: vec![payload.len() as u32],
                 delays: Vec::new(),
                 fragment: None,
                 previous: [7; 32],
-                ..seen.clone()
+                // Signing sets it.
+                payload_hash: [0; 32],
             };
             let bundle = Bundle::sign(header, payload, &self.keypair);
             let frame = Frame::Bundle(

@@ -68,6 +68,9 @@ pub struct Results {
     pub memory: Memory,
     /// What became of nodes that do not behave.
     pub hostile: Hostile,
+    /// What those that behave counted, all together, by the names of their counters.
+    #[serde(default)]
+    pub counted: BTreeMap<String, u64>,
     /// What was found against the rules, in words.
     pub findings: Vec<String>,
     /// What a reader must know to read the figures right.
@@ -291,6 +294,8 @@ pub struct Convergence {
 pub struct Memory {
     pub retained_mib_max: f64,
     pub queued_mib_max: f64,
+    #[serde(default)]
+    pub records_max: usize,
 }
 
 /// Nodes that do not behave.

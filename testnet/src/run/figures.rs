@@ -9,6 +9,7 @@ use crate::results::{
     TrafficResult,
 };
 use crate::scenario::Window;
+use hedgerow_protocol::status::COUNTERS;
 use hedgerow_protocol::{Event, GroupName, LinkEnd, Micros};
 use hedgerow_topology::Cuts;
 use hedgerow_topology::metrics::{diameter_hops, shape_of};
@@ -190,8 +191,10 @@ impl Run<'_> {
             memory: Memory {
                 retained_mib_max: mib(self.samples.retained_max),
                 queued_mib_max: mib(self.samples.queued_max),
+                records_max: self.samples.records_max,
             },
             hostile: self.hostile(),
+            counted: self.counted(),
             findings: Vec::new(),
             notes: self.notes(),
             faults: faults.collect(),
@@ -255,6 +258,20 @@ impl Run<'_> {
         let from = from.max().unwrap_or(self.zero);
         let at = self.samples.one_view_at.iter().find(|at| **at > from)?;
         Some(at.since(from).0 as f64 / 1e3)
+    }
+
+    /// The counters of all peers that behave.
+    fn counted(&self) -> BTreeMap<String, u64> {
+        let honest = self.cast.honest();
+        let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+        for node in (0..honest.len()).filter(|&node| honest[node]) {
+            for (name, value) in self.world.counters(node) {
+                if COUNTERS.contains(&name.as_str()) {
+                    *sums.entry(name).or_default() += value;
+                }
+            }
+        }
+        sums
     }
 
     fn hostile(&self) -> Hostile {

@@ -16,6 +16,7 @@ pub(super) struct Samples {
     pub(super) bounds: Vec<String>,
     pub(super) retained_max: usize,
     pub(super) queued_max: usize,
+    pub(super) records_max: usize,
     /// Moments at which all views were one.
     pub(super) one_view_at: Vec<Micros>,
 }
@@ -75,6 +76,7 @@ impl Run<'_> {
             }
             retained_max = retained_max.max(status.retained_bytes);
             queued_max = queued_max.max(status.queued_bytes);
+            self.samples.records_max = self.samples.records_max.max(status.records);
         }
         if views.len() == 1 && seen_by_all {
             self.samples.one_view_at.push(now);

@@ -9,6 +9,7 @@ use hedgerow_protocol::status::{OverlayStatus, Role};
 use hedgerow_protocol::{
     GroupName, JoinError, JoinOptions, LinkId, Micros, PeerKey, PublishError, PublishOptions,
 };
+use std::collections::BTreeMap;
 use std::ops::Deref as _;
 
 impl World for Sim {
@@ -70,6 +71,13 @@ impl World for Sim {
 
     fn tally(&self, node: usize) -> Tally {
         self.deref().tally(node)
+    }
+
+    fn counters(&self, node: usize) -> BTreeMap<String, u64> {
+        let counters = self.deref().counters(node).into_iter();
+        counters
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 
     fn peak_rss_mib(&self) -> f64 {

@@ -6,6 +6,7 @@ use crate::sim::{Bandwidth, NodeState, Tally, Traffic, Way};
 use bytes::Bytes;
 use hedgerow_protocol::status::OverlayStatus;
 use hedgerow_protocol::{GroupName, JoinError, JoinOptions, LinkId, Micros, PeerKey, PublishError};
+use std::collections::BTreeMap;
 
 /// A place where peers run, as the agenda of a run sees it: nodes by number from 0, time from the
 /// start, and everything that can be done to nodes and to the ways between them.
@@ -76,6 +77,8 @@ pub(crate) trait World {
     fn traffic(&self, node: usize) -> Traffic;
     /// What a node's peers counted so far.
     fn tally(&self, node: usize) -> Tally;
+    /// The counters of a node's peers by name, over all their lives.
+    fn counters(&self, node: usize) -> BTreeMap<String, u64>;
     /// The most memory that a process held, MiB; 0 where the system does not tell.
     fn peak_rss_mib(&self) -> f64;
     /// A node's links that are up.

@@ -1,5 +1,6 @@
 //! What asserts can speak of: fields of `results.json`.
 
+use hedgerow_protocol::status::COUNTERS;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -8,7 +9,7 @@ use std::fmt;
 /// A number in `results.json`, by its path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Metric(&'static str);
+pub struct Metric(Cow<'static, str>);
 
 /// Fields that each group has.
 pub const OF_A_GROUP: [&str; 26] = [
@@ -41,7 +42,7 @@ pub const OF_A_GROUP: [&str; 26] = [
 ];
 
 /// Fields that the run has.
-pub const OF_THE_RUN: [&str; 21] = [
+pub const OF_THE_RUN: [&str; 22] = [
     "control.bytes_per_node_s",
     "control.frames_per_node_s",
     "control.record_frames_per_node_s",
@@ -55,6 +56,7 @@ pub const OF_THE_RUN: [&str; 21] = [
     "convergence.view_ms",
     "memory.retained_mib_max",
     "memory.queued_mib_max",
+    "memory.records_max",
     "hostile.cut_off_ratio",
     "hostile.shunned_ratio",
     "hostile.wronged",
@@ -65,15 +67,23 @@ pub const OF_THE_RUN: [&str; 21] = [
     "peak_rss_mib",
 ];
 
+/// Before the name of an engine's counter: the sum over all peers that behave.
+const COUNTED: &str = "counted.";
+
 impl Metric {
     /// Its path.
-    pub fn as_str(&self) -> &'static str {
-        self.0
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is an engine's counter.
+    pub fn is_counted(&self) -> bool {
+        self.0.starts_with(COUNTED)
     }
 
     /// Whether every group has its own.
     pub fn is_of_a_group(&self) -> bool {
-        OF_A_GROUP.contains(&self.0)
+        OF_A_GROUP.contains(&self.as_str())
     }
 
     /// Whether a part of the run has its own.
@@ -84,18 +94,20 @@ impl Metric {
 
     /// Whether it is about the process that simulates, and not about what is simulated.
     pub fn is_of_the_simulator(&self) -> bool {
-        ["wall_s", "peak_rss_mib"].contains(&self.0)
+        ["wall_s", "peak_rss_mib"].contains(&self.as_str())
     }
 
     /// All that there are.
-    pub fn all() -> impl Iterator<Item = &'static str> {
-        OF_A_GROUP.into_iter().chain(OF_THE_RUN)
+    pub fn all() -> impl Iterator<Item = Cow<'static, str>> {
+        let fields = OF_A_GROUP.into_iter().chain(OF_THE_RUN);
+        let counters = COUNTERS.into_iter().map(|name| format!("{COUNTED}{name}"));
+        fields.map(Cow::Borrowed).chain(counters.map(Cow::Owned))
     }
 }
 
 impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str(&self.0)
     }
 }
 
@@ -112,7 +124,14 @@ impl std::str::FromStr for Metric {
         if let Some(metric) = Self::all().find(|metric| *metric == text) {
             return Ok(Self(metric));
         }
-        Err(match super::keys::nearest(text, Self::all()) {
+        if let Some(counter) = text.strip_prefix(COUNTED) {
+            return Err(match super::keys::nearest(counter, COUNTERS) {
+                Some(known) => format!("unknown counter {counter:?}; the nearest is \"{known}\""),
+                None => format!("unknown counter {counter:?}; docs/api.md lists all"),
+            });
+        }
+        let fields = OF_A_GROUP.into_iter().chain(OF_THE_RUN);
+        Err(match super::keys::nearest(text, fields) {
             Some(known) => format!("unknown metric {text:?}; the nearest is \"{known}\""),
             None => format!("unknown metric {text:?}; docs/scenarios.md lists all"),
         })

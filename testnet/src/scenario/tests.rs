@@ -111,6 +111,18 @@ fn wrong_values_are_refused_with_their_place() {
             "the nearest is \"delivery_ratio\"",
         ),
         (
+            with("delivery_ratio", "counted.parents_chraged"),
+            "unknown counter \"parents_chraged\"; the nearest is \"parents_charged\"",
+        ),
+        (
+            with("delivery_ratio", "counted.zzz"),
+            "unknown counter \"zzz\"; docs/api.md lists all",
+        ),
+        (
+            with("delivery_ratio\"", "counted.pulls\"\nwindow = \"fault\""),
+            "`assert[0].window`: counted.pulls is of the whole run",
+        ),
+        (
             with("core[3]", "core[20]"),
             "small.toml:26:1: `fault[0].target`: \"core[20]\": core has 20 nodes, counted from core[0]",
         ),
@@ -345,6 +357,14 @@ fn every_key_is_documented() {
         assert!(
             text.contains(&format!("`{metric}`")),
             "docs/scenarios.md lacks {metric}"
+        );
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/api.md");
+    let counters = std::fs::read_to_string(path).expect("docs/api.md");
+    for counter in hedgerow_protocol::status::COUNTERS {
+        assert!(
+            counters.contains(&format!("`hedgerow_{counter}_total`")),
+            "docs/api.md lacks {counter}"
         );
     }
     let known = keys.lines().filter(|row| row.starts_with("| `")).count();

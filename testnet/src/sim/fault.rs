@@ -69,6 +69,9 @@ impl<P: Peer> World<P> {
         let at = &mut self.nodes[node];
         if let Some(peer) = &at.peer {
             at.tally.add(&peer.tally());
+            for (name, value) in peer.counted() {
+                *at.counters.entry(name).or_default() += value;
+            }
         }
     }
 

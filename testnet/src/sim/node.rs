@@ -5,7 +5,7 @@ use super::connection::{EndRef, Segment};
 use super::job::Made;
 use super::peer::Tally;
 use hedgerow_protocol::{Input, LinkId, Micros, PeerKey, PersistId, Time};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// How a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +91,8 @@ pub(crate) struct Node<P> {
     pub(crate) traffic: Traffic,
     /// What peers counted here that have ended.
     pub(crate) tally: Tally,
+    /// Their own counters.
+    pub(crate) counters: BTreeMap<&'static str, u64>,
 }
 
 /// What is wrong with the ways from and to a node, beyond the network's own faults.
@@ -157,6 +159,7 @@ impl<P> Node<P> {
             unstored: Vec::new(),
             traffic: Traffic::default(),
             tally: Tally::default(),
+            counters: BTreeMap::new(),
         }
     }
 

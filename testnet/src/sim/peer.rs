@@ -18,6 +18,10 @@ pub trait Peer: Send + 'static {
     fn tally(&self) -> Tally {
         Tally::default()
     }
+    /// Its own counters, by name; asked for again when it ends.
+    fn counted(&self) -> BTreeMap<&'static str, u64> {
+        BTreeMap::new()
+    }
 }
 
 /// What a node's peers counted, those included that have ended.
@@ -97,5 +101,8 @@ impl Peer for Engine {
     }
     fn tally(&self) -> Tally {
         Tally::of(self)
+    }
+    fn counted(&self) -> BTreeMap<&'static str, u64> {
+        self.counters().values
     }
 }

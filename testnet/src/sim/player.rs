@@ -2,7 +2,7 @@
 
 use super::peer::{Peer, Tally};
 use hedgerow_protocol::{Action, Engine, Input, Time};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
@@ -125,5 +125,9 @@ impl Peer for Player {
 
     fn tally(&self) -> Tally {
         Tally::of(&self.engine)
+    }
+
+    fn counted(&self) -> BTreeMap<&'static str, u64> {
+        self.engine.counters().values
     }
 }

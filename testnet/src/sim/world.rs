@@ -15,7 +15,7 @@ use super::random::Random;
 use super::trace::{Kind, Trace, TraceHash};
 use crate::journal::{Change, Journal};
 use hedgerow_protocol::{Input, Micros, PeerKey, PersistId, Time, VerifyId};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// How the network behaves between access lines.
@@ -261,6 +261,16 @@ impl<P: Peer> World<P> {
             tally.add(&peer.tally());
         }
         tally
+    }
+
+    /// The counters of a node's peers, over all their lives.
+    pub fn counters(&self, node: usize) -> BTreeMap<&'static str, u64> {
+        let at = &self.nodes[node];
+        let mut counters = at.counters.clone();
+        for (name, value) in at.peer.iter().flat_map(|peer| peer.counted()) {
+            *counters.entry(name).or_default() += value;
+        }
+        counters
     }
 
     /// The epoch in a node's store.

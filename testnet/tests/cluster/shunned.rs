@@ -3,6 +3,8 @@
 
 use crate::support::{GROUP, counted, join_all, wait_joined};
 use hedgerow_protocol::{Action, Engine, LinkEnd, Micros, Time};
+use hedgerow_testnet::hostile::mask;
+use hedgerow_testnet::scenario::Behaviour;
 use hedgerow_testnet::sim::{Mask, Sim};
 use std::collections::VecDeque;
 
@@ -96,4 +98,22 @@ fn an_offender_that_dials_again_is_refused_until_its_time_is_over() {
         (0..NODES).all(|node| sim.times_delivered(node, id) == 1)
     });
     assert!(all, "{sim:?}");
+}
+
+#[test]
+fn who_forges_is_found_out_though_it_passes_nothing_on() {
+    let mut sim = Sim::builder().nodes(2).seed(11).idle_from(0).build();
+    let (publisher, forger) = (0, 1);
+    sim.set_mask(forger, |keypair, seed| {
+        mask(Behaviour::ForgedOrigin, keypair, seed).expect("it does not behave")
+    });
+    for node in [publisher, forger] {
+        sim.start_node(node);
+    }
+    join_all(&mut sim, [publisher, forger]);
+    wait_joined(&mut sim);
+    sim.publish(publisher, GROUP, "there is nobody else to pass it on to");
+    sim.run_for(5_000);
+    assert!(counted(&sim, [publisher], "bundles_forged") > 0);
+    assert!(sim.engine(publisher).status().shunned > 0);
 }

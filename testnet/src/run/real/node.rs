@@ -76,7 +76,7 @@ pub(super) struct Node {
     /// What it said last in this life.
     pub(super) seen: Option<Box<Metrics>>,
     /// What was counted in earlier lives.
-    before: (Traffic, Tally),
+    before: (Traffic, Tally, BTreeMap<String, u64>),
 }
 
 /// All nodes of a scenario, none of them started.
@@ -110,7 +110,7 @@ pub(super) fn all(scenario: &Scenario, cast: &Cast, dir: &Path, places: &Places)
                 posts: 0,
                 is_asked: false,
                 seen: None,
-                before: (Traffic::default(), Tally::default()),
+                before: Default::default(),
             });
         }
     }
@@ -156,7 +156,7 @@ impl Node {
 
     /// Counts what the last life sent, which has ended.
     pub(super) fn settle_counts(&mut self) {
-        self.before = (self.traffic(), self.tally());
+        self.before = (self.traffic(), self.tally(), self.counters());
         self.seen = None;
         self.posts = 0;
     }
@@ -178,6 +178,15 @@ impl Node {
             tally.add(&seen.tally());
         }
         tally
+    }
+
+    /// Counters of all lives by name.
+    pub(super) fn counters(&self) -> BTreeMap<String, u64> {
+        let mut counters = self.before.2.clone();
+        for (name, value) in self.seen.iter().flat_map(|seen| &seen.counters.values) {
+            *counters.entry(name.clone()).or_default() += value;
+        }
+        counters
     }
 
     pub(super) fn snapshot(&self, node: usize) -> Option<Snapshot> {
@@ -309,5 +318,6 @@ mod tests {
         assert_eq!(node.tally().groups[&group].copies, 10);
         assert_eq!(node.tally().record_frames, 4);
         assert_eq!(node.traffic().bytes_sent, 14);
+        assert_eq!(node.counters()["node_sent_bytes"], 14);
     }
 }

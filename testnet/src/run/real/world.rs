@@ -12,6 +12,7 @@ use crate::switch::Which;
 use bytes::Bytes;
 use hedgerow_protocol::status::OverlayStatus;
 use hedgerow_protocol::{GroupName, JoinError, JoinOptions, LinkId, Micros, PeerKey, PublishError};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -122,6 +123,10 @@ impl World for Real {
 
     fn tally(&self, node: usize) -> Tally {
         self.nodes[node].tally()
+    }
+
+    fn counters(&self, node: usize) -> BTreeMap<String, u64> {
+        self.nodes[node].counters()
     }
 
     fn peak_rss_mib(&self) -> f64 {

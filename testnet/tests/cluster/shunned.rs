@@ -102,18 +102,18 @@ fn an_offender_that_dials_again_is_refused_until_its_time_is_over() {
 
 #[test]
 fn who_forges_is_found_out_though_it_passes_nothing_on() {
-    let mut sim = Sim::builder().nodes(2).seed(11).idle_from(0).build();
-    let (publisher, forger) = (0, 1);
+    let mut sim = Sim::builder().nodes(3).seed(11).idle_from(0).build();
+    let (publisher, other, forger) = (0, 1, 2);
     sim.set_mask(forger, |keypair, seed| {
         mask(Behaviour::ForgedOrigin, keypair, seed).expect("it does not behave")
     });
-    for node in [publisher, forger] {
+    for node in [publisher, other, forger] {
         sim.start_node(node);
     }
-    join_all(&mut sim, [publisher, forger]);
+    join_all(&mut sim, [publisher, other, forger]);
     wait_joined(&mut sim);
-    sim.publish(publisher, GROUP, "there is nobody else to pass it on to");
+    sim.publish(publisher, GROUP, "all have it from its origin");
     sim.run_for(5_000);
-    assert!(counted(&sim, [publisher], "bundles_forged") > 0);
-    assert!(sim.engine(publisher).status().shunned > 0);
+    assert!(counted(&sim, [other], "bundles_forged") > 0);
+    assert!(sim.engine(other).status().shunned > 0);
 }

@@ -1,0 +1,207 @@
+//! Faults of each kind, one after the other.
+
+use crate::{passes, scenario};
+use hedgerow_protocol::Config;
+use hedgerow_testnet::run::{Options, run};
+
+#[test]
+fn a_third_dies_in_silence() {
+    let results = passes(
+        "[[fault]]\nkind = \"crash\"\nat = \"1s\"\ntarget = \"share:0.34\"\n",
+        &[],
+    );
+    let news = &results.groups["news"];
+    assert_eq!(results.faults[0].hit, 4);
+    assert_eq!(news.expected, 60 * 8, "what is due to the dead is not");
+}
+
+/// All views are one in the instant of the crash, too, and for three seconds more: the dead are in it.
+#[test]
+fn views_converge_when_the_dead_are_gone_from_them() {
+    let fault = "[[fault]]\nkind = \"crash\"\nat = \"1s\"\ntarget = \"share:0.34\"\n";
+    let view_ms = passes(fault, &[]).convergence.view_ms;
+    let silence_ms = Config::default().links.silence_ms as f64;
+    assert!(view_ms >= Some(silence_ms), "{view_ms:?}");
+}
+
+#[test]
+fn a_partition_heals() {
+    let fault = "[[fault]]\nkind = \"partition\"\nsets = [\"peer[0..7]\", \"rest\"]\nat = \"1s\"\nfor = \"4s\"\n\
+        [[assert]]\nmetric = \"settled_ms\"\nop = \"<=\"\nvalue = 10000\n";
+    let results = passes(fault, &["workload.0.publishers=all", "scenario.quiet=20s"]);
+    assert!(
+        results.groups["news"].repaired > 0,
+        "both sides had something to catch up on"
+    );
+}
+
+#[test]
+fn the_network_bears_every_kind_of_fault() {
+    let faults = r#"
+[[fault]]
+kind = "pause"
+target = "peer[1]"
+for = "2s"
+[[fault]]
+kind = "restart"
+target = "peer[2]"
+at = "500ms"
+for = "1s"
+wipe = true
+[[fault]]
+kind = "term"
+target = "peer[3]"
+at = "1s"
+[[fault]]
+kind = "loss"
+share = 0.05
+run = 2
+at = "1s"
+for = "1s"
+[[fault]]
+kind = "latency"
+target = "peer[4..6]"
+delay = "50ms"
+jitter = "20ms"
+at = "1s"
+for = "2s"
+[[fault]]
+kind = "duplicate"
+share = 0.1
+for = "2s"
+[[fault]]
+kind = "corrupt"
+share = 0.02
+at = "3s"
+for = "1s"
+[[fault]]
+kind = "reorder"
+share = 0.1
+jitter = "30ms"
+at = "2s"
+for = "1s"
+[[fault]]
+kind = "bandwidth"
+target = "peer[6]"
+up_mbit = 0.5
+down_mbit = 0.5
+for = "3s"
+[[fault]]
+kind = "reset"
+links = 3
+at = "2s"
+every = "1s"
+until = "4s"
+[[fault]]
+kind = "half-open"
+links = 2
+at = "2500ms"
+[[fault]]
+kind = "slow-reader"
+target = "peer[7]"
+for = "2s"
+[[fault]]
+kind = "clock"
+target = "peer[8]"
+ahead = "1h"
+at = "1s"
+[[fault]]
+kind = "disk-full"
+target = "peer[9]"
+for = "3s"
+[[fault]]
+kind = "restart"
+target = "peer[9]"
+at = "1s"
+for = "500ms"
+[[fault]]
+kind = "flap"
+links = 2
+period = "1s"
+at = "1s"
+for = "3s"
+[[fault]]
+kind = "leave"
+group = "news"
+target = "peer[10]"
+at = "1s"
+for = "2s"
+[[fault]]
+kind = "partition"
+sets = ["peer[0..3]", "rest"]
+delay = "100ms"
+at = "4s"
+for = "1s"
+"#;
+    let publishers = "workload.0.publishers=peer[0] + peer[11]";
+    let results = passes(faults, &[publishers, "scenario.quiet=40s"]);
+    assert!(results.faults.len() >= 18);
+}
+
+#[test]
+fn who_is_to_be_back_after_the_end_is_back_when_all_is_healed() {
+    let gone = r#"
+        [[nodes]]
+        id = "late"
+        count = 4
+        started = false
+
+        [[fault]]
+        kind = "kill"
+        at = "2s"
+        for = "1m"
+        target = "peer[1]"
+
+        [[fault]]
+        kind = "start"
+        at = "1s"
+        within = "10m"
+        target = "late"
+    "#;
+    let set = ["workload.0.publishers=peer[0]"];
+    let outcome = run(&scenario(gone, &set), Options::default(), |_| {}).expect("this world can");
+    assert!(outcome.results.passed, "{:#?}", outcome.results);
+    let last = outcome.ticks.last().expect("ticks");
+    assert_eq!(last.alive, 16);
+    let ends: Vec<f64> = (outcome.results.faults.iter())
+        .map(|fault| fault.to_s)
+        .collect();
+    assert_eq!(ends, [6.0, 6.0]);
+}
+
+#[test]
+fn nothing_goes_wrong_in_the_instant_of_healing() {
+    let every = r#"
+        [[fault]]
+        kind = "kill"
+        at = "2s"
+        every = "2s"
+        target = "random:1"
+    "#;
+    let results = passes(every, &["workload.0.publishers=peer[0]"]);
+    let begins: Vec<f64> = results.faults.iter().map(|fault| fault.from_s).collect();
+    assert_eq!(begins, [2.0, 4.0], "all is healed after 6 s");
+}
+
+#[test]
+fn ways_that_flap_are_counted_and_end_links() {
+    let flap = r#"
+        [[fault]]
+        kind = "flap"
+        at = "1s"
+        for = "4s"
+        links = 3
+        period = "1s"
+
+        [[fault]]
+        kind = "reset"
+        at = "2s"
+        links = 2
+    "#;
+    let results = passes(flap, &["scenario.quiet=20s"]);
+    let hit: Vec<usize> = results.faults.iter().map(|fault| fault.hit).collect();
+    assert_eq!(hit, [3, 2], "ways between two nodes, and links");
+    let broken = results.overlay.links_broken;
+    assert!((5..=14).contains(&broken), "{broken} of 4 times 3, and 2");
+    assert_eq!(passes("", &[]).overlay.links_broken, 0);
+}

@@ -1,0 +1,79 @@
+//! Offenders of each kind among peers that behave.
+
+use crate::results;
+use hedgerow_testnet::results::Results;
+
+/// Offenders of one kind among honest peers; everybody honest gets everything from the honest.
+fn withstands(kind: &str) -> Results {
+    let more = format!(
+        "[[nodes]]\nid = \"offender\"\ncount = 2\nbehaviour = \"{kind}\"\n\
+         [[assert]]\nmetric = \"foreign\"\nop = \"==\"\nvalue = 0\n"
+    );
+    let set = ["workload.0.publishers=peer/first:4", "scenario.quiet=30s"];
+    let results = results(&more, &set);
+    assert!(results.passed, "{kind}: {results:#?}");
+    assert_eq!(results.hostile.nodes, 2);
+    results
+}
+
+/// Whether those that behave counted an offence, or what they did about it.
+fn counts(results: &Results, counter: &str) -> bool {
+    results.counted.get(counter).is_some_and(|times| *times > 0)
+}
+
+#[test]
+fn forwarders_that_do_not_behave_are_withstood() {
+    for (kind, counter) in [
+        ("drop", "parents_questioned"),
+        ("delay", "parents_questioned"),
+        ("replay", "bundles_duplicate"),
+    ] {
+        let results = withstands(kind);
+        assert!(counts(&results, counter), "{kind}: {:?}", results.counted);
+    }
+}
+
+#[test]
+fn what_is_forged_or_cannot_be_read_is_withstood_and_who_sends_it_shunned() {
+    for (kind, counter, shunned) in [
+        ("forged-origin", "bundles_forged", 1.0),
+        // One of the two is a leaf of all trees: who passes nothing on breaks no signature.
+        ("bad-signature", "bundles_forged", 0.5),
+        ("oversized", "frames_malformed", 1.0),
+        ("malformed", "frames_malformed", 1.0),
+    ] {
+        let results = withstands(kind);
+        assert!(counts(&results, counter), "{kind}: {:?}", results.counted);
+        assert!(counts(&results, "peers_shunned"), "{kind}");
+        assert_eq!(results.hostile.shunned_ratio, Some(shunned), "{kind}");
+    }
+}
+
+#[test]
+fn liars_are_withstood() {
+    withstands("lying-coordinates");
+    for (kind, counter) in [
+        ("lying-digests", "announcers_ignored"),
+        ("copied-key", "outbid"),
+    ] {
+        let results = withstands(kind);
+        assert!(counts(&results, counter), "{kind}: {:?}", results.counted);
+    }
+}
+
+#[test]
+fn floods_are_withstood() {
+    let records = withstands("record-flood");
+    assert!(counts(&records, "records_of_strangers"));
+    // Of strangers 256 at once and one a second.
+    let most = 14 + 256 + records.virtual_s as usize;
+    assert!(records.memory.records_max <= most, "{:?}", records.memory);
+    withstands("data-flood");
+}
+
+#[test]
+fn who_publishes_two_payloads_under_one_name_is_reported_and_cut_off() {
+    let results = withstands("equivocate");
+    assert!(results.hostile.reports > 0);
+    assert_eq!(results.hostile.cut_off_ratio, Some(1.0), "{results:#?}");
+}

@@ -1,0 +1,112 @@
+//! What fails a run, and what is only said.
+
+use crate::{passes, results};
+use hedgerow_testnet::results::Failure;
+
+#[test]
+fn an_assert_that_does_not_hold_fails_the_run_and_a_goal_does_not() {
+    let short = ["scenario.duration=2s", "scenario.quiet=5s"];
+    let strict = "[[assert]]\nmetric = \"stretch_mean\"\nop = \"<\"\nvalue = 0.5\n";
+    let failed = results(strict, &short);
+    assert_eq!(failed.failure, Some(Failure::Assert));
+    let goal = results(&format!("{strict}goal = true\n"), &short);
+    assert!(goal.passed);
+    assert_eq!(goal.short(), 1);
+    let nothing = results("", &[short[0], short[1], "workload.0.at=1m"]);
+    assert_eq!(
+        nothing.failure,
+        Some(Failure::Assert),
+        "nothing to measure is no success"
+    );
+    assert_eq!(nothing.asserts[0].observed, None);
+}
+
+/// With nobody else there, and no fault: what a bound from above would be glad to hear.
+#[test]
+fn what_cannot_be_measured_fails_its_assert() {
+    let of_nothing = [
+        "latency_ms.max",
+        "ldh_mean",
+        "ldh_max",
+        "stretch_mean",
+        "stretch_last",
+        "rdp_median",
+        "repair_ms.max",
+        "rmr",
+        "settled_ms",
+        "traffic.wire_amplification",
+        "control.bytes_per_node_s",
+    ];
+    let asserts = of_nothing.map(|metric| {
+        let window = if metric.starts_with("control") {
+            "window = \"fault\"\n"
+        } else {
+            ""
+        };
+        format!("[[assert]]\nmetric = \"{metric}\"\nop = \"<=\"\nvalue = 1000\n{window}")
+    });
+    let set = ["nodes.0.count=1", "workload.0.publishers=all"];
+    let results = results(&asserts.concat(), &set);
+    assert_eq!(results.groups["news"].delivered, 60, "its own");
+    for verdict in &results.asserts[1..] {
+        assert_eq!(
+            (verdict.observed, verdict.passed),
+            (None, false),
+            "{verdict:?}"
+        );
+    }
+    assert_eq!(results.asserts.len(), 1 + of_nothing.len());
+}
+
+/// Nothing is due to who is not in a group: no figure shows that it should be.
+#[test]
+fn who_cannot_join_its_group_fails_the_run() {
+    let full = "[[nodes]]\nid = \"full\"\ncount = 2\nconfig.groups.groups_max = 1\n\
+        [[group]]\nname = \"chat\"\n\
+        [[workload]]\ngroup = \"chat\"\npublishers = \"one\"\nrate = 5\n";
+    let results = results(full, &["assert.0.group=chat"]);
+    assert!(results.asserts[0].passed, "{results:#?}");
+    assert_eq!(results.failure, Some(Failure::Liveness), "{results:#?}");
+    let said = [
+        "2 joins came to nothing",
+        "node 12 was to join chat and is not in it",
+        "node 13 was to join chat and is not in it",
+    ];
+    assert_eq!(results.findings, said);
+}
+
+#[test]
+fn what_nobody_counted_is_none() {
+    let never = "[[assert]]\nmetric = \"counted.bundles_forged\"\nop = \"==\"\nvalue = 0\n\
+        [[assert]]\nmetric = \"counted.records_accepted\"\nop = \">\"\nvalue = 0\n";
+    passes(never, &["scenario.duration=2s", "scenario.quiet=5s"]);
+}
+
+#[test]
+fn a_fault_that_hits_nobody_is_said() {
+    let nobody = r#"
+        [[fault]]
+        kind = "kill"
+        at = "1s"
+        every = "1s"
+        target = "peer[1..5]/share:0.1"
+
+        [[fault]]
+        kind = "partition"
+        at = "1s"
+        sets = ["all", "rest"]
+
+        [[fault]]
+        kind = "pause"
+        at = "1s"
+        every = "2s"
+        for = "1s"
+        target = "peer[1]"
+    "#;
+    let results = passes(nobody, &[]);
+    let expected = [
+        "fault[0], kill, has hit nobody",
+        "fault[1], partition, has hit nobody",
+    ];
+    assert_eq!(results.notes, expected);
+}

@@ -121,9 +121,7 @@ impl Engine {
         memo: Memo,
     ) -> Self {
         let me = identity.peer();
-        let network = blake3::derive_key("hedgerow network v1", config.network.as_str().as_bytes());
-        let mut network_hash = [0; 16];
-        network_hash.copy_from_slice(&network[..16]);
+        let network_hash = config.network.hash();
         let mut rng = ChaCha12Rng::from_seed(rng_seed);
         let epoch = now.wall_ms.max(config.last_epoch.saturating_add(1)).max(1);
         let mut engine = Self {
@@ -300,6 +298,7 @@ impl Engine {
             (_, Frame::Heartbeat(heartbeat)) => self.on_heartbeat(id, &heartbeat),
             (_, Frame::Wants(wants)) => self.on_wants(id, wants.wants),
             (_, Frame::Records(records)) => self.on_records(id, records.records),
+            (_, Frame::RecordDeltas(frame)) => self.on_record_deltas(id, frame.deltas),
             (_, Frame::RecordAnnounce(announce)) => self.on_record_announce(id, announce.names),
             (_, Frame::RecordPull(pull)) => self.on_record_pull(id, &pull.prefixes),
             (_, Frame::Buckets(buckets)) => self.on_buckets(id, &buckets.hashes),

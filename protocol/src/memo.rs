@@ -9,6 +9,7 @@ use crate::database::{GroupGraph, Snapshot};
 use crate::identity::{PeerKey, Signer};
 use crate::name::GroupId;
 use crate::wire::SignedRecord;
+use crate::wire::delta::RecordDelta;
 use hedgerow_topology::{Class, LinkGraph, Mesh};
 use lru::LruCache;
 use std::num::NonZeroUsize;
@@ -17,6 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Names a tree or mesh: graph hash, origin's index in it, class, redundancy.
 pub(crate) type RouteKey = (u64, u32, Class, u8);
 
+/// Deltas kept for every so many records: those on their way, and the others rest.
+const RECORDS_PER_DELTA: usize = 8;
 /// Keys kept decoded: of who publishes much, and those are few at a time.
 const SIGNERS: usize = 256;
 
@@ -24,6 +27,8 @@ const SIGNERS: usize = 256;
 struct Tables {
     /// By signature; the signed bytes are compared.
     records: LruCache<[u8; 64], Arc<SignedRecord>>,
+    /// By the hashes of both records; none where the whole is no longer.
+    deltas: LruCache<(u64, u64), Option<RecordDelta>>,
     snapshots: LruCache<u64, Arc<Snapshot>>,
     links: LruCache<u64, Arc<LinkGraph>>,
     graphs: LruCache<(u64, u32, GroupId), Arc<GroupGraph>>,
@@ -60,6 +65,7 @@ impl Memo {
         Self {
             tables: Arc::new(Mutex::new(Tables {
                 records: LruCache::new(size(records)),
+                deltas: LruCache::new(size(records / RECORDS_PER_DELTA)),
                 snapshots: LruCache::new(size(snapshots)),
                 links: LruCache::new(size(links)),
                 graphs: LruCache::new(size(graphs)),
@@ -89,6 +95,25 @@ impl Memo {
         let record = Arc::new(decode()?);
         self.tables().records.put(*signature, record.clone());
         Ok(record)
+    }
+
+    /// What turns `base` into `record`, of no age; see [`RecordDelta::between`].
+    pub(crate) fn delta(&self, base: &SignedRecord, record: &SignedRecord) -> Option<RecordDelta> {
+        let mut tables = self.tables();
+        let key = (base.hash, record.hash);
+        let delta = tables
+            .deltas
+            .get_or_insert(key, || RecordDelta::between(base, record, 0));
+        delta.clone()
+    }
+
+    /// The record that `delta` gives, where that is known from whoever made it.
+    pub(crate) fn given_by(&self, delta: &RecordDelta) -> Option<Arc<SignedRecord>> {
+        let mut tables = self.tables();
+        let known = tables.deltas.get(&(delta.base, delta.hash))?.as_ref()?;
+        let is_same = known.block == delta.block && known.bytes == delta.bytes;
+        let record = is_same.then(|| tables.records.get(&delta.signature))??;
+        (record.hash == delta.hash).then(|| record.clone())
     }
 
     /// A peer as a signer whose key is decoded.

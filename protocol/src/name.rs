@@ -129,6 +129,16 @@ impl GroupName {
     }
 }
 
+impl NetworkName {
+    /// The hash by which records name it.
+    pub fn hash(&self) -> [u8; 16] {
+        let hash = blake3::derive_key("hedgerow network v1", self.as_str().as_bytes());
+        let mut short = [0; 16];
+        short.copy_from_slice(&hash[..16]);
+        short
+    }
+}
+
 impl Default for NetworkName {
     fn default() -> Self {
         Self("hedgerow".into())

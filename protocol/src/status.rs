@@ -218,7 +218,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 75] = [
+pub const COUNTERS: [&str; 77] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -279,6 +279,7 @@ pub const COUNTERS: [&str; 75] = [
     "ranges_given_up",
     "reconciliations",
     "records_accepted",
+    "records_by_delta",
     "records_damped",
     "records_damped_late",
     "records_evicted",
@@ -291,6 +292,7 @@ pub const COUNTERS: [&str; 75] = [
     "records_oversized",
     "records_too_old",
     "records_unchecked",
+    "records_without_base",
     "relays_refused",
     "stalls",
     "subscriptions_refused",

@@ -2,6 +2,7 @@
 
 use arbitrary::{Result, Unstructured};
 use hedgerow_protocol::wire::bundle::{FLAG_ACKNOWLEDGE, FLAG_BULK};
+use hedgerow_protocol::wire::delta::{RecordDelta, RecordDeltas};
 use hedgerow_protocol::wire::frame::{
     Acknowledge, AskAcknowledge, Baseline, BaselineOrigin, BucketRecords, Buckets, BundleFrame,
     Bye, Digest, DigestEntry, Fork, Heartbeat, Hello, MemberAck, NotHeld, Probe, ProbeAnswer, Pull,
@@ -52,14 +53,6 @@ fn group_id(input: Input<'_, '_>) -> Result<GroupId> {
 }
 
 /// The default network as records name it.
-fn network_hash() -> [u8; 16] {
-    let network = NetworkName::default();
-    let hash = blake3::derive_key("hedgerow network v1", network.as_str().as_bytes());
-    let mut short = [0; 16];
-    short.copy_from_slice(&hash[..16]);
-    short
-}
-
 /// Mostly small numbers, now and then the extremes.
 fn number(input: Input<'_, '_>) -> Result<u64> {
     Ok(match input.int_in_range(0..=15)? {
@@ -152,7 +145,7 @@ fn record(key: usize, input: Input<'_, '_>) -> Result<WireRecord> {
     groups.dedup_by(|a, b| a.name == b.name);
     let address = |port: u8| Address::new(&format!("/memory/{port}")).expect("valid");
     let record = Record {
-        network: network_hash(),
+        network: NetworkName::default().hash(),
         peer: me,
         epoch: epoch(input)?,
         version: number(input)?.max(1),
@@ -166,6 +159,26 @@ fn record(key: usize, input: Input<'_, '_>) -> Result<WireRecord> {
     };
     let signed = SignedRecord::sign(record, &keypair(key));
     Ok(WireRecord(signed.signed, signed.signature, number(input)?))
+}
+
+/// What turns one of a peer's records into another; sometimes not quite.
+fn record_delta(key: usize, input: Input<'_, '_>) -> Result<Option<RecordDelta>> {
+    let decode = |WireRecord(signed, signature, _)| SignedRecord::decode(signed, signature).ok();
+    let (base, next) = (decode(record(key, input)?), decode(record(key, input)?));
+    let (Some(base), Some(next)) = (base, next) else {
+        return Ok(None);
+    };
+    let Some(mut delta) = RecordDelta::between(&base, &next, number(input)?) else {
+        return Ok(None);
+    };
+    match input.int_in_range(0..=7)? {
+        0 => delta.hash ^= 1,
+        1 => delta.bytes = input.arbitrary()?,
+        2 => delta.block.truncate(input.int_in_range(0..=64)?),
+        3 => delta.signature[0] ^= 1,
+        _ => {}
+    }
+    Ok(Some(delta))
 }
 
 fn bundle(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Bundle> {
@@ -261,7 +274,7 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
     } else {
         input.int_in_range(1..=KEYS - 1)?
     };
-    Ok(match input.int_in_range(0..=23)? {
+    Ok(match input.int_in_range(0..=24)? {
         0 => hello(key, input)?,
         1 => Frame::Heartbeat(Heartbeat {
             stamp_us: number(input)?,
@@ -297,6 +310,12 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
         }),
         9 => Frame::Wants(Wants {
             wants: input.arbitrary()?,
+        }),
+        24 => Frame::RecordDeltas(RecordDeltas {
+            deltas: few(input, |input| record_delta(author, input))?
+                .into_iter()
+                .flatten()
+                .collect(),
         }),
         10 => Frame::Refuse(Refuse {
             alternatives: few(input, |input| Ok((peer(input)?, Vec::new())))?,

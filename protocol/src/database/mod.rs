@@ -139,7 +139,7 @@ impl Database {
     /// The names of the records in a bucket.
     pub(crate) fn names_in(&self, bucket: u8) -> impl Iterator<Item = RecordName> + '_ {
         let rows = self.table.bucket(bucket).iter();
-        rows.map(|row| name_of(&row.record))
+        rows.map(|row| row.record.name())
     }
 
     /// How a record named so stands to what is held, without its content.
@@ -296,13 +296,4 @@ impl Database {
             Snapshot::new(self.shape, living, memo)
         })
     }
-}
-
-/// How a record is named in announcements.
-pub(crate) fn name_of(record: &SignedRecord) -> RecordName {
-    (
-        record.record.peer.prefix(),
-        record.record.epoch,
-        record.record.version,
-    )
 }

@@ -347,9 +347,10 @@ impl Engine {
         self.own.stated = Some(record.clone());
         let signed = Arc::new(SignedRecord::sign(record, &self.keypair));
         self.count("records_issued");
+        let former = self.database.get(self.me).cloned();
         self.database.replace_own(signed, self.now.mono);
         self.touch_view();
-        self.spread_record(self.me, None);
+        self.spread_record(self.me, former, None);
         self.wake_at(self.in_ms(self.config.database.refresh_ms));
     }
 

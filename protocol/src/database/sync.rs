@@ -1,6 +1,7 @@
 //! How records travel: pushed along one tree for all issuers, announced elsewhere, pulled when
 //! they do not come, reconciled when hashes stay unequal.
 
+mod delta;
 mod reconcile;
 mod spread;
 
@@ -56,6 +57,8 @@ pub(crate) struct RecordSync {
     /// Whom others' records are given to whole.
     tree: Option<spread::RecordTree>,
     flush: Option<Micros>,
+    /// What was held before what is to be pushed now.
+    replaced: BTreeMap<PeerKey, Arc<SignedRecord>>,
     announce: Option<Micros>,
     /// By key prefix.
     pulls: BTreeMap<u64, RecordPullState>,
@@ -202,6 +205,7 @@ impl Engine {
             }
             return;
         }
+        let former = self.database.get(peer).cloned();
         if self.database.insert(record, age_ms, self.now.mono) != Offer::Newer {
             return;
         }
@@ -210,7 +214,7 @@ impl Engine {
         self.sync.accepted = self.now.mono;
         self.on_record_for_groups(peer);
         self.touch_view();
-        self.spread_record(peer, Some(from));
+        self.spread_record(peer, former, Some(from));
     }
 
     /// The other end of `from` has this record: it need not be told.
@@ -222,6 +226,7 @@ impl Engine {
     }
 
     pub(crate) fn on_record_announce(&mut self, from: LinkId, names: Vec<RecordName>) {
+        let due = self.in_ms(self.config.database.pull_ms);
         for (prefix, epoch, version) in names {
             let peer = self.database.peer_of(prefix);
             if let Some(peer) = peer
@@ -230,7 +235,7 @@ impl Engine {
                 self.knows_record(from, peer);
             }
             match self.database.compare(peer, (epoch, version)) {
-                Offer::Newer => self.want_record(from, prefix, (epoch, version)),
+                Offer::Newer => self.want_record(from, prefix, (epoch, version), due),
                 Offer::Older => {
                     if let Some(peer) = peer {
                         self.push_record(from, peer);
@@ -241,8 +246,8 @@ impl Engine {
         }
     }
 
-    fn want_record(&mut self, from: LinkId, prefix: u64, order: (u64, u64)) {
-        let due = self.in_ms(self.config.database.pull_ms);
+    /// Notes that `from` is to be asked for a record, should it not come until then.
+    fn want_record(&mut self, from: LinkId, prefix: u64, order: (u64, u64), due: Micros) {
         let known = self
             .sync
             .pulls

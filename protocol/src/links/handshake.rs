@@ -1,6 +1,6 @@
 //! From a connection to a link that is up, and from a link to its end.
 
-use super::{Link, Stage, reason_from_wire, reason_to_wire};
+use super::{FEATURES, Link, Stage, reason_from_wire, reason_to_wire};
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::{Action, DialId, Event, LinkEnd, LinkId};
@@ -62,7 +62,7 @@ impl Engine {
             wire: WIRE_VERSION,
             network: self.config.network.clone(),
             epoch: self.own.epoch,
-            features: 0,
+            features: FEATURES,
             wants: reason_to_wire(wants),
             record: self.wire_record(self.me),
         };
@@ -96,6 +96,7 @@ impl Engine {
             return;
         };
         link.epoch = hello.epoch;
+        link.features = hello.features;
         link.their_wants = theirs;
         let peer = link.peer;
         if let Some(record) = hello.record {

@@ -28,9 +28,12 @@ use crate::io::LinkId;
 use crate::name::{Address, GroupId};
 use crate::time::Micros;
 use crate::wire::FrameDecoder;
+use crate::wire::delta::RECORD_DELTAS;
 use hedgerow_topology::Reason;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What this build knows beyond the least, as hellos state it.
+pub(crate) const FEATURES: u64 = RECORD_DELTAS;
 /// What may be asked of a new link at once, bytes.
 const PULL_BUDGET_START: usize = 128 << 10;
 
@@ -65,6 +68,8 @@ pub(crate) struct Link {
     pub(crate) heard: Micros,
     /// The other end's epoch, from its hello.
     pub(crate) epoch: u64,
+    /// What the other end knows beyond the least, from its hello.
+    pub(crate) features: u64,
     pub(crate) decoder: FrameDecoder,
     pub(crate) queue: SendQueue,
     pub(crate) rtt: RttEstimator,
@@ -126,6 +131,7 @@ impl Link {
             stage_ends: Some(now + Micros::from_millis(config.links.handshake_ms)),
             heard: now,
             epoch: 0,
+            features: 0,
             decoder: FrameDecoder::new(config.flow.frame_bytes_max),
             queue: SendQueue::new(&config.flow),
             rtt: RttEstimator::default(),

@@ -1,5 +1,6 @@
 //! Every frame that two peers exchange on a link.
 
+use super::delta::RecordDeltas;
 use super::record::WireRecord;
 use super::stream::{self, RawFrame};
 use super::{WireError, from_cbor, to_cbor, to_cbor_with_capacity};
@@ -20,7 +21,7 @@ pub struct Hello {
     pub network: NetworkName,
     /// Its epoch: a newer one replaces links of an older.
     pub epoch: u64,
-    /// Optional features it knows; none yet.
+    /// Optional features it knows, a bit each: [`RECORD_DELTAS`](super::delta::RECORD_DELTAS).
     #[serde(default)]
     pub features: u64,
     /// Why it wants the link; see [`Wants`].
@@ -391,6 +392,8 @@ frames! {
     8 Refuse,
     /// See [`struct@Bye`].
     9 Bye,
+    /// See [`struct@RecordDeltas`].
+    10 RecordDeltas,
     /// See [`struct@Subscribe`].
     17 Subscribe,
     /// See [`struct@Baseline`].

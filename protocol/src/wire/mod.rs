@@ -4,6 +4,7 @@
 //! and within the wire's own limits, no more.
 
 pub mod bundle;
+pub mod delta;
 pub mod frame;
 pub mod record;
 pub mod stream;

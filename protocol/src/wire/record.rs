@@ -1,6 +1,7 @@
 //! Records: a peer's signed statement about itself (a link-state advertisement, after OSPF,
 //! RFC 2328 section 12, except that every peer speaks of itself only).
 
+use super::frame::RecordName;
 use super::{WireError, from_cbor, to_cbor};
 use crate::identity::{Keypair, PeerKey};
 use crate::message::{GroupSettings, Order};
@@ -259,9 +260,16 @@ impl SignedRecord {
     pub fn order(&self) -> (u64, u64) {
         (self.record.epoch, self.record.version)
     }
+
+    /// How it is named in announcements.
+    pub fn name(&self) -> RecordName {
+        let (epoch, version) = self.order();
+        (self.record.peer.prefix(), epoch, version)
+    }
 }
 
-fn content_hash(signed: &[u8]) -> u64 {
+/// [`SignedRecord::hash`] of a record with these signed bytes.
+pub(crate) fn content_hash(signed: &[u8]) -> u64 {
     head_of(blake3::hash(signed))
 }
 

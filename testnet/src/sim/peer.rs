@@ -45,8 +45,9 @@ pub struct Copies {
 }
 
 /// Kinds of frames that carry records, or are about them.
-pub const RECORD_FRAMES: [&str; 5] = [
+pub const RECORD_FRAMES: [&str; 6] = [
     "Records",
+    "RecordDeltas",
     "RecordAnnounce",
     "RecordPull",
     "Buckets",

@@ -1,15 +1,16 @@
 //! Records pushed along the record tree and announced elsewhere, in batches.
 
 use super::{ANNOUNCE_MS, BATCH_MS, NAMES_PER_FRAME, RECORDS_PER_FRAME};
-use crate::database::name_of;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::LinkId;
 use crate::links::Stage;
 use crate::time::Micros;
+use crate::wire::SignedRecord;
 use crate::wire::frame::{RecordAnnounce, RecordName, Records};
 use hedgerow_topology::Class;
 use hedgerow_topology::petgraph::graph::NodeIndex;
+use std::sync::Arc;
 
 /// Where views rest between changes, a record tree that is broken here, so that records flood, rests
 /// for this part of that time.
@@ -32,8 +33,13 @@ pub(super) struct RecordTree {
 impl Engine {
     /// Sends the record of `peer` on: the own one whole to everybody, another's whole along the
     /// record tree and by name on the other links. A record of a peer outside the view goes whole
-    /// to everybody: it may be what joins two parts.
-    pub(crate) fn spread_record(&mut self, peer: PeerKey, from: Option<LinkId>) {
+    /// to everybody: it may be what joins two parts. `former` is what was held before it.
+    pub(crate) fn spread_record(
+        &mut self,
+        peer: PeerKey,
+        former: Option<Arc<SignedRecord>>,
+        from: Option<LinkId>,
+    ) {
         let eager = if peer == self.me {
             None
         } else {
@@ -56,6 +62,9 @@ impl Engine {
             }
         }
         if pushed {
+            if let Some(former) = former {
+                self.sync.replaced.entry(peer).or_insert(former);
+            }
             self.flush_records_soon();
         }
         if announced {
@@ -137,6 +146,7 @@ impl Engine {
             link.record_announce.clear();
         }
         self.sync.flush = None;
+        self.sync.replaced.clear();
         self.sync.announce = None;
     }
 
@@ -163,8 +173,10 @@ impl Engine {
             };
             let push = std::mem::take(&mut link.record_push);
             link.record_announce.retain(|peer| !push.contains(peer));
-            self.send_records(id, push.into_iter());
+            let whole = self.send_deltas(id, push);
+            self.send_records(id, whole.into_iter());
         }
+        self.sync.replaced.clear();
     }
 
     pub(super) fn flush_announcements(&mut self) {
@@ -175,7 +187,7 @@ impl Engine {
             };
             let names: Vec<RecordName> = std::mem::take(&mut link.record_announce)
                 .into_iter()
-                .filter_map(|peer| self.database.get(peer).map(|record| name_of(record)))
+                .filter_map(|peer| self.database.get(peer).map(|record| record.name()))
                 .collect();
             for names in names.chunks(NAMES_PER_FRAME) {
                 self.send(

@@ -1,5 +1,7 @@
 //! One engine and a neighbour that says what a test wants: what can be believed of it.
 
+mod deltas;
+
 use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;
 use hedgerow_protocol::status::LinkStatus;
@@ -7,10 +9,10 @@ use hedgerow_protocol::wire::frame::{
     Baseline, BaselineOrigin, BundleFrame, Digest, DigestEntry, Hello, SignedHeader, Subscribe,
     Wants,
 };
-use hedgerow_protocol::wire::{Bundle, BundleHeader, Frame, WIRE_VERSION};
+use hedgerow_protocol::wire::{Bundle, BundleHeader, Frame, FrameDecoder, WIRE_VERSION};
 use hedgerow_protocol::{
     Action, Address, Config, Delivery, Engine, Event, GroupId, GroupName, History, Input,
-    JoinOptions, Keypair, LinkId, Micros, NetworkName, Time,
+    JoinOptions, Keypair, LinkId, Micros, NetworkName, Time, VerifyId, VerifyJob,
 };
 
 const LINK: LinkId = LinkId(1);
@@ -32,10 +34,21 @@ struct Pair {
     events: Vec<Event>,
     closed: bool,
     published: Vec<Bundle>,
+    /// What the neighbour was sent.
+    heard: Vec<Frame>,
+    decoder: FrameDecoder,
+    /// Whether signatures take until [`Self::check`] to be checked.
+    checks_wait: bool,
+    waiting: Vec<(VerifyId, VerifyJob)>,
 }
 
 impl Pair {
     fn new() -> Self {
+        Self::with_features(0)
+    }
+
+    /// With a neighbour that says it knows these.
+    fn with_features(features: u64) -> Self {
         let now = Time {
             mono: Micros(1_000_000),
             wall_ms: 1_700_000_000_000,
@@ -47,6 +60,10 @@ impl Pair {
             events: Vec::new(),
             closed: false,
             published: Vec::new(),
+            heard: Vec::new(),
+            decoder: FrameDecoder::new(Config::default().flow.frame_bytes_max),
+            checks_wait: false,
+            waiting: Vec::new(),
         };
         pair.feed(Input::Linked {
             link: LINK,
@@ -58,7 +75,7 @@ impl Pair {
             wire: WIRE_VERSION,
             network: Config::default().network,
             epoch: 1,
-            features: 0,
+            features,
             wants: 1,
             record: None,
         }));
@@ -91,6 +108,7 @@ impl Pair {
     fn drain(&mut self) {
         while let Some(action) = self.engine.poll_action() {
             match action {
+                Action::Verify { id, job } if self.checks_wait => self.waiting.push((id, job)),
                 Action::Verify { id, job } => {
                     let valid = job.run();
                     self.engine
@@ -99,8 +117,24 @@ impl Pair {
                 Action::Deliver(delivery) => self.delivered.push(delivery),
                 Action::Event(event) => self.events.push(event),
                 Action::Close { link: LINK } => self.closed = true,
+                Action::Send { link: LINK, chunks } => {
+                    for chunk in chunks {
+                        self.decoder.push(chunk);
+                    }
+                    while let Some(raw) = self.decoder.next_frame().expect("a frame") {
+                        self.heard.extend(Frame::decode(raw).expect("a frame"));
+                    }
+                }
                 _ => {}
             }
+        }
+    }
+
+    /// Checks the signatures that wait for it.
+    fn check(&mut self) {
+        for (id, job) in std::mem::take(&mut self.waiting) {
+            let valid = job.run();
+            self.feed(Input::Verified { id, valid });
         }
     }
 

@@ -1,0 +1,169 @@
+//! Records that come as what turns the one before into them.
+
+use super::{EPOCH, Pair, key};
+use hedgerow_protocol::wire::delta::{RECORD_DELTAS, RecordDelta, RecordDeltas};
+use hedgerow_protocol::wire::frame::{RecordPull, Records};
+use hedgerow_protocol::wire::record::{ALGORITHM_VERSION, WireRecord};
+use hedgerow_protocol::wire::{Frame, Record, RecordLink, SignedRecord};
+use hedgerow_protocol::{Config, GroupName, JoinOptions};
+
+/// The record of key 3 with so many links.
+fn record(version: u64, links: u8) -> SignedRecord {
+    let mut links: Vec<RecordLink> = (10..10 + links)
+        .map(|number| RecordLink {
+            peer: key(number).peer(),
+            rtt_us: 40_000,
+        })
+        .collect();
+    links.sort_by_key(|link| link.peer);
+    let record = Record {
+        network: Config::default().network.hash(),
+        peer: key(3).peer(),
+        epoch: EPOCH,
+        version,
+        left: false,
+        algorithm: ALGORITHM_VERSION,
+        capacity: 8,
+        coordinate: [1.0, 0.0, 0.0, 5.0, 0.5],
+        addresses: Vec::new(),
+        groups: Vec::new(),
+        links,
+    };
+    SignedRecord::sign(record, &key(3))
+}
+
+fn whole(record: &SignedRecord) -> Frame {
+    let record = WireRecord(record.signed.clone(), record.signature, 0);
+    Frame::Records(Records {
+        records: vec![record],
+    })
+}
+
+fn delta(base: &SignedRecord, record: &SignedRecord) -> RecordDelta {
+    RecordDelta::between(base, record, 0).expect("shorter")
+}
+
+impl Pair {
+    fn say_delta(&mut self, delta: RecordDelta) {
+        self.say(&Frame::RecordDeltas(RecordDeltas {
+            deltas: vec![delta],
+        }));
+    }
+
+    fn counted(&self, name: &str) -> u64 {
+        let counters = self.engine.counters();
+        counters.values.get(name).copied().unwrap_or(0)
+    }
+
+    /// How often key 3's record was asked for.
+    fn pulls(&self) -> usize {
+        let prefixes = vec![key(3).peer().prefix()];
+        let pull = Frame::RecordPull(RecordPull { prefixes });
+        self.heard.iter().filter(|frame| **frame == pull).count()
+    }
+}
+
+#[test]
+fn a_delta_from_what_is_held_gives_the_record() {
+    let mut pair = Pair::new();
+    let (first, second) = (record(1, 7), record(2, 8));
+    pair.say(&whole(&first));
+    pair.say_delta(delta(&first, &second));
+    assert_eq!(pair.counted("records_accepted"), 2);
+    assert_eq!(pair.counted("records_by_delta"), 1);
+    // What is held already, and what is older, costs nothing.
+    pair.say_delta(delta(&first, &second));
+    pair.say_delta(delta(&second, &first));
+    assert_eq!(pair.counted("records_by_delta"), 1);
+    pair.wait_ms(50);
+    assert_eq!((pair.pulls(), pair.closed), (0, false));
+}
+
+#[test]
+fn a_delta_from_what_is_still_being_checked_gives_the_record() {
+    let mut pair = Pair::new();
+    pair.checks_wait = true;
+    let (first, second) = (record(1, 7), record(2, 8));
+    pair.say(&whole(&first));
+    pair.say_delta(delta(&first, &second));
+    pair.check();
+    assert_eq!(pair.counted("records_accepted"), 2);
+    assert_eq!(pair.counted("records_by_delta"), 1);
+}
+
+#[test]
+fn who_does_not_hold_the_one_before_asks_for_the_whole() {
+    let mut pair = Pair::new();
+    let (first, second, third) = (record(1, 7), record(2, 8), record(3, 8));
+    pair.say_delta(delta(&first, &second));
+    pair.wait_ms(1);
+    assert_eq!((pair.pulls(), pair.closed), (1, false));
+    pair.say(&whole(&first));
+    pair.say_delta(delta(&second, &third));
+    pair.wait_ms(1);
+    assert_eq!((pair.pulls(), pair.closed), (2, false));
+    assert_eq!(pair.counted("records_without_base"), 2);
+    assert_eq!(pair.counted("records_accepted"), 1);
+}
+
+/// Whoever passes it on may hold another record of the same hash.
+#[test]
+fn a_delta_that_gives_something_else_than_it_says_is_asked_for_and_no_offence() {
+    let mut pair = Pair::new();
+    let first = record(1, 7);
+    pair.say(&whole(&first));
+    let mut other = delta(&first, &record(2, 8));
+    other.hash ^= 1;
+    let mut cut = delta(&first, &record(3, 8));
+    cut.block.truncate(cut.block.len() / 2);
+    for delta in [other, cut] {
+        pair.say_delta(delta);
+        pair.wait_ms(1);
+    }
+    assert_eq!((pair.pulls(), pair.closed), (2, false));
+    assert_eq!(pair.counted("records_accepted"), 1);
+}
+
+#[test]
+fn a_delta_that_gives_a_forged_record_ends_the_link() {
+    let mut pair = Pair::new();
+    let first = record(1, 7);
+    pair.say(&whole(&first));
+    let mut forged = delta(&first, &record(2, 8));
+    forged.signature[5] ^= 1;
+    pair.say_delta(forged);
+    assert!(pair.closed);
+    assert_eq!(pair.counted("records_forged"), 1);
+}
+
+#[test]
+fn a_delta_that_would_take_more_memory_than_a_record_may_is_refused() {
+    let mut pair = Pair::new();
+    let first = record(1, 7);
+    pair.say(&whole(&first));
+    let mut huge = delta(&first, &record(2, 8));
+    huge.bytes = u32::MAX;
+    pair.say_delta(huge);
+    assert_eq!(pair.counted("records_oversized"), 1);
+    assert!(!pair.closed);
+}
+
+#[test]
+fn only_who_knows_deltas_gets_them() {
+    for (features, expected) in [(0, 0), (RECORD_DELTAS, 1)] {
+        let mut pair = Pair::with_features(features);
+        pair.say(&whole(&record(1, 8)));
+        pair.wait_ms(2_000);
+        pair.heard.clear();
+        let group = GroupName::new("other").expect("valid");
+        let options = JoinOptions::default();
+        pair.engine.join(pair.now, group, options).expect("joins");
+        pair.wait_ms(2_000);
+        let (mut deltas, mut wholes) = (0, 0);
+        for frame in &pair.heard {
+            deltas += usize::from(matches!(frame, Frame::RecordDeltas(_)));
+            wholes += usize::from(matches!(frame, Frame::Records(_)));
+        }
+        assert_eq!((deltas, wholes), (expected, 1 - expected));
+    }
+}

@@ -56,6 +56,8 @@ impl<P: Peer> World<P> {
         let at = &mut self.nodes[node];
         at.peer = None;
         at.state = NodeState::Idle;
+        // What it dialled comes to nothing.
+        at.incarnation += 1;
         at.timer = None;
         at.made.clear();
         at.inbox.clear();

@@ -1,6 +1,8 @@
 //! A peer that leaves the network takes nothing with it.
 
-use crate::support::{GROUP, assert_clean, assert_once, settled, wait, wait_view};
+use crate::support::{
+    GROUP, assert_clean, assert_once, assert_sound, network, settled, wait, wait_view,
+};
 use hedgerow_protocol::Event;
 use hedgerow_testnet::sim::NodeState;
 
@@ -53,4 +55,22 @@ fn half_of_a_network_leaves_at_once() {
     }
     wait_view(&mut sim, 30_000);
     assert_clean(&mut sim);
+}
+
+/// Its dials end with it: none becomes a connection that nobody knows of.
+#[test]
+fn who_left_while_it_dialled_comes_back_without_connections() {
+    for seed in 1..=3 {
+        let mut sim = network(8, seed);
+        sim.run_for(1);
+        sim.shutdown(5);
+        wait(&mut sim, 3_000, "stopped", |sim| {
+            sim.state(5) == NodeState::Idle
+        });
+        // A connection takes two round trips.
+        let connected = sim.run_until(1_000, |sim| !sim.wires(&[5])[0].peers.is_empty());
+        assert!(!connected, "{sim:?}: who is gone was connected");
+        sim.restart(5);
+        assert_sound(&mut sim);
+    }
 }

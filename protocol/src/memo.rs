@@ -99,19 +99,21 @@ impl Memo {
 
     /// What turns `base` into `record`, of no age; see [`RecordDelta::between`].
     pub(crate) fn delta(&self, base: &SignedRecord, record: &SignedRecord) -> Option<RecordDelta> {
-        let mut tables = self.tables();
         let key = (base.hash, record.hash);
-        let delta = tables
-            .deltas
-            .get_or_insert(key, || RecordDelta::between(base, record, 0));
-        delta.clone()
+        if let Some(delta) = self.tables().deltas.get(&key) {
+            return delta.clone();
+        }
+        let delta = RecordDelta::between(base, record, 0);
+        self.tables().deltas.put(key, delta.clone());
+        delta
     }
 
     /// The record that `delta` gives, where that is known from whoever made it.
     pub(crate) fn given_by(&self, delta: &RecordDelta) -> Option<Arc<SignedRecord>> {
         let mut tables = self.tables();
         let known = tables.deltas.get(&(delta.base, delta.hash))?.as_ref()?;
-        let is_same = known.block == delta.block && known.bytes == delta.bytes;
+        let is_same =
+            known.block == delta.block && (known.bytes, known.name) == (delta.bytes, delta.name);
         let record = is_same.then(|| tables.records.get(&delta.signature))??;
         (record.hash == delta.hash).then(|| record.clone())
     }

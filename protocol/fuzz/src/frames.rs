@@ -52,7 +52,6 @@ fn group_id(input: Input<'_, '_>) -> Result<GroupId> {
     Ok(GroupId::new(&NetworkName::default(), &group(input)?))
 }
 
-/// The default network as records name it.
 /// Mostly small numbers, now and then the extremes.
 fn number(input: Input<'_, '_>) -> Result<u64> {
     Ok(match input.int_in_range(0..=15)? {

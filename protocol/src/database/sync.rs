@@ -13,7 +13,7 @@ use crate::time::Micros;
 use crate::wire::SignedRecord;
 use crate::wire::frame::{RecordName, RecordPull};
 use crate::wire::record::WireRecord;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Records wait so long to travel together, and announcements, which are only the net below
@@ -54,7 +54,7 @@ struct Check {
 pub(crate) struct RecordSync {
     /// When a record was last taken in.
     accepted: Micros,
-    /// Whom others' records are given to whole.
+    /// Whom others' records are pushed to.
     tree: Option<spread::RecordTree>,
     flush: Option<Micros>,
     /// What was held before what is to be pushed now.
@@ -63,7 +63,8 @@ pub(crate) struct RecordSync {
     /// By key prefix.
     pulls: BTreeMap<u64, RecordPullState>,
     checks: BTreeMap<VerifyId, Check>,
-    checking: BTreeSet<u64>,
+    /// By the hash of the record.
+    checking: BTreeMap<u64, VerifyId>,
     /// How far the allowance for strangers is used up.
     strangers_at: Micros,
 }
@@ -133,10 +134,11 @@ impl Engine {
             self.count("records_unchecked");
             return;
         }
-        if !self.sync.checking.insert(record.hash) {
+        if self.sync.checking.contains_key(&record.hash) {
             return;
         }
         let id = self.next_verify_id();
+        self.sync.checking.insert(record.hash, id);
         let job = record.verify_job();
         self.sync.checks.insert(
             id,
@@ -226,7 +228,6 @@ impl Engine {
     }
 
     pub(crate) fn on_record_announce(&mut self, from: LinkId, names: Vec<RecordName>) {
-        let due = self.in_ms(self.config.database.pull_ms);
         for (prefix, epoch, version) in names {
             let peer = self.database.peer_of(prefix);
             if let Some(peer) = peer
@@ -235,7 +236,7 @@ impl Engine {
                 self.knows_record(from, peer);
             }
             match self.database.compare(peer, (epoch, version)) {
-                Offer::Newer => self.want_record(from, prefix, (epoch, version), due),
+                Offer::Newer => self.want_record(from, prefix, (epoch, version)),
                 Offer::Older => {
                     if let Some(peer) = peer {
                         self.push_record(from, peer);
@@ -246,8 +247,8 @@ impl Engine {
         }
     }
 
-    /// Notes that `from` is to be asked for a record, should it not come until then.
-    fn want_record(&mut self, from: LinkId, prefix: u64, order: (u64, u64), due: Micros) {
+    fn want_record(&mut self, from: LinkId, prefix: u64, order: (u64, u64)) {
+        let due = self.in_ms(self.config.database.pull_ms);
         let known = self
             .sync
             .pulls

@@ -8,7 +8,7 @@ use crate::status::{
     Counters, GroupStatus, LinkStatus, MemberState, MemberStatus, OverlayNode, OverlayStatus, Role,
     Status,
 };
-use crate::wire::RecordGroup;
+use crate::wire::{RecordGroup, SignedRecord};
 use hedgerow_topology::Class;
 use hedgerow_topology::petgraph::visit::EdgeRef;
 
@@ -177,6 +177,11 @@ impl Engine {
             nodes,
             links,
         })
+    }
+
+    /// This peer's record as it states it now. `None`: it has stated none yet.
+    pub fn own_record(&self) -> Option<&SignedRecord> {
+        self.database.get(self.me).map(AsRef::as_ref)
     }
 
     /// Counters since the start.

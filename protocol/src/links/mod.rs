@@ -70,6 +70,8 @@ pub(crate) struct Link {
     pub(crate) epoch: u64,
     /// What the other end knows beyond the least, from its hello.
     pub(crate) features: u64,
+    /// A delta from it did not give what it said: no more of them are tried.
+    pub(crate) gave_wrong_delta: bool,
     pub(crate) decoder: FrameDecoder,
     pub(crate) queue: SendQueue,
     pub(crate) rtt: RttEstimator,
@@ -132,6 +134,7 @@ impl Link {
             heard: now,
             epoch: 0,
             features: 0,
+            gave_wrong_delta: false,
             decoder: FrameDecoder::new(config.flow.frame_bytes_max),
             queue: SendQueue::new(&config.flow),
             rtt: RttEstimator::default(),

@@ -1,24 +1,39 @@
 //! Records that come as what turns the one before into them.
 
-use super::{EPOCH, Pair, key};
+use super::{EPOCH, Pair, hello, key};
 use hedgerow_protocol::wire::delta::{RECORD_DELTAS, RecordDelta, RecordDeltas};
 use hedgerow_protocol::wire::frame::{RecordPull, Records};
 use hedgerow_protocol::wire::record::{ALGORITHM_VERSION, WireRecord};
 use hedgerow_protocol::wire::{Frame, Record, RecordLink, SignedRecord};
-use hedgerow_protocol::{Config, GroupName, JoinOptions};
+use hedgerow_protocol::{Config, GroupName, Input, JoinOptions, LinkId, PeerKey};
+
+const ELSEWHERE: LinkId = LinkId(2);
 
 /// The record of key 3 with so many links.
 fn record(version: u64, links: u8) -> SignedRecord {
-    let mut links: Vec<RecordLink> = (10..10 + links)
-        .map(|number| RecordLink {
-            peer: key(number).peer(),
-            rtt_us: 40_000,
-        })
-        .collect();
-    links.sort_by_key(|link| link.peer);
+    let peers = (10..10 + links).map(|number| key(number).peer());
+    signed(3, version, peers.collect())
+}
+
+/// A record of this key with as many links as one may have, of which the next version has half.
+fn large(number: u8, version: u64) -> SignedRecord {
+    let peer = |at: u8| {
+        let since = if at < 128 { 0 } else { version as u8 };
+        PeerKey(*blake3::hash(&[number, since, at]).as_bytes())
+    };
+    let peers = (0..=255).map(peer);
+    signed(number, version, peers.collect())
+}
+
+fn signed(number: u8, version: u64, mut peers: Vec<PeerKey>) -> SignedRecord {
+    peers.sort();
+    let link = |peer| RecordLink {
+        peer,
+        rtt_us: 40_000,
+    };
     let record = Record {
         network: Config::default().network.hash(),
-        peer: key(3).peer(),
+        peer: key(number).peer(),
         epoch: EPOCH,
         version,
         left: false,
@@ -27,9 +42,9 @@ fn record(version: u64, links: u8) -> SignedRecord {
         coordinate: [1.0, 0.0, 0.0, 5.0, 0.5],
         addresses: Vec::new(),
         groups: Vec::new(),
-        links,
+        links: peers.into_iter().map(link).collect(),
     };
-    SignedRecord::sign(record, &key(3))
+    SignedRecord::sign(record, &key(number))
 }
 
 fn whole(record: &SignedRecord) -> Frame {
@@ -48,6 +63,31 @@ impl Pair {
         self.say(&Frame::RecordDeltas(RecordDeltas {
             deltas: vec![delta],
         }));
+    }
+
+    /// Another neighbour sends a record.
+    fn say_from_elsewhere(&mut self, record: &SignedRecord) {
+        for bytes in whole(record).encode() {
+            self.feed(Input::Bytes {
+                link: ELSEWHERE,
+                bytes,
+            });
+        }
+    }
+
+    fn link_elsewhere(&mut self) {
+        self.feed(Input::Linked {
+            link: ELSEWHERE,
+            peer: key(50).peer(),
+            dial: None,
+            address: None,
+        });
+        for bytes in hello(0).encode() {
+            self.feed(Input::Bytes {
+                link: ELSEWHERE,
+                bytes,
+            });
+        }
     }
 
     fn counted(&self, name: &str) -> u64 {
@@ -106,6 +146,42 @@ fn who_does_not_hold_the_one_before_asks_for_the_whole() {
     assert_eq!(pair.counted("records_accepted"), 1);
 }
 
+/// A copied key, or an issuer that says two things under one name: everybody keeps the one with the
+/// larger hash, whichever came first.
+#[test]
+fn of_two_records_with_one_name_the_same_stays_whichever_comes_first() {
+    let first = record(1, 7);
+    let (one, other) = (record(2, 8), record(2, 9));
+    let (less, more) = if one.hash < other.hash {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    // The winner comes second, from a base that is not held any more.
+    let mut pair = Pair::new();
+    for record in [&first, &less] {
+        pair.say(&whole(record));
+    }
+    pair.say_delta(delta(&first, &more));
+    assert_eq!(pair.pulls(), 1);
+    pair.say(&whole(&more));
+    assert_eq!(pair.counted("records_accepted"), 3);
+    // It comes first: who sends the other one is told.
+    let mut pair = Pair::new();
+    for record in [&first, &more] {
+        pair.say(&whole(record));
+    }
+    pair.heard.clear();
+    pair.say_delta(delta(&first, &less));
+    pair.wait_ms(50);
+    assert_eq!((pair.counted("records_accepted"), pair.pulls()), (2, 0));
+    let is_it = |frame: &Frame| match frame {
+        Frame::Records(frame) => frame.records.iter().any(|record| record.0 == more.signed),
+        _ => false,
+    };
+    assert!(pair.heard.iter().any(is_it));
+}
+
 /// Whoever passes it on may hold another record of the same hash.
 #[test]
 fn a_delta_that_gives_something_else_than_it_says_is_asked_for_and_no_offence() {
@@ -122,6 +198,9 @@ fn a_delta_that_gives_something_else_than_it_says_is_asked_for_and_no_offence() 
     }
     assert_eq!((pair.pulls(), pair.closed), (2, false));
     assert_eq!(pair.counted("records_accepted"), 1);
+    // Nothing that it sends so is looked at again.
+    pair.say_delta(delta(&first, &record(4, 8)));
+    assert_eq!((pair.pulls(), pair.counted("records_by_delta")), (3, 0));
 }
 
 #[test]
@@ -141,6 +220,7 @@ fn a_delta_that_would_take_more_memory_than_a_record_may_is_refused() {
     let mut pair = Pair::new();
     let first = record(1, 7);
     pair.say(&whole(&first));
+    // The most that a number says.
     let mut huge = delta(&first, &record(2, 8));
     huge.bytes = u32::MAX;
     pair.say_delta(huge);
@@ -166,4 +246,37 @@ fn only_who_knows_deltas_gets_them() {
         }
         assert_eq!((deltas, wholes), (expected, 1 - expected));
     }
+}
+
+/// Deltas of large records that come together are cut into frames that fit.
+#[test]
+fn what_is_passed_on_together_fits_into_frames() {
+    let mut pair = Pair::with_features(RECORD_DELTAS);
+    pair.link_elsewhere();
+    let config = Config::default();
+    let records: Vec<_> = (100..180).map(|number| large(number, 1)).collect();
+    for record in &records {
+        assert!(record.signed.len() <= config.database.record_bytes_max);
+        pair.say_from_elsewhere(record);
+    }
+    pair.wait_ms(50);
+    pair.heard.clear();
+    for number in 100..180 {
+        pair.say_from_elsewhere(&large(number, 2));
+    }
+    pair.wait_ms(50);
+    let deltas = pair.heard.iter().filter_map(|frame| match frame {
+        Frame::RecordDeltas(frame) => Some(frame.deltas.len()),
+        _ => None,
+    });
+    let counts: Vec<usize> = deltas.collect();
+    assert_eq!(counts.iter().sum::<usize>(), records.len());
+    assert!(counts.len() > 1, "{counts:?}");
+    assert!(
+        !pair
+            .engine
+            .counters()
+            .values
+            .contains_key("frames_oversized_unsent")
+    );
 }

@@ -26,6 +26,18 @@ fn news() -> GroupName {
     GroupName::new("news").expect("valid")
 }
 
+/// What a neighbour that knows these features says first.
+fn hello(features: u64) -> Frame {
+    Frame::Hello(Hello {
+        wire: WIRE_VERSION,
+        network: Config::default().network,
+        epoch: 1,
+        features,
+        wants: 1,
+        record: None,
+    })
+}
+
 /// A member that waits for its baseline, and its only neighbour.
 struct Pair {
     engine: Engine,
@@ -71,14 +83,7 @@ impl Pair {
             dial: None,
             address: None,
         });
-        pair.say(&Frame::Hello(Hello {
-            wire: WIRE_VERSION,
-            network: Config::default().network,
-            epoch: 1,
-            features,
-            wants: 1,
-            record: None,
-        }));
+        pair.say(&hello(features));
         let options = JoinOptions::default();
         pair.engine.join(pair.now, news(), options).expect("joins");
         pair.drain();
@@ -118,9 +123,12 @@ impl Pair {
                 Action::Event(event) => self.events.push(event),
                 Action::Close { link: LINK } => self.closed = true,
                 Action::Send { link: LINK, chunks } => {
+                    let bytes = chunks.iter().map(Bytes::len).sum();
                     for chunk in chunks {
                         self.decoder.push(chunk);
                     }
+                    let sent = Input::Sent { link: LINK, bytes };
+                    self.engine.handle_input(self.now, sent);
                     while let Some(raw) = self.decoder.next_frame().expect("a frame") {
                         self.heard.extend(Frame::decode(raw).expect("a frame"));
                     }

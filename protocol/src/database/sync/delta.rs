@@ -3,16 +3,27 @@
 //! A record that has come so is the same as one that came whole: the same bytes, the same check.
 //! Who does not hold the one before asks for the whole.
 
-use super::RECORDS_PER_FRAME;
+use super::spread::in_frames;
 use crate::database::Offer;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::LinkId;
-use crate::wire::SignedRecord;
 use crate::wire::delta::{RECORD_DELTAS, RecordDelta, RecordDeltas};
+use crate::wire::frame::RecordPull;
 use crate::wire::record::content_hash;
+use crate::wire::{SignedRecord, WireError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// What a delta comes to.
+enum Made {
+    Record(Arc<SignedRecord>),
+    /// What it changes is not held.
+    NoBase,
+    /// It gives something else than it says.
+    SomethingElse,
+    Malformed(WireError),
+}
 
 impl Engine {
     /// Sends the records of `peers` as deltas; those are given back that must go whole.
@@ -35,8 +46,8 @@ impl Engine {
                 }
             }
         }
-        for deltas in deltas.chunks(RECORDS_PER_FRAME) {
-            let deltas = deltas.to_vec();
+        let room = self.config.flow.frame_bytes_max / 2;
+        for deltas in in_frames(deltas, room, |delta| delta.block.len()) {
             self.send(to, RecordDeltas { deltas });
         }
         whole
@@ -53,72 +64,95 @@ impl Engine {
     }
 
     pub(crate) fn on_record_deltas(&mut self, from: LinkId, deltas: Vec<RecordDelta>) {
+        let mut lacking = Vec::new();
         for delta in deltas {
-            let (prefix, epoch, version) = delta.name;
-            let peer = self.database.peer_of(prefix);
-            if self.database.compare(peer, (epoch, version)) == Offer::Older {
-                if let Some(peer) = peer {
-                    self.push_record(from, peer);
-                }
-                continue;
-            }
-            let held = peer.and_then(|peer| self.database.get(peer));
-            if let Some(record) = held.filter(|record| record.hash == delta.hash) {
-                self.knows_record(from, record.record.peer);
-                continue;
-            }
-            if self.sync.checking.contains(&delta.hash) {
+            if !self.is_news(from, &delta) {
                 continue;
             }
             if delta.bytes as usize > self.config.database.record_bytes_max {
                 self.count("records_oversized");
                 continue;
             }
-            match self.made_from_base(peer, &delta) {
-                Some(Ok(record)) => {
+            match self.made_from_base(from, &delta) {
+                Made::Record(record) => {
                     self.count("records_by_delta");
                     self.on_record(from, record, delta.age_ms);
+                    continue;
                 }
-                Some(Err(error)) => return self.on_malformed(from, &error),
-                None => {
-                    self.count("records_without_base");
-                    self.want_record(from, prefix, (epoch, version), self.now.mono);
+                Made::Malformed(error) => return self.on_malformed(from, &error),
+                Made::NoBase => {}
+                // Who passed it on may hold another base of the same hash: that is no offence. But
+                // to find out again and again would cost more than the whole.
+                Made::SomethingElse => {
+                    if let Some(link) = self.links.get_mut(&from) {
+                        link.gave_wrong_delta = true;
+                    }
                 }
+            }
+            self.count("records_without_base");
+            lacking.push(delta.name.0);
+        }
+        // Its holder is asked, whatever others have announced.
+        if !lacking.is_empty() {
+            self.send(from, RecordPull { prefixes: lacking });
+        }
+    }
+
+    /// Whether a delta gives a record that would be taken and is not being checked already. Of two
+    /// with one name everybody keeps the same one, as [`Database::offer`](super::super::Database)
+    /// decides; who sends what is older gets what is held.
+    fn is_news(&mut self, from: LinkId, delta: &RecordDelta) -> bool {
+        let (prefix, epoch, version) = delta.name;
+        let peer = self.database.peer_of(prefix);
+        let held = peer.and_then(|peer| self.database.get(peer));
+        let hash = held.map_or(u64::MAX, |record| record.hash);
+        let offer = match self.database.compare(peer, (epoch, version)) {
+            Offer::Same if delta.hash > hash => Offer::Newer,
+            Offer::Same if delta.hash < hash => Offer::Older,
+            offer => offer,
+        };
+        match (offer, peer) {
+            (Offer::Newer, _) => !self.sync.checking.contains_key(&delta.hash),
+            (Offer::Older, Some(peer)) => {
+                self.push_record(from, peer);
+                false
+            }
+            (_, peer) => {
+                if let Some(peer) = peer {
+                    self.knows_record(from, peer);
+                }
+                false
             }
         }
     }
 
-    /// The record that a delta gives. `None`: what it changes is not held.
-    fn made_from_base(
-        &self,
-        peer: Option<PeerKey>,
-        delta: &RecordDelta,
-    ) -> Option<Result<Arc<SignedRecord>, crate::wire::WireError>> {
-        let held = peer.and_then(|peer| self.database.get(peer));
+    fn made_from_base(&self, from: LinkId, delta: &RecordDelta) -> Made {
+        let held = (self.database.peer_of(delta.name.0)).and_then(|peer| self.database.get(peer));
         let base = held
             .filter(|record| record.hash == delta.base)
-            .or_else(|| self.record_in_check(delta.base))?;
+            .or_else(|| self.record_in_check(delta.base));
+        let is_trusted = |id| (self.links.get(&id)).is_some_and(|link| !link.gave_wrong_delta);
+        let Some(base) = base.filter(|_| is_trusted(from)) else {
+            return Made::NoBase;
+        };
         if let Some(record) = self.memo.given_by(delta) {
-            return Some(Ok(record));
+            return Made::Record(record);
         }
-        let signed = delta.apply(base)?;
-        // Of two bases with one hash, somebody else may hold the other: that is no offence.
-        if content_hash(&signed) != delta.hash {
-            return None;
+        let signed = delta.apply(base);
+        let Some(signed) = signed.filter(|signed| content_hash(signed) == delta.hash) else {
+            return Made::SomethingElse;
+        };
+        let decode = || SignedRecord::decode(signed.clone(), delta.signature);
+        match self.memo.record(&signed, &delta.signature, decode) {
+            Ok(record) if record.name() == delta.name => Made::Record(record),
+            Ok(_) => Made::SomethingElse,
+            Err(error) => Made::Malformed(error),
         }
-        Some(self.memo.record(&signed.clone(), &delta.signature, || {
-            SignedRecord::decode(signed, delta.signature)
-        }))
     }
 
     /// A record whose signature is being checked: the next one often comes before that is done.
     fn record_in_check(&self, hash: u64) -> Option<&Arc<SignedRecord>> {
-        if !self.sync.checking.contains(&hash) {
-            return None;
-        }
-        let mut checks = self.sync.checks.values();
-        checks
-            .find(|check| check.record.hash == hash)
-            .map(|check| &check.record)
+        let id = self.sync.checking.get(&hash)?;
+        self.sync.checks.get(id).map(|check| &check.record)
     }
 }

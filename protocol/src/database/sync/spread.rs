@@ -8,6 +8,7 @@ use crate::links::Stage;
 use crate::time::Micros;
 use crate::wire::SignedRecord;
 use crate::wire::frame::{RecordAnnounce, RecordName, Records};
+use crate::wire::record::WireRecord;
 use hedgerow_topology::Class;
 use hedgerow_topology::petgraph::graph::NodeIndex;
 use std::sync::Arc;
@@ -15,6 +16,9 @@ use std::sync::Arc;
 /// Where views rest between changes, a record tree that is broken here, so that records flood, rests
 /// for this part of that time.
 const BROKEN_SHARE: u64 = 5;
+
+/// What a record has around it in a frame: signature, age, name, hashes.
+const AROUND_BYTES: usize = 160;
 
 /// This peer's neighbours on the record tree.
 ///
@@ -31,8 +35,8 @@ pub(super) struct RecordTree {
 }
 
 impl Engine {
-    /// Sends the record of `peer` on: the own one whole to everybody, another's whole along the
-    /// record tree and by name on the other links. A record of a peer outside the view goes whole
+    /// Sends the record of `peer` on: the own one is pushed to everybody, another's along the record
+    /// tree and announced on the other links. A record of a peer outside the view is pushed
     /// to everybody: it may be what joins two parts. `former` is what was held before it.
     pub(crate) fn spread_record(
         &mut self,
@@ -50,10 +54,10 @@ impl Engine {
             if Some(*id) == from || !link.serves_database() {
                 continue;
             }
-            let whole = eager
+            let is_eager = eager
                 .as_ref()
                 .is_none_or(|neighbours| neighbours.contains(&link.peer));
-            if whole && link.stage == Stage::Up {
+            if is_eager && link.stage == Stage::Up {
                 link.record_push.insert(peer);
                 pushed = true;
             } else {
@@ -202,27 +206,29 @@ impl Engine {
 
     /// Sends the records of `peers`, in frames that fit.
     pub(super) fn send_records(&mut self, to: LinkId, peers: impl Iterator<Item = PeerKey>) {
+        let records = peers.filter_map(|peer| self.wire_record(peer)).collect();
         let room = self.config.flow.frame_bytes_max / 2;
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        for peer in peers {
-            let Some(record) = self.wire_record(peer) else {
-                continue;
-            };
-            bytes += record.0.len() + 96;
-            batch.push(record);
-            if bytes >= room || batch.len() >= RECORDS_PER_FRAME {
-                self.send(
-                    to,
-                    Records {
-                        records: std::mem::take(&mut batch),
-                    },
-                );
-                bytes = 0;
-            }
-        }
-        if !batch.is_empty() {
-            self.send(to, Records { records: batch });
+        for records in in_frames(records, room, |record: &WireRecord| record.0.len()) {
+            self.send(to, Records { records });
         }
     }
+}
+
+/// Cuts what is sent together so that it fits into frames: each holds no more than its number, and
+/// no more than one item beyond `room` bytes.
+pub(super) fn in_frames<T>(items: Vec<T>, room: usize, bytes: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let mut frames: Vec<Vec<T>> = Vec::new();
+    let mut left = 0;
+    for item in items {
+        let is_full = |frame: &Vec<T>| left == 0 || frame.len() >= RECORDS_PER_FRAME;
+        let takes = bytes(&item) + AROUND_BYTES;
+        if let Some(frame) = frames.last_mut().filter(|frame| !is_full(frame)) {
+            frame.push(item);
+        } else {
+            frames.push(vec![item]);
+            left = room;
+        }
+        left = left.saturating_sub(takes);
+    }
+    frames
 }

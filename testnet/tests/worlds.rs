@@ -291,7 +291,7 @@ fn where_peers_are_real_a_warm_start_waits_for_one_view() {
 
 /// Processes of `hedgerow` that a run has started, by the network's name in their arguments.
 fn peers_of(runner: u32) -> Vec<u32> {
-    let network = format!("\0testnet-{runner}\0");
+    let network = format!("\0testnet-{runner}-");
     let entries = std::fs::read_dir("/proc").expect("/proc");
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())

@@ -40,7 +40,6 @@ mod group;
 mod node;
 mod options;
 mod outbox;
-mod runtime;
 mod store;
 mod transport;
 
@@ -57,4 +56,3 @@ pub use hedgerow_protocol::{
 pub use libp2p::Multiaddr;
 pub use node::{AckResult, Events, EventsMissed, Node, ProbeAnswer, ProbeAnswers};
 pub use options::{DeliveryConfig, TransportConfig};
-pub use runtime::runtime;

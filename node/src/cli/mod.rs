@@ -61,7 +61,8 @@ fn start(cli: Cli, output: &Output) -> Result<(), CliError> {
         paths,
         output: output.clone(),
     };
-    let runtime = crate::runtime()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
         .build()
         .map_err(|error| CliError::io("cannot start threads", error))?;
     let result = runtime.block_on(dispatch(&context, cli.command));

@@ -137,13 +137,9 @@ const TELLS_PER_WINDOW: u64 = 16;
 
 /// Makes one measurement and prints what came of it.
 pub fn run(spec: &Spec) -> Result<()> {
-    let runtime = match spec.program {
-        // The one that it comes with.
-        Program::Hedgerow => ::hedgerow::runtime().build()?,
-        _ => tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?,
-    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         match spec.program {
             Program::Hedgerow => measure::<hedgerow::HedgerowPeer>(spec).await,

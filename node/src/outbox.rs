@@ -4,7 +4,6 @@ use crate::options::DeliveryConfig;
 use bytes::Bytes;
 use hedgerow_protocol::{GroupName, MessageId, PublishError, PublishOptions};
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::{Notify, oneshot};
@@ -167,6 +166,11 @@ impl Outbox {
     pub(crate) fn is_empty(&self) -> bool {
         self.state().queue.is_empty()
     }
+
+    /// Whether enough waits to fill a bundle.
+    pub(crate) fn is_full(&self) -> bool {
+        self.state().bytes >= FULL_BYTES
+    }
 }
 
 #[derive(Debug, Default)]
@@ -182,9 +186,7 @@ pub(crate) struct Outboxes {
     groups: Mutex<Groups>,
     listed: Mutex<Vec<Arc<Outbox>>>,
     work: Notify,
-    /// Bytes waiting over all groups.
-    bytes: AtomicUsize,
-    /// Rung when those reach what fills a bundle.
+    /// Rung when what waits in one of them reaches what fills a bundle.
     full: Notify,
 }
 
@@ -195,7 +197,6 @@ impl Outboxes {
             groups: Mutex::default(),
             listed: Mutex::default(),
             work: Notify::new(),
-            bytes: AtomicUsize::new(0),
             full: Notify::new(),
         }
     }
@@ -244,8 +245,7 @@ impl Outboxes {
             let bytes = submission.weight();
             state.bytes += bytes;
             state.queue.push_back(submission);
-            let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-            if before < FULL_BYTES && before + bytes >= FULL_BYTES {
+            if state.bytes >= FULL_BYTES && state.bytes - bytes < FULL_BYTES {
                 self.full.notify_one();
             }
             !std::mem::replace(&mut state.listed, true)
@@ -255,9 +255,11 @@ impl Outboxes {
         }
     }
 
-    /// Whether enough waits to fill a bundle.
+    /// Whether enough waits in one of those with work to fill a bundle. What waits for the engine
+    /// to have room is not among them.
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) >= FULL_BYTES
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        listed.iter().any(|outbox| outbox.is_full())
     }
 
     /// Waits until enough waits to fill a bundle.
@@ -265,15 +267,20 @@ impl Outboxes {
         self.full.notified().await;
     }
 
-    /// So many bytes were taken, or put back.
-    pub(crate) fn note_taken(&self, taken: usize, put_back: usize) {
-        self.bytes.fetch_add(put_back, Ordering::Relaxed);
-        self.bytes.fetch_sub(taken, Ordering::Relaxed);
-    }
-
     /// Waits until some outbox has work.
     pub(crate) async fn work(&self) {
         self.work.notified().await;
+    }
+
+    /// Whether some outbox has work.
+    pub(crate) fn has_listed(&self) -> bool {
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        !listed.is_empty()
+    }
+
+    /// There is work still: who was told puts it off.
+    pub(crate) fn ring(&self) {
+        self.work.notify_one();
     }
 
     /// The outboxes with work; each is listed again by the next push.

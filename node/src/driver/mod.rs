@@ -231,7 +231,8 @@ impl Driver {
             if matches!(self.phase, Phase::Stopped | Phase::Aborted) {
                 break;
             }
-            let filling = self.is_filling();
+            // Links tell when they have written only if somebody waits for that.
+            let filling = self.outboxes.has_listed() && self.is_filling();
             let mut deadline = self.deadline(next_sweep);
             if filling {
                 deadline = deadline.min(self.fill_until);
@@ -266,7 +267,7 @@ impl Driver {
                     }
                 }
                 Some(done) = inboxes.done.recv() => self.on_done(done),
-                () = self.outboxes.work(), if !filling => self.publish_listed(),
+                () = self.outboxes.work(), if !filling => self.publish_or_fill(),
                 () = self.outboxes.full(), if filling => {}
                 () = &mut timer => {
                     next_sweep = self.on_timer(next_sweep);

@@ -15,8 +15,11 @@ const FILL_MAX: Duration = Duration::from_millis(20);
 const TURN: usize = 256;
 
 impl Driver {
-    /// Publishes what waits in the outboxes with work.
-    pub(super) fn publish_listed(&mut self) {
+    /// Publishes what waits in the outboxes with work, unless it is to wait on.
+    pub(super) fn publish_or_fill(&mut self) {
+        if self.is_filling() {
+            return self.outboxes.ring();
+        }
         for outbox in self.outboxes.take_listed() {
             self.publish_from(&outbox);
         }
@@ -55,34 +58,39 @@ impl Driver {
                 return;
             }
             turn = turn.saturating_sub(taken.len());
-            let weight = taken.iter().map(Submission::weight).sum();
-            self.outboxes.note_taken(weight, 0);
             self.carrying.clear();
-            match self.publish_taken(outbox, &taken) {
+            let published = match self.publish_taken(outbox, &taken) {
                 Ok(first) => {
-                    self.on_published(outbox, &mut taken, first);
+                    self.await_acknowledged(outbox, &mut taken, first);
                     self.publishing = true;
                     self.fill_until = Instant::now() + FILL_MAX;
+                    Some(first)
                 }
                 Err(PublishError::Busy) => {
                     outbox.unpop(&mut taken);
-                    self.outboxes.note_taken(0, weight);
                     self.blocked.insert(outbox.group.clone(), outbox.clone());
                     self.perform();
                     return;
                 }
-                Err(error) => (taken.drain(..)).for_each(|one| one.refuse(error.clone())),
-            }
+                Err(error) => {
+                    (taken.drain(..)).for_each(|one| one.refuse(error.clone()));
+                    None
+                }
+            };
             self.perform();
             self.publishing = false;
             self.carried = self.carrying.len();
-            if self.is_filling() {
+            if let Some(first) = published {
+                answer(taken.drain(..), first);
+            }
+            if outbox.is_empty() {
+                return;
+            }
+            if !outbox.is_full() && self.is_filling() {
                 break;
             }
         }
-        if !outbox.is_empty() {
-            self.outboxes.relist(outbox);
-        }
+        self.outboxes.relist(outbox);
     }
 
     fn publish_taken(
@@ -98,33 +106,44 @@ impl Driver {
         self.engine.publish_together(now, group, &messages)
     }
 
-    /// Answers before the engine is drained, so that an acknowledgement finds who waits for it.
-    fn on_published(&mut self, outbox: &Outbox, taken: &mut Vec<Submission>, first: MessageId) {
-        // A sink's messages come in runs.
-        let mut run: Option<(Arc<SinkState>, usize)> = None;
-        for (seq, Submission { reply, .. }) in (first.seq..).zip(taken.drain(..)) {
-            let id = MessageId { seq, ..first };
-            match reply {
-                // A caller that has gone does not want to know.
-                Reply::Caller(reply) => drop(reply.send(Ok(id))),
-                Reply::Sink(sink) => match &mut run {
-                    Some((same, messages)) if Arc::ptr_eq(same, &sink) => *messages += 1,
-                    _ => {
-                        if let Some((other, messages)) = run.replace((sink, 1)) {
-                            other.finish(messages, None);
-                        }
-                    }
-                },
-                Reply::Acknowledged(reply) => {
-                    let (tell, result) = oneshot::channel();
-                    if reply.send(Ok(Acknowledging { id, result })).is_ok() {
-                        self.acknowledging.insert((outbox.group.clone(), id), tell);
-                    }
-                }
+    /// Before the engine is drained, so that an acknowledgement finds who waits for it. Such a
+    /// message is published alone.
+    fn await_acknowledged(&mut self, outbox: &Outbox, taken: &mut Vec<Submission>, id: MessageId) {
+        if let Some(Submission {
+            reply: Reply::Acknowledged(reply),
+            ..
+        }) = taken.pop_if(|one| matches!(one.reply, Reply::Acknowledged(_)))
+        {
+            let (tell, result) = oneshot::channel();
+            // A caller that has gone does not want to know.
+            if reply.send(Ok(Acknowledging { id, result })).is_ok() {
+                self.acknowledging.insert((outbox.group.clone(), id), tell);
             }
         }
-        if let Some((sink, messages)) = run {
-            sink.finish(messages, None);
+    }
+}
+
+/// Tells publishers what became of their messages, which are on their way by now.
+fn answer(taken: impl Iterator<Item = Submission>, first: MessageId) {
+    // A sink's messages come in runs.
+    let mut run: Option<(Arc<SinkState>, usize)> = None;
+    for (seq, Submission { reply, .. }) in (first.seq..).zip(taken) {
+        match reply {
+            // A caller that has gone does not want to know.
+            Reply::Caller(reply) => drop(reply.send(Ok(MessageId { seq, ..first }))),
+            Reply::Sink(sink) => match &mut run {
+                Some((same, messages)) if Arc::ptr_eq(same, &sink) => *messages += 1,
+                _ => {
+                    if let Some((other, messages)) = run.replace((sink, 1)) {
+                        other.finish(messages, None);
+                    }
+                }
+            },
+            // Answered before.
+            Reply::Acknowledged(_) => {}
         }
+    }
+    if let Some((sink, messages)) = run {
+        sink.finish(messages, None);
     }
 }

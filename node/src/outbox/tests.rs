@@ -146,6 +146,36 @@ fn an_outbox_with_work_is_listed_once() {
 }
 
 #[test]
+fn what_waits_for_the_engine_fills_no_bundle_of_other_groups() {
+    let outboxes = outboxes(100, usize::MAX);
+    let sink = Arc::default();
+    let [busy, other] = ["busy", "other"]
+        .map(|name| outboxes.room(&GroupName::new(name).expect("a name")));
+    sink_bytes(&busy, FULL_BYTES, &sink);
+    assert!(outboxes.is_full());
+    assert!(outboxes.full().now_or_never().is_some());
+    // The engine has no room for that group: it is not listed until it has.
+    let [blocked] = &outboxes.take_listed()[..] else {
+        panic!("one outbox has work")
+    };
+    other.push(submission("one", &sink));
+    assert!(outboxes.has_listed());
+    assert!(!outboxes.is_full());
+    outboxes.relist(blocked);
+    assert!(outboxes.is_full());
+}
+
+/// Pushes one message of so many bytes.
+fn sink_bytes(room: &Room, bytes: usize, sink: &Arc<SinkState>) {
+    sink.begin();
+    room.push(Submission {
+        payload: vec![0; bytes].into(),
+        options: PublishOptions::default(),
+        reply: Reply::Sink(sink.clone()),
+    });
+}
+
+#[test]
 fn a_sink_is_idle_when_all_is_taken_and_told_of_errors() {
     let outboxes = outboxes(100, usize::MAX);
     let sink = Arc::default();

@@ -289,7 +289,8 @@ impl Engine {
             .filter_map(|(peer, id)| {
                 let link = self.links.get(id)?;
                 let rtt_us = self.charges.stated_rtt_us(*peer, link.rtt.stated_us()?);
-                (link.stated_from <= now).then_some(RecordLink {
+                let is_stated = link.stated_from <= now && link.parting_since.is_none();
+                is_stated.then_some(RecordLink {
                     peer: *peer,
                     rtt_us,
                 })

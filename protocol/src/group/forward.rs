@@ -27,6 +27,10 @@ impl Engine {
         let mut targets: Vec<PeerKey> = route.children().collect();
         if bundle.payload.len() <= self.config.groups.mesh_push_bytes {
             targets.extend(route.extra_children());
+            if let Some(former) = self.former_route(id, header.origin, class) {
+                let children = former.children();
+                targets.extend(children.filter(|peer| !route.leads_to(*peer)));
+            }
         }
         let frame = BundleFrame {
             hops: hops.saturating_add(1),

@@ -9,6 +9,7 @@ use crate::database::GroupGraph;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::name::GroupId;
+use crate::time::Micros;
 use hedgerow_topology::petgraph::graph::NodeIndex;
 use hedgerow_topology::{Class, Mesh};
 use lru::LruCache;
@@ -17,6 +18,10 @@ use std::sync::Arc;
 
 /// Places kept of a group, the latest used.
 const ROUTES_MAX: usize = 1_024;
+
+/// So long, in times that views wait for records to settle (`database.debounce_ms`), the overlays
+/// of the graph before are followed as well: the others' views change within about one of them.
+const FORMER_DEBOUNCES: u64 = 2;
 
 /// This peer's place in the overlay of one origin.
 #[derive(Debug)]
@@ -53,6 +58,11 @@ impl Route {
             .copied()
     }
 
+    /// Whether `peer` is a child of any kind.
+    pub(crate) fn leads_to(&self, peer: PeerKey) -> bool {
+        self.keys[..self.parents_from].contains(&peer)
+    }
+
     /// Who feeds this peer, the tree's parent first.
     pub(crate) fn parents(&self) -> impl Iterator<Item = PeerKey> + '_ {
         self.keys[self.parents_from..].iter().copied()
@@ -67,9 +77,13 @@ struct Places {
     redundancy: u8,
     graph: u64,
     members: usize,
-    /// By origin and class; `None` where the graph lacks the origin or this peer.
-    routes: LruCache<(PeerKey, Class), Option<Arc<Route>>>,
+    routes: Routes,
+    /// Those of the graph before this one, and until when they are followed as well.
+    former: Option<(Micros, Routes)>,
 }
+
+/// By origin and class; `None` where the graph lacks the origin or this peer.
+type Routes = LruCache<(PeerKey, Class), Option<Arc<Route>>>;
 
 /// A group's [`Places`]; looked up, and thereby made, where only a look is asked for.
 #[derive(Debug, Default)]
@@ -95,6 +109,23 @@ impl Engine {
         route
     }
 
+    /// This peer's place until its view changed, if that was a moment ago: others may follow the former overlay still, and whoever gets another parent has, for
+    /// as long as views differ, none by both. So for this long both overlays are followed.
+    pub(crate) fn former_route(
+        &self,
+        id: GroupId,
+        origin: PeerKey,
+        class: Class,
+    ) -> Option<Arc<Route>> {
+        let mut places = self.places(id)?;
+        let (until, routes) = places.former.as_mut()?;
+        if *until <= self.now.mono {
+            places.former = None;
+            return None;
+        }
+        routes.get(&(origin, class)).cloned().flatten()
+    }
+
     /// The hash of the group's graph: while it stays, so do all its overlays.
     pub(crate) fn graph_hash(&self, id: GroupId) -> Option<u64> {
         self.places(id).map(|places| places.graph)
@@ -113,16 +144,24 @@ impl Engine {
         let is_new = |places: &Places| (places.view, places.redundancy) != (view, redundancy);
         if places.as_ref().is_none_or(is_new) {
             let graph = self.group_graph(id)?;
-            let kept = places
-                .take()
-                .filter(|places| places.graph == graph.hash && places.redundancy == redundancy);
-            let routes = kept.map_or_else(LruCache::unbounded, |places| places.routes);
+            let (routes, former) = match places.take() {
+                Some(places) if places.graph == graph.hash && places.redundancy == redundancy => {
+                    (places.routes, places.former)
+                }
+                Some(places) => {
+                    let debounce = Micros::from_millis(self.config.database.debounce_ms);
+                    let until = self.now.mono + debounce.times(FORMER_DEBOUNCES);
+                    (LruCache::unbounded(), Some((until, places.routes)))
+                }
+                None => (LruCache::unbounded(), None),
+            };
             *places = Some(Places {
                 view,
                 redundancy,
                 graph: graph.hash,
                 members: graph.members,
                 routes,
+                former,
             });
         }
         RefMut::filter_map(places, Option::as_mut).ok()

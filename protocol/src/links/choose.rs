@@ -17,6 +17,9 @@ use std::collections::BTreeMap;
 
 /// How long an unwanted link lives: both ends need a moment to say that they want it, ms.
 const UNWANTED_MS: u64 = 3_000;
+/// Then it is stated no more, and lives on for so long beyond the rest of views, ms: until records
+/// (`database.reissue_ms`) and views (`database.debounce_ms`) have followed everywhere, trees lead over it.
+const PARTING_MS: u64 = 1_500;
 /// After a touch the choice waits so long for more to happen, ms.
 const SETTLE_MS: u64 = 20;
 /// Looked at this often even when nothing happened, in multiples of `choose_ms`; while nothing

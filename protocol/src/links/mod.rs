@@ -84,6 +84,9 @@ pub(crate) struct Link {
     pub(crate) their_wants: Option<Reason>,
     /// Since when nobody wants it.
     pub(crate) unwanted_since: Option<Micros>,
+    /// Since when it is not stated any more, for it is to end: until trees go round it, it carries
+    /// what they give it.
+    pub(crate) parting_since: Option<Micros>,
     /// Not stated before this: flap damping.
     pub(crate) stated_from: Micros,
     /// When the other end's database last equalled ours.
@@ -144,6 +147,7 @@ impl Link {
             told_wants: 0,
             their_wants: None,
             unwanted_since: None,
+            parting_since: None,
             stated_from: now,
             equal_at: None,
             unequal_since: None,

@@ -1,6 +1,6 @@
 //! Links that others open or nobody wants: admitted, shed, closed.
 
-use super::{Field, UNWANTED_MS};
+use super::{Field, PARTING_MS, UNWANTED_MS};
 use crate::engine::Engine;
 use crate::io::{LinkEnd, LinkId};
 use crate::links::Link;
@@ -53,9 +53,10 @@ impl Engine {
             let held = self.chooser.held_until();
             return self.chooser.look_again(held);
         }
-        let pause = Micros::from_millis(UNWANTED_MS);
         let ids: Vec<LinkId> = self.up.values().copied().collect();
         let mut soonest = None;
+        let mut parting = false;
+        let parts_in = Micros::from_millis(PARTING_MS) + self.view.spacing();
         for id in ids {
             let Some(link) = self.links.get(&id) else {
                 continue;
@@ -66,14 +67,24 @@ impl Engine {
             };
             if !closable {
                 link.unwanted_since = None;
+                parting |= link.parting_since.take().is_some();
                 continue;
             }
-            let since = *link.unwanted_since.get_or_insert(now);
-            if now.since(since.max(link.up_since)) >= pause {
+            let since = (*link.unwanted_since.get_or_insert(now)).max(link.up_since);
+            let parts_at = since + Micros::from_millis(UNWANTED_MS);
+            if link.parting_since.is_none() && parts_at <= now {
+                link.parting_since = Some(now);
+                parting = true;
+            }
+            let next = link.parting_since.map_or(parts_at, |since| since + parts_in);
+            if next <= now {
                 self.close_link(id, LinkEnd::Unwanted);
             } else {
-                soonest = Some(since.max(link.up_since) + pause);
+                soonest = Some(soonest.map_or(next, |at: Micros| at.min(next)));
             }
+        }
+        if parting {
+            self.consider_record();
         }
         if let Some(at) = soonest {
             self.chooser.next = self.chooser.next.min(at);

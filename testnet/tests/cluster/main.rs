@@ -21,6 +21,7 @@ mod liars;
 mod line_speed;
 mod lost_digest;
 mod mass_crash;
+mod moving_links;
 mod never_back;
 mod partition;
 mod probes;

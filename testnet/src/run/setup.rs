@@ -4,11 +4,11 @@ use super::liveness::Looks;
 use super::sample::Samples;
 use super::workload::Publishing;
 use super::world::World;
-use super::{Cast, Occurrence, Options, Run, RunError, Task};
+use super::{Cast, CastGroup, Occurrence, Options, Run, RunError, Task};
 use crate::hostile;
 use crate::scenario::{Backend, Behaviour, FaultKind, Latency as LatencyKind, Scenario, Start};
 use crate::sim::{Bandwidth, Latency, NodeState, Random, Sim, StartGraph};
-use hedgerow_protocol::Micros;
+use hedgerow_protocol::{BROADCAST, Micros};
 use std::collections::BTreeMap;
 
 /// How often everything is looked at.
@@ -158,10 +158,19 @@ impl<'a> Run<'a> {
     fn join_groups(&mut self, node: usize) {
         for at in 0..self.cast.groups.len() {
             let group = &self.cast.groups[at];
-            if group.members.binary_search(&node).is_ok() {
+            if group.members.binary_search(&node).is_ok() && self.is_heard(group) {
                 self.join(node, at);
             }
         }
+    }
+
+    /// Every peer carries broadcast, but only who has joined it is handed anything: that is for
+    /// scenarios that name it or publish in it.
+    fn is_heard(&self, group: &CastGroup) -> bool {
+        let file = &self.scenario.file;
+        let named = file.group.iter().map(|group| &group.name);
+        let used = file.workload.iter().map(|workload| &workload.group);
+        !group.name.is_broadcast() || named.chain(used).any(|name| name == BROADCAST)
     }
 
     /// Joins; what settings a group has by now wins over the scenario's.
@@ -169,10 +178,6 @@ impl<'a> Run<'a> {
         let group = &self.cast.groups[group];
         let name = group.name.as_str().to_owned();
         let mut options = group.options;
-        if group.name.is_broadcast() && options.settings.is_empty() {
-            // Everybody is in it from the start.
-            return;
-        }
         if self.world.join(node, &name, options).is_err() {
             options.settings = hedgerow_protocol::SettingsPatch::default();
             // A refusal for another reason shows in the end: see `check::unjoined`.

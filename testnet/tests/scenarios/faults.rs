@@ -205,3 +205,57 @@ fn ways_that_flap_are_counted_and_end_links() {
     assert!((5..=14).contains(&broken), "{broken} of 4 times 3, and 2");
     assert_eq!(passes("", &[]).overlay.links_broken, 0);
 }
+
+/// Every peer carries broadcast: who leaves it is handed nothing, and passes everything on.
+#[test]
+fn broadcast_is_left_and_joined_again() {
+    let left = r#"
+        [[workload]]
+        publishers = "peer[0]"
+        rate = 10
+
+        [[fault]]
+        kind = "leave"
+        group = "broadcast"
+        at = "1s"
+        for = "2s"
+        target = "peer[10]"
+
+        [[fault]]
+        kind = "leave"
+        group = "broadcast"
+        at = "2s"
+        target = "peer[11]"
+
+        [[assert]]
+        group = "broadcast"
+        metric = "expected"
+        nodes = "peer[10]"
+        op = "<="
+        value = 31
+
+        [[assert]]
+        group = "broadcast"
+        metric = "expected"
+        nodes = "peer[11]"
+        op = "=="
+        value = 0
+    "#;
+    let results = passes(left, &["assert.0.group=broadcast"]);
+    let back = results.asserts[1].observed;
+    assert!(back >= Some(25.0), "{back:?} of the 30 after it came back");
+}
+
+/// Where nobody listens to broadcast there is nobody to leave it.
+#[test]
+fn who_is_not_in_a_group_can_be_told_to_leave_it() {
+    let left = r#"
+        [[fault]]
+        kind = "leave"
+        group = "broadcast"
+        at = "1s"
+        for = "1s"
+        target = "peer[10]"
+    "#;
+    passes(left, &["scenario.duration=3s"]);
+}

@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 
 /// How often everything is looked at.
 pub(super) const SAMPLE_EVERY: Micros = Micros::from_millis(1_000);
+/// A node that is to start and has not left yet is looked at again after so long.
+const LEAVING_RETRY: Micros = Micros::from_millis(100);
 
 impl<'a> Run<'a> {
     pub(super) fn new(scenario: &'a Scenario, options: Options<'_>) -> Result<Self, RunError> {
@@ -143,8 +145,14 @@ impl<'a> Run<'a> {
             && self.cast.behaviours[node] == Behaviour::Honest
     }
 
-    /// Starts a node, unless it runs, and lets its application join its groups.
+    /// Starts a node, unless it runs, and lets its application join its groups. One that is still
+    /// leaving is started when it has left, be that after the healing.
     pub(super) fn start_node(&mut self, node: usize, wiped: bool) {
+        if self.world.is_leaving(node) {
+            let again = self.world.now() + LEAVING_RETRY;
+            self.task(again, Task::Start { node, wiped });
+            return;
+        }
         if matches!(
             self.world.state(node),
             NodeState::Running | NodeState::Paused

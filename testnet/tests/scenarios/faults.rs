@@ -259,3 +259,33 @@ fn who_is_not_in_a_group_can_be_told_to_leave_it() {
     "#;
     passes(left, &["scenario.duration=3s"]);
 }
+
+/// A peer goes on until others have what it published, here longer than it is to be gone.
+#[test]
+fn who_is_still_leaving_when_it_is_to_be_back_comes_back() {
+    let gone = r#"
+        [[fault]]
+        kind = "term"
+        at = "2s"
+        for = "5ms"
+        target = "peer[0]"
+
+        [[fault]]
+        kind = "term"
+        at = "5999ms"
+        for = "1m"
+        target = "peer[1]"
+
+        [[assert]]
+        metric = "expected"
+        nodes = "peer[0]"
+        window = "all"
+        op = ">"
+        value = 20
+    "#;
+    let set = ["workload.0.publishers=peer[0..3]", "workload.0.rate=30"];
+    let outcome = run(&scenario(gone, &set), Options::default(), |_| {}).expect("this world can");
+    assert!(outcome.results.passed, "{:#?}", outcome.results);
+    let alive: Vec<usize> = outcome.ticks.iter().map(|tick| tick.alive).collect();
+    assert_eq!(alive.last(), Some(&12), "{alive:?}");
+}

@@ -255,3 +255,17 @@ fn a_sweep_shows_medians_and_makes_what_fails_smaller() {
         Some(2)
     );
 }
+
+/// `run burst --out burst` leaves a directory of that name behind.
+#[test]
+fn a_directory_does_not_stand_in_the_way_of_a_shipped_scenario() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir(dir.path().join("burst")).expect("made");
+    let output = testnet(dir.path(), &["check", "burst"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    std::fs::create_dir(dir.path().join("nothing")).expect("made");
+    let output = testnet(dir.path(), &["check", "nothing"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.contains("nothing is no file"), "{said}");
+}

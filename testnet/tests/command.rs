@@ -269,3 +269,22 @@ fn a_directory_does_not_stand_in_the_way_of_a_shipped_scenario() {
     let said = text(&output.stderr);
     assert!(said.contains("nothing is no file"), "{said}");
 }
+
+#[test]
+fn copied_keys_of_nobody_exit_2_with_what_to_do() {
+    let copies = "\n[[nodes]]\nid = \"copy\"\ncount = 1\nbehaviour = \"copied-key\"\n";
+    let dir = with_file(&format!("{SMALL}{copies}"));
+    for command in ["check", "run"] {
+        let output = testnet(dir.path(), &[command, "small.toml"]);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        let said = text(&output.stderr);
+        assert!(said.contains("narrow workload.publishers"), "{said}");
+    }
+    let set = [
+        "check",
+        "small.toml",
+        "--set",
+        "workload.0.publishers=peer/first:5",
+    ];
+    assert_eq!(testnet(dir.path(), &set).status.code(), Some(0));
+}

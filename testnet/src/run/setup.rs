@@ -239,10 +239,8 @@ fn simulated(scenario: &Scenario, cast: &Cast) -> Sim {
         .loss_ppm(topology.loss.ppm())
         .clock_skew_ms(topology.clock_skew.0.as_millis())
         .build();
-    let mut victims = (0..cast.len()).filter(|node| {
-        let publishes = cast.all_publishers().any(|other| other == *node);
-        cast.behaviours[*node] == Behaviour::Honest && !publishes
-    });
+    // As many as are needed: see `ability::check`.
+    let mut victims = cast.victims().into_iter();
     for node in 0..cast.len() {
         let behaviour = cast.behaviours[node];
         match behaviour {

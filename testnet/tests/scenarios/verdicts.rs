@@ -110,3 +110,37 @@ fn a_fault_that_hits_nobody_is_said() {
     ];
     assert_eq!(results.notes, expected);
 }
+
+#[test]
+fn a_factor_hits_lines_that_have_a_limit() {
+    let factor = r#"
+        [[nodes]]
+        id = "narrow"
+        count = 3
+        bandwidth = { up_mbit = 20, down_mbit = 20 }
+
+        [[fault]]
+        kind = "bandwidth"
+        target = "all"
+        factor = 0.5
+        for = "1s"
+
+        [[fault]]
+        kind = "bandwidth"
+        target = "peer"
+        factor = 0.5
+        at = "2s"
+        for = "1s"
+
+        [[fault]]
+        kind = "bandwidth"
+        target = "peer[1..5]"
+        up_mbit = 20
+        at = "4s"
+        for = "1s"
+    "#;
+    let results = passes(factor, &[]);
+    let hit: Vec<usize> = results.faults.iter().map(|fault| fault.hit).collect();
+    assert_eq!(hit, [3, 0, 4]);
+    assert_eq!(results.notes, ["fault[1], bandwidth, has hit nobody"]);
+}

@@ -1,7 +1,9 @@
 //! What fails a run, and what is only said.
 
-use crate::{passes, results};
+use crate::{passes, results, scenario};
 use hedgerow_testnet::results::Failure;
+use hedgerow_testnet::run::{Options, run};
+use std::time::Instant;
 
 #[test]
 fn an_assert_that_does_not_hold_fails_the_run_and_a_goal_does_not() {
@@ -143,4 +145,22 @@ fn a_factor_hits_lines_that_have_a_limit() {
     let hit: Vec<usize> = results.faults.iter().map(|fault| fault.hit).collect();
     assert_eq!(hit, [3, 0, 4]);
     assert_eq!(results.notes, ["fault[1], bandwidth, has hit nobody"]);
+}
+
+#[test]
+fn the_time_of_a_run_is_without_the_one_that_it_is_compared_with() {
+    let more = "[[fault]]\nkind = \"pause\"\ntarget = \"peer[1]\"\nfor = \"1s\"\n\
+        [[assert]]\nmetric = \"rmr\"\nop = \">=\"\nvalue = 0\nrelative_to = \"baseline\"\n\
+        [[assert]]\nmetric = \"wall_s\"\nop = \">\"\nvalue = 0\n";
+    let scenario = scenario(more, &["scenario.duration=2s", "scenario.quiet=5s"]);
+    let mut calm = None;
+    let outcome = run(&scenario, Options::default(), |progress| {
+        if progress.baseline {
+            calm = Some(Instant::now());
+        }
+    });
+    let since = calm.expect("a baseline").elapsed().as_secs_f64();
+    let results = outcome.expect("this world can").results;
+    assert!(results.wall_s < since, "{} of {since} s", results.wall_s);
+    assert_eq!(results.asserts[2].observed, Some(results.wall_s));
 }

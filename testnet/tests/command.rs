@@ -255,3 +255,36 @@ fn a_sweep_shows_medians_and_makes_what_fails_smaller() {
         Some(2)
     );
 }
+
+/// `run burst --out burst` leaves a directory of that name behind.
+#[test]
+fn a_directory_does_not_stand_in_the_way_of_a_shipped_scenario() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir(dir.path().join("burst")).expect("made");
+    let output = testnet(dir.path(), &["check", "burst"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    std::fs::create_dir(dir.path().join("nothing")).expect("made");
+    let output = testnet(dir.path(), &["check", "nothing"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.contains("nothing is no file"), "{said}");
+}
+
+#[test]
+fn copied_keys_of_nobody_exit_2_with_what_to_do() {
+    let copies = "\n[[nodes]]\nid = \"copy\"\ncount = 1\nbehaviour = \"copied-key\"\n";
+    let dir = with_file(&format!("{SMALL}{copies}"));
+    for command in ["check", "run"] {
+        let output = testnet(dir.path(), &[command, "small.toml"]);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        let said = text(&output.stderr);
+        assert!(said.contains("narrow workload.publishers"), "{said}");
+    }
+    let set = [
+        "check",
+        "small.toml",
+        "--set",
+        "workload.0.publishers=peer/first:5",
+    ];
+    assert_eq!(testnet(dir.path(), &set).status.code(), Some(0));
+}

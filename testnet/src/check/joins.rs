@@ -21,7 +21,7 @@ pub fn unjoined(journal: &Journal, judged: &Judged) -> Findings {
 }
 
 /// The groups that a node's peer is to be in.
-fn asked(journal: &Journal, node: usize) -> BTreeSet<&GroupName> {
+pub(crate) fn asked(journal: &Journal, node: usize) -> BTreeSet<&GroupName> {
     let mut asked = BTreeSet::new();
     for (_, change) in &journal.nodes[node].changes {
         match change {

@@ -21,6 +21,7 @@ pub use delivery::{Delivery, Judged, delivery, undelivered};
 pub use duplicates::{duplicates, each_duplicate};
 pub use ends::ends;
 pub use gaps::{gaps, silent_losses};
+pub(crate) use joins::asked;
 pub use joins::unjoined;
 pub use links::{Wire, links};
 pub use order::{each_disorder, order};

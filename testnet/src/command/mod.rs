@@ -44,7 +44,8 @@ impl Source {
             set: self.set.iter().chain(more).cloned().collect(),
         };
         let name = self.scenario.to_str().unwrap_or_default();
-        if self.scenario.exists() || name.contains(['/', '.']) {
+        // A directory of that name holds the results of the last run, not the scenario.
+        if self.scenario.is_file() || name.contains(['/', '.']) {
             return Ok(Scenario::load(&self.scenario, &overrides)?);
         }
         let Some(text) = shipped::text(name) else {

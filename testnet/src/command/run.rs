@@ -94,15 +94,33 @@ pub(super) fn play(
     threads: Threads,
 ) -> Result<Outcome, RunError> {
     let bar = bar();
-    // What a peer says when it panics stands in the results.
-    std::panic::set_hook(Box::new(|_| {}));
     let threads = threads.count();
+    let quiet = Quiet::new();
     let outcome = run::run(scenario, Options { logs, threads }, |progress| {
         show(&bar, progress);
     });
-    let _ = std::panic::take_hook();
+    drop(quiet);
     bar.finish_and_clear();
     outcome
+}
+
+/// While it is there, panics print nothing: what they say stands in the results.
+pub(super) struct Quiet(());
+
+impl Quiet {
+    pub(super) fn new() -> Self {
+        std::panic::set_hook(Box::new(|_| {}));
+        Self(())
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // A thread that panics cannot change what is done about it.
+        if !std::thread::panicking() {
+            let _ = std::panic::take_hook();
+        }
+    }
 }
 
 /// Writes the results, and beside them what was run, changes included.

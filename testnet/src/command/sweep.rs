@@ -1,5 +1,6 @@
 //! `hedgerow-testnet sweep SCENARIO`: many seeds and variations of one scenario.
 
+use super::run::Quiet;
 use super::{Source, print, run, wrong};
 use crate::terminal::{Align, table};
 use hedgerow_testnet::results::{Failure, Results, Verdict};
@@ -82,13 +83,14 @@ pub(crate) fn sweep(arguments: &Arguments) -> ExitCode {
     }
     let bar = run::bar();
     bar.set_length(scenarios.len() as u64);
-    std::panic::set_hook(Box::new(|_| {}));
     let mut jobs = usize::from(arguments.jobs);
     if jobs > 1 && scenarios.iter().any(runs_alone) {
         eprintln!("One run at a time: an assert is about the simulator's own time or memory.");
         jobs = 1;
     }
+    let quiet = Quiet::new();
     let results = run_all(&scenarios, jobs, || bar.inc(1));
+    drop(quiet);
     bar.finish_and_clear();
     let results = match results.into_iter().collect::<Result<Vec<_>, _>>() {
         Ok(results) => results,
@@ -305,6 +307,7 @@ fn json(variants: &[Variant]) -> serde_json::Value {
 
 /// The smallest scenario that fails as this one did.
 fn smallest(scenario: &Scenario, failing: &Results) -> Result<Scenario, RunError> {
+    let _quiet = Quiet::new();
     let small = shrink(scenario, failing, SHRINK_RUNS)?;
     Ok(small.unwrap_or_else(|| scenario.clone()))
 }

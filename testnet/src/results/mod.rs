@@ -34,7 +34,7 @@ pub enum Failure {
 }
 
 /// A run's results.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Results {
     /// See [`SCHEMA`].
     pub schema: u32,

@@ -1,7 +1,7 @@
 //! Which world can do what. What a scenario asks for and its world cannot do is refused by name
 //! before anything starts; nothing is ever left out in silence.
 
-use super::RunError;
+use super::{Cast, RunError};
 use crate::scenario::{
     Backend, Bandwidth, Behaviour, Fault, FaultKind, File, Latency, Scenario, Share, Span,
 };
@@ -211,7 +211,25 @@ pub fn check(scenario: &Scenario) -> Result<(), RunError> {
         let what = "a bandwidth fault takes a factor of unlimited lines; give topology.bandwidth";
         return cannot(what.to_owned());
     }
-    Ok(())
+    too_few_keys(scenario).map_or(Ok(()), cannot)
+}
+
+/// What is wrong where more nodes are to run with somebody else's key than there are such keys.
+fn too_few_keys(scenario: &Scenario) -> Option<String> {
+    let classes = scenario.file.nodes.iter();
+    let copies = classes.filter(|class| class.behaviour == Behaviour::CopiedKey);
+    let copies: usize = copies.map(|class| class.count).sum();
+    if copies == 0 {
+        return None;
+    }
+    let keys = Cast::new(scenario).victims().len();
+    (copies > keys).then(|| {
+        format!(
+            "{copies} nodes with behaviour = \"copied-key\" need as many honest ones that run from \
+             the beginning and publish nothing, and there are {keys}; narrow workload.publishers, \
+             or give more such nodes or fewer copies"
+        )
+    })
 }
 
 /// The table in `docs/scenarios.md`.

@@ -144,6 +144,19 @@ impl Cast {
         self.publishers.iter().flatten().flatten().copied()
     }
 
+    /// Whose keys others may copy: honest nodes that run from the beginning and publish nothing,
+    /// for what they publish would be told from nobody's.
+    pub(super) fn victims(&self) -> Vec<usize> {
+        let mut fits = self.honest();
+        for node in self.all_publishers() {
+            fits[node] = false;
+        }
+        let nodes = 0..self.len();
+        nodes
+            .filter(|&node| fits[node] && self.started[node])
+            .collect()
+    }
+
     /// Groups whose messages come in any order.
     pub fn unordered(&self) -> Vec<GroupName> {
         let unordered = |group: &&CastGroup| group.options.settings.order == Some(Order::Unordered);

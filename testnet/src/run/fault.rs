@@ -74,6 +74,7 @@ impl Run<'_> {
         self.inflict(&mut active, occurrence);
         self.history[entry].hit = match active.fault.kind {
             FaultKind::Flap => active.pairs.len(),
+            FaultKind::Bandwidth => self.narrowed(&active),
             _ => active.nodes.len(),
         };
         self.begun += 1;

@@ -45,7 +45,11 @@ impl Run<'_> {
     }
 
     pub(super) fn start_nodes(&mut self, active: &mut ActiveFault) {
-        active.nodes.retain(|&node| !self.world.is_alive(node));
+        // Who is on its way out can be started, too: when it is gone.
+        let world = &self.world;
+        active
+            .nodes
+            .retain(|&node| !world.is_alive(node) || world.is_leaving(node));
         let now = self.world.now();
         let within = active.fault.within.map_or(0, |within| within.0.0);
         let mut last = now;

@@ -115,6 +115,15 @@ impl Run<'_> {
         }
     }
 
+    /// How many lines a fault makes narrow: a share of what has no limit has none either.
+    pub(super) fn narrowed(&self, active: &ActiveFault) -> usize {
+        let fault = &active.fault;
+        let says = fault.up_mbit.is_some() || fault.down_mbit.is_some();
+        let limited = |node: usize| self.world.bandwidth(node) != Bandwidth::UNLIMITED;
+        let nodes = active.nodes.iter();
+        nodes.filter(|&&node| says || limited(node)).count()
+    }
+
     pub(super) fn break_links(&mut self, active: &mut ActiveFault) {
         let mut links: Vec<(usize, LinkId)> = Vec::new();
         for &node in &active.nodes {

@@ -2,7 +2,7 @@
 
 use super::{Outcome, Run};
 use crate::results::{Failure, Results, Verdict, number_at};
-use crate::scenario::{Assert, Op};
+use crate::scenario::{Assert, Op, Scenario};
 use std::time::Instant;
 
 impl Run<'_> {
@@ -72,37 +72,15 @@ impl Run<'_> {
             (Some(_), None) => None,
         };
         Verdict {
-            metric: assert.metric.clone(),
-            group: assert.group.clone().or_else(|| self.only_group(assert)),
-            window: assert.window,
-            nodes: assert.nodes.as_ref().map(ToString::to_string),
-            op: assert.op,
-            value: assert.value,
-            within: assert.within,
-            relative_to: assert.relative_to,
             observed,
             passed: observed.is_some_and(|observed| assert.op.holds(observed, assert.value)),
-            goal: assert.goal,
-            reference: assert.reference,
-            source: assert.source.clone(),
+            ..unmeasured(self.scenario, assert)
         }
-    }
-
-    /// The group that an assert means when it names none.
-    fn only_group(&self, assert: &Assert) -> Option<String> {
-        if !assert.metric.is_of_a_group() {
-            return None;
-        }
-        self.scenario
-            .file
-            .workload
-            .first()
-            .map(|workload| workload.group.clone())
     }
 
     fn observed(&self, assert: &Assert, results: &Results) -> Option<f64> {
         let metric = assert.metric.as_str();
-        let Some(group) = assert.group.clone().or_else(|| self.only_group(assert)) else {
+        let Some(group) = group_of(self.scenario, assert) else {
             let mut of_window = results.clone();
             if assert.metric.is_of_a_window() {
                 (of_window.control, of_window.traffic) = self.traffic(assert.window)?;
@@ -137,4 +115,32 @@ impl Run<'_> {
         }
         worst
     }
+}
+
+/// The verdict on an assert where there is nothing that it could be measured by.
+pub(super) fn unmeasured(scenario: &Scenario, assert: &Assert) -> Verdict {
+    Verdict {
+        metric: assert.metric.clone(),
+        group: group_of(scenario, assert),
+        window: assert.window,
+        nodes: assert.nodes.as_ref().map(ToString::to_string),
+        op: assert.op,
+        value: assert.value,
+        within: assert.within,
+        relative_to: assert.relative_to,
+        observed: None,
+        passed: false,
+        goal: assert.goal,
+        reference: assert.reference,
+        source: assert.source.clone(),
+    }
+}
+
+/// The group that an assert means, by default the one that has a workload.
+fn group_of(scenario: &Scenario, assert: &Assert) -> Option<String> {
+    if assert.group.is_some() || !assert.metric.is_of_a_group() {
+        return assert.group.clone();
+    }
+    let workload = scenario.file.workload.first()?;
+    Some(workload.group.clone())
 }

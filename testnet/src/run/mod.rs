@@ -6,6 +6,7 @@
 
 mod ability;
 mod cast;
+mod crash;
 mod fault;
 mod fault_nodes;
 mod fault_ways;
@@ -28,16 +29,14 @@ mod world;
 pub use ability::{Ability, check, worlds_in_markdown};
 pub use cast::{Cast, CastGroup};
 
-use crate::results::{Failure, Moment, Picture, Results, Tick, When};
+use crate::results::{Moment, Picture, Results, Tick, When};
 use crate::scenario::{FaultKind, Scenario};
 use crate::sim::Bandwidth;
 use fault::ActiveFault;
 use hedgerow_protocol::Micros;
 use liveness::Looks;
 use sample::{Mark, Samples};
-use std::any::Any;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Instant;
 use workload::Publishing;
@@ -176,14 +175,22 @@ impl Default for Options<'_> {
     }
 }
 
-/// Runs a scenario; if an assert needs it, without faults before.
+/// Runs a scenario; if an assert needs it, without faults before. A panic, wherever it comes from, is
+/// a crash in the results.
 pub fn run(
     scenario: &Scenario,
     options: Options<'_>,
     mut progress: impl FnMut(Progress),
 ) -> Result<Outcome, RunError> {
+    crash::guarded(scenario, || run_and_judge(scenario, options, &mut progress))
+}
+
+fn run_and_judge(
+    scenario: &Scenario,
+    options: Options<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Outcome, RunError> {
     ability::check(scenario)?;
-    let began = Instant::now();
     let needs_baseline = |assert: &crate::scenario::Assert| assert.relative_to.is_some();
     let mut calm = scenario.clone();
     calm.file.fault.clear();
@@ -192,10 +199,11 @@ pub fn run(
             logs: None,
             ..options
         };
+        let began = Instant::now();
         let mut run = Run::new(&calm, unlogged)?;
         run.follow(scenario);
-        if let Err(what) = caught(|| run.play(true, &mut progress)) {
-            return Ok(crashed(run, &what, began));
+        if let Err(what) = crash::caught(|| run.play(true, progress)) {
+            return Ok(crash::judged(run, &what, began));
         }
         if run.world.interrupted() {
             return Err(RunError::Interrupted);
@@ -205,37 +213,17 @@ pub fn run(
     } else {
         None
     };
+    // What the run takes is that of this one alone.
+    let began = Instant::now();
     memory::forget_peak();
     let mut run = Run::new(scenario, options)?;
-    if let Err(what) = caught(|| run.play(false, &mut progress)) {
-        return Ok(crashed(run, &what, began));
+    if let Err(what) = crash::caught(|| run.play(false, progress)) {
+        return Ok(crash::judged(run, &what, began));
     }
     if run.world.interrupted() {
         return Err(RunError::Interrupted);
     }
     Ok(run.judge(baseline.as_ref(), began))
-}
-
-/// Turns a panic into words: a bug in a peer must not take the results away.
-fn caught(play: impl FnOnce()) -> Result<(), String> {
-    let said = |panic: Box<dyn Any + Send>| {
-        let text = panic.downcast_ref::<String>().cloned();
-        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-            .unwrap_or_else(|| "a panic without words".to_owned())
-    };
-    catch_unwind(AssertUnwindSafe(play)).map_err(said)
-}
-
-fn crashed(run: Run<'_>, what: &str, began: Instant) -> Outcome {
-    let at = run.world.now();
-    let mut outcome = run.judge(None, began);
-    outcome.results.passed = false;
-    outcome.results.failure = Some(Failure::Crash);
-    outcome
-        .results
-        .findings
-        .insert(0, format!("crash at {at}: {what}"));
-    outcome
 }
 
 impl Run<'_> {

@@ -4,15 +4,17 @@ use super::liveness::Looks;
 use super::sample::Samples;
 use super::workload::Publishing;
 use super::world::World;
-use super::{Cast, Occurrence, Options, Run, RunError, Task};
+use super::{Cast, CastGroup, Occurrence, Options, Run, RunError, Task};
 use crate::hostile;
 use crate::scenario::{Backend, Behaviour, FaultKind, Latency as LatencyKind, Scenario, Start};
 use crate::sim::{Bandwidth, Latency, NodeState, Random, Sim, StartGraph};
-use hedgerow_protocol::Micros;
+use hedgerow_protocol::{BROADCAST, Micros};
 use std::collections::BTreeMap;
 
 /// How often everything is looked at.
 pub(super) const SAMPLE_EVERY: Micros = Micros::from_millis(1_000);
+/// A node that is to start and has not left yet is looked at again after so long.
+const LEAVING_RETRY: Micros = Micros::from_millis(100);
 
 impl<'a> Run<'a> {
     pub(super) fn new(scenario: &'a Scenario, options: Options<'_>) -> Result<Self, RunError> {
@@ -143,8 +145,14 @@ impl<'a> Run<'a> {
             && self.cast.behaviours[node] == Behaviour::Honest
     }
 
-    /// Starts a node, unless it runs, and lets its application join its groups.
+    /// Starts a node, unless it runs, and lets its application join its groups. One that is still
+    /// leaving is started when it has left, be that after the healing.
     pub(super) fn start_node(&mut self, node: usize, wiped: bool) {
+        if self.world.is_leaving(node) {
+            let again = self.world.now() + LEAVING_RETRY;
+            self.task(again, Task::Start { node, wiped });
+            return;
+        }
         if matches!(
             self.world.state(node),
             NodeState::Running | NodeState::Paused
@@ -158,10 +166,19 @@ impl<'a> Run<'a> {
     fn join_groups(&mut self, node: usize) {
         for at in 0..self.cast.groups.len() {
             let group = &self.cast.groups[at];
-            if group.members.binary_search(&node).is_ok() {
+            if group.members.binary_search(&node).is_ok() && self.is_heard(group) {
                 self.join(node, at);
             }
         }
+    }
+
+    /// Every peer carries broadcast, but only who has joined it is handed anything: that is for
+    /// scenarios that name it or publish in it.
+    fn is_heard(&self, group: &CastGroup) -> bool {
+        let file = &self.scenario.file;
+        let named = file.group.iter().map(|group| &group.name);
+        let used = file.workload.iter().map(|workload| &workload.group);
+        !group.name.is_broadcast() || named.chain(used).any(|name| name == BROADCAST)
     }
 
     /// Joins; what settings a group has by now wins over the scenario's.
@@ -169,10 +186,6 @@ impl<'a> Run<'a> {
         let group = &self.cast.groups[group];
         let name = group.name.as_str().to_owned();
         let mut options = group.options;
-        if group.name.is_broadcast() && options.settings.is_empty() {
-            // Everybody is in it from the start.
-            return;
-        }
         if self.world.join(node, &name, options).is_err() {
             options.settings = hedgerow_protocol::SettingsPatch::default();
             // A refusal for another reason shows in the end: see `check::unjoined`.
@@ -226,10 +239,8 @@ fn simulated(scenario: &Scenario, cast: &Cast) -> Sim {
         .loss_ppm(topology.loss.ppm())
         .clock_skew_ms(topology.clock_skew.0.as_millis())
         .build();
-    let mut victims = (0..cast.len()).filter(|node| {
-        let publishes = cast.all_publishers().any(|other| other == *node);
-        cast.behaviours[*node] == Behaviour::Honest && !publishes
-    });
+    // As many as are needed: see `ability::check`.
+    let mut victims = cast.victims().into_iter();
     for node in 0..cast.len() {
         let behaviour = cast.behaviours[node];
         match behaviour {

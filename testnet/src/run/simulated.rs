@@ -95,6 +95,10 @@ impl World for Sim {
     }
 
     fn is_member(&self, node: usize, group: &GroupName) -> bool {
+        if group.is_broadcast() {
+            // Every peer carries it; in it is whose application was asked to be.
+            return check::asked(self.deref().journal(), node).contains(group);
+        }
         let groups = self.engine(node).groups();
         groups
             .iter()
@@ -154,7 +158,8 @@ impl World for Sim {
     }
 
     fn leave(&mut self, node: usize, group: &str) {
-        Sim::leave(self, node, group);
+        // A peer on its way out of the network may have refused to join before.
+        let _ = self.try_leave(node, group);
     }
 
     fn publish(&mut self, node: usize, group: &str, payload: Bytes) -> Result<(), PublishError> {

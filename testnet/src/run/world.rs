@@ -1,7 +1,7 @@
 //! What a scenario needs of the world that runs it.
 
 use crate::check::{Snapshot, Wire};
-use crate::journal::Journal;
+use crate::journal::{Change, Journal};
 use crate::sim::{Bandwidth, NodeState, Tally, Traffic, Way};
 use bytes::Bytes;
 use hedgerow_protocol::status::OverlayStatus;
@@ -45,6 +45,15 @@ pub(crate) trait World {
     /// Whether a peer runs at a node, paused or not.
     fn is_alive(&self, node: usize) -> bool {
         matches!(self.state(node), NodeState::Running | NodeState::Paused)
+    }
+    /// Whether a node's peer was told to leave the network and has not ended yet.
+    fn is_leaving(&self, node: usize) -> bool {
+        let changes = self.journal().nodes[node].changes.iter().rev();
+        let mut changes = changes.map(|(_, change)| change);
+        let of_life = |change: &&Change| {
+            matches!(change, Change::Started | Change::Shutdown | Change::Stopped)
+        };
+        self.is_alive(node) && changes.find(of_life) == Some(&Change::Shutdown)
     }
     /// Nodes with a peer, in order.
     fn alive(&self) -> Vec<usize> {

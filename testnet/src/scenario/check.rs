@@ -15,7 +15,8 @@ const COPIES_MAX: usize = 1_000;
 /// Whether a file can be run; gives the engine's settings of each class of nodes.
 pub(super) fn check(file: &File) -> Result<Vec<Config>, Problem> {
     let root = KeyPath::default();
-    if file.nodes.iter().map(|class| class.count).sum::<usize>() == 0 {
+    // Not the sum: no count has been looked at yet.
+    if file.nodes.iter().all(|class| class.count == 0) {
         return problem(
             root.key("nodes"),
             "there are no nodes: at least one `[[nodes]]` with a count",
@@ -135,12 +136,6 @@ fn check_group(file: &File, index: usize, group: &Group) -> Result<(), Problem> 
     if let Err(error) = GroupName::new(&group.name) {
         return problem(path.key("name"), error.to_string());
     }
-    if file.group[..index]
-        .iter()
-        .any(|other| other.name == group.name)
-    {
-        return problem(path.key("name"), "this name is taken");
-    }
     let fits = match (group.overlay, group.redundancy) {
         (Overlay::Tree, redundancy) => redundancy.is_none_or(|redundancy| redundancy == 1),
         (Overlay::Mesh, redundancy) => {
@@ -160,11 +155,36 @@ fn check_group(file: &File, index: usize, group: &Group) -> Result<(), Problem> 
         if let Err(error) = GroupName::new(&format!("{}-{copies}", group.name)) {
             return problem(path.key("name"), error.to_string());
         }
+        if group.name == BROADCAST {
+            return problem(path.key("copies"), "there is one broadcast");
+        }
+    }
+    let copies = 1..=group.copies.unwrap_or(0);
+    let copies = copies.map(|copy| format!("{}-{copy}", group.name));
+    let earlier = &file.group[..index];
+    let taken = |name: &String| earlier.iter().any(|other| is_called(other, name));
+    if let Some(name) = std::iter::once(group.name.clone())
+        .chain(copies)
+        .find(taken)
+    {
+        return problem(path.key("name"), format!("the name {name:?} is taken"));
     }
     if group.name == BROADCAST && group.members.as_str() != "all" {
         return problem(path.key("members"), "every peer is in broadcast");
     }
     names(file, &path.key("members"), &group.members)
+}
+
+/// Whether a name stands for a group: for all of its copies, or for one.
+fn is_called(group: &Group, name: &str) -> bool {
+    let copy = || {
+        let number = name.strip_prefix(&group.name)?.strip_prefix('-')?;
+        let copy = number.parse::<usize>().ok()?;
+        // "01" is the number of none.
+        let exists = (1..=group.copies?).contains(&copy) && copy.to_string() == number;
+        Some(exists)
+    };
+    name == group.name || copy().unwrap_or(false)
 }
 
 fn check_workload(
@@ -210,7 +230,12 @@ fn check_fault(file: &File, index: usize, fault: &Fault) -> Result<(), Problem> 
     let target = fault.target.iter().map(|target| ("target", target));
     let bridge = fault.bridge.iter().map(|bridge| ("bridge", bridge));
     for (key, selector) in sets.chain(target).chain(bridge) {
-        if selector.as_str() != "rest" {
+        let is_rest = selector.as_str() == "rest";
+        if is_rest && key != "sets" {
+            let what = "\"rest\" is everybody else among `sets`; elsewhere that is \"not SET\"";
+            return problem(path.key(key), what);
+        }
+        if !is_rest {
             names(file, &path.key(key), selector)?;
         }
     }
@@ -287,6 +312,13 @@ fn check_assert(file: &File, index: usize, assert: &Assert) -> Result<(), Proble
         let what = "messages go to several groups: `group` says which is meant";
         return problem(path, what);
     }
+    if assert.relative_to.is_some() && assert.metric.is_of_the_simulator() {
+        let what = format!(
+            "{} is about the machine that runs it, not about peers: a `value` without `relative_to`",
+            assert.metric
+        );
+        return problem(path.key("relative_to"), what);
+    }
     if assert.within.is_some() && !assert.metric.is_of_a_group() {
         let what = format!("{} is of the whole run, not of messages", assert.metric);
         return problem(path.key("within"), what);
@@ -312,15 +344,7 @@ fn group_exists(file: &File, path: KeyPath, name: &str) -> Result<(), Problem> {
             .map(|group| group.name.as_str())
             .chain([BROADCAST])
     };
-    let copy = |known: &Group| {
-        let number = name
-            .strip_prefix(known.name.as_str())
-            .and_then(|rest| rest.strip_prefix('-'));
-        number
-            .and_then(|number| number.parse::<usize>().ok())
-            .is_some_and(|number| (1..=known.copies.unwrap_or(0)).contains(&number))
-    };
-    if known().any(|known| known == name) || file.group.iter().any(copy) {
+    if name == BROADCAST || file.group.iter().any(|group| is_called(group, name)) {
         return Ok(());
     }
     match keys::nearest(name, known()) {

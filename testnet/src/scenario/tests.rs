@@ -1,5 +1,7 @@
 //! Files that work, and what is said about those that do not.
 
+mod together;
+
 use super::*;
 
 const SMALL: &str = r#"

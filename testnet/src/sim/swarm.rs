@@ -341,13 +341,18 @@ impl Sim {
             .unwrap_or_else(|error| panic!("node {node} joins {group}: {error}, {self:?}"));
     }
 
-    /// Leaves a group of which the node is a member.
-    pub fn leave(&mut self, node: usize, group: &str) {
-        let group = name(group);
+    /// Leaves a group.
+    pub fn try_leave(&mut self, node: usize, group: &str) -> Result<(), JoinError> {
+        let group = GroupName::new(group)?;
         self.world
             .journal
             .change(self.world.now, node, Change::Leave(group.clone()));
         self.apply(node, |engine, now| engine.leave(now, &group))
+    }
+
+    /// Leaves a group of which the node is a member.
+    pub fn leave(&mut self, node: usize, group: &str) {
+        self.try_leave(node, group)
             .unwrap_or_else(|error| panic!("node {node} leaves {group}: {error}, {self:?}"));
     }
 

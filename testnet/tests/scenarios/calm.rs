@@ -131,3 +131,19 @@ fn what_is_slow_is_compared_with_a_calm_run() {
         "{verdict:?}"
     );
 }
+
+/// Nobody has to be told to listen to what a workload says by default.
+#[test]
+fn what_is_published_in_no_group_of_its_own_is_handed_to_everybody() {
+    let everywhere = "[[workload]]\nrate = 10\n";
+    for warm in ["scenario.warm_start=false", "scenario.warm_start=true"] {
+        let results = passes(everywhere, &["assert.0.group=broadcast", warm]);
+        let broadcast = &results.groups["broadcast"];
+        assert_eq!(broadcast.published, 60, "{warm}");
+        assert_eq!(
+            (broadcast.expected, broadcast.delivered),
+            (720, 720),
+            "{warm}"
+        );
+    }
+}

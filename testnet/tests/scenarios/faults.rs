@@ -205,3 +205,87 @@ fn ways_that_flap_are_counted_and_end_links() {
     assert!((5..=14).contains(&broken), "{broken} of 4 times 3, and 2");
     assert_eq!(passes("", &[]).overlay.links_broken, 0);
 }
+
+/// Every peer carries broadcast: who leaves it is handed nothing, and passes everything on.
+#[test]
+fn broadcast_is_left_and_joined_again() {
+    let left = r#"
+        [[workload]]
+        publishers = "peer[0]"
+        rate = 10
+
+        [[fault]]
+        kind = "leave"
+        group = "broadcast"
+        at = "1s"
+        for = "2s"
+        target = "peer[10]"
+
+        [[fault]]
+        kind = "leave"
+        group = "broadcast"
+        at = "2s"
+        target = "peer[11]"
+
+        [[assert]]
+        group = "broadcast"
+        metric = "expected"
+        nodes = "peer[10]"
+        op = "<="
+        value = 31
+
+        [[assert]]
+        group = "broadcast"
+        metric = "expected"
+        nodes = "peer[11]"
+        op = "=="
+        value = 0
+    "#;
+    let results = passes(left, &["assert.0.group=broadcast"]);
+    let back = results.asserts[1].observed;
+    assert!(back >= Some(25.0), "{back:?} of the 30 after it came back");
+}
+
+/// Where nobody listens to broadcast there is nobody to leave it.
+#[test]
+fn who_is_not_in_a_group_can_be_told_to_leave_it() {
+    let left = r#"
+        [[fault]]
+        kind = "leave"
+        group = "broadcast"
+        at = "1s"
+        for = "1s"
+        target = "peer[10]"
+    "#;
+    passes(left, &["scenario.duration=3s"]);
+}
+
+/// A peer goes on until others have what it published, here longer than it is to be gone.
+#[test]
+fn who_is_still_leaving_when_it_is_to_be_back_comes_back() {
+    let gone = r#"
+        [[fault]]
+        kind = "term"
+        at = "2s"
+        for = "5ms"
+        target = "peer[0]"
+
+        [[fault]]
+        kind = "term"
+        at = "5999ms"
+        for = "1m"
+        target = "peer[1]"
+
+        [[assert]]
+        metric = "expected"
+        nodes = "peer[0]"
+        window = "all"
+        op = ">"
+        value = 20
+    "#;
+    let set = ["workload.0.publishers=peer[0..3]", "workload.0.rate=30"];
+    let outcome = run(&scenario(gone, &set), Options::default(), |_| {}).expect("this world can");
+    assert!(outcome.results.passed, "{:#?}", outcome.results);
+    let alive: Vec<usize> = outcome.ticks.iter().map(|tick| tick.alive).collect();
+    assert_eq!(alive.last(), Some(&12), "{alive:?}");
+}

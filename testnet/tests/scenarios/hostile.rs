@@ -1,7 +1,8 @@
 //! Offenders of each kind among peers that behave.
 
-use crate::results;
+use crate::{results, scenario};
 use hedgerow_testnet::results::Results;
+use hedgerow_testnet::run::check;
 
 /// Offenders of one kind among honest peers; everybody honest gets everything from the honest.
 fn withstands(kind: &str) -> Results {
@@ -76,4 +77,29 @@ fn who_publishes_two_payloads_under_one_name_is_reported_and_cut_off() {
     let results = withstands("equivocate");
     assert!(results.hostile.reports > 0);
     assert_eq!(results.hostile.cut_off_ratio, Some(1.0), "{results:#?}");
+}
+
+/// A copy of nobody's key would be one more peer that behaves.
+#[test]
+fn more_copied_keys_than_there_are_to_copy_are_refused() {
+    let copies = |count: usize| {
+        format!("[[nodes]]\nid = \"copy\"\ncount = {count}\nbehaviour = \"copied-key\"\n")
+    };
+    let late = "[[nodes]]\nid = \"late\"\ncount = 9\nstarted = false\n";
+    // Eight of twelve publish.
+    let enough = scenario(&copies(4), &[]);
+    assert_eq!(check(&enough), Ok(()));
+    for (more, set) in [
+        (copies(5), "workload.0.publishers=not share:0.34"),
+        (copies(1), "workload.0.publishers=all"),
+        // Who does not run yet has no key to be outbid by.
+        (
+            format!("{}{late}", copies(5)),
+            "workload.0.publishers=peer/first:8",
+        ),
+    ] {
+        let error = check(&scenario(&more, &[set])).expect_err("must be refused");
+        let said = error.to_string();
+        assert!(said.contains("narrow workload.publishers"), "{said}");
+    }
 }

@@ -1,7 +1,9 @@
 //! What fails a run, and what is only said.
 
-use crate::{passes, results};
+use crate::{passes, results, scenario};
 use hedgerow_testnet::results::Failure;
+use hedgerow_testnet::run::{Options, run};
+use std::time::Instant;
 
 #[test]
 fn an_assert_that_does_not_hold_fails_the_run_and_a_goal_does_not() {
@@ -109,4 +111,56 @@ fn a_fault_that_hits_nobody_is_said() {
         "fault[1], partition, has hit nobody",
     ];
     assert_eq!(results.notes, expected);
+}
+
+#[test]
+fn a_factor_hits_lines_that_have_a_limit() {
+    let factor = r#"
+        [[nodes]]
+        id = "narrow"
+        count = 3
+        bandwidth = { up_mbit = 20, down_mbit = 20 }
+
+        [[fault]]
+        kind = "bandwidth"
+        target = "all"
+        factor = 0.5
+        for = "1s"
+
+        [[fault]]
+        kind = "bandwidth"
+        target = "peer"
+        factor = 0.5
+        at = "2s"
+        for = "1s"
+
+        [[fault]]
+        kind = "bandwidth"
+        target = "peer[1..5]"
+        up_mbit = 20
+        at = "4s"
+        for = "1s"
+    "#;
+    let results = passes(factor, &[]);
+    let hit: Vec<usize> = results.faults.iter().map(|fault| fault.hit).collect();
+    assert_eq!(hit, [3, 0, 4]);
+    assert_eq!(results.notes, ["fault[1], bandwidth, has hit nobody"]);
+}
+
+#[test]
+fn the_time_of_a_run_is_without_the_one_that_it_is_compared_with() {
+    let more = "[[fault]]\nkind = \"pause\"\ntarget = \"peer[1]\"\nfor = \"1s\"\n\
+        [[assert]]\nmetric = \"rmr\"\nop = \">=\"\nvalue = 0\nrelative_to = \"baseline\"\n\
+        [[assert]]\nmetric = \"wall_s\"\nop = \">\"\nvalue = 0\n";
+    let scenario = scenario(more, &["scenario.duration=2s", "scenario.quiet=5s"]);
+    let mut calm = None;
+    let outcome = run(&scenario, Options::default(), |progress| {
+        if progress.baseline {
+            calm = Some(Instant::now());
+        }
+    });
+    let since = calm.expect("a baseline").elapsed().as_secs_f64();
+    let results = outcome.expect("this world can").results;
+    assert!(results.wall_s < since, "{} of {since} s", results.wall_s);
+    assert_eq!(results.asserts[2].observed, Some(results.wall_s));
 }

@@ -5,7 +5,7 @@ use super::news::{News, listen};
 use super::node::{Files, State, name};
 use crate::journal::Change;
 use crate::process::{Lifetime, Peer, PeerPlan, Place, ProcessError};
-use hedgerow_protocol::{BROADCAST, GroupName, SettingsPatch};
+use hedgerow_protocol::{GroupName, SettingsPatch};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,11 +63,6 @@ impl Real {
         at.state = State::Starting;
         at.life += 1;
         at.joins.clear();
-        if self.hears_broadcast
-            && let Ok(broadcast) = GroupName::new(BROADCAST)
-        {
-            at.joins.insert(broadcast, SettingsPatch::default());
-        }
         let start = Start {
             binary: self.binary.clone(),
             place,

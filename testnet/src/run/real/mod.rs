@@ -26,7 +26,7 @@ use crate::scenario::{Backend, Scenario};
 use crate::sim::Latency;
 use crate::switch::Switch;
 use clock::Clock;
-use hedgerow_protocol::{BROADCAST, LinkId, Micros, PeerKey};
+use hedgerow_protocol::{LinkId, Micros, PeerKey};
 use news::News;
 use node::Node;
 use place::Places;
@@ -68,7 +68,6 @@ pub(super) struct Real {
     last_tick: Instant,
     ticks: u64,
     peak_rss_mib: f64,
-    hears_broadcast: bool,
     interrupted: bool,
     /// Whether the scenario wants peers to begin as after a long life.
     is_to_settle: bool,
@@ -112,7 +111,6 @@ pub(super) fn world(
     }
     let (sender, news) = mpsc::unbounded_channel();
     let signals = runtime.block_on(async { news::Signals::new() });
-    let workloads = &scenario.file.workload;
     Ok(Box::new(Real {
         runtime: Rc::new(runtime),
         backend,
@@ -140,7 +138,6 @@ pub(super) fn world(
         last_tick: Instant::now(),
         ticks: 0,
         peak_rss_mib: 0.0,
-        hears_broadcast: workloads.iter().any(|one| one.group == BROADCAST),
         interrupted: false,
         is_to_settle: false,
         notes: Vec::new(),

@@ -240,26 +240,27 @@ impl Engine {
     }
 
     /// The log of `key`, made when there is room; the two newest epochs of an origin are kept.
+    /// For what is published here there always is: whoever publishes has been told that it goes
+    /// out, so this one log more may be held, and it goes only when its epoch has ended.
     pub(crate) fn log_mut(&mut self, id: GroupId, key: LogKey) -> Option<&mut OriginLog> {
         let now = self.now.mono;
+        let own = (self.me, self.own.epoch);
         let group = self.groups.get(&id)?;
         if !group.logs.contains_key(&key) {
-            if group.logs.len() >= self.config.groups.origins_max {
+            if key != own && group.logs.len() >= self.config.groups.origins_max {
                 self.count("origins_refused");
                 return None;
             }
-            let epochs: Vec<u64> = group
-                .logs
-                .range((key.0, 0)..=(key.0, u64::MAX))
-                .map(|((_, epoch), _)| *epoch)
-                .collect();
-            if epochs.len() >= 2 {
-                let oldest = epochs[0];
-                if key.1 < oldest {
+            let of_origin = (key.0, 0)..=(key.0, u64::MAX);
+            let known: Vec<LogKey> = group.logs.range(of_origin).map(|(key, _)| *key).collect();
+            if known.len() >= 2
+                && let Some(&oldest) = known.iter().find(|known| **known != own)
+            {
+                if key != own && key < oldest {
                     self.count("epochs_too_old");
                     return None;
                 }
-                self.drop_log(id, (key.0, oldest));
+                self.drop_log(id, oldest);
             }
             let group = self.groups.get_mut(&id)?;
             group.logs.insert(key, OriginLog::new(0, now));

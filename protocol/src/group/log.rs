@@ -27,6 +27,7 @@ pub(crate) struct Entry {
     pub(crate) bundle: Arc<Bundle>,
     pub(crate) hops: u16,
     pub(crate) arrival: Arrival,
+    pub(crate) came: Micros,
 }
 
 /// A signed header apart from its bundle.
@@ -72,6 +73,8 @@ pub(crate) struct OriginLog {
     /// For the mean weight of an entry.
     seen: (u64, u64),
     pub(crate) pushed: Pushed,
+    /// The last time that something pushed was left to be pulled, for want of memory.
+    pub(crate) refused: Option<Micros>,
 }
 
 impl OriginLog {
@@ -96,6 +99,7 @@ impl OriginLog {
             weight: 0,
             seen: (0, 0),
             pushed: Pushed::default(),
+            refused: None,
         }
     }
 

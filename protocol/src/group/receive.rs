@@ -51,8 +51,6 @@ impl Engine {
         }
         if pulled {
             self.on_served(from, &bundle);
-        } else {
-            self.forgive(from, header.origin);
         }
         let Some(group) = self.groups.get_mut(&id) else {
             // To be relayed, if it is what it claims to be.
@@ -69,12 +67,16 @@ impl Engine {
                 .filter(|entry| entry.bundle.hash != bundle.hash);
             if other.is_some() {
                 self.verify_bundle(from, bundle, hops, pulled, true);
+            } else if !pulled {
+                self.forgive_late(from, &bundle);
             }
             return self.count("bundles_duplicate");
         }
         if !self.has_room(id, key, &bundle) {
-            self.count("bundles_without_room");
-            return;
+            if !pulled {
+                self.note_refused(&bundle);
+            }
+            return self.count("bundles_without_room");
         }
         self.verify_bundle(from, bundle, hops, pulled, false);
     }
@@ -207,6 +209,7 @@ impl Engine {
             bundle: bundle.clone(),
             hops,
             arrival,
+            came: now,
         };
         if !log.insert(entry, now) {
             return self.count("bundles_duplicate");
@@ -230,8 +233,10 @@ impl Engine {
         if has_holes {
             self.schedule_repair(id, now);
         }
-        if arrival == Arrival::Pulled {
-            self.charge_parents(bundle, noticed);
+        match (arrival, from) {
+            (Arrival::Pulled, _) => self.charge_parents(bundle, noticed),
+            (Arrival::Pushed, Some(link)) => self.forgive(link, header.origin, now),
+            _ => {}
         }
         self.note_acknowledgement(id, bundle);
         self.log_changed(id, key);

@@ -6,7 +6,7 @@ use crate::message::Arrival;
 use crate::wire::bundle::Hash;
 use crate::wire::{Bundle, WireError};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A bundle whose signature is being checked.
@@ -18,6 +18,8 @@ struct Pending {
     pulled: bool,
     /// Known to contradict what is held: only its signature matters, as evidence.
     evidence: bool,
+    /// Others who have pushed the same meanwhile.
+    pushers: Vec<LinkId>,
 }
 
 /// Hash of the signed bytes, signature and payload. The payload is compared as well: whether it is
@@ -33,12 +35,18 @@ fn content(bundle: &Bundle) -> Content {
 pub(crate) struct Verifying {
     pending: BTreeMap<VerifyId, Pending>,
     /// What they are, so that a second copy is not checked as well.
-    content: BTreeSet<Content>,
+    content: BTreeMap<Content, VerifyId>,
 }
 
 impl Verifying {
     pub(crate) fn len(&self) -> usize {
         self.pending.len()
+    }
+
+    /// The same bundle whose check is under way.
+    fn same_as(&mut self, content: &Content) -> Option<&mut Pending> {
+        let id = self.content.get(content)?;
+        self.pending.get_mut(id)
     }
 }
 
@@ -52,14 +60,17 @@ impl Engine {
         evidence: bool,
     ) {
         let content = content(&bundle);
-        if self.verifying.content.contains(&content) {
+        if let Some(pending) = self.verifying.same_as(&content) {
+            if !pulled && !pending.pushers.contains(&from) {
+                pending.pushers.push(from);
+            }
             return self.count("bundles_duplicate");
         }
         if self.verifying.len() >= self.config.flow.verifying_max {
-            return self.leave_unchecked(&bundle);
+            return self.leave_unchecked(&bundle, pulled);
         }
         let id = self.next_verify_id();
-        self.verifying.content.insert(content);
+        self.verifying.content.insert(content, id);
         let job = bundle.verify_job(self.memo.signer(bundle.header.origin));
         let bundle = Arc::new(bundle);
         self.verifying.pending.insert(
@@ -70,16 +81,20 @@ impl Engine {
                 hops,
                 pulled,
                 evidence,
+                pushers: Vec::new(),
             },
         );
         self.actions.push_back(Action::Verify { id, job });
     }
 
     /// Not lost: it is pulled again once there is room.
-    fn leave_unchecked(&mut self, bundle: &Bundle) {
+    fn leave_unchecked(&mut self, bundle: &Bundle, pulled: bool) {
         let now = self.now.mono;
         let header = &bundle.header;
         self.count("bundles_unchecked");
+        if !pulled {
+            self.note_refused(bundle);
+        }
         if let Some(group) = self.groups.get_mut(&header.group)
             && let Some(log) = group.logs.get_mut(&(header.origin, header.epoch))
         {
@@ -118,6 +133,9 @@ impl Engine {
             Arrival::Pushed
         };
         self.accept_bundle(&pending.bundle, pending.hops, arrival, Some(pending.from));
+        for link in pending.pushers {
+            self.forgive_late(link, &pending.bundle);
+        }
         self.wake_starved_publishers();
     }
 }

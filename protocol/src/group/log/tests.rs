@@ -33,6 +33,7 @@ fn entry(seq: u64) -> Entry {
         bundle: bundle(seq, None, &seq.to_be_bytes()),
         hops: 1,
         arrival: Arrival::Pushed,
+        came: Micros(1),
     }
 }
 
@@ -42,6 +43,7 @@ fn piece(seq: u64, index: u32, count: u32) -> Entry {
         bundle: bundle(seq, fragment, &[index as u8; 4]),
         hops: 1,
         arrival: Arrival::Pushed,
+        came: Micros(1),
     }
 }
 

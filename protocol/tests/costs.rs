@@ -227,8 +227,8 @@ fn a_message_alone() {
         verifies: 1.0,
         sends: 1.0,
         overhead: 228.0,
-        allocations: 18.2,
-        allocated: 5_204.0,
+        allocations: 14.2,
+        allocated: 3_560.0,
     });
 }
 
@@ -240,8 +240,8 @@ fn messages_that_share_a_bundle() {
         verifies: 0.02,
         sends: 0.02,
         overhead: 7.5,
-        allocations: 0.43,
-        allocated: 1_243.0,
+        allocations: 0.37,
+        allocated: 1_223.0,
     });
 }
 

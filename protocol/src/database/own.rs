@@ -370,10 +370,11 @@ impl Engine {
             return;
         }
         if epoch > self.own.epoch {
+            let former = self.own.epoch;
             self.own.epoch = epoch.saturating_add(1);
             self.own.version = 0;
             self.persist(Persist::Epoch(self.own.epoch));
-            self.on_own_epoch_changed();
+            self.on_own_epoch_changed(former);
         } else {
             self.own.version = self.own.version.max(version);
         }

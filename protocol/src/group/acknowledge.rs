@@ -35,7 +35,11 @@ const HOPS_MAX: u16 = 255;
 /// A message of this peer that waits for its members.
 #[derive(Debug)]
 struct Tracked {
+    /// As whoever published it knows it.
     message: MessageId,
+    /// Its entries, where they are now.
+    epoch: u64,
+    first: u64,
     last: u64,
     waiting: BTreeSet<PeerKey>,
     /// Members that reported it lost.
@@ -62,6 +66,17 @@ impl Tracking {
     /// Whether enough members have said to have all entries up to `seq` of an epoch of this peer.
     pub(crate) fn is_confirmed(&self, epoch: u64, seq: u64) -> bool {
         self.confirmed.0 == epoch && self.confirmed.1 >= seq
+    }
+
+    /// The message that began with the entry `former` (epoch and seq) is the first of `epoch` now.
+    pub(crate) fn restart(&mut self, former: (u64, u64), epoch: u64) {
+        for tracked in &mut self.tracked {
+            if (tracked.epoch, tracked.first) == former {
+                tracked.epoch = epoch;
+                tracked.last -= tracked.first - 1;
+                tracked.first = 1;
+            }
+        }
     }
 
     pub(crate) fn due(&self) -> Option<Micros> {
@@ -105,6 +120,8 @@ impl Engine {
         let tracked = group.tracked_mut();
         tracked.push(Tracked {
             message,
+            epoch: message.epoch,
+            first: message.seq,
             last,
             waiting,
             lost: Vec::new(),
@@ -248,9 +265,9 @@ impl Engine {
             return;
         };
         for tracked in group.tracked_mut() {
-            let covers = tracked.message.epoch == epoch && tracked.last <= *up_to;
+            let covers = tracked.epoch == epoch && tracked.last <= *up_to;
             if covers && tracked.waiting.remove(member) {
-                let lost = !gaps.within(tracked.message.seq, tracked.last).is_empty();
+                let lost = !gaps.within(tracked.first, tracked.last).is_empty();
                 if lost {
                     tracked.lost.push(*member);
                 }
@@ -292,7 +309,7 @@ impl Engine {
             missing.sort_unstable();
             let have = tracked.of - missing.len();
             if have >= HOLDERS.min(tracked.of) && have > 0 {
-                confirmed = confirmed.max((tracked.message.epoch, tracked.last));
+                confirmed = confirmed.max((tracked.epoch, tracked.last));
             }
             events.push(Event::Acknowledged {
                 group: name.clone(),
@@ -328,7 +345,7 @@ impl Engine {
         for tracked in group.tracked_mut() {
             if tracked.next_ask <= now {
                 tracked.next_ask = next;
-                ask = ask.max(Some((tracked.message.epoch, tracked.last)));
+                ask = ask.max(Some((tracked.epoch, tracked.last)));
             }
         }
         if let Some((epoch, seq)) = ask {

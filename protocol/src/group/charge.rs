@@ -5,7 +5,8 @@ use crate::time::Micros;
 /// So many charges over so long, ms, without a push between them, are a run.
 const RUN: u32 = 5;
 const RUN_MS: u64 = 5_000;
-/// A charge is forgotten after so long, ms.
+/// A charge is forgotten after so long, ms; and what came here longer ago is pushed too late to
+/// forgive any.
 const FORGET_MS: u64 = 60_000;
 /// A raised cost falls by a step after so long, ms, twice as long after each further raise.
 const EASE_MS: u64 = 60_000;
@@ -25,6 +26,8 @@ pub(super) struct Charge {
     pub(super) changed: Micros,
     /// How often it was raised in all.
     pub(super) raises: u32,
+    /// When what it pushed had come here, the latest of all that has forgiven.
+    forgave: Micros,
 }
 
 impl Charge {
@@ -36,6 +39,7 @@ impl Charge {
             raised: 0,
             changed: now,
             raises: 0,
+            forgave: Micros(0),
         }
     }
 
@@ -50,6 +54,19 @@ impl Charge {
         self.run += 1;
         self.last = now;
         self.run >= RUN && now.since(self.since) >= Micros::from_millis(RUN_MS)
+    }
+
+    /// It has pushed what came here at `came`, now or from elsewhere before; says whether that
+    /// forgives what stands against it. Each time that takes something newer: else one old message,
+    /// pushed again now and then, would forgive for ever.
+    pub(super) fn forgive(&mut self, came: Micros, now: Micros) -> bool {
+        let late = now.since(came) > Micros::from_millis(FORGET_MS);
+        if late || came <= self.forgave {
+            return false;
+        }
+        self.forgave = came;
+        self.run = 0;
+        true
     }
 
     fn ease(&self) -> Micros {
@@ -101,6 +118,24 @@ mod tests {
         charge.raised = 2;
         assert_eq!(charge.stated_rtt_us(1_000), 316_000);
         assert_eq!(charge.stated_rtt_us(u32::MAX), u32::MAX);
+    }
+
+    #[test]
+    fn a_late_push_forgives_and_the_same_again_does_not() {
+        let mut charge = Charge::new(at(100));
+        let charged = |charge: &mut Charge, seconds| {
+            charge.add(at(seconds));
+            charge.run
+        };
+        charged(&mut charge, 100);
+        assert!(!charge.forgive(at(39), at(100)), "too old");
+        assert!(charge.forgive(at(98), at(100)));
+        assert_eq!(charged(&mut charge, 101), 1);
+        assert!(!charge.forgive(at(98), at(101)), "the same again");
+        assert!(!charge.forgive(at(97), at(101)), "an older one");
+        assert_eq!(charged(&mut charge, 102), 2);
+        assert!(charge.forgive(at(102), at(102)));
+        assert_eq!(charge.run, 0);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(crate) struct Entry {
     pub(crate) bundle: Arc<Bundle>,
     pub(crate) hops: u16,
     pub(crate) arrival: Arrival,
+    pub(crate) came: Micros,
 }
 
 /// A signed header apart from its bundle.
@@ -54,6 +55,9 @@ pub(crate) struct OriginLog {
     next: u64,
     /// Handed over above `next`, where order does not matter.
     handed: RangeSet,
+    /// Bundles that came since all above `next` were looked at, by first seq, where order does not
+    /// matter; `None` while nobody has looked at all.
+    unseen: Option<Vec<u64>>,
     /// The highest entry that a signed bundle proves to exist.
     pub(crate) proven: u64,
     pub(crate) missing: Missing,
@@ -69,6 +73,8 @@ pub(crate) struct OriginLog {
     /// For the mean weight of an entry.
     seen: (u64, u64),
     pub(crate) pushed: Pushed,
+    /// The last time that something pushed was left to be pulled, for want of memory.
+    pub(crate) refused: Option<Micros>,
 }
 
 impl OriginLog {
@@ -83,6 +89,7 @@ impl OriginLog {
             gaps: RangeSet::new(),
             next: base + 1,
             handed: RangeSet::new(),
+            unseen: None,
             proven: base,
             missing: Missing::default(),
             head: None,
@@ -92,6 +99,7 @@ impl OriginLog {
             weight: 0,
             seen: (0, 0),
             pushed: Pushed::default(),
+            refused: None,
         }
     }
 
@@ -194,6 +202,9 @@ impl OriginLog {
         if entry.arrival == Arrival::Pushed {
             self.pushed.note(&entry.bundle.header, now);
         }
+        if let Some(unseen) = &mut self.unseen {
+            unseen.push(from);
+        }
         self.entries.insert(from, entry);
         self.held.insert(from, to);
         self.proven = self.proven.max(to);
@@ -249,6 +260,7 @@ impl OriginLog {
         }
         self.next = base + 1;
         self.handed = RangeSet::new();
+        self.unseen = None;
         let weigh = |entry: &Entry| (entry.bundle.header.seq, entry.bundle.weight());
         let (passed, ahead): (Vec<&Entry>, Vec<&Entry>) = self
             .entries

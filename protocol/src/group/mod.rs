@@ -24,6 +24,7 @@ mod receive;
 mod remote;
 mod retention;
 mod settings;
+mod verifying;
 
 pub(crate) use acknowledge::{Acknowledging, Tracking};
 pub(crate) use baseline::{Baselining, Proving};
@@ -34,10 +35,10 @@ pub(crate) use overlays::Overlays;
 pub(crate) use owed::Charges;
 pub(crate) use probe::Probes;
 pub(crate) use publish::OwnLog;
-pub(crate) use receive::Verifying;
 pub(crate) use remote::RemoteGroup;
 pub(crate) use retention::Retention;
 pub(crate) use settings::Settings;
+pub(crate) use verifying::Verifying;
 
 use crate::engine::Engine;
 use crate::identity::PeerKey;

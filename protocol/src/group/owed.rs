@@ -3,9 +3,10 @@
 //! A child that has to pull what its parent had and should have pushed charges it. That the parent
 //! had it is known by its digests, or by asking it as well: what it serves to a child that it
 //! cannot know to have it by now, it has kept. Charges count only while both ends have had the same
-//! graph for a while, for then both compute the same tree, and any push forgives them, for a slow
-//! parent still pushes. A run of charges makes the child state a higher cost of the link, so that
-//! its trees go round the parent, and in the end drops it. All of it is forgiven with time.
+//! graph for a while, for then both compute the same tree, and any push forgives them, also of what
+//! has been pulled meanwhile, for a slow parent still pushes; but not the same again, nor what its
+//! origin did not sign. A run of charges makes the child state a higher cost of the link, so that its
+//! trees go round the parent, and in the end drops it. All of it is forgiven with time.
 
 use super::LogKey;
 use super::charge::Charge;
@@ -34,6 +35,8 @@ const APART_MS: u64 = 200;
 const RAISES: u32 = 2;
 /// A raised cost falls by a step after so long, ms, when the parent pushes again.
 const EASE_PUSHED_MS: u64 = 10_000;
+/// Nobody owes anything of a log for so long, ms, after a push of it was left for want of memory.
+const REFUSED_MS: u64 = 5_000;
 /// Peers with charges that are remembered.
 const CHARGED_MAX: usize = 256;
 
@@ -249,7 +252,12 @@ impl Engine {
         let Some(&link) = self.up.get(&parent) else {
             return false;
         };
-        if !self.had_equal_trees(link, id, noticed) {
+        let log = self.groups.get(&id).and_then(|group| group.logs.get(&key));
+        let refused = log.and_then(|log| log.refused);
+        let pause = Micros::from_millis(REFUSED_MS);
+        if refused.is_some_and(|at| self.now.mono.since(at) < pause)
+            || !self.had_equal_trees(link, id, noticed)
+        {
             return false;
         }
         let Some(link) = self.links.get(&link) else {
@@ -315,24 +323,60 @@ impl Engine {
         self.close_link(link, LinkEnd::Withheld);
     }
 
-    /// A neighbour has pushed what is not its own: it forwards.
-    pub(crate) fn forgive(&mut self, link: LinkId, origin: PeerKey) {
+    /// A bundle that was pushed finds no memory here. One beyond the window is another matter:
+    /// anybody can make that up.
+    pub(crate) fn note_refused(&mut self, bundle: &Bundle) {
+        let now = self.now.mono;
+        let window = self.config.groups.window;
+        let header = &bundle.header;
+        let log = self
+            .groups
+            .get_mut(&header.group)
+            .and_then(|group| group.logs.get_mut(&(header.origin, header.epoch)));
+        if let Some(log) = log
+            && header.last_seq() <= log.settled().saturating_add(window)
+        {
+            log.refused = Some(now);
+        }
+    }
+
+    /// A neighbour has pushed what is here already: late, or again.
+    pub(crate) fn forgive_late(&mut self, link: LinkId, bundle: &Bundle) {
+        let header = &bundle.header;
+        let key = (header.origin, header.epoch);
+        let came = self
+            .groups
+            .get(&header.group)
+            .and_then(|group| group.logs.get(&key)?.entry(header.seq))
+            .filter(|held| held.bundle.hash == bundle.hash && held.bundle.payload == bundle.payload)
+            .map(|held| held.came);
+        if let Some(came) = came {
+            self.forgive(link, header.origin, came);
+        }
+    }
+
+    /// A neighbour has pushed what came here, verified, at `came`. Unless it is its own, it
+    /// forwards.
+    pub(crate) fn forgive(&mut self, link: LinkId, origin: PeerKey, came: Micros) {
         if self.charges.peers.is_empty() && self.charges.questions.is_empty() {
             return;
         }
         let now = self.now.mono;
-        let Some(peer) = self.links.get(&link).map(|link| link.peer) else {
+        let peer = self.links.get(&link).map(|link| link.peer);
+        let Some(peer) = peer.filter(|peer| *peer != origin) else {
             return;
         };
         if let Some(question) = self.charges.questions.get_mut(&peer)
-            && peer != origin
+            && came >= question.noticed
         {
             question.open = false;
         }
-        let Some(charge) = self.charges.peers.get_mut(&peer).filter(|_| peer != origin) else {
+        let Some(charge) = self.charges.peers.get_mut(&peer) else {
             return;
         };
-        charge.run = 0;
+        if !charge.forgive(came, now) {
+            return;
+        }
         let pause = Micros::from_millis(EASE_PUSHED_MS);
         if charge.raised > 0 && now.since(charge.changed) >= pause {
             charge.raised -= 1;

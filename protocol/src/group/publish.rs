@@ -19,7 +19,7 @@ use std::sync::Arc;
 const TOGETHER_MAX: usize = 1_024;
 
 /// One bundle that waits to be signed and sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Unreleased {
     payload: Bytes,
     /// Of each message in the payload.
@@ -37,6 +37,8 @@ pub(crate) struct OwnLog {
     previous: Hash,
     /// Fragments of a large message, released as the links to the next peers drain.
     outbox: VecDeque<Unreleased>,
+    /// Those of the same message that have been released.
+    begun: Vec<Unreleased>,
 }
 
 impl OwnLog {
@@ -54,11 +56,38 @@ impl OwnLog {
     fn next_class(&self) -> Option<Class> {
         self.outbox.front().map(|next| class_of(next.flags))
     }
+
+    fn take_next(&mut self) -> Option<Unreleased> {
+        let next = self.outbox.pop_front()?;
+        if self.outbox.is_empty() {
+            self.begun.clear();
+        } else {
+            self.begun.push(next.clone());
+        }
+        Some(next)
+    }
+
+    /// Seqs begin anew, and with them the message that is going out: fragments of one message
+    /// have one epoch. Gives its first seq in the epoch before, if there is such a message.
+    fn begin_epoch(&mut self) -> Option<u64> {
+        let first = self.released - self.begun.len() as u64 + 1;
+        let begun = std::mem::take(&mut self.begun).into_iter();
+        let outbox: VecDeque<Unreleased> = begun.chain(self.outbox.drain(..)).collect();
+        *self = Self {
+            outbox,
+            ..Self::default()
+        };
+        self.has_outbox().then_some(first)
+    }
 }
 
 impl Engine {
     /// Publishes a message. A peer that is not a member becomes a sender: part of the overlay,
     /// to whom nothing is delivered. On an error nothing has changed.
+    ///
+    /// Should a newer record of this identity turn up while a large message is going out, the
+    /// message begins anew in the new epoch and is delivered under its name there;
+    /// [`Event::Acknowledged`] has the name given here.
     pub fn publish(
         &mut self,
         now: Time,
@@ -315,12 +344,26 @@ impl Engine {
         }
     }
 
-    /// A new epoch begins: seqs begin anew.
-    pub(crate) fn on_own_epoch_changed(&mut self) {
+    /// A new epoch begins after the `former` one: seqs begin anew.
+    pub(crate) fn on_own_epoch_changed(&mut self, former: u64) {
         self.finished.clear();
-        for group in self.groups.values_mut() {
-            group.own.released = 0;
-            group.own.previous = [0; 32];
+        let epoch = self.own.epoch;
+        let key = (self.me, former);
+        let ids: Vec<GroupId> = self.groups.keys().copied().collect();
+        for id in ids {
+            let Some(group) = self.groups.get_mut(&id) else {
+                continue;
+            };
+            let Some(first) = group.own.begin_epoch() else {
+                continue;
+            };
+            tracing::warn!(group = ?id, former, epoch, seq = first, "a large message begins anew");
+            group.tracking.restart((former, first), epoch);
+            // What went out of it will never be whole, and must not wait for the rest.
+            if let Some(log) = group.logs.get_mut(&key) {
+                log.hand_over(first, log.high());
+            }
+            self.retain(id, key);
         }
     }
 }
@@ -339,7 +382,7 @@ impl Group {
             published_at,
             flags,
             fragment,
-        } = self.own.outbox.pop_front()?;
+        } = self.own.take_next()?;
         let seq = self.own.released + 1;
         self.own.released += lengths.len() as u64;
         let header = BundleHeader {

@@ -1,47 +1,20 @@
-//! A bundle comes in: is it new, is it its origin's, and then everything that follows.
+//! A bundle comes in: is it new, and, once it is known to be its origin's, everything that follows.
 
 use super::log::Entry;
 use super::{Group, LogKey, OriginLog, Untold};
 use crate::engine::Engine;
-use crate::io::{Action, LinkId, VerifyId};
+use crate::io::LinkId;
 use crate::message::Arrival;
 use crate::name::GroupId;
 use crate::status::Role;
-use crate::wire::bundle::Hash;
+use crate::wire::Bundle;
 use crate::wire::frame::BundleFrame;
-use crate::wire::{Bundle, WireError};
 use bytes::Bytes;
 use hedgerow_topology::Class;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Links that a bundle may have crossed.
 const HOPS_MAX: u16 = 1_024;
-
-/// A bundle whose signature is being checked.
-#[derive(Debug)]
-struct Pending {
-    bundle: Arc<Bundle>,
-    from: LinkId,
-    hops: u16,
-    pulled: bool,
-    /// Known to contradict what is held: only its signature matters, as evidence.
-    evidence: bool,
-}
-
-/// Bundles whose signatures are being checked.
-#[derive(Debug, Default)]
-pub(crate) struct Verifying {
-    pending: BTreeMap<VerifyId, Pending>,
-    /// Hash and signature of those, so that a second copy is not checked as well.
-    content: BTreeSet<(Hash, [u8; 64])>,
-}
-
-impl Verifying {
-    pub(crate) fn len(&self) -> usize {
-        self.pending.len()
-    }
-}
 
 impl Engine {
     pub(crate) fn on_bundle(&mut self, from: LinkId, frame: BundleFrame, payload: Bytes) {
@@ -78,8 +51,6 @@ impl Engine {
         }
         if pulled {
             self.on_served(from, &bundle);
-        } else {
-            self.forgive(from, header.origin);
         }
         let Some(group) = self.groups.get_mut(&id) else {
             // To be relayed, if it is what it claims to be.
@@ -96,12 +67,16 @@ impl Engine {
                 .filter(|entry| entry.bundle.hash != bundle.hash);
             if other.is_some() {
                 self.verify_bundle(from, bundle, hops, pulled, true);
+            } else if !pulled {
+                self.forgive_late(from, &bundle);
             }
             return self.count("bundles_duplicate");
         }
         if !self.has_room(id, key, &bundle) {
-            self.count("bundles_without_room");
-            return;
+            if !pulled {
+                self.note_refused(&bundle);
+            }
+            return self.count("bundles_without_room");
         }
         self.verify_bundle(from, bundle, hops, pulled, false);
     }
@@ -193,83 +168,6 @@ impl Engine {
         logs.all(|log| log.ahead_bytes <= ahead)
     }
 
-    fn verify_bundle(
-        &mut self,
-        from: LinkId,
-        bundle: Bundle,
-        hops: u16,
-        pulled: bool,
-        evidence: bool,
-    ) {
-        let content = (bundle.hash, bundle.signature);
-        if self.verifying.content.contains(&content) {
-            return self.count("bundles_duplicate");
-        }
-        if self.verifying.len() >= self.config.flow.verifying_max {
-            // Not lost: it is pulled again once there is room.
-            self.count("bundles_unchecked");
-            if let Some(group) = self.groups.get_mut(&bundle.header.group)
-                && let Some(log) = group
-                    .logs
-                    .get_mut(&(bundle.header.origin, bundle.header.epoch))
-            {
-                let lacking = log.unsettled(bundle.header.seq, bundle.header.last_seq());
-                log.missing.add(&lacking, self.now.mono);
-                self.schedule_repair(bundle.header.group, self.now.mono);
-            }
-            return;
-        }
-        self.verifying.content.insert(content);
-        let id = self.next_verify_id();
-        let job = bundle.verify_job(self.memo.signer(bundle.header.origin));
-        let bundle = Arc::new(bundle);
-        self.verifying.pending.insert(
-            id,
-            Pending {
-                bundle,
-                from,
-                hops,
-                pulled,
-                evidence,
-            },
-        );
-        self.actions.push_back(Action::Verify { id, job });
-    }
-
-    pub(crate) fn on_verified(&mut self, id: VerifyId, valid: bool) {
-        if self.on_record_verified(id, valid)
-            || self.on_acknowledgement_verified(id, valid)
-            || self.on_fork_verified(id, valid)
-            || self.on_baseline_verified(id, valid)
-        {
-            return;
-        }
-        let Some(pending) = self.verifying.pending.remove(&id) else {
-            return;
-        };
-        self.verifying
-            .content
-            .remove(&(pending.bundle.hash, pending.bundle.signature));
-        if !valid {
-            self.count("bundles_forged");
-            let error = WireError::Invalid {
-                what: "bundle",
-                why: "bad signature",
-            };
-            return self.on_malformed(pending.from, &error);
-        }
-        if pending.evidence || self.contradicts(&pending.bundle) {
-            return self.on_contradiction(&pending.bundle);
-        }
-        let arrival = if pending.pulled {
-            Arrival::Pulled
-        } else {
-            Arrival::Pushed
-        };
-        self.accept_bundle(&pending.bundle, pending.hops, arrival, Some(pending.from));
-        self.wake_starved_publishers();
-    }
-
     /// A verified bundle: keep it, pass it on, hand it over.
     pub(crate) fn accept_bundle(
         &mut self,
@@ -311,6 +209,7 @@ impl Engine {
             bundle: bundle.clone(),
             hops,
             arrival,
+            came: now,
         };
         if !log.insert(entry, now) {
             return self.count("bundles_duplicate");
@@ -334,8 +233,10 @@ impl Engine {
         if has_holes {
             self.schedule_repair(id, now);
         }
-        if arrival == Arrival::Pulled {
-            self.charge_parents(bundle, noticed);
+        match (arrival, from) {
+            (Arrival::Pulled, _) => self.charge_parents(bundle, noticed),
+            (Arrival::Pushed, Some(link)) => self.forgive(link, header.origin, now),
+            _ => {}
         }
         self.note_acknowledgement(id, bundle);
         self.log_changed(id, key);
@@ -344,26 +245,27 @@ impl Engine {
     }
 
     /// The log of `key`, made when there is room; the two newest epochs of an origin are kept.
+    /// For what is published here there always is: whoever publishes has been told that it goes
+    /// out, so this one log more may be held, and it goes only when its epoch has ended.
     pub(crate) fn log_mut(&mut self, id: GroupId, key: LogKey) -> Option<&mut OriginLog> {
         let now = self.now.mono;
+        let own = (self.me, self.own.epoch);
         let group = self.groups.get(&id)?;
         if !group.logs.contains_key(&key) {
-            if group.logs.len() >= self.config.groups.origins_max {
+            if key != own && group.logs.len() >= self.config.groups.origins_max {
                 self.count("origins_refused");
                 return None;
             }
-            let epochs: Vec<u64> = group
-                .logs
-                .range((key.0, 0)..=(key.0, u64::MAX))
-                .map(|((_, epoch), _)| *epoch)
-                .collect();
-            if epochs.len() >= 2 {
-                let oldest = epochs[0];
-                if key.1 < oldest {
+            let of_origin = (key.0, 0)..=(key.0, u64::MAX);
+            let known: Vec<LogKey> = group.logs.range(of_origin).map(|(key, _)| *key).collect();
+            if known.len() >= 2
+                && let Some(&oldest) = known.iter().find(|known| **known != own)
+            {
+                if key != own && key < oldest {
                     self.count("epochs_too_old");
                     return None;
                 }
-                self.drop_log(id, (key.0, oldest));
+                self.drop_log(id, oldest);
             }
             let group = self.groups.get_mut(&id)?;
             group.logs.insert(key, OriginLog::new(0, now));

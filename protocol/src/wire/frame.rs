@@ -3,7 +3,7 @@
 use super::delta::RecordDeltas;
 use super::record::WireRecord;
 use super::stream::{self, RawFrame};
-use super::{WireError, from_cbor, to_cbor, to_cbor_with_capacity};
+use super::{WireError, from_cbor, to_cbor_with_capacity};
 use crate::identity::PeerKey;
 use crate::message::History;
 use crate::name::{Address, GroupId, GroupName, NetworkName};
@@ -338,7 +338,7 @@ macro_rules! frames {
             pub fn encode(&self) -> [Bytes; 2] {
                 match self {
                     Self::Bundle(frame, payload) => [
-                        stream::encode_head(BUNDLE_KIND, &to_cbor(frame), payload.len()),
+                        frame.encode_head(payload.len()),
                         payload.clone(),
                     ],
                     $(Self::$name(frame) => {
@@ -367,6 +367,10 @@ macro_rules! frames {
 
 /// Room for most frames; what is longer takes memory again while it is written.
 const FRAME_BYTES: usize = 1_000;
+
+/// What the header of a bundle's frame has besides the signed bytes, at most: the signature, the
+/// hops, and what CBOR puts before each.
+const BUNDLE_BESIDES_BYTES: usize = 96;
 
 /// The kind of bundle frames.
 const BUNDLE_KIND: u8 = 16;
@@ -419,6 +423,8 @@ frames! {
 impl BundleFrame {
     /// The head of a bundle's frame; the payload follows it unchanged.
     pub fn encode_head(&self, payload_bytes: usize) -> Bytes {
-        stream::encode_head(BUNDLE_KIND, &to_cbor(self), payload_bytes)
+        let capacity = self.signed.len() + BUNDLE_BESIDES_BYTES;
+        let header = to_cbor_with_capacity(self, capacity);
+        stream::encode_head(BUNDLE_KIND, &header, payload_bytes)
     }
 }

@@ -1,13 +1,11 @@
 //! Records that come as what turns the one before into them.
 
-use super::{EPOCH, Pair, hello, key};
+use super::{ELSEWHERE, EPOCH, Pair, key};
 use hedgerow_protocol::wire::delta::{RECORD_DELTAS, RecordDelta, RecordDeltas};
 use hedgerow_protocol::wire::frame::{RecordPull, Records};
 use hedgerow_protocol::wire::record::{ALGORITHM_VERSION, WireRecord};
 use hedgerow_protocol::wire::{Frame, Record, RecordLink, SignedRecord};
-use hedgerow_protocol::{Config, GroupName, Input, JoinOptions, LinkId, PeerKey};
-
-const ELSEWHERE: LinkId = LinkId(2);
+use hedgerow_protocol::{Config, GroupName, JoinOptions, PeerKey};
 
 /// The record of key 3 with so many links.
 fn record(version: u64, links: u8) -> SignedRecord {
@@ -67,32 +65,7 @@ impl Pair {
 
     /// Another neighbour sends a record.
     fn say_from_elsewhere(&mut self, record: &SignedRecord) {
-        for bytes in whole(record).encode() {
-            self.feed(Input::Bytes {
-                link: ELSEWHERE,
-                bytes,
-            });
-        }
-    }
-
-    fn link_elsewhere(&mut self) {
-        self.feed(Input::Linked {
-            link: ELSEWHERE,
-            peer: key(50).peer(),
-            dial: None,
-            address: None,
-        });
-        for bytes in hello(0).encode() {
-            self.feed(Input::Bytes {
-                link: ELSEWHERE,
-                bytes,
-            });
-        }
-    }
-
-    fn counted(&self, name: &str) -> u64 {
-        let counters = self.engine.counters();
-        counters.values.get(name).copied().unwrap_or(0)
+        self.say_on(ELSEWHERE, &whole(record));
     }
 
     /// How often key 3's record was asked for.

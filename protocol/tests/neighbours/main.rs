@@ -1,5 +1,6 @@
 //! One engine and a neighbour that says what a test wants: what can be believed of it.
 
+mod bundles;
 mod deltas;
 
 use bytes::Bytes;
@@ -16,6 +17,8 @@ use hedgerow_protocol::{
 };
 
 const LINK: LinkId = LinkId(1);
+/// To another neighbour, where a test has two.
+const ELSEWHERE: LinkId = LinkId(2);
 const EPOCH: u64 = 7;
 
 fn key(number: u8) -> Keypair {
@@ -45,6 +48,7 @@ struct Pair {
     delivered: Vec<Delivery>,
     events: Vec<Event>,
     closed: bool,
+    closed_elsewhere: bool,
     published: Vec<Bundle>,
     /// What the neighbour was sent.
     heard: Vec<Frame>,
@@ -61,16 +65,21 @@ impl Pair {
 
     /// With a neighbour that says it knows these.
     fn with_features(features: u64) -> Self {
+        Self::with(features, Config::default())
+    }
+
+    fn with(features: u64, config: Config) -> Self {
         let now = Time {
             mono: Micros(1_000_000),
             wall_ms: 1_700_000_000_000,
         };
         let mut pair = Self {
-            engine: Engine::new(key(1), Config::default(), [1; 32], now),
+            engine: Engine::new(key(1), config, [1; 32], now),
             now,
             delivered: Vec::new(),
             events: Vec::new(),
             closed: false,
+            closed_elsewhere: false,
             published: Vec::new(),
             heard: Vec::new(),
             decoder: FrameDecoder::new(Config::default().flow.frame_bytes_max),
@@ -105,9 +114,29 @@ impl Pair {
 
     /// The neighbour sends a frame.
     fn say(&mut self, frame: &Frame) {
+        self.say_on(LINK, frame);
+    }
+
+    fn say_on(&mut self, link: LinkId, frame: &Frame) {
         for bytes in frame.encode() {
-            self.feed(Input::Bytes { link: LINK, bytes });
+            self.feed(Input::Bytes { link, bytes });
         }
+    }
+
+    /// Another neighbour comes.
+    fn link_elsewhere(&mut self) {
+        self.feed(Input::Linked {
+            link: ELSEWHERE,
+            peer: key(50).peer(),
+            dial: None,
+            address: None,
+        });
+        self.say_on(ELSEWHERE, &hello(0));
+    }
+
+    fn counted(&self, name: &str) -> u64 {
+        let counters = self.engine.counters();
+        counters.values.get(name).copied().unwrap_or(0)
     }
 
     fn drain(&mut self) {
@@ -122,6 +151,7 @@ impl Pair {
                 Action::Deliver(delivery) => self.delivered.push(delivery),
                 Action::Event(event) => self.events.push(event),
                 Action::Close { link: LINK } => self.closed = true,
+                Action::Close { link: ELSEWHERE } => self.closed_elsewhere = true,
                 Action::Send { link: LINK, chunks } => {
                     let bytes = chunks.iter().map(Bytes::len).sum();
                     for chunk in chunks {

@@ -1,15 +1,22 @@
 //! Parents that keep what they should forward lose their children; slow ones do not.
 
 use crate::support::{GROUP, assert_clean, join_all, wait_delivered, wait_joined, wait_view};
+use bytes::Bytes;
 use hedgerow_protocol::wire::{Bundle, Frame, FrameDecoder};
-use hedgerow_protocol::{Action, Engine, GroupName, Input, Time};
+use hedgerow_protocol::{Action, Engine, GroupName, Input, Micros, Time};
 use hedgerow_testnet::sim::{Bandwidth, Mask, NodeState, Random, Sim};
 use std::collections::VecDeque;
 
 const NODES: usize = 20;
+/// How often what is old is pushed, ms.
+const REPLAY_MS: u64 = 500;
 
 /// Does all that a peer should, but pushes nothing of others.
-struct BlackHole;
+struct BlackHole {
+    /// Whether it pushes the first that it kept to everybody, again and again.
+    replays: bool,
+    old: Option<[Bytes; 2]>,
+}
 
 impl Mask for BlackHole {
     fn action(
@@ -21,19 +28,35 @@ impl Mask for BlackHole {
     ) {
         match action {
             Action::Send { link, chunks } if is_push_of_another(engine, &chunks) => {
-                let bytes = chunks.iter().map(bytes::Bytes::len).sum();
+                let bytes = chunks.iter().map(Bytes::len).sum();
                 engine.handle_input(now, Input::Sent { link, bytes });
+                self.old.get_or_insert(chunks);
             }
             action => out.push_back(action),
         }
     }
 
-    fn timeout(&mut self, _: Time, _: &mut Engine, _: &mut VecDeque<Action>) -> Option<Time> {
-        None
+    fn timeout(
+        &mut self,
+        now: Time,
+        engine: &mut Engine,
+        out: &mut VecDeque<Action>,
+    ) -> Option<Time> {
+        if let Some(chunks) = self.old.as_ref().filter(|_| self.replays) {
+            let links = engine.links().into_iter().filter(|link| link.up);
+            out.extend(links.map(|link| Action::Send {
+                link: link.link,
+                chunks: chunks.clone(),
+            }));
+        }
+        self.replays.then(|| Time {
+            mono: now.mono + Micros::from_millis(REPLAY_MS),
+            wall_ms: now.wall_ms + REPLAY_MS,
+        })
     }
 }
 
-fn is_push_of_another(engine: &Engine, chunks: &[bytes::Bytes; 2]) -> bool {
+fn is_push_of_another(engine: &Engine, chunks: &[Bytes; 2]) -> bool {
     let mut decoder = FrameDecoder::new(1 << 20);
     for chunk in chunks {
         decoder.push(chunk.clone());
@@ -102,14 +125,17 @@ fn chat(sim: &mut Sim, silent: usize, seconds: u64) {
     }
 }
 
-#[test]
-fn a_parent_that_forwards_nothing_loses_its_children() {
+/// The peer with the most children becomes a black hole, and loses them.
+fn loses_its_children(replays: bool) {
     let mut sim = network(3, 0);
     let hole = (0..NODES)
         .max_by_key(|&node| children(&sim, node))
         .expect("peers");
     sim.kill(hole);
-    sim.set_mask(hole, |_, _| Box::new(BlackHole));
+    sim.set_mask(hole, move |_, _| {
+        let old = None;
+        Box::new(BlackHole { replays, old })
+    });
     sim.restart(hole);
     sim.join(hole, GROUP);
     wait_joined(&mut sim);
@@ -151,6 +177,16 @@ fn a_parent_that_forwards_nothing_loses_its_children() {
     wait_delivered(&mut sim, 10_000);
     sim.run_for(3_000);
     assert_clean(&mut sim);
+}
+
+#[test]
+fn a_parent_that_forwards_nothing_loses_its_children() {
+    loses_its_children(false);
+}
+
+#[test]
+fn what_it_pushes_again_and_again_is_not_forwarding() {
+    loses_its_children(true);
 }
 
 #[test]

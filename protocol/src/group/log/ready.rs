@@ -31,7 +31,7 @@ impl OriginLog {
             .filter(|entry| !self.handed.contains(entry.bundle.header.seq))
             .map(|entry| (entry.bundle.header.seq, entry.bundle.weight()))
             .collect();
-        self.hand_over(passed);
+        self.note_passed(passed);
         self.handed.remove(0, to);
         // Gaps that have been told are remembered only as far as acknowledgements need them.
         while self.gaps.range_count() > GAPS_REMEMBERED
@@ -53,6 +53,8 @@ impl OriginLog {
         let mut ready = Vec::new();
         if order == Order::Unordered {
             self.take_unordered(&mut ready);
+        } else {
+            self.unseen = None;
         }
         while self.next <= self.settled {
             if self.handed.contains(self.next) {
@@ -148,53 +150,66 @@ impl OriginLog {
         self.pass(to);
     }
 
+    /// Hands over what has come since the last time, and everything above `next` the first time:
+    /// behind a hole much may wait, and to look at all of it for each bundle would cost as much.
     fn take_unordered(&mut self, ready: &mut Vec<Next>) {
-        let unhanded: Vec<Entry> = self
-            .entries
-            .range(self.next..)
-            .filter(|(first, _)| !self.handed.contains(**first))
-            .map(|(_, entry)| entry.clone())
-            .collect();
-        for entry in unhanded {
-            let header = &entry.bundle.header;
-            if header.seq <= self.base || self.handed.contains(header.seq) {
-                continue;
+        let mut unseen = (self.unseen.take()).unwrap_or_else(|| {
+            self.entries
+                .range(self.next..)
+                .map(|(seq, _)| *seq)
+                .collect()
+        });
+        unseen.sort_unstable();
+        for seq in unseen.drain(..) {
+            if let Some(entry) = self.entries.get(&seq).cloned() {
+                self.take_alone(&entry, ready);
             }
-            let (from, to) = match header.fragment {
-                None => {
-                    push_messages(&entry, header.seq, ready);
-                    (header.seq, header.last_seq())
-                }
-                Some(fragment) => {
-                    let first = header.seq - u64::from(fragment.index);
-                    let last = first + u64::from(fragment.count) - 1;
-                    if first <= self.base {
-                        continue;
-                    }
-                    let Some(message) = self.assemble(&entry, first, last) else {
-                        continue;
-                    };
-                    ready.push(message);
-                    (first, last)
-                }
-            };
-            let passed = self
-                .entries_in(from, to)
-                .map(|entry| (entry.bundle.header.seq, entry.bundle.weight()))
-                .collect();
-            self.hand_over(passed);
-            self.handed.insert(from, to);
+        }
+        self.unseen = Some(unseen);
+    }
+
+    /// Hands over a bundle, or the message that it completes, whatever lies before it.
+    fn take_alone(&mut self, entry: &Entry, ready: &mut Vec<Next>) {
+        let header = &entry.bundle.header;
+        if header.seq < self.next || self.handed.contains(header.seq) {
+            return;
+        }
+        let Some(fragment) = header.fragment else {
+            push_messages(entry, header.seq, ready);
+            return self.hand_over(header.seq, header.last_seq());
+        };
+        let first = header.seq - u64::from(fragment.index);
+        let last = first + u64::from(fragment.count) - 1;
+        if first <= self.base {
+            return;
+        }
+        if let Some(message) = self.assemble(entry, first, last) {
+            ready.push(message);
+            self.hand_over(first, last);
         }
     }
 
     /// Passes everything that is settled without handing it over: nobody listens.
     pub(crate) fn skip_ready(&mut self) {
+        self.unseen = None;
         if self.next <= self.settled {
             self.pass(self.settled);
         }
     }
 
-    fn hand_over(&mut self, passed: Vec<(u64, usize)>) {
+    /// All of `from..=to` that is held has been handed over, or never will be.
+    pub(crate) fn hand_over(&mut self, from: u64, to: u64) {
+        let from = from.max(self.next);
+        let passed = self
+            .entries_in(from, to)
+            .filter(|entry| !self.handed.contains(entry.bundle.header.seq))
+            .map(|entry| (entry.bundle.header.seq, entry.bundle.weight()))
+            .collect();
+        self.note_passed(passed);
+        self.handed.insert(from, to);
+    }
+
+    fn note_passed(&mut self, passed: Vec<(u64, usize)>) {
         let weight: usize = passed.iter().map(|(_, weight)| weight).sum();
         self.ahead_bytes -= weight;
         self.passed.extend(passed);

@@ -33,6 +33,7 @@ fn entry(seq: u64) -> Entry {
         bundle: bundle(seq, None, &seq.to_be_bytes()),
         hops: 1,
         arrival: Arrival::Pushed,
+        came: Micros(1),
     }
 }
 
@@ -42,6 +43,7 @@ fn piece(seq: u64, index: u32, count: u32) -> Entry {
         bundle: bundle(seq, fragment, &[index as u8; 4]),
         hops: 1,
         arrival: Arrival::Pushed,
+        came: Micros(1),
     }
 }
 
@@ -181,4 +183,65 @@ fn a_later_baseline_skips_what_is_not_due() {
     log.insert(entry(5), Micros(1));
     assert_eq!(seqs(&log.take_ready(Order::Fifo)), [(5, 0), (6, 0)]);
     assert_eq!(log.ahead_bytes, 0);
+}
+
+#[test]
+fn behind_a_hole_unordered_looks_at_each_bundle_once() {
+    const LAST: u64 = 2_000;
+    let mut log = OriginLog::new(0, Micros(0));
+    // Order mattered when some of it came.
+    for seq in [3, 2] {
+        log.insert(entry(seq), Micros(1));
+        assert!(log.take_ready(Order::Fifo).is_empty());
+    }
+    assert_eq!(seqs(&log.take_ready(Order::Unordered)), [(2, 0), (3, 0)]);
+    for seq in (4..=LAST).filter(|seq| seq % 5 != 0) {
+        log.insert(entry(seq), Micros(1));
+        assert_eq!(log.unseen.as_deref(), Some(&[seq][..]));
+        assert_eq!(seqs(&log.take_ready(Order::Unordered)), [(seq, 0)]);
+        assert_eq!(log.unseen.as_deref(), Some(&[][..]));
+    }
+    // Holes that are mended, at last the one that holds up all.
+    for seq in (1..=LAST).rev().filter(|seq| seq % 5 == 0 || *seq == 1) {
+        log.insert(entry(seq), Micros(1));
+        assert_eq!(seqs(&log.take_ready(Order::Unordered)), [(seq, 0)]);
+    }
+    assert_eq!((log.next(), log.ahead_bytes), (LAST + 1, 0));
+    assert_eq!(log.take_passed().len() as u64, LAST);
+}
+
+#[test]
+fn unordered_fragments_become_a_message_with_the_last_of_them() {
+    let mut log = OriginLog::new(0, Micros(0));
+    for (seq, index) in [(5, 2), (3, 0)] {
+        log.insert(piece(seq, index, 3), Micros(1));
+        assert!(log.take_ready(Order::Unordered).is_empty());
+    }
+    log.insert(piece(4, 1, 3), Micros(1));
+    assert_eq!(seqs(&log.take_ready(Order::Unordered)), [(3, 0)]);
+    assert_eq!(log.ahead_bytes, 0);
+}
+
+#[test]
+fn where_nobody_listens_nothing_is_remembered_to_be_looked_at() {
+    let mut log = OriginLog::new(0, Micros(0));
+    log.take_ready(Order::Unordered);
+    for seq in 1..10 {
+        log.insert(entry(seq), Micros(1));
+        log.skip_ready();
+        assert_eq!(log.unseen, None);
+    }
+}
+
+#[test]
+fn what_will_never_be_whole_waits_for_nothing() {
+    let mut log = OriginLog::new(0, Micros(0));
+    log.insert(entry(1), Micros(1));
+    log.insert(piece(2, 0, 9), Micros(1));
+    log.insert(piece(3, 1, 9), Micros(1));
+    log.hand_over(2, log.high());
+    assert_eq!(seqs(&log.take_ready(Order::Fifo)), [(1, 0)]);
+    assert_eq!((log.next(), log.ahead_bytes), (4, 0));
+    let passed: Vec<u64> = log.take_passed().iter().map(|(seq, _)| *seq).collect();
+    assert_eq!(passed, [2, 3, 1]);
 }

@@ -1,0 +1,141 @@
+//! Whether a bundle is its origin's: checks under way, each content once.
+
+use crate::engine::Engine;
+use crate::io::{Action, LinkId, VerifyId};
+use crate::message::Arrival;
+use crate::wire::bundle::Hash;
+use crate::wire::{Bundle, WireError};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A bundle whose signature is being checked.
+#[derive(Debug)]
+struct Pending {
+    bundle: Arc<Bundle>,
+    from: LinkId,
+    hops: u16,
+    pulled: bool,
+    /// Known to contradict what is held: only its signature matters, as evidence.
+    evidence: bool,
+    /// Others who have pushed the same meanwhile.
+    pushers: Vec<LinkId>,
+}
+
+/// Hash of the signed bytes, signature and payload. The payload is compared as well: whether it is
+/// what was signed is not known yet, and a wrong one must not keep the right one out.
+type Content = (Hash, [u8; 64], Bytes);
+
+fn content(bundle: &Bundle) -> Content {
+    (bundle.hash, bundle.signature, bundle.payload.clone())
+}
+
+/// Bundles whose signatures are being checked.
+#[derive(Debug, Default)]
+pub(crate) struct Verifying {
+    pending: BTreeMap<VerifyId, Pending>,
+    /// What they are, so that a second copy is not checked as well.
+    content: BTreeMap<Content, VerifyId>,
+}
+
+impl Verifying {
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The same bundle whose check is under way.
+    fn same_as(&mut self, content: &Content) -> Option<&mut Pending> {
+        let id = self.content.get(content)?;
+        self.pending.get_mut(id)
+    }
+}
+
+impl Engine {
+    pub(super) fn verify_bundle(
+        &mut self,
+        from: LinkId,
+        bundle: Bundle,
+        hops: u16,
+        pulled: bool,
+        evidence: bool,
+    ) {
+        let content = content(&bundle);
+        if let Some(pending) = self.verifying.same_as(&content) {
+            if !pulled && !pending.pushers.contains(&from) {
+                pending.pushers.push(from);
+            }
+            return self.count("bundles_duplicate");
+        }
+        if self.verifying.len() >= self.config.flow.verifying_max {
+            return self.leave_unchecked(&bundle, pulled);
+        }
+        let id = self.next_verify_id();
+        self.verifying.content.insert(content, id);
+        let job = bundle.verify_job(self.memo.signer(bundle.header.origin));
+        let bundle = Arc::new(bundle);
+        self.verifying.pending.insert(
+            id,
+            Pending {
+                bundle,
+                from,
+                hops,
+                pulled,
+                evidence,
+                pushers: Vec::new(),
+            },
+        );
+        self.actions.push_back(Action::Verify { id, job });
+    }
+
+    /// Not lost: it is pulled again once there is room.
+    fn leave_unchecked(&mut self, bundle: &Bundle, pulled: bool) {
+        let now = self.now.mono;
+        let header = &bundle.header;
+        self.count("bundles_unchecked");
+        if !pulled {
+            self.note_refused(bundle);
+        }
+        if let Some(group) = self.groups.get_mut(&header.group)
+            && let Some(log) = group.logs.get_mut(&(header.origin, header.epoch))
+        {
+            let lacking = log.unsettled(header.seq, header.last_seq());
+            log.missing.add(&lacking, now);
+            self.schedule_repair(header.group, now);
+        }
+    }
+
+    pub(crate) fn on_verified(&mut self, id: VerifyId, valid: bool) {
+        if self.on_record_verified(id, valid)
+            || self.on_acknowledgement_verified(id, valid)
+            || self.on_fork_verified(id, valid)
+            || self.on_baseline_verified(id, valid)
+        {
+            return;
+        }
+        let Some(pending) = self.verifying.pending.remove(&id) else {
+            return;
+        };
+        self.verifying.content.remove(&content(&pending.bundle));
+        if !valid {
+            self.count("bundles_forged");
+            let error = WireError::Invalid {
+                what: "bundle",
+                why: "bad signature",
+            };
+            return self.on_malformed(pending.from, &error);
+        }
+        if pending.evidence || self.contradicts(&pending.bundle) {
+            return self.on_contradiction(&pending.bundle);
+        }
+        let arrival = if pending.pulled {
+            Arrival::Pulled
+        } else {
+            Arrival::Pushed
+        };
+        self.accept_bundle(&pending.bundle, pending.hops, arrival, Some(pending.from));
+        for link in pending.pushers {
+            self.forgive_late(link, &pending.bundle);
+        }
+        self.wake_starved_publishers();
+    }
+}

@@ -1,7 +1,8 @@
 //! Medians, ratios of runs that were made side by side, and the table of goals.
 
-use crate::cases::{Goal, Metric, Row};
-use crate::cell::{Outcome, Program, Spec};
+use crate::goals::{Goal, Row};
+use crate::metric::Metric;
+use crate::spec::{Outcome, Program, Spec};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -201,8 +202,8 @@ pub fn print_case(runs: &Runs, case: &'static str, programs: &[Program], metrics
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cases::rows;
-    use crate::cell::{Load, Shape};
+    use crate::goals::rows;
+    use crate::spec::{Load, Shape};
 
     fn outcome(delivered: u64, due: u64) -> Option<Outcome> {
         Some(Outcome {

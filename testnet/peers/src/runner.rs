@@ -1,6 +1,6 @@
 //! Runs cells in processes of their own.
 
-use crate::cell::{Outcome, Program, Shape, Spec, Standing};
+use crate::spec::{Outcome, Program, Shape, Spec, Standing};
 use crate::stand::AROUND;
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader};

@@ -1,7 +1,7 @@
 //! From nothing to peers that are connected and calm.
 
-use crate::cell::{Program, Shape, Spec};
 use crate::peer::{Options, Peer};
+use crate::spec::{Program, Shape, Spec};
 use crate::usage;
 use anyhow::Result;
 use std::time::Duration;

@@ -1,0 +1,130 @@
+//! The load on the peers, and the window in which it is measured.
+
+use crate::peer::Publisher;
+use crate::seen::{Progress, now_ns, payload};
+use crate::spec::{Load, Outcome, Shape, Spec};
+use crate::usage;
+use anyhow::Result;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Before anything is measured under load.
+pub const WARM_UP: Duration = Duration::from_millis(700);
+/// No delivery for so long: what is under way is lost.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Messages of an origin that all receivers have. Another process tells only how many it has.
+fn complete(progress: &Progress, origin: usize, receivers: u64) -> u64 {
+    if receivers == 1 {
+        progress.delivered(origin)
+    } else {
+        progress.complete(origin)
+    }
+}
+
+/// Waits until so many are; `false` when nothing moved for `patience`.
+async fn wait_for(
+    progress: &Progress,
+    origin: usize,
+    due: u64,
+    receivers: u64,
+    patience: Duration,
+) -> bool {
+    if receivers == 1 {
+        progress.wait(origin, due, patience).await
+    } else {
+        progress.wait_complete(origin, due, patience).await
+    }
+}
+
+/// Publishes for an origin; with a window of 1, how long each message took to all.
+pub async fn drive<T: Publisher>(
+    mut publisher: T,
+    origin: usize,
+    spec: Spec,
+    progress: Arc<Progress>,
+    receivers: u64,
+    until: Instant,
+) -> Result<Vec<u64>> {
+    let mut spreads = Vec::new();
+    // Given up for lost.
+    let mut lost = 0;
+    let begin = Instant::now();
+    let again: Bytes = payload(spec.message_bytes, now_ns(), origin, 0);
+    for number in 0.. {
+        // In a pair the origin goes on until it is ended: the receiver measures.
+        if Instant::now() >= until && spec.shape != Shape::PairOrigin {
+            break;
+        }
+        let stamp = match spec.load {
+            Load::Idle => break,
+            Load::Busy => None,
+            Load::Window(most) => {
+                let due = (number + 1_u64).saturating_sub(most + lost);
+                if !wait_for(&progress, origin, due, receivers, PATIENCE).await {
+                    lost += due - complete(&progress, origin, receivers);
+                }
+                progress.expect(origin, number, receivers);
+                Some(now_ns())
+            }
+            Load::Rate(rate) => Some(wait_turn(begin, number, rate).await),
+        };
+        let message = match stamp {
+            None => again.clone(),
+            Some(stamp) => payload(spec.message_bytes, stamp, origin, number),
+        };
+        let started = Instant::now();
+        publisher.publish(message).await?;
+        progress.note_published(origin);
+        if spec.load == Load::Window(1) {
+            publisher.flush().await?;
+            let due = number + 1 - lost;
+            if wait_for(&progress, origin, due, receivers, Duration::from_secs(20)).await {
+                spreads.push(started.elapsed().as_micros() as u64);
+            } else {
+                lost += due - complete(&progress, origin, receivers);
+                spreads.push(20_000_000);
+            }
+        }
+    }
+    publisher.flush().await?;
+    std::mem::forget(publisher);
+    Ok(spreads)
+}
+
+/// Waits for the time of message `number`; from when its latency counts.
+async fn wait_turn(begin: Instant, number: u64, rate: f64) -> u64 {
+    let due = begin + Duration::from_secs_f64(number as f64 / rate);
+    let now = Instant::now();
+    if now < due {
+        tokio::time::sleep_until(due).await;
+        // The timer's own grain is not the program's delay.
+        return now_ns();
+    }
+    // Kept waiting by the program: counted from when it should have been published.
+    now_ns() - (now - due).as_nanos() as u64
+}
+
+/// Warms up, then measures.
+pub async fn window(spec: &Spec, progress: &Arc<Progress>, receivers: u64) -> Result<Outcome> {
+    tokio::time::sleep(WARM_UP).await;
+    progress.recording.store(true, Ordering::Relaxed);
+    let (begin, cpu) = (Instant::now(), usage::cpu_us());
+    let (delivered, wire) = (progress.delivered_of_all(), usage::loopback_bytes());
+    tokio::time::sleep(Duration::from_secs_f64(spec.seconds)).await;
+    let _ = receivers;
+    Ok(Outcome {
+        seconds: begin.elapsed().as_secs_f64(),
+        delivered: progress.delivered_of_all() - delivered,
+        cpu_us: usage::cpu_us() - cpu,
+        wire_bytes: usage::loopback_bytes()
+            .zip(wire)
+            .map_or(0, |(now, before)| now - before),
+        private_kib: usage::private_kib()?,
+        published: progress.published_by_all(),
+        ..Outcome::default()
+    })
+}

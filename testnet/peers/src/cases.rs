@@ -1,6 +1,6 @@
 //! What is measured.
 
-use crate::spec::{Load, Program, Shape, Spec};
+use crate::spec::{Load, Program, Runtime, Shape, Spec};
 use Program::{
     GossipsubAnonymous, GossipsubSigned, Hedgerow, IrohGossip, Nats, Stream, Tcp, Zeromq,
 };
@@ -21,8 +21,8 @@ pub struct Case {
 }
 
 impl Case {
-    /// What `program` is to do.
-    pub fn spec(&self, program: Program) -> Spec {
+    /// What `program` is to do, on this runtime.
+    pub fn spec(&self, program: Program, runtime: Runtime) -> Spec {
         let load = match (self.load, program) {
             // These do not make a publisher wait: what is under way is bounded for them, by far
             // more than they need to be busy.
@@ -37,6 +37,7 @@ impl Case {
         };
         Spec {
             program,
+            runtime,
             shape: self.shape,
             message_bytes: self.message_bytes,
             load,

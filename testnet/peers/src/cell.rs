@@ -4,7 +4,7 @@ use crate::load::{PATIENCE, WARM_UP, drive, window};
 use crate::peer::{Inbox, Peer};
 use crate::peers::{gossipsub, hedgerow, iroh_gossip, nats, stream, tcp, zeromq};
 use crate::seen::{Progress, Seen};
-use crate::spec::{Load, Outcome, Program, Shape, Spec, Standing};
+use crate::spec::{Load, Outcome, Program, Runtime, Shape, Spec, Standing};
 use crate::{stand, usage};
 use anyhow::Result;
 use std::sync::Arc;
@@ -18,14 +18,12 @@ const TELLS_PER_WINDOW: u64 = 16;
 
 /// Makes one measurement and prints what came of it.
 pub fn run(spec: &Spec) -> Result<()> {
-    let runtime = match spec.program {
-        // The one that it comes with.
-        Program::Hedgerow => ::hedgerow::runtime().build()?,
-        _ => tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?,
+    // Never by program: what a runtime gives would be taken for what a program does.
+    let mut runtime = match spec.runtime {
+        Runtime::Default => tokio::runtime::Builder::new_multi_thread(),
+        Runtime::Bound => ::hedgerow::runtime(),
     };
-    runtime.block_on(async {
+    runtime.enable_all().build()?.block_on(async {
         match spec.program {
             Program::Hedgerow => measure::<hedgerow::HedgerowPeer>(spec).await,
             Program::GossipsubSigned => measure::<gossipsub::SignedGossipsub>(spec).await,

@@ -2,7 +2,7 @@
 
 use crate::goals::{Goal, Row};
 use crate::metric::Metric;
-use crate::spec::{Outcome, Program, Spec};
+use crate::spec::{Outcome, Program, Runtime, Spec};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -82,6 +82,8 @@ impl Line {
 pub struct Report {
     pub cases: Vec<Line>,
     pub passed: bool,
+    /// What all programs ran on.
+    pub runtime: Runtime,
 }
 
 fn line(runs: &Runs, row: &Row) -> Line {
@@ -127,12 +129,16 @@ fn line(runs: &Runs, row: &Row) -> Line {
 }
 
 /// Holds the runs against the goals.
-pub fn report(runs: &Runs, rows: &[Row]) -> Report {
+pub fn report(runs: &Runs, rows: &[Row], runtime: Runtime) -> Report {
     let mut cases: Vec<Line> = rows.iter().map(|row| line(runs, row)).collect();
     // What is only told is left out where it was not measured.
     cases.retain(|line| line.goal.is_some() || line.ours.is_some() && line.is_compared());
     let passed = cases.iter().all(|line| line.passed);
-    Report { cases, passed }
+    Report {
+        cases,
+        passed,
+        runtime,
+    }
 }
 
 /// A number with as many digits as mean something.
@@ -219,6 +225,7 @@ mod tests {
     fn spec(program: Program) -> Spec {
         Spec {
             program,
+            runtime: Runtime::Default,
             shape: Shape::Overlay(20),
             message_bytes: 1_024,
             load: Load::Rate(1_000.0),
@@ -287,7 +294,7 @@ mod tests {
 
     #[test]
     fn the_table_has_a_line_for_each_goal_and_its_names_are_unique() {
-        let report = report(&Runs::new(), &rows());
+        let report = report(&Runs::new(), &rows(), Runtime::Default);
         assert_eq!(report.cases.len(), 18, "what was not measured is missed");
         assert!(!report.passed && report.cases.iter().all(|line| !line.passed));
         let mut names: Vec<&str> = report.cases.iter().map(|line| line.name.as_str()).collect();

@@ -4,7 +4,7 @@ use crate::cases::{self, Case};
 use crate::goals;
 use crate::metric::Metric;
 use crate::report::{self, Runs, name};
-use crate::spec::{Outcome, Program, Spec};
+use crate::spec::{Outcome, Program, Runtime, Spec};
 use crate::{peers, runner};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
@@ -25,6 +25,9 @@ pub struct Measure {
     /// Seconds measured in each run, instead of the case's own.
     #[arg(long)]
     pub seconds: Option<f64>,
+    /// What the tasks of all programs run on, ours and others' alike.
+    #[arg(long, value_enum, default_value_t)]
+    pub runtime: Runtime,
     /// Writes the table of goals here, and `-` to standard output.
     #[arg(long)]
     pub json: Option<PathBuf>,
@@ -65,7 +68,7 @@ pub fn run(command: &str, measure: &Measure) -> Result<bool> {
                 programs.rotate_left(1);
             }
             for &program in &programs {
-                let mut spec = case.spec(program);
+                let mut spec = case.spec(program, measure.runtime);
                 spec.seconds = measure.seconds.unwrap_or(spec.seconds);
                 let begin = Instant::now();
                 let outcome = runner::run(&spec).or_else(|error| {
@@ -90,6 +93,7 @@ pub fn run(command: &str, measure: &Measure) -> Result<bool> {
             }
         }
     }
+    println!("runtime of all programs: {}", measure.runtime);
     if !compare {
         for case in &cases {
             let programs = programs(case);
@@ -100,7 +104,7 @@ pub fn run(command: &str, measure: &Measure) -> Result<bool> {
         .into_iter()
         .filter(|row| cases.iter().any(|case| case.name == row.case))
         .collect();
-    let report = report::report(&runs, &rows);
+    let report = report::report(&runs, &rows, measure.runtime);
     eprintln!(
         "measured in {:.1} min",
         started.elapsed().as_secs_f64() / 60.0

@@ -17,6 +17,26 @@ pub enum Program {
     Zeromq,
 }
 
+/// What the tasks of a program run on, all programs alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Runtime {
+    /// Tokio's with several threads, as it comes.
+    #[default]
+    Default,
+    /// The one that Hedgerow comes with: threads are bound to processors while they sleep.
+    Bound,
+}
+
+impl std::fmt::Display for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Default => "default",
+            Self::Bound => "bound",
+        })
+    }
+}
+
 /// How many peers, and what is connected with what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -71,6 +91,7 @@ pub enum Load {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spec {
     pub program: Program,
+    pub runtime: Runtime,
     pub shape: Shape,
     pub message_bytes: usize,
     pub load: Load,

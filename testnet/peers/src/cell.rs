@@ -3,7 +3,7 @@
 use crate::load::{PATIENCE, WARM_UP, drive, window};
 use crate::peer::{Inbox, Peer};
 use crate::peers::{gossipsub, hedgerow, iroh_gossip, nats, stream, tcp, zeromq};
-use crate::seen::{Progress, Seen};
+use crate::seen::{Count, Progress, Seen};
 use crate::spec::{Load, Outcome, Program, Runtime, Shape, Spec, Standing};
 use crate::{stand, usage};
 use anyhow::Result;
@@ -136,7 +136,9 @@ async fn receive<P: Peer>(peers: Vec<P>, spec: &Spec, progress: &Arc<Progress>) 
         spawn_inbox(inbox, seen, tell);
     }
     anyhow::ensure!(
-        progress.wait(0, 1, Duration::from_secs(60)).await,
+        progress
+            .wait(0, Count::Delivered, 1, Duration::from_secs(60))
+            .await,
         "nothing came within a minute"
     );
     window(spec, progress, 1).await
@@ -188,7 +190,7 @@ async fn publish<P: Peer>(peers: Vec<P>, spec: &Spec, progress: &Arc<Progress>) 
     // What is under way may still come.
     for origin in 0..spec.origins {
         let due = progress.published(origin) * receivers;
-        progress.wait(origin, due, PATIENCE).await;
+        progress.wait(origin, Count::Delivered, due, PATIENCE).await;
     }
     progress.recording.store(false, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_millis(50)).await;

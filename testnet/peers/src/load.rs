@@ -1,7 +1,7 @@
 //! The load on the peers, and the window in which it is measured.
 
 use crate::peer::Publisher;
-use crate::seen::{Progress, now_ns, payload};
+use crate::seen::{Count, Progress, now_ns, payload};
 use crate::spec::{Load, Outcome, Shape, Spec};
 use crate::usage;
 use anyhow::Result;
@@ -15,30 +15,8 @@ use tokio::time::Instant;
 pub const WARM_UP: Duration = Duration::from_millis(700);
 /// No delivery for so long: what is under way is lost.
 pub const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Messages of an origin that all receivers have. Another process tells only how many it has.
-fn complete(progress: &Progress, origin: usize, receivers: u64) -> u64 {
-    if receivers == 1 {
-        progress.delivered(origin)
-    } else {
-        progress.complete(origin)
-    }
-}
-
-/// Waits until so many are; `false` when nothing moved for `patience`.
-async fn wait_for(
-    progress: &Progress,
-    origin: usize,
-    due: u64,
-    receivers: u64,
-    patience: Duration,
-) -> bool {
-    if receivers == 1 {
-        progress.wait(origin, due, patience).await
-    } else {
-        progress.wait_complete(origin, due, patience).await
-    }
-}
+/// A message that is alone under way, and large, is given up after so long.
+const LOST_AFTER: Duration = Duration::from_secs(20);
 
 /// Publishes for an origin; with a window of 1, how long each message took to all.
 pub async fn drive<T: Publisher>(
@@ -50,6 +28,11 @@ pub async fn drive<T: Publisher>(
     until: Instant,
 ) -> Result<Vec<u64>> {
     let mut spreads = Vec::new();
+    // Another process tells only how many it has.
+    let count = match receivers {
+        1 => Count::Delivered,
+        _ => Count::Complete,
+    };
     // Given up for lost.
     let mut lost = 0;
     let begin = Instant::now();
@@ -64,8 +47,8 @@ pub async fn drive<T: Publisher>(
             Load::Busy => None,
             Load::Window(most) => {
                 let due = (number + 1_u64).saturating_sub(most + lost);
-                if !wait_for(&progress, origin, due, receivers, PATIENCE).await {
-                    lost += due - complete(&progress, origin, receivers);
+                if !progress.wait(origin, count, due, PATIENCE).await {
+                    lost += due.saturating_sub(progress.count(origin, count));
                 }
                 progress.expect(origin, number, receivers);
                 Some(now_ns())
@@ -82,11 +65,11 @@ pub async fn drive<T: Publisher>(
         if spec.load == Load::Window(1) {
             publisher.flush().await?;
             let due = number + 1 - lost;
-            if wait_for(&progress, origin, due, receivers, Duration::from_secs(20)).await {
+            if progress.wait(origin, count, due, LOST_AFTER).await {
                 spreads.push(started.elapsed().as_micros() as u64);
             } else {
-                lost += due - complete(&progress, origin, receivers);
-                spreads.push(20_000_000);
+                lost += due.saturating_sub(progress.count(origin, count));
+                spreads.push(LOST_AFTER.as_micros() as u64);
             }
         }
     }

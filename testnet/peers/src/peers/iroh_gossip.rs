@@ -5,16 +5,19 @@ use crate::peer::{Inbox, Options, Peer, Publisher, Reach};
 use crate::seen::Seen;
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use iroh::address_lookup::memory::MemoryLookup;
 use iroh::endpoint::presets;
 use iroh::protocol::Router;
 use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode};
-use iroh_gossip::api::{Event, GossipReceiver, GossipSender};
+use iroh_gossip::api::{ApiError, Event, GossipReceiver, GossipSender};
 use iroh_gossip::net::Gossip;
 use iroh_gossip::{ALPN, TopicId};
 use std::net::SocketAddr;
 use std::sync::LazyLock;
+
+/// Messages taken out of a topic at once.
+const BATCH: usize = 256;
 
 /// Where all endpoints of this process find each other.
 static LOOKUP: LazyLock<MemoryLookup> = LazyLock::new(MemoryLookup::new);
@@ -126,9 +129,20 @@ impl Publisher for IrohPublisher {
 
 impl Inbox for IrohInbox {
     async fn receive(&mut self, seen: &mut Seen) -> Result<()> {
-        let event = self.receiver.next().await.context("the topic has ended")?;
-        if let Event::Received(message) = event.map_err(error)? {
-            seen.note(&message.content);
+        let mut note = |event: Option<Result<Event, ApiError>>| {
+            match event.context("the topic has ended")?.map_err(error)? {
+                Event::Received(message) => seen.note(&message.content),
+                Event::Lagged => eprintln!("iroh: the receiver lagged"),
+                Event::NeighborUp(_) | Event::NeighborDown(_) => {}
+            }
+            anyhow::Ok(())
+        };
+        note(self.receiver.next().await)?;
+        for _ in 1..BATCH {
+            let Some(event) = self.receiver.next().now_or_never() else {
+                break;
+            };
+            note(event)?;
         }
         Ok(())
     }

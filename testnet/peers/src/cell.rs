@@ -7,6 +7,7 @@ use crate::seen::{Count, Progress, Seen};
 use crate::spec::{Load, Outcome, Program, Runtime, Shape, Spec, Standing};
 use crate::{stand, usage};
 use anyhow::Result;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -110,29 +111,20 @@ fn spawn_inbox<I: Inbox>(mut inbox: I, mut seen: Seen, tell: Option<Tell>) {
 
 /// The receiving process of a pair: its window begins soon after the first message.
 async fn receive<P: Peer>(peers: Vec<P>, spec: &Spec, progress: &Arc<Progress>) -> Result<Outcome> {
+    let with_latency = matches!(spec.load, Load::Rate(_));
     let mut publishers = Vec::new();
     for peer in peers {
         let (publisher, inbox) = peer.split();
         publishers.push(publisher);
-        let socket = UdpSocket::bind("127.0.0.1:0").await?;
-        if let Some(address) = spec.tell {
-            socket.connect(address).await?;
-        }
-        let every = match spec.load {
-            Load::Window(most) => (most / TELLS_PER_WINDOW).max(1),
-            _ => 1,
+        let tell = match (spec.tell, spec.load) {
+            (Some(address), Load::Window(most)) => Some(Tell {
+                socket: connect(address).await?,
+                progress: progress.clone(),
+                every: (most / TELLS_PER_WINDOW).max(1),
+            }),
+            _ => None,
         };
-        let tell = (spec.tell.is_some() || spec.load != Load::Busy).then(|| Tell {
-            socket,
-            progress: progress.clone(),
-            every,
-        });
-        let seen = Seen::new(
-            progress.clone(),
-            None,
-            matches!(spec.load, Load::Rate(_)),
-            false,
-        );
+        let seen = Seen::new(progress.clone(), None, with_latency, false);
         spawn_inbox(inbox, seen, tell);
     }
     anyhow::ensure!(
@@ -141,7 +133,26 @@ async fn receive<P: Peer>(peers: Vec<P>, spec: &Spec, progress: &Arc<Progress>) 
             .await,
         "nothing came within a minute"
     );
-    window(spec, progress, 1).await
+    let mut outcome = window(spec, progress).await?;
+    if with_latency {
+        // The origin has stopped: all has come when nothing comes any more.
+        progress.wait(0, Count::Delivered, u64::MAX, PATIENCE).await;
+        outcome.delivered_in_all = progress.delivered_of_all();
+        note_latency(&mut outcome, progress);
+    }
+    Ok(outcome)
+}
+
+async fn connect(address: SocketAddr) -> Result<UdpSocket> {
+    let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    socket.connect(address).await?;
+    Ok(socket)
+}
+
+fn note_latency(outcome: &mut Outcome, progress: &Progress) {
+    progress.recording.store(false, Ordering::Relaxed);
+    let latency = progress.latency();
+    outcome.latency_us = Some([0.5, 0.99, 0.999].map(|q| latency.value_at_quantile(q)));
 }
 
 /// All other shapes: publishers and receivers.
@@ -179,30 +190,29 @@ async fn publish<P: Peer>(peers: Vec<P>, spec: &Spec, progress: &Arc<Progress>) 
             std::mem::forget(publisher);
         }
     }
-    let mut outcome = window(spec, progress, receivers).await?;
+    let mut outcome = window(spec, progress).await?;
+    for task in tasks {
+        // Where the other process measures, it goes on, unless it could not.
+        if spec.shape != Shape::PairOrigin || with_latency || task.is_finished() {
+            task.await??;
+        }
+    }
+    outcome.published = progress.published_by_all();
+    outcome.spread_us = progress.spread_us();
     if spec.shape == Shape::PairOrigin {
         return Ok(outcome);
-    }
-    let mut spreads = Vec::new();
-    for task in tasks {
-        spreads.extend(task.await??);
     }
     // What is under way may still come.
     for origin in 0..spec.origins {
         let due = progress.published(origin) * receivers;
         progress.wait(origin, Count::Delivered, due, PATIENCE).await;
     }
-    progress.recording.store(false, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    outcome.published = progress.published_by_all();
     outcome.due_in_all = outcome.published * receivers;
     outcome.delivered_in_all = progress.delivered_of_all();
     if with_latency {
-        let latency = progress.latency();
-        outcome.latency_us = Some([0.5, 0.99, 0.999].map(|q| latency.value_at_quantile(q)));
+        note_latency(&mut outcome, progress);
     }
-    spreads.sort_unstable();
-    outcome.spread_us = spreads.get(spreads.len() / 2).copied();
     Ok(outcome)
 }
 

@@ -18,7 +18,7 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 /// A message that is alone under way, and large, is given up after so long.
 const LOST_AFTER: Duration = Duration::from_secs(20);
 
-/// Publishes for an origin; with a window of 1, how long each message took to all.
+/// Publishes for an origin; with a window of 1, notes how long each message took to all.
 pub async fn drive<T: Publisher>(
     mut publisher: T,
     origin: usize,
@@ -26,8 +26,7 @@ pub async fn drive<T: Publisher>(
     progress: Arc<Progress>,
     receivers: u64,
     until: Instant,
-) -> Result<Vec<u64>> {
-    let mut spreads = Vec::new();
+) -> Result<()> {
     // Another process tells only how many it has.
     let count = match receivers {
         1 => Count::Delivered,
@@ -37,9 +36,11 @@ pub async fn drive<T: Publisher>(
     let mut lost = 0;
     let begin = Instant::now();
     let again: Bytes = payload(spec.message_bytes, now_ns(), origin, 0);
+    // In a pair the receiver measures, and the origin goes on until it is ended; at a fixed rate
+    // it stops, so that what it published can be counted.
+    let is_endless = spec.shape == Shape::PairOrigin && !matches!(spec.load, Load::Rate(_));
     for number in 0.. {
-        // In a pair the origin goes on until it is ended: the receiver measures.
-        if Instant::now() >= until && spec.shape != Shape::PairOrigin {
+        if !is_endless && Instant::now() >= until {
             break;
         }
         let stamp = match spec.load {
@@ -47,6 +48,9 @@ pub async fn drive<T: Publisher>(
             Load::Busy => None,
             Load::Window(most) => {
                 let due = (number + 1_u64).saturating_sub(most + lost);
+                if T::HOLDS_BACK && progress.count(origin, count) < due {
+                    publisher.flush().await?;
+                }
                 if !progress.wait(origin, count, due, PATIENCE).await {
                     lost += due.saturating_sub(progress.count(origin, count));
                 }
@@ -66,16 +70,16 @@ pub async fn drive<T: Publisher>(
             publisher.flush().await?;
             let due = number + 1 - lost;
             if progress.wait(origin, count, due, LOST_AFTER).await {
-                spreads.push(started.elapsed().as_micros() as u64);
+                progress.note_spread(started.elapsed());
             } else {
                 lost += due.saturating_sub(progress.count(origin, count));
-                spreads.push(LOST_AFTER.as_micros() as u64);
+                progress.note_spread(LOST_AFTER);
             }
         }
     }
     publisher.flush().await?;
     std::mem::forget(publisher);
-    Ok(spreads)
+    Ok(())
 }
 
 /// Waits for the time of message `number`; from when its latency counts.
@@ -92,13 +96,12 @@ async fn wait_turn(begin: Instant, number: u64, rate: f64) -> u64 {
 }
 
 /// Warms up, then measures.
-pub async fn window(spec: &Spec, progress: &Arc<Progress>, receivers: u64) -> Result<Outcome> {
+pub async fn window(spec: &Spec, progress: &Progress) -> Result<Outcome> {
     tokio::time::sleep(WARM_UP).await;
     progress.recording.store(true, Ordering::Relaxed);
     let (begin, cpu) = (Instant::now(), usage::cpu_us());
     let (delivered, wire) = (progress.delivered_of_all(), usage::loopback_bytes());
     tokio::time::sleep(Duration::from_secs_f64(spec.seconds)).await;
-    let _ = receivers;
     Ok(Outcome {
         seconds: begin.elapsed().as_secs_f64(),
         delivered: progress.delivered_of_all() - delivered,

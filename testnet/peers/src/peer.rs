@@ -57,6 +57,9 @@ pub struct Reach {
 
 /// Publishes messages.
 pub trait Publisher: Send + 'static {
+    /// Whether messages stay in a buffer until it is full or flushed, however long that takes.
+    const HOLDS_BACK: bool = false;
+
     /// Publishes one, waiting while its peer is busy.
     fn publish(&mut self, payload: Bytes) -> impl Future<Output = Result<()>> + Send;
 

@@ -1,6 +1,6 @@
 //! Runs cells in processes of their own.
 
-use crate::spec::{Outcome, Program, Shape, Spec, Standing};
+use crate::spec::{Load, Outcome, Shape, Spec, Standing};
 use crate::stand::AROUND;
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader};
@@ -63,18 +63,12 @@ pub fn run(spec: &Spec) -> Result<Outcome> {
 /// The receiver listens and measures; the origin connects and publishes. What is to be known
 /// of both is added up.
 fn pair(spec: &Spec) -> Result<Outcome> {
-    // Who tells needs to know where to, and who connects as well: the one that is told
-    // connects to the other, so its socket's address is passed on a second time.
-    let receiver_spec = Spec {
+    let mut receiver_spec = Spec {
         shape: Shape::PairReceiver,
         ..spec.clone()
     };
-    let tells = !matches!(
-        spec.program,
-        Program::Hedgerow | Program::Stream | Program::Tcp | Program::Zeromq
-    );
-    let mut receiver_spec = receiver_spec;
-    if tells {
+    // The origin keeps to its window by what it is told, whichever the program.
+    if matches!(spec.load, Load::Window(_)) {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
         // Free for the origin to bind in a moment.
         receiver_spec.tell = Some(socket.local_addr()?);
@@ -93,6 +87,13 @@ fn pair(spec: &Spec) -> Result<Outcome> {
     Ok(Outcome {
         cpu_us: received.cpu_us + (sent.cpu_us as f64 / sent.seconds * received.seconds) as u64,
         private_kib: received.private_kib.max(sent.private_kib),
+        published: sent.published,
+        due_in_all: match spec.load {
+            Load::Rate(_) => sent.published,
+            _ => 0,
+        },
+        spread_us: sent.spread_us,
+        links: sent.links,
         ..received
     })
 }

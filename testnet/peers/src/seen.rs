@@ -92,6 +92,8 @@ pub struct Progress {
     pub recording: AtomicBool,
     /// One a receiver.
     latencies: Mutex<Vec<Arc<Mutex<Histogram<u64>>>>>,
+    /// From publication to the last receiver, microseconds.
+    spreads: Mutex<Vec<u64>>,
 }
 
 impl Progress {
@@ -109,6 +111,7 @@ impl Progress {
                 .collect(),
             recording: AtomicBool::new(false),
             latencies: Mutex::default(),
+            spreads: Mutex::default(),
         })
     }
 
@@ -188,6 +191,18 @@ impl Progress {
         }
         awaited.store(NOTHING, Ordering::SeqCst);
         true
+    }
+
+    /// A message that was alone under way took so long to the last receiver.
+    pub fn note_spread(&self, took: Duration) {
+        lock(&self.spreads).push(took.as_micros() as u64);
+    }
+
+    /// The median of those, microseconds.
+    pub fn spread_us(&self) -> Option<u64> {
+        let mut spreads = lock(&self.spreads).clone();
+        spreads.sort_unstable();
+        spreads.get(spreads.len() / 2).copied()
     }
 
     /// The latencies that all receivers have seen, microseconds.

@@ -140,6 +140,8 @@ impl Peer for StreamPeer {
 }
 
 impl Publisher for StreamPublisher {
+    const HOLDS_BACK: bool = true;
+
     async fn publish(&mut self, payload: Bytes) -> Result<()> {
         if self.buffer.len() + payload.len() > WRITE_BYTES {
             let stream = self.stream.as_mut().context("not connected")?;

@@ -107,6 +107,8 @@ impl Peer for TcpPeer {
 }
 
 impl Publisher for TcpPublisher {
+    const HOLDS_BACK: bool = true;
+
     async fn publish(&mut self, payload: Bytes) -> Result<()> {
         if self.buffer.len() + payload.len() > WRITE_BYTES {
             self.flush().await?;

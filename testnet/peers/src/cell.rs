@@ -4,7 +4,7 @@ use crate::load::{PATIENCE, WARM_UP, drive, window};
 use crate::peer::{Inbox, Peer};
 use crate::peers::{gossipsub, hedgerow, iroh_gossip, nats, stream, tcp, zeromq};
 use crate::seen::{Count, Progress, Seen};
-use crate::spec::{Load, Outcome, Program, Runtime, Shape, Spec, Standing};
+use crate::spec::{Load, Outcome, Program, Runtime, Said, Shape, Spec, Standing};
 use crate::{stand, usage};
 use anyhow::Result;
 use std::net::SocketAddr;
@@ -17,8 +17,17 @@ use tokio::time::Instant;
 /// A receiver in another process tells so many times in a window of its origin.
 const TELLS_PER_WINDOW: u64 = 16;
 
-/// Makes one measurement and prints what came of it.
+/// Makes one measurement and prints what came of it, or why nothing did.
 pub fn run(spec: &Spec) -> Result<()> {
+    let result = run_all(spec);
+    if let Err(error) = &result {
+        let error = format!("{error:#}");
+        println!("{}", serde_json::to_string(&Said::<()>::Failed { error })?);
+    }
+    result
+}
+
+fn run_all(spec: &Spec) -> Result<()> {
     // Never by program: what a runtime gives would be taken for what a program does.
     let mut runtime = match spec.runtime {
         Runtime::Default => tokio::runtime::Builder::new_multi_thread(),

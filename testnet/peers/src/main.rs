@@ -53,7 +53,8 @@ fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Cell { spec } => serde_json::from_str(&spec)
             .context("what to measure")
-            .and_then(|spec| cell::run(&spec).map(|()| true)),
+            .and_then(|spec| cell::run(&spec))
+            .map(|()| true),
         Command::Compare(measure) => run("compare", &measure),
         Command::Throughput(measure) => run("throughput", &measure),
         Command::Latency(measure) => run("latency", &measure),

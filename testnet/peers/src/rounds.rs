@@ -10,6 +10,9 @@ use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::time::Instant;
 
+/// What is judged rests on so many rounds.
+const COMPARE_RUNS_MIN: u16 = 3;
+
 /// Which runs are made, and where the figures go.
 #[derive(clap::Args)]
 pub struct Measure {
@@ -48,6 +51,11 @@ pub fn run(command: &str, measure: &Measure) -> Result<bool> {
         .filter(|case| measure.case.is_empty() || measure.case.iter().any(|name| name == case.name))
         .collect();
     anyhow::ensure!(!cases.is_empty(), "there is no such case");
+    anyhow::ensure!(
+        !compare || measure.runs >= COMPARE_RUNS_MIN,
+        "compare makes {COMPARE_RUNS_MIN} runs at least (--runs): a median of fewer is none; the \
+         other commands make trial runs"
+    );
     let started = Instant::now();
     let mut runs = Runs::new();
     let total = usize::from(measure.runs);
@@ -72,8 +80,9 @@ pub fn run(command: &str, measure: &Measure) -> Result<bool> {
                 spec.seconds = measure.seconds.unwrap_or(spec.seconds);
                 let begin = Instant::now();
                 let outcome = runner::run(&spec).or_else(|error| {
-                    // Ours must not fail; without the others there would be no ratio.
-                    if program == Program::Hedgerow {
+                    // Ours must not fail; without the others there would be no ratio. A second
+                    // one that hung would take too long.
+                    if program == Program::Hedgerow || error.is::<runner::Hung>() {
                         return Err(error);
                     }
                     eprintln!("{} {}: {error:#}; once more", case.name, name(program));

@@ -110,6 +110,17 @@ pub struct Standing {
     pub address: String,
 }
 
+/// A line that a process says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Said<T> {
+    /// Why it could not go on: its standard error is full of what programs tell.
+    Failed {
+        error: String,
+    },
+    Done(T),
+}
+
 /// What was measured.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Outcome {

@@ -160,8 +160,7 @@ async fn connect(address: SocketAddr) -> Result<UdpSocket> {
 
 fn note_latency(outcome: &mut Outcome, progress: &Progress) {
     progress.recording.store(false, Ordering::Relaxed);
-    let latency = progress.latency();
-    outcome.latency_us = Some([0.5, 0.99, 0.999].map(|q| latency.value_at_quantile(q)));
+    outcome.latencies = Some(progress.latencies());
 }
 
 /// All other shapes: publishers and receivers.

@@ -3,6 +3,7 @@
 mod cases;
 mod cell;
 mod goals;
+mod latency;
 mod load;
 mod metric;
 mod peer;
@@ -13,6 +14,7 @@ mod runner;
 mod seen;
 mod spec;
 mod stand;
+mod table;
 mod usage;
 
 use anyhow::Context;

@@ -1,10 +1,14 @@
 //! Figures of what was measured.
 
 use crate::cases::Case;
+use crate::latency::Latencies;
+use crate::report::median;
 use crate::spec::{Load, Outcome, Spec};
+use serde::Serialize;
 
 /// A figure of an outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Metric {
     DeliveriesPerS,
     /// Of one receiver.
@@ -23,6 +27,24 @@ pub enum Metric {
     IdleCores,
     Links,
 }
+
+/// All of them.
+pub const ALL: [Metric; 14] = [
+    Metric::DeliveriesPerS,
+    Metric::MessagesPerS,
+    Metric::MegabytesPerS,
+    Metric::CpuPerDelivery,
+    Metric::WirePerDelivery,
+    Metric::P50,
+    Metric::P99,
+    Metric::P999,
+    Metric::DeliveredPercent,
+    Metric::SpreadMs,
+    Metric::PrivateMib,
+    Metric::Cores,
+    Metric::IdleCores,
+    Metric::Links,
+];
 
 impl Metric {
     pub fn unit(self) -> &'static str {
@@ -46,7 +68,7 @@ impl Metric {
     /// Its value; `None` where the case does not have it.
     pub fn of(self, spec: &Spec, outcome: &Outcome) -> Option<f64> {
         let delivered = (outcome.delivered > 0).then_some(outcome.delivered as f64);
-        let latency = |index: usize| Some(outcome.latency_us?[index] as f64 / 1e3);
+        let latency = || quantile_ms(outcome.latencies.as_ref()?, self.quantile()?);
         match self {
             Self::DeliveriesPerS => Some(delivered? / outcome.seconds),
             Self::MessagesPerS => Some(delivered? / outcome.seconds / spec.receivers() as f64),
@@ -55,9 +77,7 @@ impl Metric {
             }
             Self::CpuPerDelivery => Some(outcome.cpu_us as f64 / delivered?),
             Self::WirePerDelivery => Some(outcome.wire_bytes as f64 / delivered?),
-            Self::P50 => latency(0),
-            Self::P99 => latency(1),
-            Self::P999 => latency(2),
+            Self::P50 | Self::P99 | Self::P999 => latency(),
             Self::DeliveredPercent => (outcome.due_in_all > 0)
                 .then(|| outcome.delivered_in_all as f64 / outcome.due_in_all as f64 * 100.0),
             Self::SpreadMs => Some(outcome.spread_us? as f64 / 1e3),
@@ -66,6 +86,30 @@ impl Metric {
             Self::IdleCores => outcome.idle_cores,
             Self::Cores => Some(outcome.cpu_us as f64 / 1e6 / outcome.seconds),
         }
+    }
+
+    fn quantile(self) -> Option<f64> {
+        match self {
+            Self::P50 => Some(0.5),
+            Self::P99 => Some(0.99),
+            Self::P999 => Some(0.999),
+            _ => None,
+        }
+    }
+
+    /// Whether it rests on a few messages of each round, so that those of all are taken together.
+    pub fn is_pooled(self) -> bool {
+        self == Self::P999
+    }
+
+    /// Its value over rounds with these outcomes: their median, or that of all their messages.
+    pub fn over(self, spec: &Spec, rounds: &[&Outcome]) -> Option<f64> {
+        if self.is_pooled() {
+            let latencies = rounds.iter().filter_map(|round| round.latencies.as_ref());
+            return quantile_ms(&Latencies::pooled(latencies), self.quantile()?);
+        }
+        let values = rounds.iter().filter_map(|round| self.of(spec, round));
+        median(values.collect())
     }
 
     /// Whether a goal must hold in every round, not in most of them.
@@ -104,4 +148,8 @@ impl Metric {
             ],
         }
     }
+}
+
+fn quantile_ms(latencies: &Latencies, share: f64) -> Option<f64> {
+    Some(latencies.quantile_us(share)? as f64 / 1e3)
 }

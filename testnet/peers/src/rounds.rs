@@ -3,10 +3,11 @@
 use crate::cases::{self, Case};
 use crate::goals;
 use crate::metric::Metric;
-use crate::report::{self, Runs, name};
+use crate::report::{self, Failure, Report, Runs, name};
 use crate::spec::{Outcome, Program, Runtime, Spec};
-use crate::{peers, runner};
+use crate::{peers, runner, table};
 use anyhow::{Context, Result};
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -31,34 +32,22 @@ pub struct Measure {
     /// What the tasks of all programs run on, ours and others' alike.
     #[arg(long, value_enum, default_value_t)]
     pub runtime: Runtime,
-    /// Writes the table of goals here, and `-` to standard output.
+    /// Writes all figures and the table of goals here, and `-` to standard output.
     #[arg(long)]
     pub json: Option<PathBuf>,
 }
 
-/// Measures the cases of a command and prints them. Whether all goals among them are reached.
+/// Measures the cases of a command and prints them. Whether all goals among them are reached, or
+/// the command has none.
 pub fn run(command: &str, measure: &Measure) -> Result<bool> {
     let compare = command == "compare";
-    let cases: Vec<Case> = cases::cases()
-        .into_iter()
-        .filter(|case| {
-            if compare {
-                !case.programs.is_empty()
-            } else {
-                case.commands.contains(&command)
-            }
-        })
-        .filter(|case| measure.case.is_empty() || measure.case.iter().any(|name| name == case.name))
-        .collect();
-    anyhow::ensure!(!cases.is_empty(), "there is no such case");
     anyhow::ensure!(
         !compare || measure.runs >= COMPARE_RUNS_MIN,
         "compare makes {COMPARE_RUNS_MIN} runs at least (--runs): a median of fewer is none; the \
          other commands make trial runs"
     );
-    let started = Instant::now();
-    let mut runs = Runs::new();
-    let total = usize::from(measure.runs);
+    let cases = cases(command, measure);
+    anyhow::ensure!(!cases.is_empty(), "there is no such case");
     let nats = peers::nats::is_installed();
     if !nats {
         eprintln!("nats-server is not installed: NATS is left out");
@@ -68,91 +57,145 @@ pub fn run(command: &str, measure: &Measure) -> Result<bool> {
         programs.retain(|&program| nats || program != Program::Nats);
         programs
     };
+    eprintln!("runtime of all programs: {}", measure.runtime);
+    let started = Instant::now();
+    let mut rounds = Rounds::default();
     for case in &cases {
-        let mut programs = programs(case);
-        for round in 0..total {
-            // Nobody is always first.
-            if round > 0 {
-                programs.rotate_left(1);
-            }
-            for &program in &programs {
-                let mut spec = case.spec(program, measure.runtime);
-                spec.seconds = measure.seconds.unwrap_or(spec.seconds);
-                let begin = Instant::now();
-                let outcome = runner::run(&spec).or_else(|error| {
-                    // Ours must not fail; without the others there would be no ratio. A second
-                    // one that hung would take too long.
-                    if program == Program::Hedgerow || error.is::<runner::Hung>() {
-                        return Err(error);
-                    }
-                    eprintln!("{} {}: {error:#}; once more", case.name, name(program));
-                    runner::run(&spec)
-                });
-                eprintln!(
-                    "{} {} {}/{total} ({:.0} s): {}",
-                    case.name,
-                    name(program),
-                    round + 1,
-                    begin.elapsed().as_secs_f64(),
-                    brief(case, &spec, &outcome)
-                );
-                runs.entry((case.name, name(program)))
-                    .or_default()
-                    .push((spec, outcome.ok()));
-            }
-        }
+        rounds.measure(case, programs(case), measure);
     }
-    println!("runtime of all programs: {}", measure.runtime);
-    if !compare {
-        for case in &cases {
-            let programs = programs(case);
-            report::print_case(&runs, case.name, &programs, &Metric::shown(case));
-        }
-    }
-    let rows: Vec<_> = goals::rows()
-        .into_iter()
-        .filter(|row| cases.iter().any(|case| case.name == row.case))
-        .collect();
-    let report = report::report(&runs, &rows, measure.runtime);
     eprintln!(
         "measured in {:.1} min",
         started.elapsed().as_secs_f64() / 60.0
     );
-    if let Some(path) = &measure.json {
-        let json = serde_json::to_string_pretty(&report)?;
-        if path.as_os_str() == "-" {
-            println!("{json}");
-            return Ok(report.passed);
+    let rows: Vec<_> = goals::rows()
+        .into_iter()
+        .filter(|row| cases.iter().any(|case| case.name == row.case))
+        .collect();
+    let report = report::report(&rounds.runs, &rows, measure.runtime, rounds.failed);
+    // Tables are for who reads standard output, where nobody wants JSON there.
+    let json_only = measure
+        .json
+        .as_ref()
+        .is_some_and(|path| path.as_os_str() == "-");
+    let out: &mut dyn Write = match json_only {
+        true => &mut std::io::stderr(),
+        false => &mut std::io::stdout(),
+    };
+    writeln!(out, "runtime of all programs: {}", report.runtime)?;
+    if !compare {
+        for case in &cases {
+            table::write_case(out, &rounds.runs, case, &programs(case))?;
         }
-        std::fs::write(path, json).with_context(|| path.display().to_string())?;
     }
-    println!();
-    report::print(&report);
+    table::write_goals(out, &report)?;
+    if let Some(path) = &measure.json {
+        write_json(&report, path)?;
+    }
     Ok(report.passed || !compare)
+}
+
+fn write_json(report: &Report, path: &std::path::Path) -> Result<()> {
+    let json = serde_json::to_string_pretty(report)?;
+    if path.as_os_str() == "-" {
+        println!("{json}");
+        return Ok(());
+    }
+    std::fs::write(path, json).with_context(|| path.display().to_string())
+}
+
+/// The cases that a command shows.
+fn cases(command: &str, measure: &Measure) -> Vec<Case> {
+    let is_shown = |case: &Case| match command {
+        "compare" => !case.programs.is_empty(),
+        _ => case.commands.contains(&command),
+    };
+    let is_asked =
+        |case: &Case| measure.case.is_empty() || measure.case.iter().any(|it| it == case.name);
+    cases::cases()
+        .into_iter()
+        .filter(|case| is_shown(case) && is_asked(case))
+        .collect()
 }
 
 fn programs(case: &Case, compare: bool, measure: &Measure) -> Vec<Program> {
     let mut programs = case.programs.to_vec();
     if !compare {
-        programs.extend(
-            case.others
-                .iter()
-                .filter(|other| !case.programs.contains(other)),
-        );
+        let others = case.others.iter();
+        programs.extend(others.filter(|other| !case.programs.contains(other)));
     }
     programs.retain(|program| measure.program.is_empty() || measure.program.contains(program));
     programs
 }
 
-fn brief(case: &Case, spec: &Spec, outcome: &Result<Outcome>) -> String {
-    match outcome {
-        Err(error) => format!("failed: {error:#}"),
-        Ok(outcome) => {
-            let figures = Metric::shown(case).into_iter().filter_map(|metric| {
-                let value = metric.of(spec, outcome)?;
-                Some(format!("{} {}", report::number(Some(value)), metric.unit()))
-            });
-            figures.collect::<Vec<_>>().join(", ")
+/// What came of the runs up to now.
+#[derive(Default)]
+struct Rounds {
+    runs: Runs,
+    failed: Vec<Failure>,
+}
+
+impl Rounds {
+    /// Makes all rounds of a case.
+    fn measure(&mut self, case: &Case, mut programs: Vec<Program>, measure: &Measure) {
+        let total = usize::from(measure.runs);
+        for round in 1..=total {
+            for &program in &programs {
+                let mut spec = case.spec(program, measure.runtime);
+                spec.seconds = measure.seconds.unwrap_or(spec.seconds);
+                let begin = Instant::now();
+                let outcome = self.run(case, &spec, round);
+                eprintln!(
+                    "{} {} {round}/{total} ({:.0} s): {}",
+                    case.name,
+                    name(program),
+                    begin.elapsed().as_secs_f64(),
+                    brief(case, &spec, outcome.as_ref())
+                );
+                self.runs
+                    .entry((case.name, name(program)))
+                    .or_default()
+                    .push((spec, outcome));
+            }
+            // Nobody is always first.
+            let first = 1.min(programs.len());
+            programs.rotate_left(first);
         }
     }
+
+    /// Makes a run. Ours must not fail; others may once, because there would be no ratio. A second
+    /// one that hung would take too long.
+    fn run(&mut self, case: &Case, spec: &Spec, round: usize) -> Option<Outcome> {
+        for is_last in [false, true] {
+            let error = match runner::run(spec) {
+                Ok(outcome) => return Some(outcome),
+                Err(error) => error,
+            };
+            let repeated =
+                !is_last && spec.program != Program::Hedgerow && !error.is::<runner::Hung>();
+            let failure = Failure {
+                case: case.name,
+                program: name(spec.program),
+                round,
+                error: format!("{error:#}"),
+                repeated,
+            };
+            eprintln!("{} {}: {}", failure.case, failure.program, failure.error);
+            self.failed.push(failure);
+            if !repeated {
+                return None;
+            }
+        }
+        None
+    }
+}
+
+fn brief(case: &Case, spec: &Spec, outcome: Option<&Outcome>) -> String {
+    let Some(outcome) = outcome else {
+        return "failed".to_owned();
+    };
+    let figures = Metric::shown(case).into_iter().filter_map(|metric| {
+        let value = metric.of(spec, outcome)?;
+        Some(format!("{} {}", table::number(Some(value)), metric.unit()))
+    });
+    figures.collect::<Vec<_>>().join(", ")
 }

@@ -1,5 +1,6 @@
 //! What has been published and delivered, and how long that took.
 
+use crate::latency::{Latencies, histogram};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use std::sync::Arc;
@@ -205,18 +206,14 @@ impl Progress {
         spreads.get(spreads.len() / 2).copied()
     }
 
-    /// The latencies that all receivers have seen, microseconds.
-    pub fn latency(&self) -> Histogram<u64> {
+    /// The latencies that all receivers have seen.
+    pub fn latencies(&self) -> Latencies {
         let mut sum = histogram();
         for latency in lock(&self.latencies).iter() {
             sum.add(&*lock(latency)).expect("all have the same bounds");
         }
-        sum
+        Latencies::from(&sum)
     }
-}
-
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 120_000_000, 2).expect("valid bounds")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

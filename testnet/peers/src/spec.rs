@@ -1,5 +1,6 @@
 //! What one measurement is asked to do, and what it says.
 
+use crate::latency::Latencies;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -137,8 +138,8 @@ pub struct Outcome {
     pub delivered_in_all: u64,
     /// Deliveries that were due in all.
     pub due_in_all: u64,
-    /// p50, p99, p99.9 of the deliveries' latencies, microseconds.
-    pub latency_us: Option<[u64; 3]>,
+    /// Of its deliveries, at a fixed rate.
+    pub latencies: Option<Latencies>,
     /// With a window of 1: median time from publication to the last receiver, microseconds.
     pub spread_us: Option<u64>,
     /// Private memory at the end, KiB.

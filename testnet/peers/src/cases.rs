@@ -52,6 +52,16 @@ impl Case {
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
+/// Who keeps stamps in messages, and therefore can be asked for latencies, between two peers.
+const WITH_BROKERS: [Program; 6] = [
+    Hedgerow,
+    IrohGossip,
+    GossipsubSigned,
+    GossipsubAnonymous,
+    Nats,
+    Zeromq,
+];
+
 /// All cases.
 pub fn cases() -> Vec<Case> {
     let base = || Case {
@@ -77,7 +87,7 @@ pub fn cases() -> Vec<Case> {
         name,
         commands: &["throughput"],
         programs: &[Hedgerow, GossipsubSigned],
-        others: &[GossipsubAnonymous],
+        others: &[IrohGossip, GossipsubAnonymous],
         shape: Shape::Chain(5),
         message_bytes,
         ..base()
@@ -97,10 +107,20 @@ pub fn cases() -> Vec<Case> {
         origins,
         ..base()
     };
+    // Each origin so many messages a second.
+    let rate = |name, shape, per_s| Case {
+        name,
+        commands: &["latency"],
+        others: &[Hedgerow, IrohGossip, GossipsubSigned, GossipsubAnonymous],
+        shape,
+        load: Load::Rate(per_s),
+        seconds: 10.0,
+        ..base()
+    };
     let large = |name, shape| Case {
         name,
         commands: &["large"],
-        others: &[Hedgerow, GossipsubSigned, GossipsubAnonymous],
+        others: &[Hedgerow, IrohGossip, GossipsubSigned, GossipsubAnonymous],
         shape,
         message_bytes: 5 * MIB,
         load: Load::Window(1),
@@ -128,6 +148,10 @@ pub fn cases() -> Vec<Case> {
             message_bytes: 100,
             ..fanout("100-peers-100b", 100, 1)
         },
+        Case {
+            message_bytes: 64 * KIB,
+            ..fanout("100-peers-64k", 100, 1)
+        },
         fanout("20-peers-1k-10-origins", 20, 10),
         pair("pair-100b", 100),
         pair("pair-1k", KIB),
@@ -135,40 +159,55 @@ pub fn cases() -> Vec<Case> {
             programs: &[Hedgerow, Stream],
             ..pair("pair-64k", 64 * KIB)
         },
+        Case {
+            programs: &[],
+            others: &[
+                Hedgerow,
+                Stream,
+                Nats,
+                Zeromq,
+                Tcp,
+                IrohGossip,
+                GossipsubSigned,
+                GossipsubAnonymous,
+            ],
+            load: Load::Window(32),
+            ..pair("pair-1k-window-32", KIB)
+        },
         chain("chain-100b", 100),
         chain("chain-1k", KIB),
         chain("chain-64k", 64 * KIB),
         Case {
-            name: "20-peers-100-per-s",
-            commands: &["latency"],
             programs: &[Hedgerow, IrohGossip, GossipsubSigned],
-            others: &[GossipsubAnonymous],
-            shape: Shape::Overlay(20),
-            load: Load::Rate(100.0),
             // 2,000 messages: of 400, the slowest thousandth is less than one.
             seconds: 20.0,
-            ..base()
+            ..rate("20-peers-100-per-s", Shape::Overlay(20), 100.0)
         },
         Case {
-            name: "20-peers-1000-per-s",
-            commands: &["latency"],
             programs: &[Hedgerow, GossipsubSigned],
-            others: &[IrohGossip, GossipsubAnonymous],
-            shape: Shape::Overlay(20),
-            load: Load::Rate(1_000.0),
             seconds: 4.0,
-            ..base()
+            ..rate("20-peers-1000-per-s", Shape::Overlay(20), 1_000.0)
         },
         Case {
-            name: "20-peers-5m",
-            commands: &["large"],
+            others: &WITH_BROKERS,
+            ..rate("pair-100-per-s", Shape::PairOrigin, 100.0)
+        },
+        Case {
+            others: &WITH_BROKERS,
+            ..rate("pair-1000-per-s", Shape::PairOrigin, 1_000.0)
+        },
+        rate("chain-100-per-s", Shape::Chain(5), 100.0),
+        rate("chain-1000-per-s", Shape::Chain(5), 1_000.0),
+        // 100 messages a second in all.
+        Case {
+            origins: 10,
+            ..rate("20-peers-10-origins-10-per-s", Shape::Overlay(20), 10.0)
+        },
+        // Of 100 a second gossipsub delivers less than half on two processors.
+        rate("100-peers-20-per-s", Shape::Overlay(100), 20.0),
+        Case {
             programs: &[Hedgerow, GossipsubSigned],
-            others: &[IrohGossip, GossipsubAnonymous],
-            shape: Shape::Overlay(20),
-            message_bytes: 5 * MIB,
-            load: Load::Window(1),
-            seconds: 5.0,
-            ..base()
+            ..large("20-peers-5m", Shape::Overlay(20))
         },
         large("pair-5m", Shape::PairOrigin),
         large("chain-5m", Shape::Chain(5)),

@@ -34,7 +34,8 @@ pub async fn drive<T: Publisher>(
     };
     // Given up for lost.
     let mut lost = 0;
-    let begin = Instant::now();
+    // Origins take turns: at once they would be one origin with larger bursts.
+    let begin = Instant::now() + phase(&spec, origin);
     let again: Bytes = payload(spec.message_bytes, now_ns(), origin, 0);
     // In a pair the receiver measures, and the origin goes on until it is ended; at a fixed rate
     // it stops, so that what it published can be counted.
@@ -80,6 +81,14 @@ pub async fn drive<T: Publisher>(
     publisher.flush().await?;
     std::mem::forget(publisher);
     Ok(())
+}
+
+/// When an origin begins to publish at a fixed rate.
+fn phase(spec: &Spec, origin: usize) -> Duration {
+    match spec.load {
+        Load::Rate(rate) => Duration::from_secs_f64(origin as f64 / spec.origins as f64 / rate),
+        _ => Duration::ZERO,
+    }
 }
 
 /// Waits for the time of message `number`; from when its latency counts.

@@ -16,7 +16,8 @@ pub struct Options {
     pub bootstrap: Vec<String>,
     /// Links that it is to aim for, where that is not its default.
     pub links: Option<usize>,
-    /// Connections accepted from others, where a shape is to be forced on a self-made overlay.
+    /// Connections accepted from others, where a shape is to be forced on a self-made overlay: the
+    /// peer then has no links but to whom it begins with, and who begins with it.
     pub incoming_max: Option<u32>,
 }
 

@@ -16,7 +16,8 @@ pub struct Options {
     pub bootstrap: Vec<String>,
     /// Links that it is to aim for, where that is not its default.
     pub links: Option<usize>,
-    /// Connections accepted from others, where a shape is to be forced on a self-made overlay.
+    /// Connections accepted from others, where a shape is to be forced on a self-made overlay: the
+    /// peer then has no links but to whom it begins with, and who begins with it.
     pub incoming_max: Option<u32>,
 }
 
@@ -57,6 +58,9 @@ pub struct Reach {
 
 /// Publishes messages.
 pub trait Publisher: Send + 'static {
+    /// Whether messages stay in a buffer until it is full or flushed, however long that takes.
+    const HOLDS_BACK: bool = false;
+
     /// Publishes one, waiting while its peer is busy.
     fn publish(&mut self, payload: Bytes) -> impl Future<Output = Result<()>> + Send;
 

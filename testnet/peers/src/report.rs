@@ -1,7 +1,8 @@
 //! Medians, ratios of runs that were made side by side, and the table of goals.
 
-use crate::cases::{Goal, Metric, Row};
-use crate::cell::{Outcome, Program, Spec};
+use crate::goals::{Goal, Row};
+use crate::metric::{self, Metric};
+use crate::spec::{Outcome, Program, Spec};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -38,12 +39,7 @@ fn spread(values: &[f64]) -> Option<[f64; 2]> {
 }
 
 /// A figure in every round; a round that failed has none.
-pub fn series(
-    runs: &Runs,
-    case: &'static str,
-    program: Program,
-    metric: Metric,
-) -> Vec<Option<f64>> {
+fn series(runs: &Runs, case: &'static str, program: Program, metric: Metric) -> Vec<Option<f64>> {
     let runs = runs
         .get(&(case, name(program)))
         .map(Vec::as_slice)
@@ -51,6 +47,60 @@ pub fn series(
     runs.iter()
         .map(|(spec, outcome)| metric.of(spec, outcome.as_ref()?))
         .collect()
+}
+
+/// One figure of a program in a case, over all rounds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figure {
+    pub case: &'static str,
+    pub program: &'static str,
+    pub metric: Metric,
+    pub unit: &'static str,
+    /// Of the rounds; where `pooled`, of the messages of all rounds.
+    pub median: f64,
+    pub low: f64,
+    pub high: f64,
+    pub pooled: bool,
+    /// Rounds that have it.
+    pub rounds: usize,
+}
+
+/// The figure of all rounds; `None` where no round has it.
+pub fn figure(
+    runs: &Runs,
+    case: &'static str,
+    program: &'static str,
+    metric: Metric,
+) -> Option<Figure> {
+    let runs = runs.get(&(case, program))?;
+    let spec = &runs.first()?.0;
+    let outcomes: Vec<&Outcome> = runs.iter().filter_map(|(_, it)| it.as_ref()).collect();
+    let values = outcomes.iter().filter_map(|it| metric.of(spec, it));
+    let values: Vec<f64> = values.collect();
+    let [low, high] = spread(&values)?;
+    Some(Figure {
+        case,
+        program,
+        metric,
+        unit: metric.unit(),
+        median: metric.over(spec, &outcomes)?,
+        low,
+        high,
+        pooled: metric.is_pooled(),
+        rounds: values.len(),
+    })
+}
+
+/// A run that gave no figures.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failure {
+    pub case: &'static str,
+    pub program: &'static str,
+    /// From 1.
+    pub round: usize,
+    pub error: String,
+    /// It was made once more: this round's figures, if any, are of that run.
+    pub repeated: bool,
 }
 
 /// A row as it came out.
@@ -62,8 +112,11 @@ pub struct Line {
     pub peer_name: Option<&'static str>,
     pub unit: &'static str,
     pub ratio: Option<f64>,
-    /// The lowest and the highest of the rounds: of their ratios, or of the figure itself.
+    /// The lowest and the highest of the rounds: of their ratios, or of the figure itself...
     pub spread: Option<[f64; 2]>,
+    /// ...and of both figures.
+    pub ours_spread: Option<[f64; 2]>,
+    pub peer_spread: Option<[f64; 2]>,
     /// `None`: told for the reader, and always passed.
     pub goal: Option<String>,
     pub passed: bool,
@@ -81,10 +134,14 @@ impl Line {
 pub struct Report {
     pub cases: Vec<Line>,
     pub passed: bool,
+    /// Of all programs in all cases that were measured.
+    pub figures: Vec<Figure>,
+    pub failed: Vec<Failure>,
 }
 
 fn line(runs: &Runs, row: &Row) -> Line {
     let ours = series(runs, row.case, Program::Hedgerow, row.metric);
+    let failed = ours.is_empty() || ours.iter().any(Option::is_none);
     let theirs = row
         .peer
         .map(|peer| series(runs, row.case, peer, row.metric));
@@ -93,10 +150,11 @@ fn line(runs: &Runs, row: &Row) -> Line {
         both.filter_map(|(ours, theirs)| Some((*ours)? / (*theirs)?))
             .collect::<Vec<f64>>()
     });
-    let failed = ours.is_empty() || ours.iter().any(Option::is_none);
     let ours: Vec<f64> = ours.into_iter().flatten().collect();
-    let spread = spread(ratios.as_ref().unwrap_or(&ours));
-    let (ratio, ours) = (ratios.and_then(median), median(ours));
+    let theirs: Vec<f64> = theirs.into_iter().flatten().flatten().collect();
+    let (ours_spread, peer_spread) = (spread(&ours), spread(&theirs));
+    let spread = ratios.as_ref().map_or(ours_spread, |ratios| spread(ratios));
+    let (ratio, ours, peer) = (ratios.and_then(median), median(ours), median(theirs));
     let judged = match (row.peer, row.goal) {
         (Some(_), _) => ratio,
         (None, Some(goal)) if row.metric.is_of_every_round() => {
@@ -114,11 +172,13 @@ fn line(runs: &Runs, row: &Row) -> Line {
             beside.unwrap_or_default()
         ),
         ours,
-        peer: theirs.and_then(|theirs| median(theirs.into_iter().flatten().collect())),
+        peer,
         peer_name: row.peer.map(name),
         unit: row.metric.unit(),
         ratio,
         spread,
+        ours_spread,
+        peer_spread,
         goal: (row.goal)
             .map(|goal| format!("{goal}{}", if row.peer.is_some() { " x" } else { "" })),
         passed: row.goal.is_none_or(holds),
@@ -126,83 +186,28 @@ fn line(runs: &Runs, row: &Row) -> Line {
 }
 
 /// Holds the runs against the goals.
-pub fn report(runs: &Runs, rows: &[Row]) -> Report {
+pub fn report(runs: &Runs, rows: &[Row], failed: Vec<Failure>) -> Report {
     let mut cases: Vec<Line> = rows.iter().map(|row| line(runs, row)).collect();
     // What is only told is left out where it was not measured.
     cases.retain(|line| line.goal.is_some() || line.ours.is_some() && line.is_compared());
     let passed = cases.iter().all(|line| line.passed);
-    Report { cases, passed }
-}
-
-/// A number with as many digits as mean something.
-pub fn number(value: Option<f64>) -> String {
-    match value {
-        None => "-".to_owned(),
-        Some(value) if value.abs() >= 100.0 => format!("{value:.0}"),
-        Some(value) if value.abs() >= 1.0 => format!("{value:.2}"),
-        Some(value) => format!("{value:.4}"),
-    }
-}
-
-/// Prints the table of goals.
-pub fn print(report: &Report) {
-    println!(
-        "{:<62} {:>11} {:>11} {:<16} {:>8} {:<20} {:>9}  ",
-        "case", "ours", "peer", "", "ratio", "(spread)", "goal"
-    );
-    for line in &report.cases {
-        println!(
-            "{:<62} {:>11} {:>11} {:<16} {:>8} {:<20} {:>9}  {}",
-            line.name,
-            number(line.ours),
-            number(line.peer),
-            line.peer_name.unwrap_or(""),
-            number(line.ratio),
-            line.spread.map_or(String::new(), |[low, high]| {
-                format!("({} to {})", number(Some(low)), number(Some(high)))
-            }),
-            line.goal.as_deref().unwrap_or("-"),
-            match (&line.goal, line.passed) {
-                (None, _) => "",
-                (Some(_), true) => "ok",
-                (Some(_), false) => "MISSED",
-            }
-        );
-    }
-}
-
-/// Prints the figures of a case, median and spread, one program a line.
-pub fn print_case(runs: &Runs, case: &'static str, programs: &[Program], metrics: &[Metric]) {
-    println!("\n{case}");
-    for &program in programs {
-        let figures = metrics.iter().filter_map(|&metric| {
-            let values: Vec<f64> = series(runs, case, program, metric)
-                .into_iter()
-                .flatten()
-                .collect();
-            let [low, high] = spread(&values)?;
-            let median = median(values)?;
-            Some(format!(
-                "{} {} ({} to {})",
-                number(Some(median)),
-                metric.unit(),
-                number(Some(low)),
-                number(Some(high))
-            ))
-        });
-        println!(
-            "  {:<20} {}",
-            name(program),
-            figures.collect::<Vec<_>>().join(", ")
-        );
+    let figures = runs.keys().flat_map(|&(case, program)| {
+        let metrics = metric::ALL.into_iter();
+        metrics.filter_map(move |metric| figure(runs, case, program, metric))
+    });
+    Report {
+        cases,
+        passed,
+        figures: figures.collect(),
+        failed,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cases::rows;
-    use crate::cell::{Load, Shape};
+    use crate::goals::rows;
+    use crate::spec::{Load, Shape};
 
     fn outcome(delivered: u64, due: u64) -> Option<Outcome> {
         Some(Outcome {
@@ -286,7 +291,7 @@ mod tests {
 
     #[test]
     fn the_table_has_a_line_for_each_goal_and_its_names_are_unique() {
-        let report = report(&Runs::new(), &rows());
+        let report = report(&Runs::new(), &rows(), Vec::new());
         assert_eq!(report.cases.len(), 18, "what was not measured is missed");
         assert!(!report.passed && report.cases.iter().all(|line| !line.passed));
         let mut names: Vec<&str> = report.cases.iter().map(|line| line.name.as_str()).collect();
@@ -306,5 +311,31 @@ mod tests {
         ] {
             assert!(json["cases"][0].get(key).is_some(), "{key}");
         }
+    }
+
+    #[test]
+    fn figures_are_of_all_programs_and_of_the_rounds_that_did_not_fail() {
+        let (ours, theirs) = (Program::Hedgerow, Program::IrohGossip);
+        let mut runs = runs("c", &[(ours, &[10, 40, 90]), (theirs, &[10, 20, 30])]);
+        let rounds = runs.get_mut(&("c", "iroh-gossip")).expect("rounds");
+        rounds.push((spec(theirs), None));
+        let report = report(&runs, &[], Vec::new());
+        let json = serde_json::to_value(&report).expect("JSON");
+        let figures = json["figures"].as_array().expect("a list");
+        let of = |program: &str| {
+            let mut figures = figures.iter();
+            figures.find(|it| it["program"] == program && it["metric"] == "deliveries-per-s")
+        };
+        let ours = of("hedgerow").expect("a figure");
+        assert_eq!(
+            [&ours["low"], &ours["median"], &ours["high"]],
+            [10.0, 40.0, 90.0]
+        );
+        assert_eq!(ours["unit"], "deliveries/s");
+        let theirs = of("iroh-gossip").expect("a figure");
+        assert_eq!(
+            (&theirs["median"], &theirs["rounds"]),
+            (&20.0.into(), &3.into())
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! What has been published and delivered, and how long that took.
 
+use crate::latency::{Latencies, histogram};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use std::sync::Arc;
@@ -41,7 +42,44 @@ struct Origin {
     complete: AtomicU64,
     /// Receivers that each of the latest messages still has to come to.
     remaining: Box<[AtomicU32]>,
-    changed: Notify,
+    /// What is waited for: so many deliveries, so many complete messages.
+    awaited: [AtomicU64; 2],
+    reached: Notify,
+}
+
+/// What can be waited for.
+#[derive(Clone, Copy, Debug)]
+pub enum Count {
+    /// Deliveries, to whomever.
+    Delivered,
+    /// Messages that all receivers have.
+    Complete,
+}
+
+/// Nobody waits.
+const NOTHING: u64 = u64::MAX;
+
+impl Origin {
+    fn count(&self, count: Count) -> u64 {
+        // Whoever counts looks at what is awaited afterwards, and who waits looks at the count
+        // after saying so: in one order for all, or both could miss each other.
+        match count {
+            Count::Delivered => self.delivered.load(Ordering::SeqCst),
+            Count::Complete => self.complete.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Wakes who waits, if that is reached: woken for each delivery, a publisher would cost
+    /// more than some of the programs that are measured.
+    fn wake(&self) {
+        let is_reached = |count: Count| {
+            let awaited = self.awaited[count as usize].load(Ordering::SeqCst);
+            awaited != NOTHING && self.count(count) >= awaited
+        };
+        if is_reached(Count::Delivered) || is_reached(Count::Complete) {
+            self.reached.notify_waiters();
+        }
+    }
 }
 
 /// More messages than are ever under way with a window.
@@ -55,6 +93,8 @@ pub struct Progress {
     pub recording: AtomicBool,
     /// One a receiver.
     latencies: Mutex<Vec<Arc<Mutex<Histogram<u64>>>>>,
+    /// From publication to the last receiver, microseconds.
+    spreads: Mutex<Vec<u64>>,
 }
 
 impl Progress {
@@ -66,11 +106,13 @@ impl Progress {
                     delivered: AtomicU64::new(0),
                     complete: AtomicU64::new(0),
                     remaining: (0..REMAINING).map(|_| AtomicU32::new(0)).collect(),
-                    changed: Notify::new(),
+                    awaited: [NOTHING, NOTHING].map(AtomicU64::new),
+                    reached: Notify::new(),
                 })
                 .collect(),
             recording: AtomicBool::new(false),
             latencies: Mutex::default(),
+            spreads: Mutex::default(),
         })
     }
 
@@ -91,7 +133,11 @@ impl Progress {
     }
 
     pub fn delivered(&self, origin: usize) -> u64 {
-        self.origins[origin].delivered.load(Ordering::Acquire)
+        self.count(origin, Count::Delivered)
+    }
+
+    pub fn count(&self, origin: usize, count: Count) -> u64 {
+        self.origins[origin].count(count)
     }
 
     pub fn delivered_of_all(&self) -> u64 {
@@ -102,13 +148,8 @@ impl Progress {
 
     pub fn note_delivered(&self, origin: usize, count: u64) {
         let origin = &self.origins[origin];
-        origin.delivered.fetch_add(count, Ordering::AcqRel);
-        origin.changed.notify_waiters();
-    }
-
-    /// Messages that all receivers have.
-    pub fn complete(&self, origin: usize) -> u64 {
-        self.origins[origin].complete.load(Ordering::Acquire)
+        origin.delivered.fetch_add(count, Ordering::SeqCst);
+        origin.wake();
     }
 
     /// The message `number` is about to be published to so many receivers.
@@ -124,57 +165,55 @@ impl Progress {
         };
         let remaining = &state.remaining[number as usize % REMAINING];
         if remaining.fetch_sub(1, Ordering::AcqRel) == 1 {
-            state.complete.fetch_add(1, Ordering::AcqRel);
+            state.complete.fetch_add(1, Ordering::SeqCst);
         }
     }
 
-    /// Waits until so many messages are complete; `false` when nothing was delivered for
-    /// `patience`.
-    pub async fn wait_complete(&self, origin: usize, target: u64, patience: Duration) -> bool {
-        loop {
-            let changed = self.origins[origin].changed.notified();
-            let mut changed = std::pin::pin!(changed);
-            changed.as_mut().enable();
-            if self.complete(origin) >= target {
-                return true;
+    /// Waits until so many are; `false` when nothing was delivered for `patience`. One at a time
+    /// may wait for an origin.
+    pub async fn wait(&self, origin: usize, count: Count, target: u64, patience: Duration) -> bool {
+        let state = &self.origins[origin];
+        let awaited = &state.awaited[count as usize];
+        let mut moved = self.delivered(origin);
+        while state.count(count) < target {
+            let mut reached = std::pin::pin!(state.reached.notified());
+            reached.as_mut().enable();
+            awaited.store(target, Ordering::SeqCst);
+            if state.count(count) >= target {
+                break;
             }
-            let before = self.delivered(origin);
-            let waited = tokio::time::timeout(patience, changed).await;
-            if waited.is_err() && self.delivered(origin) == before {
+            let waited = tokio::time::timeout(patience, reached).await;
+            let now = self.delivered(origin);
+            if waited.is_err() && now == moved {
+                awaited.store(NOTHING, Ordering::SeqCst);
                 return false;
             }
+            moved = now;
         }
+        awaited.store(NOTHING, Ordering::SeqCst);
+        true
     }
 
-    /// Waits until so many were delivered; `false` when nothing moved for `patience`.
-    pub async fn wait(&self, origin: usize, target: u64, patience: Duration) -> bool {
-        loop {
-            let changed = self.origins[origin].changed.notified();
-            let mut changed = std::pin::pin!(changed);
-            changed.as_mut().enable();
-            let before = self.delivered(origin);
-            if before >= target {
-                return true;
-            }
-            let waited = tokio::time::timeout(patience, changed).await;
-            if waited.is_err() && self.delivered(origin) == before {
-                return false;
-            }
-        }
+    /// A message that was alone under way took so long to the last receiver.
+    pub fn note_spread(&self, took: Duration) {
+        lock(&self.spreads).push(took.as_micros() as u64);
     }
 
-    /// The latencies that all receivers have seen, microseconds.
-    pub fn latency(&self) -> Histogram<u64> {
+    /// The median of those, microseconds.
+    pub fn spread_us(&self) -> Option<u64> {
+        let mut spreads = lock(&self.spreads).clone();
+        spreads.sort_unstable();
+        spreads.get(spreads.len() / 2).copied()
+    }
+
+    /// The latencies that all receivers have seen.
+    pub fn latencies(&self) -> Latencies {
         let mut sum = histogram();
         for latency in lock(&self.latencies).iter() {
             sum.add(&*lock(latency)).expect("all have the same bounds");
         }
-        sum
+        Latencies::from(&sum)
     }
-}
-
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 120_000_000, 2).expect("valid bounds")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -249,5 +288,41 @@ impl Seen {
                 self.progress.note_delivered(origin, std::mem::take(count));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn who_waits_for_a_message_is_woken_when_the_last_receiver_has_it() {
+        let progress = Progress::new(1);
+        progress.expect(0, 0, 2);
+        let mut receivers = [0, 1].map(|_| Seen::new(progress.clone(), None, false, true));
+        let waiting = tokio::spawn({
+            let progress = progress.clone();
+            async move { progress.wait(0, Count::Complete, 1, PATIENCE).await }
+        });
+        for seen in &mut receivers {
+            assert_eq!(progress.count(0, Count::Complete), 0);
+            seen.note(&payload(100, now_ns(), 0, 0));
+            seen.tell();
+            tokio::task::yield_now().await;
+        }
+        assert!(waiting.await.expect("ends"));
+        assert_eq!(progress.delivered(0), 2);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_come_is_waited_for_while_anything_comes() {
+        let progress = Progress::new(1);
+        let patience = Duration::from_millis(20);
+        assert!(!progress.wait(0, Count::Delivered, 1, patience).await);
+        progress.note_delivered(0, 1);
+        assert!(progress.wait(0, Count::Delivered, 1, patience).await);
+        assert!(!progress.wait(0, Count::Delivered, 2, patience).await);
     }
 }

@@ -1,7 +1,7 @@
 //! From nothing to peers that are connected and calm.
 
-use crate::cell::{Program, Shape, Spec};
 use crate::peer::{Options, Peer};
+use crate::spec::{Program, Shape, Spec};
 use crate::usage;
 use anyhow::Result;
 use std::time::Duration;
@@ -25,6 +25,10 @@ const CALM_WITHIN: Duration = Duration::from_secs(120);
 const IDLE: Duration = Duration::from_secs(5);
 const IDLE_OURS: Duration = Duration::from_secs(20);
 
+/// Of so few nobody wants to know what they use idle.
+const MANY: usize = 40;
+/// Links that each of many peers of ours must have on average: what they use idle is said of eight.
+const IDLE_LINKS: f64 = 8.0;
 /// Links of the peer that is measured idle, and how many are there to link to.
 const CENTRE_LINKS: usize = 8;
 pub const AROUND: usize = 16;
@@ -54,8 +58,14 @@ pub async fn build<P: Peer>(spec: &Spec) -> Result<(Vec<P>, Rest)> {
     };
     let mut rest = Rest::default();
     if let Some(wanted) = wanted {
-        rest.cores = settle(spec, &mut peers, wanted).await?;
-        rest.links = Some(links(spec, &mut peers).await?);
+        settle(&mut peers, wanted).await?;
+        links(spec, &mut peers, SETTLING).await?;
+        // Of few peers nobody wants to know.
+        if wanted > MANY {
+            rest.cores = Some(idle_cores(spec.program).await);
+        }
+        // What was used idle was used with these.
+        rest.links = Some(links(spec, &mut peers, Duration::ZERO).await?);
     }
     Ok((peers, rest))
 }
@@ -121,7 +131,7 @@ async fn wire<P: Peer>(spec: &Spec, count: usize) -> Result<Vec<P>> {
             Shape::Chain(_) => addresses.get(index + 1).cloned().into_iter().collect(),
             Shape::Around(_) | Shape::Overlay(_) => {
                 // Each dials some others, spread evenly: a circulant graph has no weak spot.
-                let dials = if count > 40 { 5 } else { 4 };
+                let dials = if count > MANY { 5 } else { 4 };
                 let others = (0..dials).map(|dial| (index + 1 + dial * dial * 3) % count);
                 others.map(|other| addresses[other].clone()).collect()
             }
@@ -131,25 +141,52 @@ async fn wire<P: Peer>(spec: &Spec, count: usize) -> Result<Vec<P>> {
     Ok(peers)
 }
 
-/// How many links a peer has, mean. The one that is idle with eight must have eight at least.
-async fn links<P: Peer>(spec: &Spec, peers: &mut [P]) -> Result<f64> {
-    let limit = Instant::now() + SETTLING;
+/// How many links a peer has, mean. Fails where for so long the program's own status says that the
+/// shape is not what is to be measured.
+async fn links<P: Peer>(spec: &Spec, peers: &mut [P], within: Duration) -> Result<f64> {
+    let limit = Instant::now() + within;
     loop {
-        let mut all = 0;
+        let mut links = Vec::with_capacity(peers.len());
         for peer in peers.iter_mut() {
-            all += peer.reach().await?.neighbours;
+            links.push(peer.reach().await?.neighbours);
         }
-        if spec.shape != Shape::Centre || all >= CENTRE_LINKS {
-            return Ok(all as f64 / peers.len() as f64);
+        if has_shape(spec, &links) {
+            return Ok(mean(&links));
         }
-        anyhow::ensure!(Instant::now() < limit, "the idle peer has {all} links");
+        anyhow::ensure!(
+            Instant::now() < limit,
+            "{:?} does not stand: links are {links:?}, {:.2} a peer",
+            spec.shape,
+            mean(&links)
+        );
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
+fn mean(links: &[usize]) -> f64 {
+    links.iter().sum::<usize>() as f64 / links.len() as f64
+}
+
+/// Whether peers with so many links each, in their order, stand as they should.
+fn has_shape(spec: &Spec, links: &[usize]) -> bool {
+    match spec.shape {
+        Shape::Centre => links.iter().sum::<usize>() >= CENTRE_LINKS,
+        // All are reached, the first is at an end and no way forks: that is a line.
+        Shape::Chain(count) => {
+            let ends = [0, count - 1];
+            let mut links = links.iter().enumerate();
+            links.all(|(index, &links)| links == if ends.contains(&index) { 1 } else { 2 })
+        }
+        Shape::Overlay(count) if count > MANY && spec.program == Program::Hedgerow => {
+            mean(links) >= IDLE_LINKS
+        }
+        _ => true,
+    }
+}
+
 /// Waits until every peer has neighbours and, where it can tell, knows all, and until all are
-/// calm; the cores that many use then.
-async fn settle<P: Peer>(spec: &Spec, peers: &mut [P], wanted: usize) -> Result<Option<f64>> {
+/// calm.
+async fn settle<P: Peer>(peers: &mut [P], wanted: usize) -> Result<()> {
     let limit = Instant::now() + SETTLING;
     for peer in peers.iter_mut() {
         loop {
@@ -173,19 +210,18 @@ async fn settle<P: Peer>(spec: &Spec, peers: &mut [P], wanted: usize) -> Result<
         tokio::time::sleep(Duration::from_secs(1)).await;
         used.push(usage::cpu_us() - cpu);
     }
-    // Of few peers nobody wants to know.
-    if wanted <= 40 {
-        return Ok(None);
-    }
-    let idle = match spec.program {
+    Ok(())
+}
+
+/// Cores that all peers use before there is a load.
+async fn idle_cores(program: Program) -> f64 {
+    let idle = match program {
         Program::Hedgerow => IDLE_OURS,
         _ => IDLE,
     };
     let cpu = usage::cpu_us();
     tokio::time::sleep(idle).await;
-    Ok(Some(
-        (usage::cpu_us() - cpu) as f64 / 1e6 / idle.as_secs_f64(),
-    ))
+    (usage::cpu_us() - cpu) as f64 / 1e6 / idle.as_secs_f64()
 }
 
 /// Whether what was used in each second, up to now, says that there is nothing more to come.
@@ -198,4 +234,41 @@ fn is_calm(used: &[u64]) -> bool {
         now.iter().all(|&us| us < STEADY_CPU_US) && sums[1] * 20 > sums[0] * 19
     });
     calm || steady
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Load;
+
+    fn spec(program: Program, shape: Shape) -> Spec {
+        Spec {
+            program,
+            shape,
+            message_bytes: 1_024,
+            load: Load::Idle,
+            origins: 1,
+            seconds: 1.0,
+            connect: None,
+            tell: None,
+        }
+    }
+
+    #[test]
+    fn a_chain_has_two_ends_and_no_fork() {
+        let chain = spec(Program::IrohGossip, Shape::Chain(5));
+        assert!(has_shape(&chain, &[1, 2, 2, 2, 1]));
+        for other in [[2, 2, 2, 2, 2], [1, 3, 1, 2, 1], [1, 2, 1, 1, 1]] {
+            assert!(!has_shape(&chain, &other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn many_of_ours_have_eight_links_each_on_average() {
+        let ours = spec(Program::Hedgerow, Shape::Overlay(100));
+        assert!(has_shape(&ours, &[[7; 50], [9; 50]].concat()));
+        assert!(!has_shape(&ours, &[[7; 50], [8; 50]].concat()));
+        let others = spec(Program::IrohGossip, Shape::Overlay(100));
+        assert!(has_shape(&others, &[5; 100]));
+    }
 }

@@ -5,16 +5,19 @@ use crate::peer::{Inbox, Options, Peer, Publisher, Reach};
 use crate::seen::Seen;
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use iroh::address_lookup::memory::MemoryLookup;
-use iroh::endpoint::presets;
+use iroh::endpoint::{BeforeConnectOutcome, EndpointHooks, presets};
 use iroh::protocol::Router;
 use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode};
-use iroh_gossip::api::{Event, GossipReceiver, GossipSender};
+use iroh_gossip::api::{ApiError, Event, GossipReceiver, GossipSender};
 use iroh_gossip::net::Gossip;
 use iroh_gossip::{ALPN, TopicId};
 use std::net::SocketAddr;
 use std::sync::LazyLock;
+
+/// Messages taken out of a topic at once.
+const BATCH: usize = 256;
 
 /// Where all endpoints of this process find each other.
 static LOOKUP: LazyLock<MemoryLookup> = LazyLock::new(MemoryLookup::new);
@@ -34,6 +37,26 @@ pub struct IrohInbox {
     receiver: GossipReceiver,
 }
 
+/// Its membership protocol looks for more neighbours as long as it has fewer than five, so a line
+/// is held where connections are made: only to these.
+#[derive(Debug)]
+struct OnlyThose(Vec<EndpointId>);
+
+impl EndpointHooks for OnlyThose {
+    async fn before_connect(&self, remote: &EndpointAddr, _alpn: &[u8]) -> BeforeConnectOutcome {
+        if self.0.contains(&remote.id) {
+            BeforeConnectOutcome::Accept
+        } else {
+            BeforeConnectOutcome::Reject
+        }
+    }
+}
+
+fn parse(address: &str) -> Result<(EndpointId, SocketAddr)> {
+    let (id, address) = address.split_once('@').context("id@address")?;
+    Ok((id.parse().map_err(error)?, address.parse()?))
+}
+
 fn error(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("iroh: {error:#}")
 }
@@ -44,7 +67,12 @@ impl Peer for IrohPeer {
     const FINDS_LINKS: bool = true;
 
     async fn start(options: &Options) -> Result<Self> {
-        let endpoint = Endpoint::builder(presets::Minimal)
+        let mut builder = Endpoint::builder(presets::Minimal);
+        if options.incoming_max.is_some() {
+            let told = options.bootstrap.iter().map(|it| Ok(parse(it)?.0));
+            builder = builder.hooks(OnlyThose(told.collect::<Result<_>>()?));
+        }
+        let endpoint = builder
             .relay_mode(RelayMode::Disabled)
             .clear_ip_transports()
             .bind_addr("127.0.0.1:0")
@@ -79,9 +107,8 @@ impl Peer for IrohPeer {
     async fn join(&mut self, _addresses: &[String]) -> Result<()> {
         let mut bootstrap: Vec<EndpointId> = Vec::new();
         for address in &self.bootstrap {
-            let (id, address) = address.split_once('@').context("id@address")?;
-            let id = id.parse().map_err(error)?;
-            LOOKUP.add_endpoint_info(EndpointAddr::new(id).with_ip_addr(address.parse()?));
+            let (id, address) = parse(address)?;
+            LOOKUP.add_endpoint_info(EndpointAddr::new(id).with_ip_addr(address));
             bootstrap.push(id);
         }
         let topic = self
@@ -126,9 +153,20 @@ impl Publisher for IrohPublisher {
 
 impl Inbox for IrohInbox {
     async fn receive(&mut self, seen: &mut Seen) -> Result<()> {
-        let event = self.receiver.next().await.context("the topic has ended")?;
-        if let Event::Received(message) = event.map_err(error)? {
-            seen.note(&message.content);
+        let mut note = |event: Option<Result<Event, ApiError>>| {
+            match event.context("the topic has ended")?.map_err(error)? {
+                Event::Received(message) => seen.note(&message.content),
+                Event::Lagged => eprintln!("iroh: the receiver lagged"),
+                Event::NeighborUp(_) | Event::NeighborDown(_) => {}
+            }
+            anyhow::Ok(())
+        };
+        note(self.receiver.next().await)?;
+        for _ in 1..BATCH {
+            let Some(event) = self.receiver.next().now_or_never() else {
+                break;
+            };
+            note(event)?;
         }
         Ok(())
     }

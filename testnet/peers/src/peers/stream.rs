@@ -140,13 +140,20 @@ impl Peer for StreamPeer {
 }
 
 impl Publisher for StreamPublisher {
+    const HOLDS_BACK: bool = true;
+
     async fn publish(&mut self, payload: Bytes) -> Result<()> {
+        let stream = self.stream.as_mut().context("not connected")?;
         if self.buffer.len() + payload.len() > WRITE_BYTES {
-            let stream = self.stream.as_mut().context("not connected")?;
             stream.write_all(&self.buffer).await?;
             self.buffer.clear();
         }
-        self.buffer.extend_from_slice(&payload);
+        if payload.len() >= WRITE_BYTES {
+            // It fills a write alone: a ceiling copies nothing that need not be copied.
+            stream.write_all(&payload).await?;
+        } else {
+            self.buffer.extend_from_slice(&payload);
+        }
         Ok(())
     }
 

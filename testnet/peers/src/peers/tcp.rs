@@ -107,11 +107,19 @@ impl Peer for TcpPeer {
 }
 
 impl Publisher for TcpPublisher {
+    const HOLDS_BACK: bool = true;
+
     async fn publish(&mut self, payload: Bytes) -> Result<()> {
         if self.buffer.len() + payload.len() > WRITE_BYTES {
             self.flush().await?;
         }
-        self.buffer.extend_from_slice(&payload);
+        if payload.len() >= WRITE_BYTES {
+            // It fills a write alone: a ceiling copies nothing that need not be copied.
+            let stream = self.stream.as_mut().context("not connected")?;
+            stream.write_all(&payload).await?;
+        } else {
+            self.buffer.extend_from_slice(&payload);
+        }
         Ok(())
     }
 

@@ -149,8 +149,8 @@ fn an_outbox_with_work_is_listed_once() {
 fn what_waits_for_the_engine_fills_no_bundle_of_other_groups() {
     let outboxes = outboxes(100, usize::MAX);
     let sink = Arc::default();
-    let [busy, other] = ["busy", "other"]
-        .map(|name| outboxes.room(&GroupName::new(name).expect("a name")));
+    let [busy, other] =
+        ["busy", "other"].map(|name| outboxes.room(&GroupName::new(name).expect("a name")));
     sink_bytes(&busy, FULL_BYTES, &sink);
     assert!(outboxes.is_full());
     assert!(outboxes.full().now_or_never().is_some());

@@ -30,5 +30,8 @@ fn while_links_are_improved_next_to_nothing_has_to_be_pulled() {
     }
     assert!(moved >= 20, "only {moved} ends of links");
     eprintln!("{pulled} of {received} pulled, {moved} ends of links");
-    assert!(pulled * 5_000 <= received, "{pulled} of {received} pulled, {moved} ends of links");
+    assert!(
+        pulled * 5_000 <= received,
+        "{pulled} of {received} pulled, {moved} ends of links"
+    );
 }

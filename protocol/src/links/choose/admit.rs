@@ -76,7 +76,9 @@ impl Engine {
                 link.parting_since = Some(now);
                 parting = true;
             }
-            let next = link.parting_since.map_or(parts_at, |since| since + parts_in);
+            let next = link
+                .parting_since
+                .map_or(parts_at, |since| since + parts_in);
             if next <= now {
                 self.close_link(id, LinkEnd::Unwanted);
             } else {

@@ -5,6 +5,7 @@
 //! a run repeats exactly, as far as the world does. [`Ability`] says which world can do what.
 
 mod ability;
+mod breaches;
 mod cast;
 mod fault;
 mod fault_nodes;

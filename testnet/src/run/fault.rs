@@ -95,9 +95,11 @@ impl Run<'_> {
             .select(target, &everybody, occurrence, &|role| self.with_role(role))
     }
 
-    /// What a reader of the results must know: of the world, and which faults hit nobody at all.
+    /// What a reader of the results must know: of the world, which messages were never published, and
+    /// which faults hit nobody at all.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = self.world.notes();
+        notes.extend(self.untaken());
         for (index, fault) in self.scenario.file.fault.iter().enumerate() {
             let mut of = self.history.iter().filter(|one| one.fault == index);
             if of.clone().next().is_some() && of.all(|one| one.hit == 0) {

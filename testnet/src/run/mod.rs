@@ -281,6 +281,7 @@ impl Run<'_> {
             }
         }
         self.world.run_to(self.end);
+        self.finish_publishing();
         self.finish_sampling();
         self.look_whether_settled();
         self.look(When::After);

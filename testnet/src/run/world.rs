@@ -125,6 +125,11 @@ pub(crate) trait World {
     fn leave(&mut self, node: usize, group: &str);
     /// Publishes a message.
     fn publish(&mut self, node: usize, group: &str, payload: Bytes) -> Result<(), PublishError>;
+    /// Messages of a workload that peers were given and of which nobody is known to have taken them,
+    /// where that is known later than they are given.
+    fn untaken(&self, _workload: usize) -> u64 {
+        0
+    }
     /// How many messages that wait may go together, and bytes of them; `None` where the node sees
     /// to that itself.
     fn together_max(&self, _node: usize, _group: &str) -> Option<(usize, usize)> {

@@ -224,6 +224,10 @@ impl World for Real {
         Ok(())
     }
 
+    fn untaken(&self, workload: usize) -> u64 {
+        self.lost_posts(workload)
+    }
+
     fn partition(&mut self, sets: &[Vec<usize>]) {
         self.with_switch(|switch, _| switch.partition(sets));
     }

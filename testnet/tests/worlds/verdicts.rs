@@ -1,0 +1,58 @@
+//! What fails a run of real peers.
+
+use crate::{run, said};
+use serde_json::Value;
+use std::process::Output;
+
+/// The findings of a run that failed.
+fn findings(output: &Output) -> Vec<String> {
+    assert_eq!(output.status.code(), Some(1), "{}", said(output));
+    let results: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let findings = results["findings"].as_array().expect("findings").iter();
+    let words = findings.filter_map(|finding| finding.as_str());
+    words.map(str::to_owned).collect()
+}
+
+const FULL: &str = r#"
+[scenario]
+backend = "process"
+warmup = "2s"
+duration = "2s"
+quiet = "4s"
+
+[[nodes]]
+id = "peer"
+count = 2
+
+[[nodes]]
+id = "full"
+count = 1
+config.groups.groups_max = 1
+
+[[group]]
+name = "news"
+
+[[group]]
+name = "chat"
+members = "peer"
+
+[[workload]]
+group = "chat"
+publishers = "full"
+rate = 5
+"#;
+
+/// It is in one group, and may be in no other.
+#[test]
+fn a_peer_that_runs_and_refuses_a_message_fails_the_run() {
+    let output = run(FULL, "process", &[]);
+    let found = findings(&output);
+    let refused: Vec<&String> = (found.iter())
+        .filter(|finding| finding.contains("node 2 refused a message"))
+        .collect();
+    assert_eq!(refused.len(), 1, "once for all of its messages: {found:?}");
+    assert!(refused[0].contains("too_many_groups"), "{refused:?}");
+    let words = String::from_utf8_lossy(&output.stdout);
+    let note = "workload[0]: 10 messages were given to peers that did not take them";
+    assert!(words.contains(note), "{words}");
+}

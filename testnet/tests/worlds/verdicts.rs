@@ -1,8 +1,10 @@
 //! What fails a run of real peers.
 
-use crate::{run, said};
+use crate::{SMALL, peers_of, program, run, said, until, with_file};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::time::Duration;
 
 /// The findings of a run that failed.
 fn findings(output: &Output) -> Vec<String> {
@@ -55,4 +57,33 @@ fn a_peer_that_runs_and_refuses_a_message_fails_the_run() {
     let words = String::from_utf8_lossy(&output.stdout);
     let note = "workload[0]: 10 messages were given to peers that did not take them";
     assert!(words.contains(note), "{words}");
+}
+
+/// All of them hang after the last message: what they said before would be as it should.
+#[test]
+fn peers_that_hang_when_all_should_be_well_fail_the_run() {
+    let dir = with_file(SMALL);
+    let runner = program(dir.path())
+        .args(["run", "small.toml", "--json", "--backend", "process"])
+        .args([
+            "--set",
+            "scenario.warmup=1s",
+            "--set",
+            "scenario.duration=2s",
+        ])
+        .args(["--set", "scenario.quiet=6s"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    until("5 peers", || peers_of(runner.id()).len() == 5);
+    // Within the quiet time, before the looks of its last half.
+    std::thread::sleep(Duration::from_millis(5_500));
+    for peer in peers_of(runner.id()) {
+        let pid = Pid::from_raw(peer.cast_signed()).expect("a process");
+        kill_process(pid, Signal::STOP).expect("signalled");
+    }
+    let output = runner.wait_with_output().expect("ends");
+    let found = findings(&output).join("\n");
+    assert!(found.contains("node 0 does not answer any more"), "{found}");
 }

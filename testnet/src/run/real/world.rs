@@ -65,6 +65,11 @@ impl World for Real {
         runtime.block_on(self.look_now());
     }
 
+    fn answers(&self, node: usize) -> bool {
+        let at = &self.nodes[node];
+        matches!(at.state, State::Running | State::Leaving) && at.answers
+    }
+
     fn interrupted(&self) -> bool {
         self.interrupted
     }

@@ -2,8 +2,8 @@
 //!
 //! [`delivery`], [`duplicates`], [`order`], [`gaps`], [`unjoined`] and [`ends`] judge a
 //! [`crate::journal::Journal`];
-//! [`views`], [`bounds`] and [`links`] judge [`Snapshot`]s of the peers that run. None of them
-//! knows how the peers were run.
+//! [`views`], [`bounds`] and [`links`] judge [`Snapshot`]s of the peers that run, and [`silent`] whether
+//! there are any. None of them knows how the peers were run.
 
 mod bounds;
 mod delivery;
@@ -13,6 +13,7 @@ mod gaps;
 mod joins;
 mod links;
 mod order;
+mod silent;
 mod snapshot;
 mod views;
 
@@ -25,6 +26,7 @@ pub(crate) use joins::asked;
 pub use joins::unjoined;
 pub use links::{Wire, links};
 pub use order::{each_disorder, order};
+pub use silent::silent;
 pub use snapshot::Snapshot;
 pub use views::{sight, views};
 
@@ -43,6 +45,14 @@ pub struct Findings {
 const EXAMPLES_MAX: usize = 8;
 
 impl Findings {
+    /// Both.
+    pub fn and(mut self, other: Self) -> Self {
+        self.count += other.count;
+        self.examples.extend(other.examples);
+        self.examples.truncate(EXAMPLES_MAX);
+        self
+    }
+
     fn add(&mut self, example: impl FnOnce() -> String) {
         self.count += 1;
         if self.examples.len() < EXAMPLES_MAX {

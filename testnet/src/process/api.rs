@@ -141,10 +141,11 @@ impl Api {
         if response.status().is_success() {
             return Ok(response);
         }
-        let status = response.status();
+        let status = response.status().as_u16();
         let body = collect(response).await.unwrap_or_default();
-        let words = String::from_utf8_lossy(&body[..body.len().min(EXCERPT_BYTES)]).into_owned();
-        Err(self.failed(path, format!("{status} {words}")))
+        let why = String::from_utf8_lossy(&body[..body.len().min(EXCERPT_BYTES)]).into_owned();
+        let call = self.named(path);
+        Err(ProcessError::Refused { call, status, why })
     }
 
     fn named(&self, path: &str) -> String {

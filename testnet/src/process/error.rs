@@ -109,6 +109,16 @@ pub enum ProcessError {
         /// How long it had.
         after: Duration,
     },
+    /// A peer's API refused a call.
+    #[error("{call}: {status} {why}")]
+    Refused {
+        /// Which call, where.
+        call: String,
+        /// The status of the answer.
+        status: u16,
+        /// What the answer says.
+        why: String,
+    },
     /// A call of a peer's API came to nothing.
     #[error("{call}: {why}")]
     Call {
@@ -141,6 +151,14 @@ pub enum ProcessError {
 
 /// The same, as most functions return it.
 pub(super) type Result<T, E = ProcessError> = std::result::Result<T, E>;
+
+impl ProcessError {
+    /// Whether a peer said no, and not that it is busy.
+    pub fn is_refusal(&self) -> bool {
+        const BUSY: u16 = 429;
+        matches!(self, Self::Refused { status, .. } if *status != BUSY)
+    }
+}
 
 /// Names the file that an I/O error is about.
 pub(super) fn at(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> ProcessError {

@@ -47,7 +47,7 @@ pub(super) struct Chart<'a> {
     /// Whether the horizontal axis is logarithmic.
     pub(super) log: bool,
     pub(super) series: Vec<Series>,
-    /// Spans of the horizontal axis that are shaded: faults.
+    /// Spans of the horizontal axis that are shaded, and instants that have a line: faults.
     pub(super) shaded: Vec<Range<f64>>,
 }
 
@@ -134,10 +134,17 @@ impl Chart<'_> {
             .x_label_formatter(&|x| short(*x))
             .y_label_formatter(&|y| short(*y))
             .draw()?;
-        let spans = self.shaded.iter();
+        let (instants, spans): (Vec<_>, Vec<_>) =
+            self.shaded.iter().partition(|span| span.start >= span.end);
         chart.draw_series(
-            spans.map(|span| Rectangle::new([(span.start, 0.0), (span.end, top)], SHADE.filled())),
+            spans
+                .iter()
+                .map(|span| Rectangle::new([(span.start, 0.0), (span.end, top)], SHADE.filled())),
         )?;
+        // A rectangle of no width would not be seen.
+        chart.draw_series(instants.iter().map(|at| {
+            PathElement::new([(at.start, 0.0), (at.start, top)], SHADE.stroke_width(2))
+        }))?;
         match self.shape {
             Shape::Line => self.curves(&mut chart),
             Shape::Bars => self.bars(&mut chart),
@@ -239,5 +246,40 @@ pub(super) fn short(value: f64) -> String {
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     } else {
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lasts_is_shaded_and_what_is_over_in_an_instant_has_a_line() {
+        let drawn = |shaded: Vec<Range<f64>>| {
+            let points = vec![(0.0, 1.0), (100.0, 2.0)];
+            let chart = Chart {
+                title: "t",
+                about: "a",
+                x: "s",
+                y: "n",
+                shape: Shape::Line,
+                log: false,
+                series: vec![Series {
+                    name: "s".to_owned(),
+                    points,
+                }],
+                shaded,
+            };
+            let svg = chart.figure().into_string();
+            let count = |what: &str| svg.matches(what).count();
+            (
+                count("fill=\"#000003\""),
+                count("stroke=\"#000003\""),
+                svg.contains("a fault is at work"),
+            )
+        };
+        assert_eq!(drawn(vec![20.0..60.0]), (1, 0, true));
+        assert_eq!(drawn(vec![30.0..30.0, 40.0..40.0]), (0, 2, true));
+        assert_eq!(drawn(Vec::new()), (0, 0, false));
     }
 }

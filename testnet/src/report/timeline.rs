@@ -13,8 +13,7 @@ pub(super) fn section(results: &Results, ticks: &[Tick]) -> Markup {
     let faults: Vec<Range<f64>> = results
         .faults
         .iter()
-        // What happens in an instant is as wide as a line.
-        .map(|fault| fault.from_s..fault.to_s.max(fault.from_s + 0.2))
+        .map(|fault| fault.from_s..fault.to_s)
         .collect();
     let rate = |name: &str, of: &dyn Fn(&Tick) -> f64| series(name, ticks, of, true);
     let level = |name: &str, of: &dyn Fn(&Tick) -> f64| series(name, ticks, of, false);

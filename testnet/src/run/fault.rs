@@ -47,9 +47,8 @@ impl Run<'_> {
             Some(target) => self.chosen(target, occurrence),
             None => (0..self.cast.len()).collect(),
         };
-        let ends = fault
-            .lasts
-            .map_or(self.heal, |lasts| (now + lasts.0).min(self.heal));
+        let length = fault.length();
+        let to = length.map_or(self.heal, |length| (now + length).min(self.heal));
         let entry = self.history.len();
         if self.history.is_empty() {
             self.mark();
@@ -58,8 +57,8 @@ impl Run<'_> {
             fault: index,
             kind: fault.kind,
             from: now,
-            to: ends,
-            passes: fault.lasts.is_some(),
+            to,
+            passes: length.is_some(),
             hit: 0,
         });
         let mut active = ActiveFault {
@@ -82,7 +81,9 @@ impl Run<'_> {
         let goes_on = matches!(active.fault.kind, FaultKind::Churn | FaultKind::Flap);
         self.active.insert(id, active);
         self.renew(id);
-        self.task(ends, Task::End { active: id });
+        // Those that start nodes end with the last of them.
+        let to = self.history[entry].to;
+        self.task(to, Task::End { active: id });
         if goes_on {
             self.task(now, Task::Continue { active: id });
         }
@@ -95,9 +96,11 @@ impl Run<'_> {
             .select(target, &everybody, occurrence, &|role| self.with_role(role))
     }
 
-    /// What a reader of the results must know: of the world, and which faults hit nobody at all.
+    /// What a reader of the results must know: of the world, which messages were never published, and
+    /// which faults hit nobody at all.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = self.world.notes();
+        notes.extend(self.untaken());
         for (index, fault) in self.scenario.file.fault.iter().enumerate() {
             let mut of = self.history.iter().filter(|one| one.fault == index);
             if of.clone().next().is_some() && of.all(|one| one.hit == 0) {

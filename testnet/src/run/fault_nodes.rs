@@ -6,9 +6,6 @@ use crate::scenario::{Fault, FaultKind};
 use crate::sim::NodeState;
 use hedgerow_protocol::Micros;
 
-/// How long a restarted process is gone when nothing is said.
-const RESTART: Micros = Micros::from_millis(1_000);
-
 impl Run<'_> {
     pub(super) fn stop_nodes(&mut self, active: &mut ActiveFault) {
         active.nodes.retain(|&node| self.world.is_alive(node));
@@ -22,11 +19,7 @@ impl Run<'_> {
                 _ => self.world.kill(node),
             }
         }
-        let back = match (kind, active.fault.lasts) {
-            (FaultKind::Restart, None) => Some(RESTART),
-            (_, lasts) => lasts.map(|lasts| lasts.0),
-        };
-        if let Some(after) = back {
+        if let Some(after) = active.fault.length() {
             let wiped = active.fault.wipe.unwrap_or(false);
             // Who would be gone for longer is back when all is healed.
             let at = (now + after).min(self.heal);
@@ -65,7 +58,6 @@ impl Run<'_> {
         }
         self.history[active.entry].to = last;
         self.history[active.entry].passes = true;
-        self.task(last, Task::Mark);
     }
 
     pub(super) fn membership(&mut self, fault: &Fault, node: usize, join: bool) {

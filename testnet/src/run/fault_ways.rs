@@ -4,7 +4,7 @@ use super::Run;
 use super::fault::ActiveFault;
 use super::setup::bytes_per_s;
 use crate::scenario::{Fault, FaultKind, Share};
-use crate::sim::{Bandwidth, NodeState, Way};
+use crate::sim::{Bandwidth, Loss, NodeState, Way, either};
 use hedgerow_protocol::{LinkId, Micros};
 
 impl Run<'_> {
@@ -231,9 +231,11 @@ fn spoil(way: &mut Way, fault: &Fault) {
         }
         FaultKind::Loss => {
             let run = fault.run.unwrap_or(1.0);
-            let again = ((1.0 - 1.0 / run) * 1e6) as u32;
-            way.loss_again_ppm = mean((way.loss_again_ppm, way.loss_ppm), (again, share));
-            way.loss_ppm = either(way.loss_ppm, share);
+            let loss = Loss::on(way).or(Loss {
+                share_ppm: share,
+                again_ppm: ((1.0 - 1.0 / run) * 1e6) as u32,
+            });
+            (way.loss_ppm, way.loss_again_ppm) = (loss.share_ppm, loss.again_ppm);
         }
         FaultKind::Corrupt => way.altered_ppm = either(way.altered_ppm, share),
         FaultKind::Duplicate => way.twice_ppm = either(way.twice_ppm, share),
@@ -242,20 +244,6 @@ fn spoil(way: &mut Way, fault: &Fault) {
             way.late = way.late.max(jitter);
         }
     }
-}
-
-/// How many of a million things happen for one of two causes that do not know of each other.
-fn either(a: u32, b: u32) -> u32 {
-    let both = u64::from(a) * u64::from(b) / 1_000_000;
-    // No more than a million.
-    (u64::from(a) + u64::from(b) - both) as u32
-}
-
-/// The mean of two numbers, each with its weight.
-fn mean((a, of_a): (u32, u32), (b, of_b): (u32, u32)) -> u32 {
-    let sum = u64::from(a) * u64::from(of_a) + u64::from(b) * u64::from(of_b);
-    let weights = u64::from(of_a) + u64::from(of_b);
-    sum.checked_div(weights).map_or(0, |mean| mean as u32)
 }
 
 /// What faults leave of one direction of a line: the least that one of them says, or what there
@@ -274,7 +262,7 @@ fn squeezed(
 
 #[cfg(test)]
 mod tests {
-    use super::{either, spoil, squeezed};
+    use super::{spoil, squeezed};
     use crate::scenario::Fault;
     use crate::sim::Way;
     use hedgerow_protocol::Micros;
@@ -325,7 +313,6 @@ mod tests {
         assert_eq!(way, expected);
         all.reverse();
         assert_eq!(spoilt(&all), expected);
-        assert_eq!(either(0, 12_345), 12_345);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! From what happened to figures.
 
 use super::Run;
+use super::breaches::Breaches;
 use super::roles::link_graph;
-use crate::check;
+use crate::journal::Receipt;
 use crate::measure::{Scope, measure};
 use crate::results::{
     Control, Convergence, FaultTime, GroupResult, Hostile, Memory, OverlayShape, Results,
@@ -40,6 +41,19 @@ impl Run<'_> {
             Window::After => last..self.end + Micros(1),
             Window::Quiet => self.heal..self.end + Micros(1),
         }
+    }
+
+    /// What came wrong in a window: whatever comes after the end still does.
+    fn breaches(&self, name: &GroupName, window: Window, nodes: &[bool]) -> Breaches {
+        let range = self.window(window);
+        let is_in = |at: Micros| match window {
+            Window::All => true,
+            Window::Fault => range.contains(&at),
+            Window::After | Window::Quiet => at >= range.start,
+        };
+        let (journal, unordered) = (self.world.journal(), self.cast.unordered());
+        let is_foreign = |receipt: &Receipt| self.is_foreign(receipt);
+        Breaches::of(journal, name, nodes, &unordered, is_in, is_foreign)
     }
 
     /// One group's figures in a window at some nodes, of what came `within` so long.
@@ -81,26 +95,10 @@ impl Run<'_> {
             repair_ms: measures.repair.into(),
             ..GroupResult::default()
         };
-        check::each_duplicate(journal, |node, receipt| {
-            let inside = scope.published_at(journal.message(receipt)).is_some();
-            result.app_duplicates += u64::from(inside && scope.has_node(node));
-        });
-        check::each_disorder(journal, &self.cast.unordered(), |node, receipt, _| {
-            let inside = scope.published_at(journal.message(receipt)).is_some();
-            result.order_violations += u64::from(inside && scope.has_node(node));
-        });
-        let nodes_seen = journal.nodes.iter().enumerate();
-        for (_, entries) in nodes_seen.filter(|(node, _)| scope.has_node(*node)) {
-            let foreign = entries.receipts.iter().filter(|receipt| {
-                journal.message(receipt).group == *name && self.is_foreign(receipt)
-            });
-            result.foreign += foreign.count() as u64;
-            let gaps = entries.events.iter().filter(|(at, event)| {
-                let here = matches!(event, Event::Gap { group, .. } if group == name);
-                here && scope.published.contains(at)
-            });
-            result.gaps += gaps.count() as u64;
-        }
+        let breaches = self.breaches(name, window, nodes);
+        result.app_duplicates = breaches.duplicates;
+        result.order_violations = breaches.disorder;
+        (result.foreign, result.gaps) = (breaches.foreign, breaches.gaps);
         let (copies, firsts) = self.copies(name, window, nodes);
         result.payload_copies = copies;
         result.rmr = (firsts > 0).then(|| copies as f64 / firsts as f64 - 1.0);

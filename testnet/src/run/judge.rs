@@ -46,7 +46,9 @@ impl Run<'_> {
             results.failure = Some(Failure::Assert);
             results.passed = false;
         }
-        let troubles = self.world.troubles();
+        let troubles: Vec<String> = (self.world.troubles().into_iter())
+            .chain(self.refusals())
+            .collect();
         if !troubles.is_empty() {
             results.passed = false;
             results.failure = Some(Failure::Crash);

@@ -2,7 +2,7 @@
 //! one, no link is known to one end only.
 
 use super::{Run, Task};
-use crate::check::{self, Findings, Judged};
+use crate::check::{self, Findings, Judged, Snapshot};
 use crate::journal::Change;
 use hedgerow_protocol::{Micros, PeerKey};
 use std::collections::BTreeSet;
@@ -48,24 +48,40 @@ impl Run<'_> {
         }
         self.world.refresh();
         let honest = self.cast.honest();
-        let all_behave = honest.iter().all(|honest| *honest);
         let alive = self.world.alive().into_iter();
         let judged: Vec<usize> = alive.filter(|&node| honest[node]).collect();
         let snapshots = self.world.snapshots(&judged);
+        // What a peer said before it hung is no answer.
+        let silent = check::silent(&judged, &snapshots, |node| self.world.answers(node));
         if !clean(&self.looks.views) {
-            self.looks.views = Some(if all_behave {
-                check::views(&snapshots)
-            } else {
-                check::sight(&snapshots)
-            });
+            self.looks.views = Some(silent.clone().and(self.views_of(&snapshots)));
         }
         if !clean(&self.looks.links) {
-            let hostile = (0..self.world.len()).filter(|&node| !honest[node]);
-            let strangers: BTreeSet<PeerKey> = hostile.map(|node| self.world.key(node)).collect();
             let known: Vec<usize> = snapshots.iter().map(|at| at.node).collect();
             let wires = self.world.wires(&known);
-            self.looks.links = Some(check::links(&snapshots, &wires, &strangers));
+            let links = check::links(&snapshots, &wires, &self.strangers());
+            self.looks.links = Some(silent.and(links));
         }
+    }
+
+    /// What is wrong with the views of peers that behave.
+    pub(super) fn views_of(&self, snapshots: &[Snapshot]) -> Findings {
+        let honest = self.cast.honest();
+        if honest.iter().all(|honest| *honest) {
+            return check::views(snapshots);
+        }
+        let gone = (0..honest.len()).filter(|&node| honest[node] && !self.world.is_alive(node));
+        let gone: BTreeSet<PeerKey> = gone.map(|node| self.world.key(node)).collect();
+        // Whoever has copied the key of one that is gone may be there.
+        let gone = gone.difference(&self.strangers()).copied().collect();
+        check::sight(snapshots, &gone, |node| self.world.sees(node))
+    }
+
+    /// The keys of those that do not behave.
+    fn strangers(&self) -> BTreeSet<PeerKey> {
+        let honest = self.cast.honest();
+        let hostile = (0..honest.len()).filter(|&node| !honest[node]);
+        hostile.map(|node| self.world.key(node)).collect()
     }
 
     /// What is missing, in words; nothing when the network is as it should be.

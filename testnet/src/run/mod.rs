@@ -5,6 +5,7 @@
 //! a run repeats exactly, as far as the world does. [`Ability`] says which world can do what.
 
 mod ability;
+mod breaches;
 mod cast;
 mod crash;
 mod fault;
@@ -268,6 +269,7 @@ impl Run<'_> {
             }
         }
         self.world.run_to(self.end);
+        self.finish_publishing();
         self.finish_sampling();
         self.look_whether_settled();
         self.look(When::After);

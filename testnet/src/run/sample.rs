@@ -54,22 +54,14 @@ impl Run<'_> {
         let alive = self.world.alive();
         let mut views = BTreeSet::new();
         let (mut retained_max, mut queued_max) = (0, 0);
-        let mut seen_by_all = true;
         let honest = self.cast.honest();
         let judged = alive.iter().filter(|&&node| honest[node]).count();
-        let all_behave = honest.iter().all(|honest| *honest);
-        for snapshot in self.world.snapshots(&alive) {
+        let mut snapshots = self.world.snapshots(&alive);
+        for snapshot in &snapshots {
             let status = &snapshot.status;
             if honest[snapshot.node] {
                 views.insert(status.view_hash);
-                // A view that still has the dead in it is none of those that live. Hostile peers may
-                // be in it or not.
-                seen_by_all &= if all_behave {
-                    status.view_peers == judged
-                } else {
-                    status.view_peers >= judged
-                };
-                let bounds = check::bounds(&snapshot);
+                let bounds = check::bounds(snapshot);
                 if !bounds.is_clean() && self.samples.bounds.len() < BOUNDS_MAX {
                     self.samples.bounds.push(format!("at {now}: {bounds}"));
                 }
@@ -78,7 +70,11 @@ impl Run<'_> {
             queued_max = queued_max.max(status.queued_bytes);
             self.samples.records_max = self.samples.records_max.max(status.records);
         }
-        if views.len() == 1 && seen_by_all {
+        snapshots.retain(|snapshot| honest[snapshot.node]);
+        // A view that still has the dead in it is none of those that live. Hostile peers may be in
+        // it or not.
+        let all_told = snapshots.len() == judged;
+        if views.len() == 1 && all_told && self.views_of(&snapshots).is_clean() {
             self.samples.one_view_at.push(now);
         }
         let totals = self.totals();

@@ -101,18 +101,18 @@ impl<'a> Run<'a> {
             let until = fault.until.map_or(self.heal, |until| self.zero + until.0);
             let mut from = self.zero + fault.at.0;
             loop {
-                let lasts = match fault.kind {
+                let length = match fault.kind {
                     // At random moments within that time: here until its end.
-                    FaultKind::Start => Some(fault.within.unwrap_or_default()),
-                    _ => fault.lasts,
+                    FaultKind::Start => Some(fault.within.unwrap_or_default().0),
+                    _ => fault.length(),
                 };
-                let to = lasts.map_or(self.heal, |lasts| (from + lasts.0).min(self.heal));
+                let to = length.map_or(self.heal, |length| (from + length).min(self.heal));
                 self.history.push(Occurrence {
                     fault: index,
                     kind: fault.kind,
                     from,
                     to,
-                    passes: lasts.is_some(),
+                    passes: length.is_some(),
                     hit: 0,
                 });
                 self.task(from, Task::Mark);

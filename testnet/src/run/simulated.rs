@@ -5,11 +5,12 @@ use crate::check::{self, Snapshot, Wire};
 use crate::journal::Journal;
 use crate::sim::{Bandwidth, NodeState, Sim, Tally, Traffic, Way};
 use bytes::Bytes;
-use hedgerow_protocol::status::{OverlayStatus, Role};
+use hedgerow_protocol::status::{MemberState, OverlayStatus, Role};
 use hedgerow_protocol::{
-    GroupName, JoinError, JoinOptions, LinkId, Micros, PeerKey, PublishError, PublishOptions,
+    BROADCAST, GroupName, JoinError, JoinOptions, LinkId, Micros, PeerKey, PublishError,
+    PublishOptions,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref as _;
 
 impl World for Sim {
@@ -59,6 +60,13 @@ impl World for Sim {
 
     fn snapshots(&self, nodes: &[usize]) -> Vec<Snapshot> {
         Sim::snapshots(self, nodes)
+    }
+
+    fn sees(&self, node: usize) -> Option<BTreeSet<PeerKey>> {
+        let everybody = GroupName::new(BROADCAST).ok()?;
+        let known = self.engine(node).members(&everybody).into_iter();
+        let live = known.filter(|member| member.state == MemberState::Live);
+        Some(live.map(|member| member.peer).collect())
     }
 
     fn wires(&self, nodes: &[usize]) -> Vec<Wire> {

@@ -34,6 +34,19 @@ pub(super) struct Publishing {
     offered: Vec<Bytes>,
     /// Tells messages apart.
     number: u64,
+    /// Messages that fell due while nobody was there to publish them.
+    unheard: u64,
+    /// What a publisher that runs said when it refused one for good.
+    refusal: Option<String>,
+}
+
+/// Where a payload's number begins: above is the workload's.
+const NUMBER_BITS: u32 = 48;
+
+/// The workload of a number that stands at the head of a payload.
+#[cfg(feature = "process")]
+pub(super) fn workload_of(number: u64) -> usize {
+    (number >> NUMBER_BITS) as usize
 }
 
 impl Publishing {
@@ -60,7 +73,9 @@ impl Publishing {
                 left: workload.total.unwrap_or(u64::MAX),
                 owed: 0,
                 offered: Vec::new(),
-                number: (index as u64) << 48,
+                number: (index as u64) << NUMBER_BITS,
+                unheard: 0,
+                refusal: None,
             }
         };
         scenario.file.workload.iter().enumerate().map(one).collect()
@@ -79,6 +94,25 @@ impl Publishing {
                 (None, None) => Micros(u64::MAX / 2),
             };
             self.next_at = self.began + after;
+        }
+    }
+
+    /// Messages that fell due, those included that would have while publishers were too busy.
+    fn close(&mut self) {
+        self.accrue(self.until);
+    }
+
+    /// Nobody is there to publish what is due: it is none.
+    fn give_up(&mut self) {
+        self.unheard += std::mem::take(&mut self.owed);
+        self.offered.clear();
+    }
+
+    /// A peer that leaves, or has, takes nothing more; any other has no reason to refuse.
+    fn refused(&mut self, node: usize, error: &PublishError) {
+        if *error != PublishError::Stopped {
+            let said = || format!("node {node} refused a message: {error}");
+            self.refusal.get_or_insert_with(said);
         }
     }
 
@@ -119,11 +153,7 @@ impl Run<'_> {
         while self.workloads[index].owed > 0 && now < self.workloads[index].until {
             match self.publish_next(index) {
                 Published::Taken(messages) => self.workloads[index].owed -= messages,
-                // Nobody is there to publish: the message is none.
-                Published::Nobody => {
-                    self.workloads[index].owed = 0;
-                    self.workloads[index].offered.clear();
-                }
+                Published::Nobody => self.workloads[index].give_up(),
                 Published::Busy => {
                     busy = true;
                     break;
@@ -156,7 +186,10 @@ impl Run<'_> {
                     self.workloads[index].offered = offered;
                     Published::Busy
                 }
-                Err(_) => Published::Nobody,
+                Err(error) => {
+                    self.workloads[index].refused(node, &error);
+                    Published::Nobody
+                }
             };
         }
         self.publish_one(index)
@@ -184,10 +217,47 @@ impl Run<'_> {
             match self.world.publish(node, &group, payload.clone()) {
                 Ok(()) => return Published::Taken(1),
                 Err(PublishError::Busy) => result = Published::Busy,
-                Err(_) => {}
+                Err(error) => self.workloads[index].refused(node, &error),
             }
         }
         result
+    }
+
+    /// Nothing more is published.
+    pub(super) fn finish_publishing(&mut self) {
+        self.workloads.iter_mut().for_each(Publishing::close);
+    }
+
+    /// Messages that fell due and were not taken, in words.
+    pub(super) fn untaken(&self) -> Vec<String> {
+        let mut said = Vec::new();
+        for (index, workload) in self.workloads.iter().enumerate() {
+            for (count, what) in [
+                (workload.unheard, "found nobody to publish them"),
+                (
+                    workload.owed,
+                    "waited for publishers that were busy until it ended",
+                ),
+                (
+                    self.world.untaken(index),
+                    "were given to peers that did not take them",
+                ),
+            ] {
+                if count > 0 {
+                    said.push(format!("workload[{index}]: {count} messages {what}"));
+                }
+            }
+        }
+        said
+    }
+
+    /// What peers that run said when they refused messages.
+    pub(super) fn refusals(&self) -> impl Iterator<Item = String> + '_ {
+        let workloads = self.workloads.iter().enumerate();
+        workloads.filter_map(|(index, workload)| {
+            let said = workload.refusal.as_ref()?;
+            Some(format!("workload[{index}]: {said}"))
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use crate::sim::{Bandwidth, NodeState, Tally, Traffic, Way};
 use bytes::Bytes;
 use hedgerow_protocol::status::OverlayStatus;
 use hedgerow_protocol::{GroupName, JoinError, JoinOptions, LinkId, Micros, PeerKey, PublishError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A place where peers run, as the agenda of a run sees it: nodes by number from 0, time from the
 /// start, and everything that can be done to nodes and to the ways between them.
@@ -25,6 +25,10 @@ pub(crate) trait World {
     fn end(&mut self) {}
     /// Looks at every peer now, where that is not what [`World::snapshots`] does anyway.
     fn refresh(&mut self) {}
+    /// Whether a node's peer said something of itself when it was asked last.
+    fn answers(&self, _node: usize) -> bool {
+        true
+    }
     /// Whether somebody wants the run to end.
     fn interrupted(&self) -> bool {
         false
@@ -80,6 +84,10 @@ pub(crate) trait World {
     }
     /// What these nodes' peers say about themselves; left out are those of which nothing is known.
     fn snapshots(&self, nodes: &[usize]) -> Vec<Snapshot>;
+    /// Who is in the view of a node's peer, where that can be asked.
+    fn sees(&self, _node: usize) -> Option<BTreeSet<PeerKey>> {
+        None
+    }
     /// The connections of these nodes' peers.
     fn wires(&self, nodes: &[usize]) -> Vec<Wire>;
     /// What a node sent so far.
@@ -134,6 +142,11 @@ pub(crate) trait World {
     fn leave(&mut self, node: usize, group: &str);
     /// Publishes a message.
     fn publish(&mut self, node: usize, group: &str, payload: Bytes) -> Result<(), PublishError>;
+    /// Messages of a workload that peers were given and of which nobody is known to have taken them,
+    /// where that is known later than they are given.
+    fn untaken(&self, _workload: usize) -> u64 {
+        0
+    }
     /// How many messages that wait may go together, and bytes of them; `None` where the node sees
     /// to that itself.
     fn together_max(&self, _node: usize, _group: &str) -> Option<(usize, usize)> {

@@ -1,7 +1,7 @@
 //! What a scenario must fulfil beyond its types: names exist, values go together.
 
 use super::error::{KeyPath, Problem};
-use super::fault::Fault;
+use super::fault::{Fault, FaultKind};
 use super::file::{Assert, File, Group, Overlay, Window, Workload};
 use super::keys;
 use super::selector::{Base, Selector};
@@ -303,6 +303,13 @@ fn check_assert(file: &File, index: usize, assert: &Assert) -> Result<(), Proble
         let what = format!("{} is of the whole run", assert.metric);
         return problem(path.key("window"), what);
     }
+    if let Some(why) = nothing_is_published(file, assert.window)
+        && assert.metric.is_of_publications()
+    {
+        let metric = &assert.metric;
+        let what = format!("{why}, and {metric} is of what is published in the window");
+        return problem(path.key("window"), what);
+    }
     let first = file.workload.first().map(|workload| &workload.group);
     let several = file
         .workload
@@ -335,6 +342,24 @@ fn check_assert(file: &File, index: usize, assert: &Assert) -> Result<(), Proble
         }
     }
     Ok(())
+}
+
+/// Why a window can have no messages: publishers are done when all is healed.
+fn nothing_is_published(file: &File, window: Window) -> Option<String> {
+    let duration = file.scenario.duration.0;
+    let lasts = |fault: &Fault| {
+        let ends = fault.length().map(|length| fault.at.0 + length);
+        fault.kind != FaultKind::Start && ends.is_none_or(|ends| ends >= duration)
+    };
+    match window {
+        Window::All | Window::Fault => None,
+        Window::Quiet => Some("nothing is published in the quiet time".to_owned()),
+        Window::After => {
+            let last = file.fault.iter().position(lasts)?;
+            let until = "lasts until all is healed, after which nothing is published";
+            Some(format!("fault[{last}] {until}"))
+        }
+    }
 }
 
 fn group_exists(file: &File, path: KeyPath, name: &str) -> Result<(), Problem> {

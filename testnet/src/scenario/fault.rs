@@ -2,8 +2,12 @@
 
 use super::selector::Selector;
 use super::value::{Share, Span};
+use hedgerow_protocol::Micros;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// How long a restarted process is gone when nothing is said.
+const RESTART: Micros = Micros::from_millis(1_000);
 
 /// `[[fault]]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -13,7 +17,7 @@ pub struct Fault {
     /// When.
     #[serde(default)]
     pub at: Span,
-    /// For how long; by default until everything is healed.
+    /// For how long; by default until everything is healed, of a `restart` 1s.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub lasts: Option<Span>,
     /// Again after so long, each time with other random nodes.
@@ -263,6 +267,16 @@ impl FaultKind {
 }
 
 impl Fault {
+    /// How long it is at work each time; `None`: until everything is healed.
+    pub fn length(&self) -> Option<Micros> {
+        match self.kind {
+            // What has happened is over: nothing is left to heal.
+            FaultKind::Reset | FaultKind::HalfOpen => Some(Micros(0)),
+            FaultKind::Restart => Some(self.lasts.map_or(RESTART, |lasts| lasts.0)),
+            _ => self.lasts.map(|lasts| lasts.0),
+        }
+    }
+
     /// The first key that does not fit the kind (`None` for one that is missing), and why.
     pub(crate) fn misfit(&self) -> Option<(Option<String>, String)> {
         let table = toml::Table::try_from(self).unwrap_or_default();

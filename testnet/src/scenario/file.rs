@@ -404,7 +404,7 @@ pub struct Assert {
     /// In which group; by default the only one that has a workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// For messages published when: `all`, during the faults (`fault`), after them (`after`), in the quiet time (`quiet`).
+    /// For messages published, and what else happened, when: `all`, during the faults (`fault`), after them (`after`), in the quiet time (`quiet`), in which nothing is published.
     #[serde(default)]
     pub window: Window,
     /// At which nodes; by default all that behave.

@@ -92,6 +92,22 @@ impl Metric {
         self.is_of_a_group() || counted.iter().any(|part| self.0.starts_with(part))
     }
 
+    /// Whether it is of messages by when they were published, and not of what happened when.
+    pub fn is_of_publications(&self) -> bool {
+        let by_time = [
+            "app_duplicates",
+            "order_violations",
+            "foreign",
+            "gaps",
+            "payload_copies",
+            "rmr",
+            // Of the last fault, in every window.
+            "settled_ms",
+        ];
+        let of_group = self.is_of_a_group() && !by_time.contains(&self.as_str());
+        of_group || self.as_str() == "traffic.wire_amplification"
+    }
+
     /// Whether it is about the process that simulates, and not about what is simulated.
     pub fn is_of_the_simulator(&self) -> bool {
         ["wall_s", "peak_rss_mib"].contains(&self.as_str())

@@ -233,6 +233,14 @@ fn values_that_cannot_work_are_refused_with_their_place() {
             "`fault[0].links`: at least one link",
         ),
         (
+            with("op = \">=\"", "op = \">=\"\nwindow = \"after\""),
+            "`assert[0].window`: fault[0] lasts until all is healed, after which nothing is published",
+        ),
+        (
+            with("op = \">=\"", "op = \">=\"\nwindow = \"quiet\""),
+            "`assert[0].window`: nothing is published in the quiet time, and delivery_ratio is of",
+        ),
+        (
             with(
                 "[topology.latency]",
                 "[topology.bandwidth]\nup_mbit = 0\n[topology.latency]",
@@ -244,6 +252,25 @@ fn values_that_cannot_work_are_refused_with_their_place() {
         let error = refused(&text);
         assert!(error.contains(expected), "{error}\n  lacks: {expected}");
         assert!(error.starts_with("small.toml:"), "{error}");
+    }
+}
+
+/// Whatever depends on when something came, or was sent.
+#[test]
+fn the_quiet_time_has_what_happens_in_it() {
+    for metric in [
+        "app_duplicates",
+        "order_violations",
+        "foreign",
+        "gaps",
+        "payload_copies",
+        "rmr",
+        "control.bytes_per_node_s",
+        "traffic.bytes_per_node_s",
+    ] {
+        let to = format!("metric = \"{metric}\"\nwindow = \"quiet\"");
+        let text = with("metric = \"delivery_ratio\"", &to);
+        parse(&text, &[]).unwrap_or_else(|error| panic!("{error}"));
     }
 }
 

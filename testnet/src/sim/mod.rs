@@ -51,7 +51,10 @@ mod world;
 pub use access::Bandwidth;
 pub use builder::SimBuilder;
 pub use latency::{Latency, Matrix, MatrixError};
+pub(crate) use loss::{Loss, either};
 pub use node::{NodeState, Traffic, Way};
+#[cfg(feature = "process")]
+pub(crate) use partition::Sides;
 pub use peer::{Copies, Peer, RECORD_FRAMES, Tally};
 pub use player::{Mask, Player};
 pub use random::Random;
@@ -59,5 +62,3 @@ pub use start::StartGraph;
 pub use swarm::Sim;
 pub use trace::TraceHash;
 pub use world::{Costs, NetworkModel, World};
-#[cfg(feature = "process")]
-pub(crate) use {loss::lost_next_ppm, partition::Sides};

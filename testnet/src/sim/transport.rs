@@ -5,8 +5,8 @@
 //! that does not read fills the window and then the sender's buffer.
 
 use super::connection::{EndRef, EndState, Segment};
-use super::loss::lost_next_ppm;
-use super::node::{NodeState, Way};
+use super::loss::Loss;
+use super::node::NodeState;
 use super::peer::Peer;
 use super::world::{Happening, World};
 use bytes::Bytes;
@@ -195,18 +195,17 @@ impl<P: Peer> World<P> {
                 self.nodes[a].traffic.bytes_sent += bytes as u64;
             }
         }
-        let most = |of: fn(&Way) -> u32| ways.iter().map(of).max().unwrap_or(0);
-        let ppm = self
-            .network
-            .loss_ppm
-            .max(most(|way| way.loss_ppm.max(way.altered_ppm)));
-        if ppm == 0 {
+        // The network's, those of both ends, and what a checksum finds altered.
+        let mut loss = Loss::alone(self.network.loss_ppm);
+        for way in &ways {
+            loss = loss.or(Loss::on(way)).or(Loss::alone(way.altered_ppm));
+        }
+        if loss.share_ppm == 0 {
             return late;
         }
-        let again_ppm = ppm.max(most(|way| way.loss_again_ppm));
         let mut lost = false;
         for _ in 0..bytes.div_ceil(PACKET_BYTES).max(1) {
-            let next_ppm = lost_next_ppm(ppm, again_ppm, self.nodes[a].losing);
+            let next_ppm = loss.next_ppm(self.nodes[a].losing);
             self.nodes[a].losing = self.random.chance_ppm(next_ppm);
             lost |= self.nodes[a].losing;
         }
@@ -222,6 +221,7 @@ impl<P: Peer> World<P> {
         };
         late = late + wait;
         // What is sent again may be lost again; then only the timer helps, twice as long each.
+        let again_ppm = loss.next_ppm(true);
         while self.random.chance_ppm(again_ppm) && wait < RTO_MAX {
             wait = RTO_MIN.max(wait.times(2));
             late = late + wait;

@@ -10,7 +10,7 @@ mod reset;
 #[cfg(test)]
 mod tests;
 
-use crate::sim::{Bandwidth, Latency, Random, Sides, Way, lost_next_ppm};
+use crate::sim::{Bandwidth, Latency, Loss, Random, Sides, Way, either};
 use bytes::Bytes;
 use hedgerow_protocol::Micros;
 use line::Line;
@@ -228,20 +228,18 @@ impl Switch {
 
     fn happens(&mut self, from: usize, to: usize, ppm: impl Fn(&Way) -> u32) -> bool {
         let [a, b] = [from, to].map(|node| ppm(&self.ports[node].way));
-        let ppm = a.max(b);
+        let ppm = either(a, b);
         ppm > 0 && self.random.chance_ppm(ppm)
     }
 
-    /// Losses come in runs where a way says so.
+    /// The network loses packets, and both ends do, in runs where a way says so.
     fn is_lost(&mut self, from: usize, to: usize) -> bool {
-        let ways = [self.ports[from].way, self.ports[to].way];
-        let most = |of: fn(&Way) -> u32| ways.iter().map(of).max().unwrap_or(0);
-        let share = self.ways.loss_ppm.max(most(|way| way.loss_ppm));
-        if share == 0 {
+        let [a, b] = [from, to].map(|node| Loss::on(&self.ports[node].way));
+        let loss = Loss::alone(self.ways.loss_ppm).or(a).or(b);
+        if loss.share_ppm == 0 {
             return false;
         }
-        let again = most(|way| way.loss_again_ppm);
-        let ppm = lost_next_ppm(share, again, self.ports[from].losing);
+        let ppm = loss.next_ppm(self.ports[from].losing);
         self.ports[from].losing = self.random.chance_ppm(ppm);
         self.ports[from].losing
     }

@@ -126,6 +126,20 @@ fn losses_have_their_share_alone_or_in_runs() {
     assert!((8.0..12.0).contains(&mean), "{mean}");
 }
 
+/// 20 % each for the network and for both ends are 49 %, and not 20.
+#[test]
+fn what_the_network_and_both_ends_lose_adds_up() {
+    let mut switch = switch_with(|ways| ways.loss_ppm = 200_000);
+    let way = Way {
+        loss_ppm: 200_000,
+        ..Way::default()
+    };
+    switch.set_way(0, way);
+    switch.set_way(1, way);
+    let lost: u32 = runs_of_losses(&mut switch, 20_000).iter().sum();
+    assert!((9_400..10_100).contains(&lost), "{lost}");
+}
+
 #[test]
 fn packets_come_twice_or_altered() {
     let mut switch = switch(10);

@@ -1,5 +1,6 @@
 //! The simulated network itself, with peers that only write down what they get.
 
+mod losses;
 mod net;
 mod same_run;
 
@@ -123,39 +124,6 @@ fn a_long_fat_path_is_filled() {
     assert!(
         last < ms(800 + 50 + 10),
         "{last}: 5 MB need 800 ms and a latency"
-    );
-}
-
-#[test]
-fn loss_delays_and_neither_loses_nor_reorders() {
-    let mut net = Net::new(2, 3, |network| network.loss_ppm = 50_000);
-    let (here, there) = net.connect(0, 1);
-    let start = net.world.now();
-    for number in 0..1_000_u32 {
-        net.send(0, here, number.to_be_bytes().to_vec());
-        net.world.run_for(10);
-    }
-    net.world.run_for(10_000);
-    assert_eq!(net.received_bytes(1, there), numbered(1_000));
-    let sent = |number: usize| start + ms(10 * number as u64);
-    let received = net.received(1, there);
-    let late = received
-        .iter()
-        .enumerate()
-        .filter(|(i, (at, _))| *at > sent(*i) + ms(50))
-        .count();
-    assert!(
-        late > 30,
-        "{late} of 1000 were late: lost ones and those behind them"
-    );
-    let longest = received
-        .iter()
-        .enumerate()
-        .map(|(i, (at, _))| at.since(sent(i)))
-        .max();
-    assert!(
-        longest >= Some(ms(250)),
-        "{longest:?}: nothing followed, so a timer had to expire"
     );
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{passes, scenario};
 use hedgerow_protocol::Config;
+use hedgerow_testnet::results::FaultTime;
 use hedgerow_testnet::run::{Options, run};
 
 #[test]
@@ -181,6 +182,71 @@ fn nothing_goes_wrong_in_the_instant_of_healing() {
     let results = passes(every, &["workload.0.publishers=peer[0]"]);
     let begins: Vec<f64> = results.faults.iter().map(|fault| fault.from_s).collect();
     assert_eq!(begins, [2.0, 4.0], "all is healed after 6 s");
+}
+
+/// Nothing of it is left until the healing: what comes later is after it.
+#[test]
+fn what_is_over_in_an_instant_does_not_last_until_all_is_healed() {
+    let instants = r#"
+        [[fault]]
+        kind = "half-open"
+        at = "1s"
+
+        [[fault]]
+        kind = "restart"
+        at = "1s"
+        target = "peer[1]"
+
+        [[fault]]
+        kind = "reset"
+        at = "1s"
+        every = "1s"
+        until = "3s"
+        links = 2
+
+        [[assert]]
+        metric = "published"
+        window = "after"
+        op = "=="
+        value = 30
+
+        [[assert]]
+        metric = "control.bytes_per_node_s"
+        window = "after"
+        op = ">"
+        value = 0
+    "#;
+    let results = passes(instants, &["workload.0.publishers=peer[0]"]);
+    let times = |fault: &FaultTime| (fault.kind.as_str(), fault.from_s, fault.to_s);
+    let mut times: Vec<_> = results.faults.iter().map(times).collect();
+    times.sort_by(|a, b| a.partial_cmp(b).expect("numbers"));
+    let expected = [
+        ("half-open", 1.0, 1.0),
+        ("reset", 1.0, 1.0),
+        ("reset", 2.0, 2.0),
+        ("reset", 3.0, 3.0),
+        ("restart", 1.0, 2.0),
+    ];
+    assert_eq!(times, expected);
+}
+
+/// So that the windows of a run without faults are those of the run with them.
+#[test]
+fn a_calm_run_has_the_windows_of_the_faults_that_it_is_without() {
+    let reset = r#"
+        [[fault]]
+        kind = "reset"
+        at = "2s"
+
+        [[assert]]
+        metric = "published"
+        window = "after"
+        op = "=="
+        value = 1
+        relative_to = "baseline"
+    "#;
+    let results = passes(reset, &["workload.0.publishers=peer[0]"]);
+    assert_eq!(results.asserts[1].observed, Some(1.0), "40 of 40");
 }
 
 #[test]

@@ -84,6 +84,50 @@ fn what_nobody_counted_is_none() {
     passes(never, &["scenario.duration=2s", "scenario.quiet=5s"]);
 }
 
+/// Its publisher dies after two seconds of six.
+#[test]
+fn messages_that_find_nobody_to_publish_them_are_said() {
+    let dies = "[[fault]]\nkind = \"kill\"\nat = \"2s\"\ntarget = \"peer[1]\"\n";
+    let results = passes(dies, &["workload.0.publishers=peer[1]"]);
+    assert_eq!(results.groups["news"].published, 20);
+    let said = "workload[0]: 40 messages found nobody to publish them";
+    assert_eq!(results.notes, [said]);
+}
+
+/// 50 MB fall due in a second, for lines that carry 1.25.
+#[test]
+fn messages_that_wait_for_a_busy_publisher_until_the_end_are_said() {
+    let set = [
+        "workload.0.publishers=peer[0]",
+        "workload.0.rate=50000",
+        "workload.0.size=1000",
+        "workload.0.for=1s",
+        "topology.bandwidth.up_mbit=10",
+        "scenario.quiet=90s",
+    ];
+    let results = passes("", &set);
+    let published = results.groups["news"].published;
+    assert!((1..50_000).contains(&published), "{published}");
+    let left = 50_000 - published;
+    let said =
+        format!("workload[0]: {left} messages waited for publishers that were busy until it ended");
+    assert_eq!(results.notes, [said]);
+}
+
+/// It is in one group, and may be in no other.
+#[test]
+fn a_peer_that_runs_and_refuses_a_message_fails_the_run() {
+    let full = "[[nodes]]\nid = \"full\"\ncount = 1\nconfig.groups.groups_max = 1\n\
+        [[group]]\nname = \"chat\"\nmembers = \"peer\"\n\
+        [[workload]]\ngroup = \"chat\"\npublishers = \"full\"\nrate = 5\n";
+    let results = results(full, &["assert.0.group=news"]);
+    assert_eq!(results.failure, Some(Failure::Crash), "{results:#?}");
+    let said = "workload[1]: node 12 refused a message: already in 1 groups";
+    assert!(results.findings[0].starts_with(said), "{results:#?}");
+    let said = "workload[1]: 30 messages found nobody to publish them";
+    assert_eq!(results.notes, [said]);
+}
+
 #[test]
 fn a_fault_that_hits_nobody_is_said() {
     let nobody = r#"

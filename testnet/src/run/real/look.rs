@@ -61,8 +61,8 @@ impl Real {
         }
     }
 
-    /// An answer. One that fails is of a peer that was just killed or paused: `reap` and the
-    /// streams tell when it is not.
+    /// An answer. One that fails is of a peer that was just killed or paused; of one that hangs
+    /// while it should run the judge is told.
     pub(super) fn on_seen(
         &mut self,
         node: usize,
@@ -74,6 +74,7 @@ impl Real {
         if self.nodes[node].life != life {
             return;
         }
+        self.nodes[node].answers = seen.is_ok();
         match seen {
             Ok(seen) => self.nodes[node].see(seen),
             // Another version of the program, say; once is enough.

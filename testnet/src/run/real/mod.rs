@@ -31,7 +31,7 @@ use news::News;
 use node::Node;
 use place::Places;
 use scratch::Scratch;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub(super) struct Real {
     signals: news::Signals,
     /// Publications that no answer has named yet, by the number in their payload.
     posts: HashMap<u64, news::Post>,
+    /// Nodes whose peers have refused a message for good, which is told once.
+    refusing: BTreeSet<usize>,
     /// So many peers start at once.
     starting: Arc<Semaphore>,
     /// So many are asked at once.
@@ -132,6 +134,7 @@ pub(super) fn world(
         news,
         signals: signals.map_err(broken)?,
         posts: HashMap::new(),
+        refusing: BTreeSet::new(),
         starting: Arc::new(Semaphore::new(life::STARTING_MAX)),
         asking: Arc::new(Semaphore::new(look::ASKING_MAX)),
         looking: 0,

@@ -4,6 +4,7 @@ use super::Real;
 use super::look::TICK;
 use super::node::{Metrics, State};
 use crate::process::{Api, Heard, Peer, ProcessError, Received};
+use crate::run::workload::workload_of;
 use bytes::Bytes;
 use hedgerow_protocol::{
     Arrival, Delivery, Event, GroupName, MessageId, Micros, PeerKey, SettingsPatch,
@@ -60,6 +61,8 @@ pub(super) struct Post {
     at: Micros,
     group: GroupName,
     payload: Bytes,
+    /// Whether it came out of some peer although its publisher did not answer so far.
+    has_come: bool,
 }
 
 /// The signals that end a run.
@@ -98,7 +101,7 @@ pub(super) async fn listen(
     let stream = api.join(group.as_str(), &query(&settings)).await;
     let mut stream = match stream {
         // What settings a group has by now wins over the scenario's.
-        Err(ProcessError::Call { why, .. }) if why.contains("settings_differ") => {
+        Err(ProcessError::Refused { why, .. }) if why.contains("settings_differ") => {
             api.join(group.as_str(), "").await?
         }
         other => other?,
@@ -222,10 +225,11 @@ impl Real {
                 if self.is_current(node, life) {
                     self.nodes[node].posts = self.nodes[node].posts.saturating_sub(1);
                 }
-                // One that was refused, or whose publisher died over it, stays among those on
-                // their way: some may have got it.
-                if let Ok(id) = result {
-                    self.on_posted(number, id);
+                match result {
+                    Ok(id) => self.on_posted(number, id),
+                    // One whose publisher died over it, or that came too late or was too busy to
+                    // answer, stays among those on their way: some may have got it.
+                    Err(error) => self.on_not_posted(node, life, &error),
                 }
             }
             News::Seen {
@@ -286,10 +290,11 @@ impl Real {
         };
         let payload = Bytes::from(message.payload);
         // It may come back before its publisher is answered, or although that never is.
-        if let Some(post) = number_of(&payload).and_then(|number| self.posts.get(&number))
+        if let Some(post) = number_of(&payload).and_then(|number| self.posts.get_mut(&number))
             && (post.payload == payload && post.group == group)
             && self.nodes[post.node].key == origin
         {
+            post.has_come = true;
             let post = post.clone();
             self.journal
                 .published(post.at, post.node, &post.group, id, post.payload);
@@ -337,6 +342,7 @@ impl Real {
             at,
             group: group.clone(),
             payload: payload.clone(),
+            has_come: false,
         };
         self.posts.insert(number, post);
         self.runtime.spawn(async move {
@@ -348,6 +354,23 @@ impl Real {
                 result,
             });
         });
+    }
+
+    /// A peer that runs, and has room, has no reason to refuse a message.
+    fn on_not_posted(&mut self, node: usize, life: u64, error: &ProcessError) {
+        let runs = self.is_current(node, life) && self.nodes[node].state == State::Running;
+        // What is true of one is true of thousands.
+        if runs && error.is_refusal() && self.refusing.insert(node) {
+            self.trouble(format!("node {node} refused a message: {error}"));
+        }
+    }
+
+    /// Messages of a workload that peers were given, and that neither they nor others know.
+    pub(super) fn lost_posts(&self, workload: usize) -> u64 {
+        let posts = self.posts.iter();
+        let lost =
+            posts.filter(|(number, post)| workload_of(**number) == workload && !post.has_come);
+        lost.count() as u64
     }
 
     /// A message has its name.

@@ -73,6 +73,8 @@ pub(super) struct Node {
     pub(super) posts: usize,
     /// Whether it is being asked how it is.
     pub(super) is_asked: bool,
+    /// Whether it answered when it was asked last.
+    pub(super) answers: bool,
     /// What it said last in this life.
     pub(super) seen: Option<Box<Metrics>>,
     /// What was counted in earlier lives.
@@ -109,6 +111,7 @@ pub(super) fn all(scenario: &Scenario, cast: &Cast, dir: &Path, places: &Places)
                 joining: BTreeSet::new(),
                 posts: 0,
                 is_asked: false,
+                answers: false,
                 seen: None,
                 before: Default::default(),
             });
@@ -158,6 +161,7 @@ impl Node {
     pub(super) fn settle_counts(&mut self) {
         self.before = (self.traffic(), self.tally(), self.counters());
         self.seen = None;
+        self.answers = false;
         self.posts = 0;
     }
 

@@ -65,6 +65,11 @@ impl World for Real {
         runtime.block_on(self.look_now());
     }
 
+    fn answers(&self, node: usize) -> bool {
+        let at = &self.nodes[node];
+        matches!(at.state, State::Running | State::Leaving) && at.answers
+    }
+
     fn interrupted(&self) -> bool {
         self.interrupted
     }
@@ -222,6 +227,10 @@ impl World for Real {
         }
         self.post(node, group, payload);
         Ok(())
+    }
+
+    fn untaken(&self, workload: usize) -> u64 {
+        self.lost_posts(workload)
     }
 
     fn partition(&mut self, sets: &[Vec<usize>]) {

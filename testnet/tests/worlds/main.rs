@@ -1,6 +1,8 @@
 //! The worlds of real processes, through the program. They need `hedgerow` beside it:
 //! `cargo build -p hedgerow`, or `cargo test --workspace`.
 
+mod verdicts;
+
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::BTreeSet;

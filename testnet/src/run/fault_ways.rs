@@ -169,6 +169,12 @@ impl Run<'_> {
     /// Ways go or come back; half a period later it is the other.
     pub(super) fn flap(&mut self, active: &mut ActiveFault) -> Option<Micros> {
         active.cut = !active.cut;
+        let is_first = self.history[active.entry].from == self.world.now();
+        if active.cut && active.fault.again == Some(true) && !is_first {
+            let count = active.fault.links.unwrap_or(1);
+            active.pairs = self.pairs_of_neighbours(&active.nodes, count);
+            self.history[active.entry].hit += active.pairs.len();
+        }
         if active.cut {
             for &(a, b) in &active.pairs {
                 self.world.cut_pair(a, b, true);

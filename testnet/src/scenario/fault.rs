@@ -89,6 +89,9 @@ pub struct Fault {
     /// `flap`: from one loss to the next; the link is down half of the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub period: Option<Span>,
+    /// `flap`: other links at every loss, of those that are up then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<bool>,
     /// `clock`: the wall clock jumps so far ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ahead: Option<Span>,
@@ -256,7 +259,10 @@ impl FaultKind {
                 &["for", "every", "until"],
             ),
             Self::Reset | Self::HalfOpen => (&[], &["every", "until", "links"]),
-            Self::Flap => (&[&["links"], &["period"]], &["for", "every", "until"]),
+            Self::Flap => (
+                &[&["links"], &["period"]],
+                &["for", "every", "until", "again"],
+            ),
             Self::Clock => (
                 &[&["target"], &["ahead", "back"]],
                 &["for", "every", "until"],

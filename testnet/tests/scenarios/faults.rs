@@ -355,3 +355,18 @@ fn who_is_still_leaving_when_it_is_to_be_back_comes_back() {
     let alive: Vec<usize> = outcome.ticks.iter().map(|tick| tick.alive).collect();
     assert_eq!(alive.last(), Some(&12), "{alive:?}");
 }
+
+/// Four times three, where links that have just been cut come back only now and then.
+#[test]
+fn ways_that_are_drawn_again_at_every_cut_are_those_of_links() {
+    let broken = |again: &str| {
+        let flap = format!(
+            "[[fault]]\nkind = \"flap\"\nat = \"1s\"\nfor = \"4s\"\nlinks = 3\nperiod = \"1s\"\n{again}"
+        );
+        let results = passes(&flap, &["scenario.quiet=20s"]);
+        (results.faults[0].hit, results.overlay.links_broken)
+    };
+    assert_eq!(broken("again = true\n"), (12, 12));
+    let (hit, broken) = broken("");
+    assert!(hit == 3 && broken < 12, "{broken} of {hit} ways");
+}

@@ -27,7 +27,10 @@ impl Engine {
         let mut targets: Vec<PeerKey> = route.children().collect();
         if bundle.payload.len() <= self.config.groups.mesh_push_bytes {
             targets.extend(route.extra_children());
-            if let Some(former) = self.former_route(id, header.origin, class) {
+            // Who has less room than it should may have been relieved of just these.
+            if self.own.capacity >= self.config.links.capacity
+                && let Some(former) = self.former_route(id, header.origin, class)
+            {
                 let children = former.children();
                 targets.extend(children.filter(|peer| !route.leads_to(*peer)));
             }

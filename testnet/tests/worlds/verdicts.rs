@@ -71,14 +71,15 @@ fn peers_that_hang_when_all_should_be_well_fail_the_run() {
             "--set",
             "scenario.duration=2s",
         ])
-        .args(["--set", "scenario.quiet=6s"])
+        .args(["--set", "scenario.quiet=20s"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program runs");
     until("5 peers", || peers_of(runner.id()).len() == 5);
-    // Within the quiet time, before the looks of its last half.
-    std::thread::sleep(Duration::from_millis(5_500));
+    // After what is published in the first three seconds of a run, before the looks of its last ten;
+    // so that peers may take up to six seconds until the run begins.
+    std::thread::sleep(Duration::from_secs(9));
     for peer in peers_of(runner.id()) {
         let pid = Pid::from_raw(peer.cast_signed()).expect("a process");
         kill_process(pid, Signal::STOP).expect("signalled");

@@ -3,8 +3,9 @@
 use crate::{SMALL, peers_of, program, run, said, until, with_file};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::process::{Output, Stdio};
-use std::time::Duration;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Command, Output, Stdio};
 
 /// The findings of a run that failed.
 fn findings(output: &Output) -> Vec<String> {
@@ -59,6 +60,24 @@ fn a_peer_that_runs_and_refuses_a_message_fails_the_run() {
     assert!(words.contains(note), "{words}");
 }
 
+/// What a peer has published, by its own word; nothing while it has none to say.
+fn published(peer: u32) -> u64 {
+    let line = std::fs::read(format!("/proc/{peer}/cmdline")).unwrap_or_default();
+    let mut words = line
+        .split(|byte| *byte == 0)
+        .skip_while(|word| *word != b"--data-dir");
+    let Some(dir) = words.nth(1) else { return 0 };
+    let output = Command::new(format!("/proc/{peer}/exe"))
+        .args([OsStr::new("--data-dir"), OsStr::from_bytes(dir)])
+        .args(["groups", "--json"])
+        .output()
+        .expect("the program runs");
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let groups = said["groups"].as_array().or(said.as_array());
+    let groups = groups.into_iter().flatten();
+    groups.filter_map(|group| group["published"].as_u64()).sum()
+}
+
 /// All of them hang after the last message: what they said before would be as it should.
 #[test]
 fn peers_that_hang_when_all_should_be_well_fail_the_run() {
@@ -77,9 +96,14 @@ fn peers_that_hang_when_all_should_be_well_fail_the_run() {
         .spawn()
         .expect("the program runs");
     until("5 peers", || peers_of(runner.id()).len() == 5);
-    // After what is published in the first three seconds of a run, before the looks of its last ten;
-    // so that peers may take up to six seconds until the run begins.
-    std::thread::sleep(Duration::from_secs(9));
+    // Peers are looked at in the last ten seconds, which begin long after.
+    until("20 messages, all that there are", || {
+        peers_of(runner.id())
+            .into_iter()
+            .map(published)
+            .sum::<u64>()
+            == 20
+    });
     for peer in peers_of(runner.id()) {
         let pid = Pid::from_raw(peer.cast_signed()).expect("a process");
         kill_process(pid, Signal::STOP).expect("signalled");

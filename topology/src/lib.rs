@@ -38,8 +38,8 @@ pub use cuts::Cuts;
 pub use graph::{HOP_US, LinkGraph, PeerNode, is_connected, link_weight_us};
 pub use mesh::{Mesh, redundant_mesh};
 pub use neighbours::{
-    Admission, Candidate, Considered, Limits, LinkUse, Reason, RingWalk, Side, Situation, Want,
-    admit, confirms_ring, group_wants, is_closable, ring_walk, shed, wants,
+    Admission, Candidate, Considered, Limits, LinkUse, Reason, Side, Situation, Want, admit,
+    confirms_ring, group_wants, is_closable, ring_walk, shed, wants,
 };
 pub use relay::relay_tree;
 pub use subgraph::{Subgraph, component_of};

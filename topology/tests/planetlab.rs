@@ -7,6 +7,7 @@ mod report;
 
 use std::path::Path;
 
+use hedgerow_topology::model::{InTurn, Lookers};
 use hedgerow_topology::petgraph::algo::articulation_points::articulation_points;
 use hedgerow_topology::petgraph::graph::NodeIndex;
 use hedgerow_topology::{
@@ -121,7 +122,7 @@ fn a_handful_of_peers_forms_a_mesh() {
             ("without metric", without_metric(peers, 7)),
         ] {
             let mut model = model_of(&matrix, 9);
-            let rounds = model.settle();
+            let rounds = model.settle(&InTurn);
             let graph = model.graph();
             let name = format!("{peers} peers, {kind}, {rounds} rounds");
             assert!(rounds <= 20, "{name}");
@@ -149,7 +150,7 @@ fn a_handful_of_peers_forms_a_mesh() {
 fn no_single_death_cuts_off_anybody_on_a_settled_mesh() {
     let matrix = clustered(120, 20, 8);
     let mut model = model_of(&matrix, 2);
-    model.settle();
+    model.settle(&InTurn);
     let graph = model.graph();
     assert!(articulation_points(&graph).is_empty());
     for origin in graph.node_indices().step_by(12) {
@@ -160,12 +161,37 @@ fn no_single_death_cuts_off_anybody_on_a_settled_mesh() {
     }
 }
 
+/// Looks at the last first.
+struct Backwards;
+
+impl Lookers for Backwards {
+    fn all<T: Send>(&self, peers: &[usize], look: impl Fn(usize) -> T + Sync) -> Vec<T> {
+        let mut seen: Vec<T> = peers.iter().rev().map(|&peer| look(peer)).collect();
+        seen.reverse();
+        seen
+    }
+}
+
+#[test]
+fn whoever_looks_first_builds_the_same_mesh_and_what_has_come_to_rest_stays() {
+    let matrix = geometric(200, 1);
+    let (mut one, mut other) = (model_of(&matrix, 3), model_of(&matrix, 3));
+    assert_eq!(one.settle(&InTurn), other.settle(&Backwards));
+    assert_eq!(one.pairs(), other.pairs());
+    one.rest(10, 50, &InTurn);
+    other.rest(10, 50, &Backwards);
+    assert_eq!(one.pairs(), other.pairs());
+    let resting = one.pairs();
+    one.rest(0, 50, &InTurn);
+    assert_eq!(one.pairs(), resting);
+}
+
 #[test]
 fn the_same_seed_builds_the_same_mesh() {
     let edges = |seed| {
         let matrix = geometric(60, 1);
         let mut model = model_of(&matrix, seed);
-        model.settle();
+        model.settle(&InTurn);
         let graph = model.graph();
         let edges: Vec<(NodeIndex, NodeIndex)> = graph
             .edge_indices()

@@ -141,7 +141,8 @@ impl Engine {
         self.candidates = Candidates::default();
         self.schedule_candidates();
         // Not all look at their links in the same moment.
+        self.chooser.begin_idle();
         let first = self.in_random_ms(0, self.idle_choice_ms());
-        self.chooser.begin_idle(first);
+        self.chooser.look_first(first);
     }
 }

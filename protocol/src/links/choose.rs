@@ -259,10 +259,14 @@ impl Chooser {
             .extend(cooling.map(|peer| (*peer, (now + wait, wait))));
     }
 
-    /// Nothing has happened, nor has anything grown: looks next at `at`.
-    pub(crate) fn begin_idle(&mut self, at: Micros) {
+    /// Nothing has happened for long, nor has anything grown.
+    pub(crate) fn begin_idle(&mut self) {
         self.held = None;
         self.idle_rounds = IDLE_ROUNDS_MAX;
+    }
+
+    /// Looks at `at` and not before, as long as nothing happens.
+    pub(crate) fn look_first(&mut self, at: Micros) {
         self.next = at;
     }
 
@@ -394,7 +398,7 @@ mod tests {
         let most = Micros::from_millis(HOLD_MAX_MS + HOLD_LOT_MAX_MS);
         assert!(chooser.held_until() > now + Micros::from_millis(HOLD_MAX_MS));
         assert!(chooser.held_until() <= now + most);
-        chooser.begin_idle(now);
+        chooser.begin_idle();
         assert!(chooser.held_until() <= now);
     }
 }

@@ -107,6 +107,11 @@ impl<P: Peer> Crew<P> {
         Self { shared, helpers }
     }
 
+    /// How many make calls, the one that runs the world included.
+    pub(crate) fn threads(&self) -> usize {
+        self.helpers.len() + 1
+    }
+
     /// Makes all calls of `jobs`; gives them back in any order.
     pub(crate) fn run(&self, jobs: Vec<Job<P>>) -> Vec<Job<P>> {
         let all = jobs.len();

@@ -91,6 +91,11 @@ impl<P: Peer> World<P> {
         self.crew = (threads > 1).then(|| Crew::new(threads - 1, self.checks.clone()));
     }
 
+    /// Threads that call peers, this one included.
+    pub(crate) fn threads(&self) -> usize {
+        self.crew.as_ref().map_or(1, Crew::threads)
+    }
+
     /// Calls of peers that were made before their turn.
     pub fn called_ahead(&self) -> u64 {
         self.claims.called

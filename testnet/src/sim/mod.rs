@@ -34,6 +34,7 @@ mod foresee;
 mod job;
 mod latency;
 mod lookahead;
+mod looks;
 mod loss;
 mod node;
 mod partition;

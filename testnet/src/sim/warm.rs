@@ -4,24 +4,29 @@
 
 use super::connection::EndState;
 use super::dial::address_of;
+use super::looks::Threads;
 use super::peer::Peer;
 use super::random::Random;
 use super::swarm::Sim;
 use super::world::World;
-use hedgerow_protocol::{Engine, LinkConfig, LinkId, PeerKey, WarmChoice, WarmDatabase, WarmLink};
+use hedgerow_protocol::{
+    Engine, LinkConfig, LinkId, Micros, PeerKey, WarmChoice, WarmDatabase, WarmLink,
+};
 use hedgerow_topology::model::{Effort, Model, ModelLink, Newcomer};
 use hedgerow_topology::{Coordinate, Limits};
 
-/// With more peers than this they do not look for links that shorten their paths: each such look
-/// takes a tree.
+/// With more peers than this they do not look for links that shorten their paths before they rest:
+/// each such look takes a tree.
 const PATHS_PEERS_MAX: usize = 2_500;
 /// The mesh of so many is taken when it is quiet; of more, after the fewer rounds the more there
 /// are.
 const QUIET_PEERS: usize = 300;
 const ROUNDS_PEERS: usize = 8_000;
 const ROUNDS_MIN: usize = 4;
-/// Rounds in which coordinates come to rest, and then, at most, links.
+/// Rounds in which coordinates come to rest, and in which links do, at most: the last ones concern
+/// a few peers each.
 const REST_ROUNDS: usize = 10;
+const REST_ROUNDS_LINKS: usize = 50;
 
 /// What a peer begins with.
 struct Begin {
@@ -87,11 +92,21 @@ impl Sim {
             })
             .collect();
         let effort = effort(order.len(), &self.config(order[0]).links);
-        let rtt_us = |a: usize, b: usize| 2 * self.world.delay(order[a], order[b]).0 as u32;
+        // As `World::delay` says it before anything is wrong, and for several threads.
+        let (seed, latency) = (self.seed(), &self.world.network.latency);
+        let ways: Vec<Micros> = order
+            .iter()
+            .map(|&node| self.world.nodes[node].way.delay)
+            .collect();
+        let rtt_us = |a: usize, b: usize| {
+            let one_way = latency.delay(seed, order[a], order[b]) + ways[a] + ways[b];
+            2 * one_way.0 as u32
+        };
         let mut random = Random::new(self.seed(), "warm start");
+        let lookers = Threads(self.world.threads());
         let mut model = Model::new(&newcomers, effort, rtt_us, || random.bits());
-        model.settle();
-        model.rest(REST_ROUNDS);
+        model.settle(&lookers);
+        model.rest(REST_ROUNDS, REST_ROUNDS_LINKS, &lookers);
         let keys: Vec<PeerKey> = order.iter().map(|&node| self.world.key(node)).collect();
         let mut begins: Vec<Begin> = order
             .iter()

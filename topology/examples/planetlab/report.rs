@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use hedgerow_topology::metrics::{Delivery, Pair, StretchTotal, deliver, shape_of};
-use hedgerow_topology::model::{Effort as ModelEffort, Model, Newcomer};
+use hedgerow_topology::model::{Effort as ModelEffort, InTurn, Model, Newcomer};
 use hedgerow_topology::petgraph::graph::NodeIndex;
 use hedgerow_topology::{Class, LinkGraph, Mesh, Tree, redundant_mesh, shortest_path_tree};
 use rand::seq::index::sample;
@@ -55,7 +55,7 @@ pub(crate) struct Effort {
 pub(crate) fn model_of(
     matrix: &Matrix,
     seed: u64,
-) -> Model<impl Fn(usize, usize) -> u32 + '_, impl FnMut() -> u64> {
+) -> Model<impl Fn(usize, usize) -> u32 + Sync + '_, impl FnMut() -> u64 + Sync> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let newcomers: Vec<Newcomer> = (0..matrix.peers())
         .map(|_| Newcomer {
@@ -73,7 +73,7 @@ pub(crate) fn model_of(
 
 pub(crate) fn measure(matrix: &Matrix, effort: &Effort) -> Report {
     let mut model = model_of(matrix, effort.seed);
-    let rounds_to_quiet = model.settle();
+    let rounds_to_quiet = model.settle(&InTurn);
     let graph = model.graph();
     let peers = graph.node_count();
     let count = effort.origins.clamp(1, peers);

@@ -15,15 +15,16 @@ mod estimate;
 mod limits;
 mod near;
 mod path;
+mod ranking;
 mod repair;
 mod ring;
 
 use estimate::Estimates;
-use near::Ranking;
+use ranking::Ranking;
 use serde::{Deserialize, Serialize};
 
 pub use limits::{Admission, Limits, LinkUse, admit, is_closable, shed};
-pub use ring::{RingWalk, Side, confirms_ring, ring_walk};
+pub use ring::{Side, confirms_ring, ring_walk};
 
 use crate::coordinate::Coordinate;
 use crate::cuts::Cuts;
@@ -204,7 +205,7 @@ impl<'a> Considered<'a> {
         let mut choice = Choice::new(situation);
         let ranking = Ranking::new(situation, estimates, |_| true);
         ring::choose(situation, |_| true, &mut choice);
-        near::choose_nearest(situation, estimates, &ranking, &mut choice);
+        near::choose_nearest(estimates, &ranking, &mut choice);
         near::choose_shells(situation, &ranking, &mut choice);
         choose_random(situation, &mut choice);
         if let Some(graph) = situation.view() {
@@ -291,24 +292,22 @@ fn choose_random(situation: &Situation<'_>, choice: &mut Choice) {
         let lot = |candidate: &Candidate| {
             mix(situation.random_seed ^ mix(candidate.ring ^ u64::from(draw)))
         };
-        let others = || {
+        let others = |accept: fn(&Candidate) -> bool| {
             let all = situation.candidates.iter().enumerate();
-            all.filter(|&(peer, candidate)| peer != situation.me && candidate.in_view)
-                .map(|(peer, candidate)| (lot(candidate), peer))
+            all.filter(move |&(peer, candidate)| {
+                peer != situation.me && candidate.in_view && accept(candidate)
+            })
+            .map(|(peer, candidate)| (lot(candidate), peer))
         };
-        let is_linked = |peer: usize| situation.candidates[peer].linked.is_some();
-        let is_usable = |peer: usize| {
-            let candidate = &situation.candidates[peer];
-            candidate.is_usable() && !candidate.full
-        };
-        let held = others().filter(|&(_, peer)| is_linked(peer)).min();
+        let is_usable = |candidate: &Candidate| candidate.is_usable() && !candidate.full;
+        let held = others(|candidate| candidate.linked.is_some()).min();
         // In large networks, whoever was full when the lot fell may have room now: that moves no
         // link.
         let held = held.filter(|&(lot, _)| {
-            let before = others().filter(|&(other, peer)| other < lot && is_usable(peer));
+            let before = others(is_usable).filter(|&(other, _)| other < lot);
             before.take(lots_held).count() < lots_held
         });
-        if let Some((_, peer)) = held.or_else(|| others().filter(|&(_, p)| is_usable(p)).min()) {
+        if let Some((_, peer)) = held.or_else(|| others(is_usable).min()) {
             choice.add(peer, Reason::Random(draw), None);
         }
     }

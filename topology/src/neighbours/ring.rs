@@ -39,36 +39,19 @@ impl Side {
     }
 }
 
-/// Candidates in ring order, walking away from me: see [`ring_walk`].
-#[derive(Clone, Debug)]
-pub struct RingWalk {
-    order: std::vec::IntoIter<usize>,
-}
-
-impl Iterator for RingWalk {
-    type Item = usize;
-
-    fn next(&mut self) -> Option<usize> {
-        self.order.next()
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.order.size_hint()
-    }
-}
-
 /// All other candidates in the order in which the ring meets them, reachable or not. The link
 /// manager dials along it, 8 at a time, until one answers.
-pub fn ring_walk(situation: &Situation<'_>, side: Side) -> RingWalk {
-    let mut order: Vec<usize> = (0..situation.candidates.len())
-        .filter(|&peer| peer != situation.me)
-        .collect();
-    if situation.me < situation.candidates.len() {
+pub fn ring_walk<'a>(situation: &'a Situation<'a>, side: Side) -> impl Iterator<Item = usize> + 'a {
+    let nearest = first(situation, side, |_| true);
+    // Mostly that one is linked, and nobody asks further. Without a nearest there is nobody.
+    let beyond = nearest.into_iter().map(move |nearest| {
+        let mut order: Vec<usize> = (0..situation.candidates.len())
+            .filter(|&peer| peer != situation.me && peer != nearest)
+            .collect();
         order.sort_by_cached_key(|&peer| side.distance(situation, peer));
-    }
-    RingWalk {
-        order: order.into_iter(),
-    }
+        order
+    });
+    nearest.into_iter().chain(beyond.flatten())
 }
 
 /// Whether my own database confirms that `peer` may call the link a ring link: walking the ring
@@ -89,6 +72,9 @@ pub fn confirms_ring(situation: &Situation<'_>, peer: usize) -> bool {
 }
 
 fn first(situation: &Situation<'_>, side: Side, accept: impl Fn(usize) -> bool) -> Option<usize> {
+    if situation.me >= situation.candidates.len() {
+        return None;
+    }
     (0..situation.candidates.len())
         .filter(|&peer| peer != situation.me && accept(peer))
         .min_by_key(|&peer| side.distance(situation, peer))

@@ -6,6 +6,8 @@
 //! links three times. What is left out: loss, messages, delays of the control traffic, views that
 //! differ by more than half a round.
 
+mod links;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::graph::NodeIndex;
@@ -13,10 +15,7 @@ use petgraph::graph::NodeIndex;
 use crate::coordinate::Coordinate;
 use crate::cuts::Cuts;
 use crate::graph::{LinkGraph, PeerNode, link_weight_us};
-use crate::neighbours::{
-    Admission, Candidate, Limits, LinkUse, Reason, Situation, Want, admit, confirms_ring,
-    is_closable, shed, wants,
-};
+use crate::neighbours::{Candidate, Limits, Reason, Situation, Want, wants};
 
 /// Children that a peer feeds, in the model's view of itself.
 const CAPACITY: u16 = 12;
@@ -32,6 +31,26 @@ const SEARCH_REFILL_ROUNDS: usize = 20;
 /// two such rounds. (It never stops looking: coordinates keep shifting a little.)
 const QUIET_SHARE: usize = 100;
 const QUIET_ROUNDS: usize = 2;
+
+/// In large networks one peer in so many looks at the same moment as others: what those are about
+/// it does not see.
+const TOGETHER_SHARE: usize = 64;
+
+/// Makes looks of peers that do not depend on each other.
+pub trait Lookers {
+    /// What each of `peers` sees, in their order.
+    fn all<T: Send>(&self, peers: &[usize], look: impl Fn(usize) -> T + Sync) -> Vec<T>;
+}
+
+/// One look after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct InTurn;
+
+impl Lookers for InTurn {
+    fn all<T: Send>(&self, peers: &[usize], look: impl Fn(usize) -> T + Sync) -> Vec<T> {
+        peers.iter().map(|&peer| look(peer)).collect()
+    }
+}
 
 /// What tells peers apart before they have links.
 #[derive(Clone, Copy, Debug)]
@@ -84,8 +103,6 @@ struct Peer {
     coordinate: Coordinate,
     /// The middle of where its springs pull it.
     steady: Coordinate,
-    /// What its record says.
-    stated: Coordinate,
     links: BTreeMap<usize, ModelLink>,
     measured: BTreeMap<usize, u32>,
     search_budget: usize,
@@ -103,6 +120,11 @@ pub struct Model<R, N> {
     random: N,
     effort: Effort,
     peers: Vec<Peer>,
+    /// What everybody knows of each peer.
+    known: Vec<Candidate>,
+    /// Who has other links since this was cleared, or links that the other end wants or does not
+    /// want since then.
+    concerned: BTreeSet<usize>,
     round: usize,
 }
 
@@ -113,16 +135,19 @@ impl<R, N> std::fmt::Debug for Model<R, N> {
     }
 }
 
-impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
+impl<R: Fn(usize, usize) -> u32 + Sync, N: FnMut() -> u64 + Sync> Model<R, N> {
     /// Peers without links.
     pub fn new(newcomers: &[Newcomer], effort: Effort, rtt_us: R, random: N) -> Self {
+        let known = newcomers.iter().map(|newcomer| Candidate {
+            ring: newcomer.ring,
+            ..Candidate::default()
+        });
         let peers = newcomers
             .iter()
             .map(|&newcomer| Peer {
                 newcomer,
                 coordinate: Coordinate::origin(),
                 steady: Coordinate::origin(),
-                stated: Coordinate::origin(),
                 links: BTreeMap::new(),
                 measured: BTreeMap::new(),
                 search_budget: SEARCH_BUDGET,
@@ -134,16 +159,19 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
             random,
             effort,
             peers,
+            known: known.collect(),
+            concerned: BTreeSet::new(),
             round: 0,
         }
     }
 
-    /// Runs rounds until the mesh is quiet; returns how many it took to get there.
-    pub fn settle(&mut self) -> usize {
+    /// Runs rounds until the mesh is quiet; returns how many it took to get there. The same
+    /// whoever makes the looks.
+    pub fn settle(&mut self, lookers: &impl Lookers) -> usize {
         let mut quiet = 0;
         while quiet < QUIET_ROUNDS && self.round < self.effort.rounds_max {
             let before = self.pairs();
-            self.run_round();
+            self.run_round(lookers);
             let now = self.pairs();
             let changes = before.symmetric_difference(&now).count();
             quiet = if changes <= now.len() / QUIET_SHARE {
@@ -155,7 +183,7 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
         self.round - quiet
     }
 
-    fn run_round(&mut self) {
+    fn run_round(&mut self, lookers: &impl Lookers) {
         self.round += 1;
         if self.round.is_multiple_of(SEARCH_REFILL_ROUNDS) {
             for peer in &mut self.peers {
@@ -168,9 +196,27 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
         let cuts = Cuts::of(&view);
         let mut may_swap = vec![true; self.peers.len()];
         for _ in 0..self.effort.passes {
-            for &me in &order {
-                self.choose(me, &view, &cuts, &mut may_swap[me]);
-                self.close_unwanted(me, &cuts);
+            self.choose_in(&order, &view, &cuts, lookers, |model, me, chosen| {
+                model.apply(me, chosen, &cuts, &mut may_swap[me]);
+                model.close_unwanted(me, &cuts);
+            });
+        }
+    }
+
+    /// Lets all peers choose, some together, and does with what each wants what `then` says.
+    fn choose_in(
+        &mut self,
+        order: &[usize],
+        view: &LinkGraph,
+        cuts: &Cuts,
+        lookers: &impl Lookers,
+        mut then: impl FnMut(&mut Self, usize, Vec<Want>),
+    ) {
+        let together = (self.peers.len() / TOGETHER_SHARE).max(1);
+        for some in order.chunks(together) {
+            let chosen = lookers.all(some, |me| self.wants_of(me, view, cuts));
+            for (&me, chosen) in some.iter().zip(chosen) {
+                then(self, me, chosen);
             }
         }
     }
@@ -218,28 +264,40 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
     }
 
     /// Lets so many rounds go by in which nobody dials, so that coordinates come to rest; and then
-    /// as many at most in which nobody searches, until no link comes or goes: those that nobody
-    /// wants any more close, which makes room for random ones. Budgets for searches are used up then.
-    pub fn rest(&mut self, rounds: usize) {
-        for _ in 0..rounds {
+    /// up to `links` in which nobody searches, until no link comes or goes and nobody changes its
+    /// mind: links that nobody wants any more close, which makes room for random ones. Budgets for
+    /// searches are used up then. Whatever the effort, all have looked at their paths in the end.
+    pub fn rest(&mut self, coordinates: usize, links: usize, lookers: &impl Lookers) {
+        for _ in 0..coordinates {
             self.sample_coordinates();
         }
         for peer in &mut self.peers {
             peer.search_budget = 0;
         }
+        if !self.effort.paths {
+            self.rest_links(links, lookers);
+            self.effort.paths = true;
+        }
+        self.rest_links(links, lookers);
+    }
+
+    /// All look at their links, and then again and again those whom others' choices concern.
+    fn rest_links(&mut self, rounds: usize, lookers: &impl Lookers) {
+        let mut order = self.shuffled();
         for _ in 0..rounds {
-            let before = self.pairs();
+            self.concerned.clear();
             let view = self.graph();
             let cuts = Cuts::of(&view);
-            for me in self.shuffled() {
-                self.choose(me, &view, &cuts, &mut false);
-            }
+            self.choose_in(&order, &view, &cuts, lookers, |model, me, chosen| {
+                model.apply(me, chosen, &cuts, &mut false);
+            });
             for me in 0..self.peers.len() {
                 self.close_unwanted(me, &cuts);
             }
-            if self.pairs() == before {
+            if self.concerned.is_empty() {
                 return;
             }
+            order = self.concerned.iter().copied().collect();
         }
     }
 
@@ -257,26 +315,16 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
                 }
             }
         }
-        for peer in &mut self.peers {
-            if peer.steady.has_moved(&peer.stated) {
-                peer.stated = peer.steady;
+        for (peer, known) in self.peers.iter().zip(&mut self.known) {
+            if peer.steady.has_moved(&known.coordinate) {
+                known.coordinate = peer.steady;
             }
         }
     }
 
     fn candidates(&self, me: usize) -> Vec<Candidate> {
         let mine = &self.peers[me];
-        let (degree, full) = (self.effort.degree, self.effort.limits.accepted);
-        let peers = self.peers.iter();
-        let mut candidates: Vec<Candidate> = peers
-            .map(|peer| Candidate {
-                ring: peer.newcomer.ring,
-                coordinate: peer.stated,
-                busy: peer.links.len() >= degree,
-                full: peer.links.len() >= full,
-                ..Candidate::default()
-            })
-            .collect();
+        let mut candidates = self.known.clone();
         for (&other, &rtt) in &mine.measured {
             candidates[other].measured = Some(rtt);
         }
@@ -292,127 +340,16 @@ impl<R: Fn(usize, usize) -> u32, N: FnMut() -> u64> Model<R, N> {
         candidates
     }
 
-    fn choose(&mut self, me: usize, view: &LinkGraph, cuts: &Cuts, may_swap: &mut bool) {
-        let mut dials = DIALS;
-        for want in self.reconsider(me, view, cuts) {
-            if dials > 0 && self.may_dial(me, &want, cuts, *may_swap) {
-                dials -= 1;
-                *may_swap &= want.swap_for.is_none();
-                self.peers[me].search_budget -= usize::from(want.reason.is_search());
-                self.dial(me, want.peer, want.reason);
-            }
-        }
-    }
-
-    /// Notes why each link is wanted; gives what is wanted beyond.
-    fn reconsider(&mut self, me: usize, view: &LinkGraph, cuts: &Cuts) -> Vec<Want> {
+    fn wants_of(&self, me: usize, view: &LinkGraph, cuts: &Cuts) -> Vec<Want> {
         let candidates = self.candidates(me);
-        let situation = Situation {
+        wants(&Situation {
             me,
             candidates: &candidates,
             graph: self.effort.paths.then_some(view),
             cuts: Some(cuts),
             degree: self.effort.degree,
             random_seed: self.peers[me].newcomer.seed,
-        };
-        let chosen = wants(&situation);
-        for link in self.peers[me].links.values_mut() {
-            link.mine = None;
-        }
-        let mut lacking = Vec::new();
-        for want in chosen {
-            match self.peers[me].links.get_mut(&want.peer) {
-                Some(link) => link.mine = Some(want.reason),
-                None => lacking.push(want),
-            }
-        }
-        lacking
-    }
-
-    fn may_dial(&self, me: usize, want: &Want, cuts: &Cuts, may_swap: bool) -> bool {
-        if want.reason.is_search() && self.peers[me].search_budget == 0 {
-            return false;
-        }
-        if want.swap_for.is_some() {
-            return may_swap;
-        }
-        let uses = self.link_uses(me, cuts);
-        admit(&uses, want.reason, true, self.effort.limits) != Admission::Refuse
-    }
-
-    fn close_unwanted(&mut self, me: usize, cuts: &Cuts) {
-        for link in self.link_uses(me, cuts) {
-            if is_closable(&link) {
-                self.close(me, link.peer);
-            }
-        }
-        // A swap or a ring link may have taken it one over.
-        while self.peers[me].links.len() > self.effort.limits.accepted {
-            let uses = self.link_uses(me, cuts);
-            let Some(index) = shed(&uses) else { return };
-            self.close(me, uses[index].peer);
-        }
-    }
-
-    fn link_uses(&self, me: usize, cuts: &Cuts) -> Vec<LinkUse> {
-        let links = self.peers[me].links.iter();
-        let link_use = |(&other, link): (&usize, &ModelLink)| LinkUse {
-            peer: other,
-            mine: link.mine,
-            theirs: self.link(other, me).and_then(|link| link.mine),
-            is_bridge: cuts.is_bridge(NodeIndex::new(me), NodeIndex::new(other)),
-            own_dial: link.own_dial,
-            rtt_us: (self.rtt_us)(me, other),
-        };
-        links.map(link_use).collect()
-    }
-
-    fn dial(&mut self, me: usize, other: usize, reason: Reason) {
-        let rtt = (self.rtt_us)(me, other);
-        self.peers[me].measured.insert(other, rtt);
-        let confirmed = reason == Reason::Repair || reason.is_ring() && self.confirms(other, me);
-        let uses = self.link_uses(other, &Cuts::default());
-        match admit(&uses, reason, confirmed, self.effort.limits) {
-            Admission::Accept => {}
-            Admission::AcceptAndShed(index) => self.close(other, uses[index].peer),
-            Admission::Refuse => {
-                self.cool(me, other);
-                return;
-            }
-        }
-        self.peers[other].measured.insert(me, rtt);
-        let link = |mine, own_dial| ModelLink { mine, own_dial };
-        self.peers[me].links.insert(other, link(Some(reason), true));
-        self.peers[other].links.insert(me, link(None, false));
-    }
-
-    /// Whether `other` sees that it and `me` are neighbours on the ring.
-    fn confirms(&self, other: usize, me: usize) -> bool {
-        let candidates = self.candidates(other);
-        let situation = Situation {
-            me: other,
-            candidates: &candidates,
-            graph: None,
-            cuts: None,
-            degree: self.effort.degree,
-            random_seed: 0,
-        };
-        confirms_ring(&situation, me)
-    }
-
-    /// A refusal, or a link that turned out to be unwanted: no search for a while, twice as long
-    /// each time.
-    fn cool(&mut self, me: usize, other: usize) {
-        let cooling = &mut self.peers[me].cooling;
-        let (_, wait) = cooling.get(&other).copied().unwrap_or((0, 1));
-        cooling.insert(other, (self.round + 1 + wait, wait * 2));
-    }
-
-    fn close(&mut self, me: usize, other: usize) {
-        self.peers[me].links.remove(&other);
-        self.peers[other].links.remove(&me);
-        self.cool(me, other);
-        self.cool(other, me);
+        })
     }
 
     /// The view: all links, weighted by what they measure.

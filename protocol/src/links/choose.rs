@@ -311,6 +311,7 @@ impl Engine {
     }
 
     fn choose(&mut self) {
+        self.count("links_reconsidered");
         self.chooser.refill(self.now.mono);
         let Some(field) = self.field() else { return };
         let chosen = self.chosen(&field);

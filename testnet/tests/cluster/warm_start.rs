@@ -49,6 +49,22 @@ fn a_network_that_begins_warm_has_little_to_change() {
     }
 }
 
+/// Beyond 2,500 peers the mesh was built without a look at paths, which the peers then took, and
+/// changed their minds; and all took their first look within a quarter of the time in which they
+/// look once.
+#[test]
+fn a_large_network_begins_at_rest() {
+    let nodes = 2_600;
+    let mut sim = warm_of(nodes, 1, Latency::regions());
+    sim.run_for(5_000);
+    assert_eq!(counted(&sim, 0..nodes, "dials"), 0);
+    // One before the start, one at it.
+    assert_eq!(counted(&sim, 0..nodes, "records_issued"), 2 * nodes as u64);
+    // A look a minute.
+    let looks = counted(&sim, 0..nodes, "links_reconsidered");
+    assert!(looks < nodes as u64 / 8, "{looks} looks");
+}
+
 /// With limits of their own: they began with up to twelve links each, shed what was too much and
 /// dialled what there was room for then.
 #[test]

@@ -142,12 +142,18 @@ impl Database {
         rows.map(|row| row.record.name())
     }
 
-    /// How a record named so stands to what is held, without its content.
-    pub(crate) fn compare(&self, peer: Option<PeerKey>, order: (u64, u64)) -> Offer {
-        let Some(peer) = peer else {
-            return Offer::Newer;
+    /// Whose key begins so, among those held, and how a record of theirs of this epoch and version
+    /// stands to what is held.
+    pub(crate) fn compare_named(&self, prefix: u64, order: (u64, u64)) -> (Option<PeerKey>, Offer) {
+        let Some(row) = self.table.named(prefix) else {
+            return (None, Offer::Newer);
         };
-        let held = self.table.get(peer).map(|row| row.record.order());
+        let peer = row.record.record.peer;
+        (Some(peer), self.compare_with(Some(row), peer, order))
+    }
+
+    fn compare_with(&self, row: Option<&Row>, peer: PeerKey, order: (u64, u64)) -> Offer {
+        let held = row.map(|row| row.record.order());
         let held = held.max(self.tombstones.get(&peer).map(|(order, _)| *order));
         match held.map_or(std::cmp::Ordering::Greater, |held| order.cmp(&held)) {
             std::cmp::Ordering::Greater => Offer::Newer,
@@ -156,16 +162,25 @@ impl Database {
         }
     }
 
-    /// Who has this key prefix among the peers held.
+    /// The record of whoever has this key prefix, among those held.
+    pub(crate) fn named(&self, prefix: u64) -> Option<&Arc<SignedRecord>> {
+        self.table.named(prefix).map(|row| &row.record)
+    }
+
+    /// Who that is.
     pub(crate) fn peer_of(&self, prefix: u64) -> Option<PeerKey> {
-        self.table.peer_of(prefix)
+        self.named(prefix).map(|record| record.record.peer)
     }
 
     /// What inserting `record` would do.
     pub(crate) fn offer(&self, record: &SignedRecord, now: Micros) -> Offer {
-        let peer = record.record.peer;
-        let Some(row) = self.table.get(peer) else {
-            return self.compare(Some(peer), record.order());
+        self.offer_beside(self.table.get(record.record.peer), record, now)
+    }
+
+    /// The same where `row` is what is held of its peer.
+    fn offer_beside(&self, row: Option<&Row>, record: &SignedRecord, now: Micros) -> Offer {
+        let Some(row) = row else {
+            return self.compare_with(None, record.record.peer, record.order());
         };
         // Two records of one name (a copied key): everybody keeps the same one of them.
         let ours = (row.record.order(), row.record.hash);
@@ -183,23 +198,38 @@ impl Database {
 
     /// Puts `record` in if it is newer. Its signature has been verified.
     pub(crate) fn insert(&mut self, record: Arc<SignedRecord>, age_ms: u64, now: Micros) -> Offer {
-        let offer = self.offer(&record, now);
+        match self.replace(record, age_ms, now) {
+            Ok(_) => Offer::Newer,
+            Err(offer) => offer,
+        }
+    }
+
+    /// The same; gives what was held before.
+    ///
+    /// # Errors
+    ///
+    /// What it is where it is not newer; then nothing has changed but the count of what was damped.
+    pub(crate) fn replace(
+        &mut self,
+        record: Arc<SignedRecord>,
+        age_ms: u64,
+        now: Micros,
+    ) -> Result<Option<Arc<SignedRecord>>, Offer> {
+        let peer = record.record.peer;
+        let row = self.table.get(peer);
+        let offer = self.offer_beside(row, &record, now);
+        let tokens_at = row.map(|row| row.tokens_at);
         if offer == Offer::Damped {
             self.damped += 1;
         }
         if offer != Offer::Newer {
-            return offer;
+            return Err(offer);
         }
-        let peer = record.record.peer;
         let now = now.since(self.began);
-        let tokens_at = self
-            .table
-            .get(peer)
-            .map_or(now, |row| row.tokens_at.max(now))
+        let tokens_at = tokens_at.map_or(now, |at| at.max(now))
             + Micros::from_millis(self.config.reissue_ms / 2);
         self.tombstones.remove(&peer);
-        self.put(Row::new(record, age_ms, now, tokens_at));
-        offer
+        Ok(self.put(Row::new(record, age_ms, now, tokens_at)))
     }
 
     /// Puts this peer's own record in, whatever is held.
@@ -208,11 +238,11 @@ impl Database {
         self.put(Row::new(record, 0, now, now));
     }
 
-    fn put(&mut self, row: Row) {
+    fn put(&mut self, row: Row) -> Option<Arc<SignedRecord>> {
         self.add(&row.record);
-        if let Some(former) = self.table.put(row) {
-            self.subtract(&former.record);
-        }
+        let former = self.table.put(row)?.record;
+        self.subtract(&former);
+        Some(former)
     }
 
     fn add(&mut self, record: &SignedRecord) {

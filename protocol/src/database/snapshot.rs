@@ -8,7 +8,8 @@ use crate::identity::PeerKey;
 use crate::memo::Memo;
 use crate::name::{GroupId, GroupName};
 use crate::status::Role;
-use crate::wire::{RecordGroup, SignedRecord};
+use crate::wire::SignedRecord;
+use crate::wire::record::SoughtGroup;
 use hedgerow_topology::petgraph::graph::NodeIndex;
 use hedgerow_topology::{
     Class, Cuts, LinkGraph, Mesh, PeerNode, Subgraph, link_weight_us, redundant_mesh, relay_tree,
@@ -187,14 +188,12 @@ impl GroupGraph {
     /// The graph of `group` in a component of `snapshot`: its members and senders, or, when they
     /// do not reach each other alone, the whole component.
     pub(crate) fn new(snapshot: &Snapshot, component: u32, group: &GroupName, memo: &Memo) -> Self {
+        let sought = SoughtGroup::new(group);
         let role_of = |index: usize| {
             if group.is_broadcast() {
                 return Some(Role::Member);
             }
-            snapshot.records[index]
-                .record
-                .group(group)
-                .and_then(RecordGroup::role)
+            snapshot.records[index].role_in(&sought)
         };
         let everybody: Vec<usize> = snapshot.members_of(component).collect();
         let members: Vec<usize> = everybody

@@ -207,10 +207,9 @@ impl Engine {
             }
             return;
         }
-        let former = self.database.get(peer).cloned();
-        if self.database.insert(record, age_ms, self.now.mono) != Offer::Newer {
+        let Ok(former) = self.database.replace(record, age_ms, self.now.mono) else {
             return;
-        }
+        };
         self.count("records_accepted");
         self.sync.pulls.remove(&peer.prefix());
         self.sync.accepted = self.now.mono;
@@ -222,27 +221,18 @@ impl Engine {
     /// The other end of `from` has this record: it need not be told.
     fn knows_record(&mut self, from: LinkId, peer: PeerKey) {
         if let Some(link) = self.links.get_mut(&from) {
-            link.record_announce.remove(&peer);
+            link.record_announce.remove(&peer.prefix());
             link.record_push.remove(&peer);
         }
     }
 
     pub(crate) fn on_record_announce(&mut self, from: LinkId, names: Vec<RecordName>) {
         for (prefix, epoch, version) in names {
-            let peer = self.database.peer_of(prefix);
-            if let Some(peer) = peer
-                && self.database.compare(Some(peer), (epoch, version)) == Offer::Same
-            {
-                self.knows_record(from, peer);
-            }
-            match self.database.compare(peer, (epoch, version)) {
-                Offer::Newer => self.want_record(from, prefix, (epoch, version)),
-                Offer::Older => {
-                    if let Some(peer) = peer {
-                        self.push_record(from, peer);
-                    }
-                }
-                Offer::Same | Offer::Damped => {}
+            match self.database.compare_named(prefix, (epoch, version)) {
+                (_, Offer::Newer) => self.want_record(from, prefix, (epoch, version)),
+                (Some(peer), Offer::Older) => self.push_record(from, peer),
+                (Some(peer), Offer::Same) => self.knows_record(from, peer),
+                _ => {}
             }
         }
     }
@@ -284,8 +274,8 @@ impl Engine {
             let Some(pull) = self.sync.pulls.remove(&prefix) else {
                 continue;
             };
-            let peer = self.database.peer_of(prefix);
-            if self.database.compare(peer, pull.order) == Offer::Newer {
+            let (_, offer) = self.database.compare_named(prefix, pull.order);
+            if offer == Offer::Newer {
                 asks.entry(pull.link).or_default().push(prefix);
             }
         }

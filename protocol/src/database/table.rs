@@ -75,10 +75,10 @@ impl Table {
         self.find(peer).ok().map(|at| &self.rows[at])
     }
 
-    /// The peer whose key begins so; the first, should there be several.
-    pub(super) fn peer_of(&self, prefix: u64) -> Option<PeerKey> {
+    /// The row of the peer whose key begins so; the first, should there be several.
+    pub(super) fn named(&self, prefix: u64) -> Option<&Row> {
         let row = self.rows.get(self.first_from(prefix))?;
-        (row.prefix == prefix).then(|| row.peer())
+        (row.prefix == prefix).then_some(row)
     }
 
     /// The rows of peers whose keys begin with this byte.

@@ -11,6 +11,7 @@ use crate::identity::PeerKey;
 use crate::io::LinkId;
 use crate::time::Micros;
 use crate::wire::frame::Wants;
+use crate::wire::record::SoughtGroup;
 use field::Field;
 use hedgerow_topology::{Considered, Reason, Want};
 use std::collections::BTreeMap;
@@ -329,15 +330,12 @@ impl Engine {
         let mut chosen = considered.wants();
         for group in self.groups.values().filter(|group| group.wants_links()) {
             let Some(name) = &group.name else { continue };
+            let sought = SoughtGroup::new(name);
             let members: Vec<bool> = field
                 .snapshot
                 .records
                 .iter()
-                .map(|r| {
-                    r.record
-                        .group(name)
-                        .is_some_and(|group| group.role().is_some())
-                })
+                .map(|record| record.role_in(&sought).is_some())
                 .collect();
             for want in considered.group_wants(&members) {
                 match chosen.iter_mut().find(|known| known.peer == want.peer) {

@@ -96,8 +96,9 @@ pub(crate) struct Link {
     pub(crate) reconciled: Option<Micros>,
     /// What the other end is and holds in each group.
     pub(crate) groups: BTreeMap<GroupId, RemoteGroup>,
-    /// Records announced to it and not yet sent, by key.
-    pub(crate) record_announce: BTreeSet<PeerKey>,
+    /// Records that it is to be told of, by the first bytes of their peers' keys: epochs and versions.
+    pub(crate) record_announce: BTreeMap<u64, (u64, u64)>,
+    /// Peers whose records it is to be given.
     pub(crate) record_push: BTreeSet<PeerKey>,
     /// When a bundle or a part of one last came: repair that still flows is slow, not silent.
     pub(crate) bulk_heard: Micros,
@@ -153,7 +154,7 @@ impl Link {
             unequal_since: None,
             reconciled: None,
             groups: BTreeMap::new(),
-            record_announce: BTreeSet::new(),
+            record_announce: BTreeMap::new(),
             record_push: BTreeSet::new(),
             bulk_heard: now,
             pull_budget: PULL_BUDGET_START,

@@ -214,12 +214,44 @@ pub struct SignedRecord {
     pub place: u64,
     /// The peer's position on the ring.
     pub ring: u64,
+    /// Of a peer in one group: which, and its role there. Whoever looks through thousands of records
+    /// finds it without a look at the names.
+    only_group: Option<(GroupTag, Option<Role>)>,
+}
+
+/// A hash of a group's name.
+type GroupTag = [u8; 16];
+
+/// A group that many records are asked for.
+#[derive(Debug)]
+pub(crate) struct SoughtGroup<'a> {
+    name: &'a GroupName,
+    tag: GroupTag,
+}
+
+impl<'a> SoughtGroup<'a> {
+    pub(crate) fn new(name: &'a GroupName) -> Self {
+        let tag = tag_of(name);
+        Self { name, tag }
+    }
+}
+
+fn tag_of(name: &GroupName) -> GroupTag {
+    let mut hasher = blake3::Hasher::new_derive_key("hedgerow group tag v1");
+    hasher.update(name.as_str().as_bytes());
+    let hash = hasher.finalize();
+    std::array::from_fn(|at| hash.as_bytes()[at])
 }
 
 impl SignedRecord {
     fn new(record: Record, signed: Bytes, signature: [u8; 64]) -> Self {
         let place = place_hash(&record);
+        let only_group = match record.groups.as_slice() {
+            [group] => Some((tag_of(&group.name), group.role())),
+            _ => None,
+        };
         Self {
+            only_group,
             hash: content_hash(&signed),
             shape: shape_hash(place, &record),
             place,
@@ -227,6 +259,18 @@ impl SignedRecord {
             record,
             signed,
             signature,
+        }
+    }
+
+    /// The peer's role in a group, if it is in it.
+    pub(crate) fn role_in(&self, group: &SoughtGroup<'_>) -> Option<Role> {
+        match self.record.groups.len() {
+            0 => None,
+            1 => {
+                let (tag, role) = self.only_group?;
+                role.filter(|_| tag == group.tag)
+            }
+            _ => self.record.group(group.name).and_then(RecordGroup::role),
         }
     }
 
@@ -315,3 +359,54 @@ pub struct WireRecord(
     /// How long ago it was issued, ms, as far as the sender knows; only grows.
     pub u64,
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Keypair;
+
+    fn in_groups(groups: &[(&str, u8)]) -> SignedRecord {
+        let keypair = Keypair::from_secret([1; 32]);
+        let groups = groups.iter().map(|(name, role)| RecordGroup {
+            name: name.parse().expect("valid"),
+            role: *role,
+            settings_version: 0,
+            settings: None,
+        });
+        let record = Record {
+            network: [7; 16],
+            peer: keypair.peer(),
+            epoch: 1,
+            version: 1,
+            left: false,
+            algorithm: ALGORITHM_VERSION,
+            capacity: 8,
+            coordinate: [0.0; 5],
+            addresses: Vec::new(),
+            groups: groups.collect(),
+            links: Vec::new(),
+        };
+        SignedRecord::sign(record, &keypair)
+    }
+
+    #[test]
+    fn a_role_is_the_one_that_the_list_of_groups_has() {
+        for groups in [
+            &[][..],
+            &[("news", 1)],
+            &[("news", 2)],
+            &[("news", 9)],
+            &[("other", 1)],
+            &[("news", 2), ("other", 1)],
+            &[("a", 1), ("b", 2), ("news", 1)],
+        ] {
+            let signed = in_groups(groups);
+            for name in ["news", "other", "b", "none"] {
+                let name: GroupName = name.parse().expect("valid");
+                let listed = signed.record.group(&name).and_then(RecordGroup::role);
+                let found = signed.role_in(&SoughtGroup::new(&name));
+                assert_eq!(found, listed, "{name} in {groups:?}");
+            }
+        }
+    }
+}

@@ -103,12 +103,12 @@ impl Engine {
     /// decides; who sends what is older gets what is held.
     fn is_news(&mut self, from: LinkId, delta: &RecordDelta) -> bool {
         let (prefix, epoch, version) = delta.name;
-        let peer = self.database.peer_of(prefix);
-        let held = peer.and_then(|peer| self.database.get(peer));
-        let hash = held.map_or(u64::MAX, |record| record.hash);
-        let offer = match self.database.compare(peer, (epoch, version)) {
-            Offer::Same if delta.hash > hash => Offer::Newer,
-            Offer::Same if delta.hash < hash => Offer::Older,
+        let (peer, offer) = self.database.compare_named(prefix, (epoch, version));
+        let held = || self.database.named(prefix);
+        let hash = || held().map_or(u64::MAX, |record| record.hash);
+        let offer = match offer {
+            Offer::Same if delta.hash > hash() => Offer::Newer,
+            Offer::Same if delta.hash < hash() => Offer::Older,
             offer => offer,
         };
         match (offer, peer) {
@@ -127,7 +127,7 @@ impl Engine {
     }
 
     fn made_from_base(&self, from: LinkId, delta: &RecordDelta) -> Made {
-        let held = (self.database.peer_of(delta.name.0)).and_then(|peer| self.database.get(peer));
+        let held = self.database.named(delta.name.0);
         let base = held
             .filter(|record| record.hash == delta.base)
             .or_else(|| self.record_in_check(delta.base));

@@ -80,9 +80,8 @@ impl Engine {
         let prefixes: Vec<u64> = theirs
             .iter()
             .filter(|(prefix, order)| {
-                self.database
-                    .compare(self.database.peer_of(**prefix), **order)
-                    == Offer::Newer
+                let (_, offer) = self.database.compare_named(**prefix, **order);
+                offer == Offer::Newer
             })
             .map(|(prefix, _)| *prefix)
             .collect();

@@ -49,6 +49,7 @@ impl Engine {
         } else {
             self.record_neighbours(peer)
         };
+        let name = self.database.get(peer).map(|record| record.name());
         let (mut pushed, mut announced) = (false, false);
         for (id, link) in &mut self.links {
             if Some(*id) == from || !link.serves_database() {
@@ -60,8 +61,8 @@ impl Engine {
             if is_eager && link.stage == Stage::Up {
                 link.record_push.insert(peer);
                 pushed = true;
-            } else {
-                link.record_announce.insert(peer);
+            } else if let Some((prefix, epoch, version)) = name {
+                link.record_announce.insert(prefix, (epoch, version));
                 announced = true;
             }
         }
@@ -176,7 +177,9 @@ impl Engine {
                 continue;
             };
             let push = std::mem::take(&mut link.record_push);
-            link.record_announce.retain(|peer| !push.contains(peer));
+            for peer in &push {
+                link.record_announce.remove(&peer.prefix());
+            }
             let whole = self.send_deltas(id, push);
             self.send_records(id, whole.into_iter());
         }
@@ -191,7 +194,7 @@ impl Engine {
             };
             let names: Vec<RecordName> = std::mem::take(&mut link.record_announce)
                 .into_iter()
-                .filter_map(|peer| self.database.get(peer).map(|record| record.name()))
+                .map(|(prefix, (epoch, version))| (prefix, epoch, version))
                 .collect();
             for names in names.chunks(NAMES_PER_FRAME) {
                 self.send(

@@ -20,7 +20,6 @@ pub(super) struct Ranking<'a> {
 }
 
 /// A live link, by whom it leads to.
-#[derive(Clone)]
 pub(super) struct Ranked {
     pub(super) rank: usize,
     pub(super) rtt_us: u32,

@@ -104,8 +104,10 @@ impl Engine {
     fn is_news(&mut self, from: LinkId, delta: &RecordDelta) -> bool {
         let (prefix, epoch, version) = delta.name;
         let (peer, offer) = self.database.compare_named(prefix, (epoch, version));
-        let held = || self.database.named(prefix);
-        let hash = || held().map_or(u64::MAX, |record| record.hash);
+        let hash = || {
+            let held = self.database.named(prefix);
+            held.map_or(u64::MAX, |record| record.hash)
+        };
         let offer = match offer {
             Offer::Same if delta.hash > hash() => Offer::Newer,
             Offer::Same if delta.hash < hash() => Offer::Older,

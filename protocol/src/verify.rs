@@ -8,10 +8,8 @@ use bytes::Bytes;
 pub struct VerifyJob {
     /// Who must have signed.
     pub signer: Signer,
-    /// Separates the kinds of things that are signed.
-    pub domain: Domain,
-    /// The signed bytes, as they came.
-    pub signed: Bytes,
+    /// What must be signed: see [`Domain::digest`].
+    pub digest: [u8; 32],
     /// The signature.
     pub signature: [u8; 64],
     /// Content that the signed bytes state the BLAKE3 hash of.
@@ -53,8 +51,7 @@ impl VerifyJob {
         {
             return false;
         }
-        let digest = self.domain.digest(&self.signed);
-        self.signer.verify(&digest, &self.signature)
+        self.signer.verify(&self.digest, &self.signature)
     }
 
     /// Equal for equal jobs: what a simulator may remember results by.
@@ -64,9 +61,8 @@ impl VerifyJob {
     pub fn content_hash(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.signer.peer().0);
-        hasher.update(&[self.domain as u8]);
         hasher.update(&self.signature);
-        hasher.update(&self.signed);
+        hasher.update(&self.digest);
         *hasher.finalize().as_bytes()
     }
 }

@@ -249,15 +249,13 @@ vectors! {
 /// The verdict on a signature like any other with its scalar changed.
 fn with_scalar(change: impl FnOnce(&mut [u8])) -> Verdict {
     let keypair = Keypair::from_secret([7; 32]);
-    let signed = Bytes::from_static(b"a header");
-    let digest = Domain::Bundle.digest(&signed);
+    let digest = Domain::Bundle.digest(b"a header");
     let mut signature = keypair.sign(&digest);
     change(&mut signature[32..]);
     let verdict = verdict(keypair.peer().0, digest, signature);
     let job = VerifyJob {
         signer: keypair.peer().into(),
-        domain: Domain::Bundle,
-        signed,
+        digest,
         signature,
         payload: None,
     };

@@ -22,8 +22,7 @@ const ORDER_TWO: [u8; 32] = {
 fn job(signer: PeerKey, signature: [u8; 64]) -> VerifyJob {
     VerifyJob {
         signer: signer.into(),
-        domain: Domain::Bundle,
-        signed: Bytes::from_static(b"a header"),
+        digest: Domain::Bundle.digest(b"a header"),
         signature,
         payload: None,
     }

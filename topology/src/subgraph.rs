@@ -28,7 +28,10 @@ impl Subgraph {
             .node_indices()
             .filter(|node| is_member[node.index()])
             .collect();
-        let mut graph = LinkGraph::with_capacity(to_whole.len(), 0);
+        let is_inside = |node: NodeIndex| is_member[node.index()];
+        let inner = whole.raw_edges().iter();
+        let inner = inner.filter(|edge| is_inside(edge.source()) && is_inside(edge.target()));
+        let mut graph = LinkGraph::with_capacity(to_whole.len(), inner.count());
         let mut from_whole = vec![None; whole.node_count()];
         for &node in &to_whole {
             from_whole[node.index()] = Some(graph.add_node(whole[node]));
@@ -52,6 +55,11 @@ impl Subgraph {
     /// The members and the links between them.
     pub fn graph(&self) -> &LinkGraph {
         &self.graph
+    }
+
+    /// The members and the links between them, and nothing else.
+    pub fn into_graph(self) -> LinkGraph {
+        self.graph
     }
 
     /// Where a member stands in the whole graph. Panics on an index that is not of this subgraph.

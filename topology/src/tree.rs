@@ -265,7 +265,17 @@ impl Way {
 ///
 /// An `origin` outside the graph gives an empty tree.
 pub fn shortest_path_tree(graph: &LinkGraph, origin: NodeIndex, class: Class) -> Tree {
-    let mut growth = Growth::new(graph, class);
+    shortest_path_tree_along(graph, &Adjacency::of(graph), origin, class)
+}
+
+/// The same where the graph is laid out already.
+pub(crate) fn shortest_path_tree_along(
+    graph: &LinkGraph,
+    links: &Adjacency,
+    origin: NodeIndex,
+    class: Class,
+) -> Tree {
+    let mut growth = Growth::new(graph, links, class);
     if origin.index() >= graph.node_count() {
         return growth.builder.finish(origin);
     }
@@ -278,8 +288,8 @@ pub fn shortest_path_tree(graph: &LinkGraph, origin: NodeIndex, class: Class) ->
     }
 }
 
-struct Growth {
-    links: Adjacency,
+struct Growth<'a> {
+    links: &'a Adjacency,
     /// What peers say that they can feed.
     capacity: Vec<u16>,
     class: Class,
@@ -294,13 +304,13 @@ struct Growth {
     waiting: BinaryHeap<Reverse<Way>>,
 }
 
-impl Growth {
-    fn new(graph: &LinkGraph, class: Class) -> Self {
+impl<'a> Growth<'a> {
+    fn new(graph: &LinkGraph, links: &'a Adjacency, class: Class) -> Self {
         let nodes = graph.node_count();
         let capacity: Vec<u16> = graph.node_weights().map(|peer| peer.capacity).collect();
         let leaves = capacity.iter().filter(|&&capacity| capacity == 0).count();
         Self {
-            links: Adjacency::of(graph),
+            links,
             capacity,
             class,
             least: if leaves * 2 > nodes { LEAVES_FEED } else { 0 },

@@ -6,9 +6,11 @@ use crate::identity::PeerKey;
 use crate::links::Target;
 use crate::name::Address;
 use crate::time::Micros;
+use crate::wire::SignedRecord;
 use hedgerow_topology::Reason;
 use rand_chacha::rand_core::Rng;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Candidates kept.
 const CANDIDATES_MAX: usize = 1_024;
@@ -22,9 +24,27 @@ const INFORMED_MS: u64 = 400;
 /// Between two bursts, ms.
 const BURST_PAUSE_MS: u64 = 1_600;
 
+/// Where a peer is said to be.
+#[derive(Debug)]
+pub(crate) enum Whereabouts {
+    /// By itself; one record serves all who hold it.
+    Stated(Arc<SignedRecord>),
+    /// By somebody else.
+    Told(Vec<Address>),
+}
+
+impl Whereabouts {
+    fn addresses(&self) -> &[Address] {
+        match self {
+            Self::Stated(record) => &record.record.addresses,
+            Self::Told(addresses) => addresses,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Candidate {
-    addresses: Vec<Address>,
+    whereabouts: Whereabouts,
     /// When it became a candidate, and when it was last heard of.
     first: Micros,
     seen: Micros,
@@ -47,22 +67,26 @@ impl Candidates {
     }
 
     pub(crate) fn addresses_of(&self, peer: PeerKey) -> Vec<Address> {
-        self.peers
-            .get(&peer)
-            .map_or_else(Vec::new, |candidate| candidate.addresses.clone())
+        self.peers.get(&peer).map_or_else(Vec::new, |candidate| {
+            candidate.whereabouts.addresses().to_vec()
+        })
     }
 
     /// Takes note of where a peer is said to be.
-    pub(crate) fn learn(&mut self, peer: PeerKey, addresses: Vec<Address>, now: Micros) {
-        if addresses.is_empty() {
+    pub(crate) fn learn(&mut self, peer: PeerKey, whereabouts: Whereabouts, now: Micros) {
+        if whereabouts.addresses().is_empty() {
             return;
         }
-        let first = self.peers.get(&peer).map_or(now, |known| known.first);
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.whereabouts = whereabouts;
+            known.seen = now;
+            return;
+        }
         self.peers.insert(
             peer,
             Candidate {
-                addresses,
-                first,
+                whereabouts,
+                first: now,
                 seen: now,
             },
         );
@@ -86,8 +110,10 @@ impl Candidates {
 
 impl Engine {
     /// Peers that fell out of the view become candidates, those that came in are none.
-    pub(crate) fn on_view_changed_for_candidates(&mut self) {
-        self.sort_candidates();
+    pub(crate) fn on_view_changed_for_candidates(&mut self, others_are_in_it: bool) {
+        if others_are_in_it {
+            self.sort_candidates();
+        }
         if self.trouble() > 0 {
             self.try_candidates_soon();
         } else if self.candidates.next.is_none() {
@@ -97,16 +123,17 @@ impl Engine {
 
     fn sort_candidates(&mut self) {
         let now = self.now.mono;
-        let records =
-            (!self.view.is_all_of(self.database.shape())).then(|| self.database.records());
-        let outside: Vec<(PeerKey, Vec<Address>)> = records
-            .into_iter()
-            .flatten()
-            .filter(|record| !record.record.left && !self.view.contains(record.record.peer))
-            .map(|record| (record.record.peer, record.record.addresses.clone()))
-            .collect();
-        for (peer, addresses) in outside {
-            self.candidates.learn(peer, addresses, now);
+        if !self.view.is_all_of(self.database.shape()) {
+            let mut inside = self.view.peers().peekable();
+            for record in self.database.records() {
+                let peer = record.record.peer;
+                // Both ascend.
+                while inside.next_if(|inside| *inside < peer).is_some() {}
+                if inside.peek() != Some(&peer) && !record.record.left {
+                    let stated = Whereabouts::Stated(record.clone());
+                    self.candidates.learn(peer, stated, now);
+                }
+            }
         }
         let inside: Vec<PeerKey> = self
             .candidates

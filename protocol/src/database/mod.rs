@@ -11,10 +11,10 @@ mod snapshot;
 mod sync;
 mod table;
 
-pub(crate) use candidates::{Candidates, LINKS_FEW};
+pub(crate) use candidates::{Candidates, LINKS_FEW, Whereabouts};
 pub(crate) use own::OwnRecord;
 pub(crate) use snapshot::{GroupGraph, Snapshot, group_graph};
-pub(crate) use sync::RecordSync;
+pub(crate) use sync::{KnownNews, RecordSync};
 
 use crate::config::DatabaseConfig;
 use crate::identity::PeerKey;
@@ -318,12 +318,12 @@ impl Database {
             .retain(|_, (_, at)| now.since(*at) <= forget);
     }
 
-    /// The graph of all records whose peers have not left.
-    pub(crate) fn snapshot(&self, memo: &Memo) -> Arc<Snapshot> {
+    /// The graph of all records whose peers have not left; `former` is the one before.
+    pub(crate) fn snapshot(&self, former: Option<&Snapshot>, memo: &Memo) -> Arc<Snapshot> {
         memo.snapshot(self.shape, || {
             let mut living = Vec::with_capacity(self.len());
             living.extend(self.records().filter(|r| !r.record.left).cloned());
-            Snapshot::new(self.shape, living, memo)
+            Snapshot::new(self.shape, living, former, memo)
         })
     }
 }

@@ -43,24 +43,30 @@ pub(crate) struct Snapshot {
     /// to be read here.
     pub(crate) records: Vec<Arc<SignedRecord>>,
     /// The first bytes of their keys.
-    prefixes: Vec<u64>,
+    prefixes: Arc<[u64]>,
     /// The component of each node.
-    component: Vec<u32>,
+    component: Arc<[u32]>,
     components: Vec<Component>,
     cuts: OnceLock<Arc<Cuts>>,
 }
 
 impl Snapshot {
-    /// The snapshot of `records`, which are ascending by key and none of which has left.
-    pub(crate) fn new(hash: u64, records: Vec<Arc<SignedRecord>>, memo: &Memo) -> Self {
+    /// The snapshot of `records`, which are ascending by key and none of which has left. What is as
+    /// in the `former` one is shared with it.
+    pub(crate) fn new(
+        hash: u64,
+        records: Vec<Arc<SignedRecord>>,
+        former: Option<&Self>,
+        memo: &Memo,
+    ) -> Self {
         let prefixes: Vec<u64> = records.iter().map(|r| r.record.peer.prefix()).collect();
         let graph = memo.links(hash, || links(&records, &prefixes));
         let (component, components) = components(&graph, &records);
         Self {
             hash,
             records,
-            prefixes,
-            component,
+            prefixes: shared(prefixes, former.map(|former| &former.prefixes)),
+            component: shared(component, former.map(|former| &former.component)),
             components,
             cuts: OnceLock::new(),
         }
@@ -95,6 +101,14 @@ impl Snapshot {
     pub(crate) fn cuts(&self, memo: &Memo) -> &Arc<Cuts> {
         self.cuts
             .get_or_init(|| Arc::new(Cuts::of(&self.graph(memo))))
+    }
+}
+
+/// The same as `former` where it equals that.
+fn shared<T: PartialEq>(list: Vec<T>, former: Option<&Arc<[T]>>) -> Arc<[T]> {
+    match former {
+        Some(former) if former[..] == list[..] => former.clone(),
+        _ => list.into(),
     }
 }
 
@@ -205,7 +219,7 @@ impl GroupGraph {
         let (mut indices, mut graph) = (members, None);
         if indices.len() < everybody.len() {
             let subgraph = induced(&links, &indices);
-            graph = subgraph.is_connected().then(|| subgraph.graph().clone());
+            graph = subgraph.is_connected().then(|| subgraph.into_graph());
         }
         let relayed = graph.is_none() && indices.len() < everybody.len();
         if relayed {
@@ -215,7 +229,7 @@ impl GroupGraph {
             Some(graph) => Arc::new(graph),
             // All that the snapshot shows.
             None if indices.len() == snapshot.records.len() => links,
-            None => Arc::new(induced(&links, &indices).graph().clone()),
+            None => Arc::new(induced(&links, &indices).into_graph()),
         };
         let roles: Vec<Option<Role>> = indices.iter().map(|&index| role_of(index)).collect();
         let records = || indices.iter().map(|&index| &snapshot.records[index]);

@@ -34,7 +34,7 @@ fn row(versions: [u16; 3]) -> Snapshot {
         };
         Arc::new(SignedRecord::sign(record, &keypairs[at]))
     });
-    Snapshot::new(1, records.collect(), &Memo::default())
+    Snapshot::new(1, records.collect(), None, &Memo::default())
 }
 
 fn broadcast_graph(snapshot: &Snapshot) -> Arc<GroupGraph> {

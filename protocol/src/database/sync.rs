@@ -2,8 +2,11 @@
 //! they do not come, reconciled when hashes stay unequal.
 
 mod delta;
+mod news;
 mod reconcile;
 mod spread;
+
+pub(crate) use news::KnownNews;
 
 use super::Offer;
 use crate::engine::Engine;
@@ -17,9 +20,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Records wait so long to travel together, and announcements, which are only the net below
-/// them, ms.
+/// them, ms; where views rest between changes, no less than these parts of that time.
 const BATCH_MS: u64 = 10;
+const BATCH_SHARE: u64 = 90;
 const ANNOUNCE_MS: u64 = 100;
+const ANNOUNCE_SHARE: u64 = 9;
 /// Records and announcements in one frame.
 const RECORDS_PER_FRAME: usize = 64;
 const NAMES_PER_FRAME: usize = 4_096;
@@ -59,6 +64,8 @@ pub(crate) struct RecordSync {
     flush: Option<Micros>,
     /// What was held before what is to be pushed now.
     replaced: BTreeMap<PeerKey, Arc<SignedRecord>>,
+    /// What is to be announced, and when.
+    news: news::News,
     announce: Option<Micros>,
     /// By key prefix.
     pulls: BTreeMap<u64, RecordPullState>,
@@ -123,7 +130,7 @@ impl Engine {
             self.count("records_of_strangers");
             return;
         }
-        self.knows_record(from, peer);
+        self.knows_record(from, peer, record.name());
         match self.database.offer(&record, self.now.mono) {
             Offer::Newer => {}
             Offer::Same => return,
@@ -219,19 +226,22 @@ impl Engine {
     }
 
     /// The other end of `from` has this record: it need not be told.
-    fn knows_record(&mut self, from: LinkId, peer: PeerKey) {
+    fn knows_record(&mut self, from: LinkId, peer: PeerKey, name: RecordName) {
         if let Some(link) = self.links.get_mut(&from) {
-            link.record_announce.remove(&peer.prefix());
             link.record_push.remove(&peer);
+            if !self.sync.news.is_empty() {
+                link.known_news.add(name);
+            }
         }
     }
 
     pub(crate) fn on_record_announce(&mut self, from: LinkId, names: Vec<RecordName>) {
-        for (prefix, epoch, version) in names {
+        for name in names {
+            let (prefix, epoch, version) = name;
             match self.database.compare_named(prefix, (epoch, version)) {
                 (_, Offer::Newer) => self.want_record(from, prefix, (epoch, version)),
                 (Some(peer), Offer::Older) => self.push_record(from, peer),
-                (Some(peer), Offer::Same) => self.knows_record(from, peer),
+                (Some(peer), Offer::Same) => self.knows_record(from, peer, name),
                 _ => {}
             }
         }

@@ -135,7 +135,9 @@ impl Engine {
             return;
         }
         self.view.taken = self.now.mono;
-        let snapshot = self.database.snapshot(&self.memo);
+        let snapshot = self
+            .database
+            .snapshot(self.view.snapshot.as_deref(), &self.memo);
         let Some(me) = snapshot.index(self.me) else {
             // Only after this peer has stated that it leaves.
             return;
@@ -170,7 +172,7 @@ impl Engine {
                 self.chooser.touch_for_links(peers, self.now.mono);
             }
             self.wake_at(self.now.mono);
-            self.on_view_changed_for_candidates();
+            self.on_view_changed_for_candidates(others_are_in_it);
             self.on_view_changed_for_groups();
             self.event(Event::ViewChanged { peers, hash });
         }

@@ -230,10 +230,10 @@ impl Engine {
                 self.count("acknowledgements_refused");
                 continue;
             }
+            let signed = signed_bytes(id, key, ack.0, ack.1, &ack.2);
             let job = VerifyJob {
                 signer: ack.0.into(),
-                domain: Domain::Acknowledgement,
-                signed: signed_bytes(id, key, ack.0, ack.1, &ack.2),
+                digest: Domain::Acknowledgement.digest(&signed),
                 signature: ack.3,
                 payload: None,
             };

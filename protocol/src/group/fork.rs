@@ -164,8 +164,7 @@ impl Engine {
 fn job(signer: PeerKey, signed: &Bytes, signature: [u8; 64]) -> VerifyJob {
     VerifyJob {
         signer: signer.into(),
-        domain: Domain::Bundle,
-        signed: signed.clone(),
+        digest: Domain::Bundle.digest(signed),
         signature,
         payload: None,
     }

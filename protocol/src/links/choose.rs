@@ -42,10 +42,11 @@ const WANTS_SETTLE_MS: u64 = 500;
 const GROWTH_SHARE: usize = 10;
 const GROWTH_MS: u64 = 700;
 const GROWTH_MAX_MS: u64 = 5_000;
-/// After growth, views are to become one before links are improved: whoever has three quarters of
-/// the links that it aims at searches for no more and drops none for so long for every peer in the
-/// view, microseconds, but not for longer than the second, ms; and by lot for up to as much again,
-/// here up to the third, so that not all begin at once.
+/// After growth, or the loss of a twentieth, views are to become one before links are improved:
+/// whoever has three quarters of the links that it aims at searches for no more and drops none for
+/// so long for every peer in the view, microseconds, but not for longer than the second, ms; and by
+/// lot for up to as much again, here up to the third, so that not all begin at once.
+const LOSS_SHARE: usize = 20;
 const HOLD_US: u64 = 50_000;
 const HOLD_MAX_MS: u64 = 15_000;
 const HOLD_LOT_MAX_MS: u64 = 60_000;
@@ -108,8 +109,10 @@ pub(crate) struct Chooser {
     grown: (usize, Micros, Micros),
     /// Views are looked at so much later than they change.
     rest: Micros,
-    /// Since when links are not improved for growth.
+    /// Since when links are not improved for growth or loss.
     held: Option<Micros>,
+    /// The size of the view that a loss is measured by.
+    fullest: usize,
     /// When the last search was dialled, by how many 256ths the wait after it is longer, and how
     /// many were dialled without hurry.
     searched: (Micros, u64),
@@ -133,6 +136,7 @@ impl Chooser {
             grown: (0, Micros(0), Micros(0)),
             rest: Micros(0),
             held: None,
+            fullest: 0,
             searched: (Micros(0), 0),
             improvements: 0,
             yielding: BTreeMap::new(),
@@ -144,6 +148,11 @@ impl Chooser {
     pub(crate) fn note_view(&mut self, peers: usize, rest: Micros, now: Micros) {
         let (known, at, _) = self.grown;
         self.rest = rest;
+        if peers < self.fullest - self.fullest / LOSS_SHARE {
+            self.held = Some(now);
+            self.fullest = peers;
+        }
+        self.fullest = self.fullest.max(peers);
         if peers > known + known / GROWTH_SHARE {
             self.held = Some(now);
             if now.since(at) > Micros::from_millis(GROWTH_MS) + rest {
@@ -399,5 +408,19 @@ mod tests {
         assert!(chooser.held_until() <= now + most);
         chooser.begin_idle();
         assert!(chooser.held_until() <= now);
+    }
+
+    #[test]
+    fn the_loss_of_a_twentieth_holds_improvements_however_slowly_it_shows() {
+        let mut chooser = Chooser::new(0);
+        let at = Micros::from_millis;
+        chooser.note_view(1_000, Micros(0), at(1_000));
+        chooser.begin_idle();
+        chooser.note_view(970, Micros(0), at(2_000));
+        assert!(chooser.held_until() <= at(2_000), "few are gone");
+        chooser.note_view(940, Micros(0), at(3_000));
+        assert_eq!(chooser.held_until(), at(3_000 + HOLD_MAX_MS));
+        chooser.note_view(930, Micros(0), at(4_000));
+        assert_eq!(chooser.held_until(), at(3_000 + HOLD_MAX_MS));
     }
 }

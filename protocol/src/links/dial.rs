@@ -88,12 +88,15 @@ impl Dialer {
         self.dials.values().any(|dial| dial.target == *target)
     }
 
-    /// Whether `peer` backs off.
-    pub(crate) fn is_backing_off(&self, peer: PeerKey, now: Micros) -> bool {
-        let target = Target::Peer(peer);
-        self.backoffs
-            .get(&target)
-            .is_some_and(|backoff| backoff.until > now)
+    /// Peers that are not dialled for now, and until when.
+    pub(crate) fn backing_off(&self, now: Micros) -> BTreeMap<PeerKey, Micros> {
+        let peers = self.backoffs.iter().filter_map(|(target, backoff)| {
+            let Target::Peer(peer) = target else {
+                return None;
+            };
+            (backoff.until > now).then_some((*peer, backoff.until))
+        });
+        peers.collect()
     }
 
     fn back_off(&mut self, target: Target, now: Micros, config: &LinkConfig, jitter: u64) {

@@ -1,6 +1,7 @@
 //! From a connection to a link that is up, and from a link to its end.
 
 use super::{FEATURES, Link, Stage, reason_from_wire, reason_to_wire};
+use crate::database::Whereabouts;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::{Action, DialId, Event, LinkEnd, LinkId};
@@ -222,7 +223,8 @@ impl Engine {
         self.chooser.cool(peer, self.now.mono);
         for (peer, addresses) in refuse.alternatives.into_iter().take(ALTERNATIVES) {
             if peer != self.me && !self.view.contains(peer) {
-                self.candidates.learn(peer, addresses, self.now.mono);
+                let told = Whereabouts::Told(addresses);
+                self.candidates.learn(peer, told, self.now.mono);
             }
         }
         if was_up {

@@ -22,6 +22,7 @@ pub(crate) use shun::Shunned;
 pub(crate) use uplink::Uplink;
 
 use crate::config::Config;
+use crate::database::KnownNews;
 use crate::group::RemoteGroup;
 use crate::identity::PeerKey;
 use crate::io::LinkId;
@@ -96,8 +97,8 @@ pub(crate) struct Link {
     pub(crate) reconciled: Option<Micros>,
     /// What the other end is and holds in each group.
     pub(crate) groups: BTreeMap<GroupId, RemoteGroup>,
-    /// Records that it is to be told of, by the first bytes of their peers' keys: epochs and versions.
-    pub(crate) record_announce: BTreeMap<u64, (u64, u64)>,
+    /// Records that it need not be told of.
+    pub(crate) known_news: KnownNews,
     /// Peers whose records it is to be given.
     pub(crate) record_push: BTreeSet<PeerKey>,
     /// When a bundle or a part of one last came: repair that still flows is slow, not silent.
@@ -154,7 +155,7 @@ impl Link {
             unequal_since: None,
             reconciled: None,
             groups: BTreeMap::new(),
-            record_announce: BTreeMap::new(),
+            known_news: KnownNews::default(),
             record_push: BTreeSet::new(),
             bulk_heard: now,
             pull_budget: PULL_BUDGET_START,

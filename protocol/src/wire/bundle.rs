@@ -200,8 +200,7 @@ impl Bundle {
         );
         VerifyJob {
             signer,
-            domain: Domain::Bundle,
-            signed: self.signed.clone(),
+            digest: Domain::Bundle.digest(&self.signed),
             signature: self.signature,
             payload: Some((self.payload.clone(), self.header.payload_hash)),
         }

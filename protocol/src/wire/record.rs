@@ -203,6 +203,8 @@ pub struct SignedRecord {
     pub record: Record,
     /// The signed bytes.
     pub signed: Bytes,
+    /// What the signature is of.
+    digest: [u8; 32],
     /// The peer's signature.
     pub signature: [u8; 64],
     /// A hash of the signed bytes: equal records, equal hashes.
@@ -244,7 +246,7 @@ fn tag_of(name: &GroupName) -> GroupTag {
 }
 
 impl SignedRecord {
-    fn new(record: Record, signed: Bytes, signature: [u8; 64]) -> Self {
+    fn new(record: Record, signed: Bytes, digest: [u8; 32], signature: [u8; 64]) -> Self {
         let place = place_hash(&record);
         let only_group = match record.groups.as_slice() {
             [group] => Some((tag_of(&group.name), group.role())),
@@ -258,6 +260,7 @@ impl SignedRecord {
             ring: record.peer.ring_position(),
             record,
             signed,
+            digest,
             signature,
         }
     }
@@ -278,23 +281,24 @@ impl SignedRecord {
     pub fn sign(record: Record, keypair: &Keypair) -> Self {
         debug_assert_eq!(record.peer, keypair.peer(), "a peer speaks only of itself");
         let signed: Bytes = to_cbor(&record).into();
-        let signature = keypair.sign(&Domain::Record.digest(&signed));
-        Self::new(record, signed, signature)
+        let digest = Domain::Record.digest(&signed);
+        let signature = keypair.sign(&digest);
+        Self::new(record, signed, digest, signature)
     }
 
     /// Decodes and checks everything but the signature; see [`Self::verify_job`].
     pub fn decode(signed: Bytes, signature: [u8; 64]) -> Result<Self, WireError> {
         let record: Record = from_cbor("record", &signed)?;
         record.check()?;
-        Ok(Self::new(record, signed, signature))
+        let digest = Domain::Record.digest(&signed);
+        Ok(Self::new(record, signed, digest, signature))
     }
 
     /// The check of its signature.
     pub fn verify_job(&self) -> VerifyJob {
         VerifyJob {
             signer: self.record.peer.into(),
-            domain: Domain::Record,
-            signed: self.signed.clone(),
+            digest: self.digest,
             signature: self.signature,
             payload: None,
         }

@@ -30,7 +30,6 @@ impl Checks {
         }
         let signature = VerifyJob {
             payload: None,
-            signed: job.signed.clone(),
             ..job.clone()
         };
         let valid = signature.run();

@@ -103,6 +103,23 @@ impl<P: Peer> World<P> {
         }
     }
 
+    /// Gives inputs that come in one instant.
+    pub(crate) fn feed_all(&mut self, node: usize, inputs: impl Iterator<Item = Input>) {
+        match self.nodes[node].state {
+            NodeState::Running => {
+                for input in inputs {
+                    if self.nodes[node].state != NodeState::Running {
+                        return;
+                    }
+                    self.hand_over(node, input);
+                }
+                self.settle(node);
+            }
+            NodeState::Paused => self.nodes[node].inbox.extend(inputs),
+            NodeState::Idle | NodeState::Down => {}
+        }
+    }
+
     /// One input, and what the peer does about it.
     pub(crate) fn hand_over(&mut self, node: usize, input: Input) {
         let time = self.nodes[node].clock.time(self.now);
@@ -132,6 +149,7 @@ impl<P: Peer> World<P> {
         for (action, valid) in made.actions {
             self.act(node, action, valid);
         }
+        self.answer(node);
     }
 
     fn drain(&mut self, node: usize) {
@@ -146,6 +164,21 @@ impl<P: Peer> World<P> {
         {
             self.act(node, action, None);
         }
+        self.answer(node);
+    }
+
+    /// The checks that a call has asked for take their time together.
+    fn answer(&mut self, node: usize) {
+        if self.answers.is_empty() {
+            return;
+        }
+        let at = self.now + self.costs.verify;
+        let verified = Happening::Verified {
+            node: node as u32,
+            incarnation: self.nodes[node].incarnation,
+            answers: std::mem::take(&mut self.answers),
+        };
+        self.queue.push(at, verified);
     }
 
     fn trace_input(&mut self, node: usize, input: &Input) {
@@ -236,8 +269,6 @@ impl<P: Peer> World<P> {
     }
 
     fn act(&mut self, node: usize, action: Action, valid: Option<bool>) {
-        let incarnation = self.nodes[node].incarnation;
-        let node_number = node as u32;
         match action {
             Action::Dial {
                 dial,
@@ -266,17 +297,7 @@ impl<P: Peer> World<P> {
             }
             Action::Verify { id, job } => {
                 let valid = valid.unwrap_or_else(|| self.checks.verify(&job));
-                let at = self.now + self.costs.verify;
-                let node = node_number;
-                self.queue.push(
-                    at,
-                    Happening::Verified {
-                        node,
-                        incarnation,
-                        id,
-                        valid,
-                    },
-                );
+                self.answers.push((id, valid));
             }
             Action::Persist {
                 id,

@@ -7,7 +7,7 @@ use super::connection::{EndRef, EndState, Segment};
 use super::job::{Call, Step};
 use super::node::NodeState;
 use super::peer::Peer;
-use super::world::{Happening, World};
+use super::world::{Happening, World, verified};
 use hedgerow_protocol::{Input, Micros};
 use std::collections::VecDeque;
 
@@ -39,16 +39,15 @@ impl<P: Peer> World<P> {
             Happening::Verified {
                 node,
                 incarnation,
-                id,
-                valid,
+                ref answers,
             } => {
                 let node = node as usize;
                 let place = &self.nodes[node];
                 if place.incarnation != incarnation || place.state != NodeState::Running {
                     return Foreseen::Unknown(node);
                 }
-                let input = Input::Verified { id, valid };
-                step(at, node, [Call::Input(input)].into(), None)
+                let calls = verified(answers.clone()).map(Call::Input);
+                step(at, node, calls.collect(), None)
             }
             Happening::Uplink { node, .. } | Happening::Persisted { node, .. } => {
                 Foreseen::Unknown(node as usize)

@@ -4,8 +4,9 @@ use super::checks::Checks;
 use super::connection::EndRef;
 use super::node::Clock;
 use super::peer::Peer;
+use super::world::{Answer, verified};
 use bytes::Bytes;
-use hedgerow_protocol::{Action, Event, Input, Micros, Time, VerifyId};
+use hedgerow_protocol::{Action, Event, Input, Micros, Time};
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -138,6 +139,7 @@ impl<P: Peer> Job<P> {
             Call::Panic(_) => return false,
         }
         let mut actions = Vec::new();
+        let mut answers = Vec::new();
         let mut known = true;
         while let Some(action) = self.peer.poll_action() {
             let mut valid = None;
@@ -150,7 +152,7 @@ impl<P: Peer> Job<P> {
                 Action::Verify { id, job } => {
                     let result = checks.verify(job);
                     valid = Some(result);
-                    self.expect(at + self.verify, *id, result);
+                    answers.push((*id, result));
                 }
                 Action::Event(event) => {
                     ended = ends(event);
@@ -166,6 +168,9 @@ impl<P: Peer> Job<P> {
                 break;
             }
         }
+        if !answers.is_empty() {
+            self.expect(at + self.verify, answers);
+        }
         let deadline = self.peer.poll_timeout();
         self.made.push_back(Made {
             call,
@@ -175,12 +180,12 @@ impl<P: Peer> Job<P> {
         known && self.room > 0
     }
 
-    /// The answer to a check comes after what is known already of that time.
-    fn expect(&mut self, at: Micros, id: VerifyId, valid: bool) {
+    /// The answers to checks come after what is known already of that time.
+    fn expect(&mut self, at: Micros, answers: Vec<Answer>) {
         let place = self.steps.partition_point(|step| step.at <= at);
         let step = Step {
             at,
-            calls: [Call::Input(Input::Verified { id, valid })].into(),
+            calls: verified(answers).map(Call::Input).collect(),
             arrival: None,
         };
         self.steps.insert(place, step);

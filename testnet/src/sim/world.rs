@@ -90,12 +90,11 @@ pub(crate) enum Happening {
     Accept { end: EndRef },
     /// A dial goes on.
     Dial { dial: u32 },
-    /// A signature is checked.
+    /// The signatures that one call of a peer asked about are checked.
     Verified {
         node: u32,
         incarnation: u32,
-        id: VerifyId,
-        valid: bool,
+        answers: Vec<Answer>,
     },
     /// Something is stored.
     Persisted {
@@ -104,6 +103,15 @@ pub(crate) enum Happening {
         id: PersistId,
         epoch: u64,
     },
+}
+
+/// What became of a signature check.
+pub(crate) type Answer = (VerifyId, bool);
+
+/// The answers as a peer hears them.
+pub(crate) fn verified(answers: Vec<Answer>) -> impl Iterator<Item = Input> {
+    let answers = answers.into_iter();
+    answers.map(|(id, valid)| Input::Verified { id, valid })
 }
 
 /// Nodes with peers, the network between them, and virtual time.
@@ -133,6 +141,8 @@ pub struct World<P> {
     pub(crate) checks: Arc<Checks>,
     /// Ends that were sent to while a peer's actions were drained.
     pub(crate) touched: Vec<EndRef>,
+    /// Answers to what the present call of a peer has asked to be checked.
+    pub(crate) answers: Vec<Answer>,
     /// Threads that call peers, if more than one does.
     pub(crate) crew: Option<Crew<P>>,
     pub(crate) claims: Claims,
@@ -161,6 +171,7 @@ impl<P: Peer> World<P> {
             by_key: HashMap::new(),
             checks: Arc::default(),
             touched: Vec::new(),
+            answers: Vec::new(),
             crew: None,
             claims: Claims::default(),
             happened: 0,
@@ -347,11 +358,10 @@ impl<P: Peer> World<P> {
             Happening::Verified {
                 node,
                 incarnation,
-                id,
-                valid,
+                answers,
             } => {
                 if self.nodes[node as usize].incarnation == incarnation {
-                    self.feed(node as usize, Input::Verified { id, valid });
+                    self.feed_all(node as usize, verified(answers));
                 }
             }
             Happening::Persisted {

@@ -1,11 +1,11 @@
 //! How far everybody is, from all that is known without asking.
 
 use petgraph::graph::NodeIndex;
-use petgraph::visit::EdgeRef;
 
 use super::Situation;
-use crate::graph::{HOP_US, LinkGraph};
-use crate::tree::{Class, Tree, shortest_path_tree};
+use crate::adjacency::Adjacency;
+use crate::graph::HOP_US;
+use crate::tree::{Class, Tree, shortest_path_tree_along};
 
 /// Share of the coordinates' errors by which an estimate is distrusted. More than this keeps peers
 /// from finding who is near: on 490 `PlanetLab` hosts 0.2 ends at a stretch of 1.20, 1.0 at 1.23.
@@ -21,20 +21,31 @@ const CAUTION: f32 = 0.2;
 pub(super) struct Estimates {
     rtt_us: Vec<u32>,
     cautious_us: Vec<u32>,
-    paths: Option<Tree>,
+    view: Option<OwnView>,
+}
+
+/// The view as it looks from here.
+pub(super) struct OwnView {
+    /// Its links.
+    pub(super) links: Adjacency,
+    /// My shortest paths through it.
+    pub(super) paths: Tree,
 }
 
 impl Estimates {
     pub(super) fn new(situation: &Situation<'_>) -> Self {
         let peers = situation.candidates.len();
         let mine = &situation.candidates[situation.me];
-        let graph = situation.view();
-        let paths = graph
-            .map(|graph| shortest_path_tree(graph, NodeIndex::new(situation.me), Class::Normal));
+        let view = situation.view().map(|graph| {
+            let links = Adjacency::of(graph);
+            let me = NodeIndex::new(situation.me);
+            let paths = shortest_path_tree_along(graph, &links, me, Class::Normal);
+            OwnView { links, paths }
+        });
         let mut at_least = vec![0u32; peers];
         let mut at_most = vec![u32::MAX; peers];
-        if let (Some(graph), Some(paths)) = (graph, &paths) {
-            bound(situation, graph, paths, &mut at_least, &mut at_most);
+        if let Some(view) = &view {
+            bound(situation, view, &mut at_least, &mut at_most);
         }
         let mut rtt_us = Vec::with_capacity(peers);
         let mut cautious_us = Vec::with_capacity(peers);
@@ -56,7 +67,7 @@ impl Estimates {
         Self {
             rtt_us,
             cautious_us,
-            paths,
+            view,
         }
     }
 
@@ -72,19 +83,14 @@ impl Estimates {
         self.cautious_us[peer]
     }
 
-    /// My shortest paths through the view, if there is one.
-    pub(super) fn paths(&self) -> Option<&Tree> {
-        self.paths.as_ref()
+    /// The view, if there is one.
+    pub(super) fn view(&self) -> Option<&OwnView> {
+        self.view.as_ref()
     }
 }
 
-fn bound(
-    situation: &Situation<'_>,
-    graph: &LinkGraph,
-    paths: &Tree,
-    at_least: &mut [u32],
-    at_most: &mut [u32],
-) {
+fn bound(situation: &Situation<'_>, view: &OwnView, at_least: &mut [u32], at_most: &mut [u32]) {
+    let OwnView { links, paths } = view;
     for &node in paths.order() {
         if let (Some(delay), Some(hops)) = (paths.delay_us(node), paths.depth(node)) {
             let on_the_wire = delay.saturating_sub(u64::from(hops) * u64::from(HOP_US));
@@ -95,9 +101,9 @@ fn bound(
         let Some(side) = candidate.linked else {
             continue;
         };
-        for edge in graph.edges(NodeIndex::new(peer)) {
-            let other_side = edge.weight().saturating_sub(HOP_US).saturating_mul(2);
-            let bound = &mut at_least[edge.target().index()];
+        for &(other, weight) in links.of_node(peer) {
+            let other_side = weight.saturating_sub(HOP_US).saturating_mul(2);
+            let bound = &mut at_least[other as usize];
             *bound = (*bound).max(side.abs_diff(other_side));
         }
     }

@@ -208,8 +208,8 @@ impl<'a> Considered<'a> {
         near::choose_nearest(estimates, &ranking, &mut choice);
         near::choose_shells(situation, &ranking, &mut choice);
         choose_random(situation, &mut choice);
+        path::choose(situation, estimates, &mut choice);
         if let Some(graph) = situation.view() {
-            path::choose(situation, graph, estimates, &mut choice);
             repair::choose(situation, graph, &mut choice);
         }
         choice.finish()

@@ -2,11 +2,13 @@
 //! way from me to everybody the most.
 
 use petgraph::graph::NodeIndex;
-use petgraph::visit::EdgeRef;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
-use super::estimate::Estimates;
+use super::estimate::{Estimates, OwnView};
 use super::{Choice, Reason, SWAP_DENOMINATOR, SWAP_NUMERATOR, Situation};
-use crate::graph::{LinkGraph, link_weight_us};
+use crate::adjacency::Adjacency;
+use crate::graph::link_weight_us;
 use crate::tree::Tree;
 
 /// A dial has to shorten all my paths together by at least one part in so many; less is not worth
@@ -19,12 +21,10 @@ const SWAP_SHARE_MIN: u64 = 200;
 
 /// Keeps the best live links as far as the degree goes, and names one that would be better or
 /// fill a free place.
-pub(super) fn choose(
-    situation: &Situation<'_>,
-    graph: &LinkGraph,
-    estimates: &Estimates,
-    choice: &mut Choice,
-) {
+pub(super) fn choose(situation: &Situation<'_>, estimates: &Estimates, choice: &mut Choice) {
+    let Some(view) = estimates.view() else {
+        return;
+    };
     let linked = |peer: usize| situation.candidates[peer].linked.is_some();
     let others = || (0..situation.candidates.len()).filter(|&peer| peer != situation.me);
     // Links that the other end wants stay whatever I say, so they count.
@@ -43,22 +43,24 @@ pub(super) fn choose(
     if room <= 1 + awaited && !has_unclaimed {
         return;
     }
-    let Some(tree) = estimates.paths() else {
-        return;
-    };
-    let paths = Paths::new(tree);
+    let paths = Paths::new(view);
     let mut worst = None;
-    for (value, peer) in paths.values_of_links(situation, graph) {
+    let mine = view.links.of_node(situation.me).iter();
+    let mut unclaimed = Vec::new();
+    for peer in mine.map(|&(peer, _)| peer as usize) {
         if choice.is_wanted(peer) || !linked(peer) {
             continue;
         }
         if situation.candidates[peer].wants_me {
             choice.add(peer, Reason::Path, None);
-        } else if room > 0 {
-            room -= 1;
-            choice.add(peer, Reason::Path, None);
-            worst = Some((value, peer));
+        } else {
+            unclaimed.push(peer);
         }
+    }
+    for (value, peer) in paths.values_of(&unclaimed).into_iter().take(room) {
+        room -= 1;
+        choice.add(peer, Reason::Path, None);
+        worst = Some((value, peer));
     }
     let best = |with_room: bool| paths.best_candidate(situation, estimates, choice, with_room);
     if room > 1 + awaited {
@@ -78,6 +80,7 @@ pub(super) fn choose(
 
 /// My shortest paths through the view, and how many peers lie behind each.
 struct Paths<'a> {
+    links: &'a Adjacency,
     tree: &'a Tree,
     /// Peers in the subtree below each peer, itself included.
     behind: Vec<u64>,
@@ -86,7 +89,8 @@ struct Paths<'a> {
 }
 
 impl<'a> Paths<'a> {
-    fn new(tree: &'a Tree) -> Self {
+    fn new(view: &'a OwnView) -> Self {
+        let OwnView { links, paths: tree } = view;
         let mut behind = vec![0u64; tree.node_bound()];
         let mut branch = vec![u32::MAX; tree.node_bound()];
         for &node in tree.order().iter().rev() {
@@ -102,6 +106,7 @@ impl<'a> Paths<'a> {
             };
         }
         Self {
+            links,
             tree,
             behind,
             branch,
@@ -118,60 +123,69 @@ impl<'a> Paths<'a> {
         delays.fold(0, u64::saturating_add)
     }
 
-    /// My links, most valuable first: by how much all paths together would lengthen without it.
-    fn values_of_links(&self, situation: &Situation<'_>, graph: &LinkGraph) -> Vec<(u64, usize)> {
-        let mut loss = vec![0u64; graph.node_count()];
-        let around = self.delays_around(graph);
-        for &node in self.tree.order().iter().skip(1) {
-            let now = self.tree.delay_us(node).unwrap_or(0);
-            let total = &mut loss[self.branch[node.index()] as usize];
-            *total = total.saturating_add(around[node.index()].saturating_sub(now));
+    /// Some of my links, most valuable first: by how much all paths together would lengthen without it.
+    fn values_of(&self, links: &[usize]) -> Vec<(u64, usize)> {
+        if links.is_empty() {
+            return Vec::new();
         }
-        let mut values: Vec<(u64, usize)> = graph
-            .neighbors(NodeIndex::new(situation.me))
-            .map(|peer| (loss[peer.index()], peer.index()))
-            .collect();
-        values.sort_unstable_by_key(|&(value, peer)| (std::cmp::Reverse(value), peer));
+        let nodes = self.tree.node_bound();
+        let mut is_asked = vec![false; nodes];
+        for &peer in links {
+            is_asked[peer] = true;
+        }
+        let mut loss = vec![0u64; nodes];
+        let around = self.delays_around(&is_asked);
+        for &node in self.tree.order().iter().skip(1) {
+            let branch = self.branch[node.index()] as usize;
+            if is_asked[branch] {
+                let now = self.tree.delay_us(node).unwrap_or(0);
+                let longer = around[node.index()].saturating_sub(now);
+                loss[branch] = loss[branch].saturating_add(longer);
+            }
+        }
+        let mut values: Vec<(u64, usize)> = links.iter().map(|&peer| (loss[peer], peer)).collect();
+        values.sort_unstable_by_key(|&(value, peer)| (Reverse(value), peer));
         values
     }
 
-    /// How far each peer would be without my link to the branch it is in. The way there has to
+    /// How far each peer of the branches asked for would be without my link to the branch it is in. The way there has to
     /// cross into the branch from another one, whose delays do not change; so one more run of
     /// Dijkstra from all crossings at once gives all answers.
-    fn delays_around(&self, graph: &LinkGraph) -> Vec<u64> {
-        let mut around = vec![u64::MAX; graph.node_count()];
-        let mut heap = std::collections::BinaryHeap::new();
-        let push = |heap: &mut std::collections::BinaryHeap<_>, delay: u64, node: NodeIndex| {
-            heap.push(std::cmp::Reverse((delay, node)));
-        };
+    fn delays_around(&self, is_asked: &[bool]) -> Vec<u64> {
+        let origin = self.tree.origin().index();
+        let mut around = vec![u64::MAX; self.tree.node_bound()];
+        let mut crossings = Vec::new();
         for &node in self.tree.order().iter().skip(1) {
-            for edge in graph.edges(node) {
-                let from = edge.target();
-                if from != self.tree.origin()
-                    && self.branch[from.index()] != self.branch[node.index()]
-                    && let Some(delay) = self.tree.delay_us(from)
-                {
-                    let delay = delay + u64::from(*edge.weight());
-                    around[node.index()] = around[node.index()].min(delay);
-                }
-            }
-            if around[node.index()] != u64::MAX {
-                push(&mut heap, around[node.index()], node);
-            }
-        }
-        while let Some(std::cmp::Reverse((delay, node))) = heap.pop() {
-            if delay > around[node.index()] {
+            let node = node.index();
+            if !is_asked[self.branch[node] as usize] {
                 continue;
             }
-            for edge in graph.edges(node) {
-                let next = edge.target();
-                let longer = delay + u64::from(*edge.weight());
-                if next != self.tree.origin()
-                    && self.branch[next.index()] == self.branch[node.index()]
-                    && longer < around[next.index()]
+            let mut shortest = u64::MAX;
+            for &(from, weight) in self.links.of_node(node) {
+                let from = from as usize;
+                if from != origin
+                    && self.branch[from] != self.branch[node]
+                    && let Some(delay) = self.tree.delay_us(NodeIndex::new(from))
                 {
-                    around[next.index()] = longer;
-                    push(&mut heap, longer, next);
+                    shortest = shortest.min(delay + u64::from(weight));
+                }
+            }
+            if shortest != u64::MAX {
+                around[node] = shortest;
+                crossings.push(Reverse((shortest, node as u32)));
+            }
+        }
+        let mut heap = BinaryHeap::from(crossings);
+        while let Some(Reverse((delay, node))) = heap.pop() {
+            let node = node as usize;
+            if delay > around[node] {
+                continue;
+            }
+            for &(next, weight) in self.links.of_node(node) {
+                let (to, longer) = (next as usize, delay + u64::from(weight));
+                if to != origin && self.branch[to] == self.branch[node] && longer < around[to] {
+                    around[to] = longer;
+                    heap.push(Reverse((longer, next)));
                 }
             }
         }

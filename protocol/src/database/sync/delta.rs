@@ -121,7 +121,7 @@ impl Engine {
             }
             (_, peer) => {
                 if let Some(peer) = peer {
-                    self.knows_record(from, peer);
+                    self.knows_record(from, peer, delta.name);
                 }
                 false
             }

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 /// Ends that have differed for so many times the wait are reconciled while records still come.
 const LONG_UNEQUAL: u64 = 5;
+/// What has been announced by a neighbour has been pulled after so many such waits.
+const ANNOUNCES: u64 = 3;
 
 impl Engine {
     /// Starts finding out where two databases differ.
@@ -100,7 +102,9 @@ impl Engine {
     /// ends differ for long is reconciled all the same.
     pub(crate) fn compare_databases(&mut self, id: LinkId, theirs: u64) {
         let now = self.now.mono;
-        let unequal = Micros::from_millis(self.config.database.unequal_ms);
+        // Where records are announced later, their absence tells nothing before.
+        let announced = self.announce_wait().times(ANNOUNCES);
+        let unequal = Micros::from_millis(self.config.database.unequal_ms).max(announced);
         let pause = Micros::from_millis(self.config.database.reconcile_ms);
         let ours = self.database.hash();
         let accepted = self.sync.accepted;

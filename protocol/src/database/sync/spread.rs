@@ -1,6 +1,8 @@
 //! Records pushed along the record tree and announced elsewhere, in batches.
 
-use super::{ANNOUNCE_MS, BATCH_MS, NAMES_PER_FRAME, RECORDS_PER_FRAME};
+use super::{
+    ANNOUNCE_MS, ANNOUNCE_SHARE, BATCH_MS, BATCH_SHARE, NAMES_PER_FRAME, RECORDS_PER_FRAME,
+};
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::LinkId;
@@ -49,20 +51,24 @@ impl Engine {
         } else {
             self.record_neighbours(peer)
         };
-        let name = self.database.get(peer).map(|record| record.name());
+        let Some(name) = self.database.get(peer).map(|record| record.name()) else {
+            return;
+        };
         let (mut pushed, mut announced) = (false, false);
         for (id, link) in &mut self.links {
-            if Some(*id) == from || !link.serves_database() {
+            if !link.serves_database() {
                 continue;
             }
             let is_eager = eager
                 .as_ref()
                 .is_none_or(|neighbours| neighbours.contains(&link.peer));
-            if is_eager && link.stage == Stage::Up {
+            if Some(*id) == from {
+                link.known_news.add(name);
+            } else if is_eager && link.stage == Stage::Up {
                 link.record_push.insert(peer);
+                link.known_news.add(name);
                 pushed = true;
-            } else if let Some((prefix, epoch, version)) = name {
-                link.record_announce.insert(prefix, (epoch, version));
+            } else {
                 announced = true;
             }
         }
@@ -73,23 +79,41 @@ impl Engine {
             self.flush_records_soon();
         }
         if announced {
-            let at = self.in_ms(ANNOUNCE_MS);
+            let at = if self.sync.news.add(name) {
+                self.now.mono
+            } else {
+                self.now.mono + self.announce_wait()
+            };
             let at = self.sync.announce.map_or(at, |due| due.min(at));
             self.sync.announce = Some(at);
             self.wake_at(at);
         }
     }
 
+    /// How long announcements wait for more.
+    pub(super) fn announce_wait(&self) -> Micros {
+        let rest = Micros(self.view.spacing().0 / ANNOUNCE_SHARE);
+        rest.max(Micros::from_millis(ANNOUNCE_MS))
+    }
+
+    /// How long records wait for more.
+    fn batch_wait(&self) -> Micros {
+        let rest = Micros(self.view.spacing().0 / BATCH_SHARE);
+        rest.max(Micros::from_millis(BATCH_MS))
+    }
+
     pub(super) fn flush_records_soon(&mut self) {
-        let at = self.in_ms(BATCH_MS);
+        let at = self.now.mono + self.batch_wait();
         let at = self.sync.flush.map_or(at, |flush| flush.min(at));
         self.sync.flush = Some(at);
         self.wake_at(at);
     }
 
     pub(super) fn push_record(&mut self, to: LinkId, peer: PeerKey) {
-        if let Some(link) = self.links.get_mut(&to) {
+        let name = self.database.get(peer).map(|record| record.name());
+        if let (Some(link), Some(name)) = (self.links.get_mut(&to), name) {
             link.record_push.insert(peer);
+            link.known_news.add(name);
             self.flush_records_soon();
         }
     }
@@ -148,10 +172,11 @@ impl Engine {
     pub(crate) fn forget_record_pushes(&mut self) {
         for link in self.links.values_mut() {
             link.record_push.clear();
-            link.record_announce.clear();
+            link.known_news.clear();
         }
         self.sync.flush = None;
         self.sync.replaced.clear();
+        self.sync.news.clear();
         self.sync.announce = None;
     }
 
@@ -177,9 +202,6 @@ impl Engine {
                 continue;
             };
             let push = std::mem::take(&mut link.record_push);
-            for peer in &push {
-                link.record_announce.remove(&peer.prefix());
-            }
             let whole = self.send_deltas(id, push);
             self.send_records(id, whole.into_iter());
         }
@@ -187,15 +209,14 @@ impl Engine {
     }
 
     pub(super) fn flush_announcements(&mut self) {
-        let ids: Vec<LinkId> = self.links.keys().copied().collect();
-        for id in ids {
-            let Some(link) = self.links.get_mut(&id) else {
-                continue;
-            };
-            let names: Vec<RecordName> = std::mem::take(&mut link.record_announce)
-                .into_iter()
-                .map(|(prefix, (epoch, version))| (prefix, epoch, version))
-                .collect();
+        let news = self.sync.news.take();
+        let links = self.links.iter_mut();
+        let lacking: Vec<(LinkId, Vec<RecordName>)> = links
+            .map(|(id, link)| (*id, link.serves_database(), link.known_news.lacking(&news)))
+            .filter(|(_, serves, _)| *serves)
+            .map(|(id, _, names)| (id, names))
+            .collect();
+        for (id, names) in lacking {
             for names in names.chunks(NAMES_PER_FRAME) {
                 self.send(
                     id,

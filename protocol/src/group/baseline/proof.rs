@@ -123,8 +123,7 @@ fn job(origin: &BaselineOrigin) -> Option<VerifyJob> {
     let proof = origin.proof.as_ref()?;
     Some(VerifyJob {
         signer: origin.origin.into(),
-        domain: Domain::Bundle,
-        signed: proof.signed.clone(),
+        digest: Domain::Bundle.digest(&proof.signed),
         signature: proof.signature,
         payload: None,
     })

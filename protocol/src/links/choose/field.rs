@@ -71,6 +71,8 @@ impl Engine {
         }
         // Newer records of the same shape have newer coordinates and addresses.
         let mut newest = self.database.records().peekable();
+        let backing_off = self.dialer.backing_off(now);
+        let mut backing_off = Beside::new(&backing_off);
         let mut up = Beside::new(&self.up);
         let mut lost = Beside::new(&self.view.lost);
         let mut cut_off = Beside::new(&self.cut_off);
@@ -94,7 +96,7 @@ impl Engine {
                 let recently = lost.at(peer).is_some();
                 let dialable = known
                     && !record.record.addresses.is_empty()
-                    && !self.dialer.is_backing_off(peer, now)
+                    && backing_off.at(peer).is_none()
                     && !self.is_shunned(peer)
                     && cut_off.at(peer).is_none();
                 // As stated: what is below its hysteresis moves no link.

@@ -149,7 +149,10 @@ impl Chooser {
         let (known, at, _) = self.grown;
         self.rest = rest;
         if peers < self.fullest - self.fullest / LOSS_SHARE {
-            self.held = Some(now);
+            // A part that comes and goes holds nobody for ever.
+            if self.held_until() <= now {
+                self.held = Some(now);
+            }
             self.fullest = peers;
         }
         self.fullest = self.fullest.max(peers);
@@ -420,7 +423,7 @@ mod tests {
         assert!(chooser.held_until() <= at(2_000), "few are gone");
         chooser.note_view(940, Micros(0), at(3_000));
         assert_eq!(chooser.held_until(), at(3_000 + HOLD_MAX_MS));
-        chooser.note_view(930, Micros(0), at(4_000));
-        assert_eq!(chooser.held_until(), at(3_000 + HOLD_MAX_MS));
+        chooser.note_view(800, Micros(0), at(4_000));
+        assert_eq!(chooser.held_until(), at(3_000 + HOLD_MAX_MS), "held once");
     }
 }

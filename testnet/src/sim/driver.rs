@@ -109,7 +109,7 @@ impl<P: Peer> World<P> {
             NodeState::Running => {
                 for input in inputs {
                     if self.nodes[node].state != NodeState::Running {
-                        return;
+                        break;
                     }
                     self.hand_over(node, input);
                 }

@@ -148,9 +148,9 @@ impl<'a> Paths<'a> {
         values
     }
 
-    /// How far each peer of the branches asked for would be without my link to the branch it is in. The way there has to
-    /// cross into the branch from another one, whose delays do not change; so one more run of
-    /// Dijkstra from all crossings at once gives all answers.
+    /// How far each peer of the branches asked for would be without my link to the branch it is in.
+    /// The way there has to cross into the branch from another one, whose delays do not change; so
+    /// one more run of Dijkstra from all crossings at once gives all answers.
     fn delays_around(&self, is_asked: &[bool]) -> Vec<u64> {
         let origin = self.tree.origin().index();
         let mut around = vec![u64::MAX; self.tree.node_bound()];

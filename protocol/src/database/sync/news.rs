@@ -56,13 +56,15 @@ impl KnownNews {
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.0 = Vec::new();
     }
 
     /// Those of the news, which ascend, that are none to it. Nothing is noted any more.
     pub(super) fn lacking(&mut self, news: &[RecordName]) -> Vec<RecordName> {
-        self.0.sort_unstable();
-        let mut known = self.0.drain(..).peekable();
+        // Room included: thousands of links keep none for what they once needed.
+        let mut known = std::mem::take(&mut self.0);
+        known.sort_unstable();
+        let mut known = known.into_iter().peekable();
         let is_lacking = |name: &&RecordName| {
             while known.next_if(|known| known < *name).is_some() {}
             // What is left of this peer is as new or newer.
@@ -100,10 +102,15 @@ mod tests {
                 at_link.add(name);
             }
             newest.retain(|prefix, order| {
-                let knows = |&(other, epoch, version): &RecordName| other == *prefix && (epoch, version) >= *order;
-                !known.iter().any(knows)
+                let is_known = |&(other, epoch, version): &RecordName| {
+                    other == *prefix && (epoch, version) >= *order
+                };
+                !known.iter().any(is_known)
             });
-            let expected: Vec<RecordName> = newest.into_iter().map(|(prefix, (epoch, version))| (prefix, epoch, version)).collect();
+            let expected: Vec<RecordName> = newest
+                .into_iter()
+                .map(|(prefix, (epoch, version))| (prefix, epoch, version))
+                .collect();
             let news = news.take();
             prop_assert_eq!(at_link.lacking(&news), expected);
             let all = news.clone();

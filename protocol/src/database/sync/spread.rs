@@ -6,7 +6,7 @@ use super::{
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::LinkId;
-use crate::links::Stage;
+use crate::links::{Link, Stage};
 use crate::time::Micros;
 use crate::wire::SignedRecord;
 use crate::wire::frame::{RecordAnnounce, RecordName, Records};
@@ -54,22 +54,30 @@ impl Engine {
         let Some(name) = self.database.get(peer).map(|record| record.name()) else {
             return;
         };
-        let (mut pushed, mut announced) = (false, false);
-        for (id, link) in &mut self.links {
-            if !link.serves_database() {
-                continue;
-            }
-            let is_eager = eager
-                .as_ref()
-                .is_none_or(|neighbours| neighbours.contains(&link.peer));
-            if Some(*id) == from {
-                link.known_news.add(name);
-            } else if is_eager && link.stage == Stage::Up {
+        let eager = eager.as_ref();
+        let takes_pushes = |link: &Link| {
+            let is_eager = eager.is_none_or(|peers| peers.contains(&link.peer));
+            is_eager && link.stage == Stage::Up
+        };
+        let (mut pushed, mut announced, mut knowing) = (false, false, Vec::new());
+        for link in self
+            .links
+            .values_mut()
+            .filter(|link| link.serves_database())
+        {
+            if Some(link.id) == from {
+                knowing.push(link);
+            } else if takes_pushes(link) {
                 link.record_push.insert(peer);
-                link.known_news.add(name);
                 pushed = true;
+                knowing.push(link);
             } else {
                 announced = true;
+            }
+        }
+        if announced || !self.sync.news.is_empty() {
+            for link in knowing {
+                link.known_news.add(name);
             }
         }
         if pushed {
@@ -113,7 +121,9 @@ impl Engine {
         let name = self.database.get(peer).map(|record| record.name());
         if let (Some(link), Some(name)) = (self.links.get_mut(&to), name) {
             link.record_push.insert(peer);
-            link.known_news.add(name);
+            if !self.sync.news.is_empty() {
+                link.known_news.add(name);
+            }
             self.flush_records_soon();
         }
     }

@@ -45,14 +45,13 @@ impl Engine {
 
     pub(super) fn close_unwanted(&mut self, field: &Field) {
         let now = self.now.mono;
-        if self.chooser.is_settling(now) {
-            // Who is wanted is not known yet.
-            return;
+        let held = self.chooser.held_until();
+        let is_held = self.is_calm() && held > now;
+        if is_held {
+            self.chooser.look_again(held);
         }
-        if self.is_calm() && self.chooser.held_until() > now {
-            let held = self.chooser.held_until();
-            return self.chooser.look_again(held);
-        }
+        // While the view grows it is not known who is wanted.
+        let none_go = is_held || self.chooser.is_settling(now);
         let ids: Vec<LinkId> = self.up.values().copied().collect();
         let mut soonest = None;
         let mut parting = false;
@@ -67,7 +66,11 @@ impl Engine {
             };
             if !closable {
                 link.unwanted_since = None;
+                // Wanted again, it is stated again, whatever else rests.
                 parting |= link.parting_since.take().is_some();
+                continue;
+            }
+            if none_go {
                 continue;
             }
             let since = (*link.unwanted_since.get_or_insert(now)).max(link.up_since);

@@ -93,14 +93,7 @@ impl<P: Peer> World<P> {
 
     /// Gives an input to a node's peer: at once, or when it goes on.
     pub(crate) fn feed(&mut self, node: usize, input: Input) {
-        match self.nodes[node].state {
-            NodeState::Running => {
-                self.hand_over(node, input);
-                self.settle(node);
-            }
-            NodeState::Paused => self.nodes[node].inbox.push_back(input),
-            NodeState::Idle | NodeState::Down => {}
-        }
+        self.feed_all(node, std::iter::once(input));
     }
 
     /// Gives inputs that come in one instant.

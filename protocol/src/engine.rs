@@ -4,6 +4,7 @@
 //! rooms: `links`, `database`, `group`. Each of them adds its own methods to [`Engine`].
 
 mod control;
+mod counts;
 mod query;
 mod timers;
 mod view;
@@ -21,10 +22,10 @@ use crate::io::{Action, Event, Input, LinkEnd, LinkId, Persist, PersistId, Verif
 use crate::links::{Chooser, Dialer, Link, Shunned, Stage, Uplink};
 use crate::memo::Memo;
 use crate::name::GroupId;
-use crate::status::{COUNTERS, Counters};
 use crate::time::{Micros, Time};
 use crate::wire::{Frame, WireError};
 use bytes::Bytes;
+use counts::Counts;
 use hedgerow_topology::Class;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -44,7 +45,7 @@ pub struct Engine {
     pub(crate) memo: Memo,
     pub(crate) now: Time,
     pub(crate) actions: VecDeque<Action>,
-    pub(crate) counters: Counters,
+    pub(crate) counts: Counts,
 
     pub(crate) links: BTreeMap<LinkId, Link>,
     /// The link that is up to each neighbour.
@@ -131,7 +132,7 @@ impl Engine {
             memo,
             now,
             actions: VecDeque::new(),
-            counters: Counters::default(),
+            counts: Counts::default(),
             links: BTreeMap::new(),
             up: BTreeMap::new(),
             dialer: Dialer::new(config.bootstrap.clone()),
@@ -281,7 +282,7 @@ impl Engine {
         let Some(stage) = self.links.get(&id).map(|link| link.stage) else {
             return;
         };
-        self.count_received(frame.name());
+        self.counts.received(frame.kind());
         match (stage, frame) {
             (Stage::Handshake, Frame::Hello(hello)) => self.on_hello(id, hello),
             // Whoever gives a second connection up says so before any hello.
@@ -356,25 +357,5 @@ impl Engine {
     pub(crate) fn next_verify_id(&mut self) -> VerifyId {
         self.next_verify += 1;
         VerifyId(self.next_verify)
-    }
-
-    pub(crate) fn count(&mut self, name: &'static str) {
-        self.count_many(name, 1);
-    }
-
-    pub(crate) fn count_many(&mut self, name: &'static str, by: u64) {
-        debug_assert!(
-            COUNTERS.binary_search(&name).is_ok(),
-            "{name} is no counter"
-        );
-        *self.counters.values.entry(name).or_default() += by;
-    }
-
-    pub(crate) fn count_received(&mut self, frame: &'static str) {
-        *self.counters.frames_received.entry(frame).or_default() += 1;
-    }
-
-    pub(crate) fn count_sent(&mut self, frame: &'static str) {
-        *self.counters.frames_sent.entry(frame).or_default() += 1;
     }
 }

@@ -144,6 +144,11 @@ impl Memo {
         links
     }
 
+    /// The same if they are still held.
+    pub(crate) fn held_links(&self, hash: u64) -> Option<Arc<LinkGraph>> {
+        self.tables().links.peek(&hash).cloned()
+    }
+
     pub(crate) fn graph(
         &self,
         key: (u64, u32, GroupId),

@@ -2,6 +2,8 @@
 //!
 //! A snapshot depends on the records alone, not on who asks: equal databases share one.
 
+mod links;
+
 use super::algorithm::{Agreed, Algorithm};
 use super::search::search;
 use crate::identity::PeerKey;
@@ -12,8 +14,7 @@ use crate::wire::SignedRecord;
 use crate::wire::record::SoughtGroup;
 use hedgerow_topology::petgraph::graph::NodeIndex;
 use hedgerow_topology::{
-    Class, Cuts, LinkGraph, Mesh, PeerNode, Subgraph, link_weight_us, redundant_mesh, relay_tree,
-    shortest_path_tree,
+    Class, Cuts, LinkGraph, Mesh, Subgraph, redundant_mesh, relay_tree, shortest_path_tree,
 };
 use std::sync::{Arc, OnceLock};
 
@@ -60,7 +61,12 @@ impl Snapshot {
         memo: &Memo,
     ) -> Self {
         let prefixes: Vec<u64> = records.iter().map(|r| r.record.peer.prefix()).collect();
-        let graph = memo.links(hash, || links(&records, &prefixes));
+        let graph = memo.links(hash, || {
+            let before = former.and_then(|former| Some((former, memo.held_links(former.hash)?)));
+            before
+                .and_then(|(former, graph)| links::after(former, &graph, &records, &prefixes))
+                .unwrap_or_else(|| links::of(&records, &prefixes))
+        });
         let (component, components) = components(&graph, &records);
         Self {
             hash,
@@ -74,7 +80,7 @@ impl Snapshot {
 
     /// The whole graph.
     pub(crate) fn graph(&self, memo: &Memo) -> Arc<LinkGraph> {
-        memo.links(self.hash, || links(&self.records, &self.prefixes))
+        memo.links(self.hash, || links::of(&self.records, &self.prefixes))
     }
 
     /// Where `peer` stands.
@@ -110,35 +116,6 @@ fn shared<T: PartialEq>(list: Vec<T>, former: Option<&Arc<[T]>>) -> Arc<[T]> {
         Some(former) if former[..] == list[..] => former.clone(),
         _ => list.into(),
     }
-}
-
-/// The graph of the links that both ends state; nodes in the order of the records.
-fn links(records: &[Arc<SignedRecord>], prefixes: &[u64]) -> LinkGraph {
-    let stated: usize = records.iter().map(|r| r.record.links.len()).sum();
-    let mut graph = LinkGraph::with_capacity(records.len(), stated.div_ceil(2));
-    for record in records {
-        graph.add_node(PeerNode {
-            capacity: record.record.capacity,
-        });
-    }
-    for (at, record) in records.iter().enumerate() {
-        // Both lists are ascending, so a walk over the upper neighbours is enough.
-        let record = &record.record;
-        for link in record.links.iter().filter(|l| l.peer > record.peer) {
-            let Ok(other) = find(records, prefixes, link.peer) else {
-                continue;
-            };
-            let Some(back) = records[other].record.rtt_us(record.peer) else {
-                continue;
-            };
-            graph.add_edge(
-                NodeIndex::new(at),
-                NodeIndex::new(other),
-                link_weight_us(link.rtt_us, back),
-            );
-        }
-    }
-    graph
 }
 
 fn find(records: &[Arc<SignedRecord>], prefixes: &[u64], peer: PeerKey) -> Result<usize, usize> {

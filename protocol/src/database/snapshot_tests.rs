@@ -4,6 +4,8 @@ use super::*;
 use crate::identity::Keypair;
 use crate::name::NetworkName;
 use crate::wire::{Record, RecordLink};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 /// Three peers in a row that state these versions of the algorithms.
 fn row(versions: [u16; 3]) -> Snapshot {
@@ -60,4 +62,80 @@ fn a_peer_of_a_version_no_longer_supported_is_counted() {
     assert_eq!(snapshot.component(0), snapshot.component(2));
     assert_eq!(snapshot.summary(0).agreed.unsupported, 1);
     assert_eq!(snapshot.summary(0).agreed.algorithm, Algorithm::V1);
+}
+
+/// A record of the `at`th of `keypairs` with these links: who, and how far.
+fn record_of(keypairs: &[Keypair], at: usize, version: u64, links: &[(usize, u32)]) -> Record {
+    let mut links: Vec<RecordLink> = links
+        .iter()
+        .filter(|(other, _)| *other != at)
+        .map(|&(other, rtt_us)| RecordLink {
+            peer: keypairs[other].peer(),
+            rtt_us,
+        })
+        .collect();
+    links.sort_by_key(|link| link.peer);
+    links.dedup_by_key(|link| link.peer);
+    Record {
+        network: [0; 16],
+        peer: keypairs[at].peer(),
+        epoch: 1,
+        version,
+        left: false,
+        algorithm: 1,
+        capacity: 1 + version as u16 % 7,
+        coordinate: [0.0; 5],
+        addresses: Vec::new(),
+        groups: Vec::new(),
+        links,
+    }
+}
+
+const PEERS: usize = 24;
+
+type Stated = Vec<(usize, u32)>;
+
+/// Who states a record, and what is in it.
+fn some_records(most: usize) -> impl Strategy<Value = BTreeMap<usize, (u64, Stated)>> {
+    let links = prop::collection::vec((0..PEERS, 1_000_u32..9_000), 0..12);
+    prop::collection::btree_map(0..PEERS, (1_u64..9, links), 0..most)
+}
+
+proptest! {
+    #[test]
+    fn links_that_follow_from_the_former_snapshot_are_those_of_the_records(
+        first in some_records(PEERS + 1),
+        changes in some_records(9),
+        gone in prop::collection::btree_set(0..PEERS, 0..5),
+    ) {
+        let keypairs: Vec<Keypair> =
+            (0..PEERS).map(|n| Keypair::from_secret([1 + n as u8; 32])).collect();
+        let signed = |(at, (version, links)): (&usize, &(u64, Stated))| {
+            let record = record_of(&keypairs, *at, *version, links);
+            Arc::new(SignedRecord::sign(record, &keypairs[*at]))
+        };
+        let mut held: BTreeMap<PeerKey, Arc<SignedRecord>> =
+            first.iter().map(signed).map(|r| (r.record.peer, r)).collect();
+        let memo = Memo::default();
+        let former = Snapshot::new(1, held.values().cloned().collect(), None, &memo);
+        for record in changes.iter().map(signed) {
+            held.insert(record.record.peer, record);
+        }
+        for at in gone {
+            held.remove(&keypairs[at].peer());
+        }
+        let records: Vec<_> = held.into_values().collect();
+        let now = Snapshot::new(2, records.clone(), Some(&former), &memo).graph(&memo);
+        let prefixes: Vec<u64> = records.iter().map(|r| r.record.peer.prefix()).collect();
+        let anew = links::of(&records, &prefixes);
+        let edges = |graph: &LinkGraph| {
+            let edges = graph.raw_edges().iter();
+            edges.map(|edge| (edge.source(), edge.target(), edge.weight)).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(edges(&now), edges(&anew));
+        let nodes = |graph: &LinkGraph| {
+            graph.node_weights().copied().collect::<Vec<_>>()
+        };
+        prop_assert_eq!(nodes(&now), nodes(&anew));
+    }
 }

@@ -5,8 +5,7 @@ use crate::identity::PeerKey;
 use crate::links::reason_name;
 use crate::name::{Address, GroupId, GroupName};
 use crate::status::{
-    Counters, GroupStatus, LinkStatus, MemberState, MemberStatus, OverlayNode, OverlayStatus, Role,
-    Status,
+    GroupStatus, LinkStatus, MemberState, MemberStatus, OverlayNode, OverlayStatus, Role, Status,
 };
 use crate::wire::{RecordGroup, SignedRecord};
 use hedgerow_topology::Class;
@@ -182,19 +181,6 @@ impl Engine {
     /// This peer's record as it states it now. `None`: it has stated none yet.
     pub fn own_record(&self) -> Option<&SignedRecord> {
         self.database.get(self.me).map(AsRef::as_ref)
-    }
-
-    /// Counters since the start.
-    pub fn counters(&self) -> Counters {
-        let mut counters = self.counters.clone();
-        let tables = [
-            ("records_evicted", self.database.evicted),
-            ("records_expired", self.database.expired),
-            ("records_damped_late", self.database.damped),
-            ("candidates_evicted", self.candidates.evicted),
-        ];
-        counters.values.extend(tables);
-        counters
     }
 
     /// Where known peers can be dialled, those in the view first: what a driver remembers for

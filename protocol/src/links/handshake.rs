@@ -283,7 +283,7 @@ impl Engine {
         self.on_down(id, end);
         self.slowed.remove(&id);
         if let Some(link) = self.links.remove(&id) {
-            *self.counters.link_ends.entry(end).or_default() += 1;
+            self.counts.link_ended(end);
             tracing::debug!(peer = %link.peer, reason = ?end, "link ended");
             self.event(Event::LinkDown {
                 link: id,

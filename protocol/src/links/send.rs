@@ -13,7 +13,7 @@ impl Engine {
     /// Queues a control frame. A link that cannot even take control is closed.
     pub(crate) fn send(&mut self, link: LinkId, frame: impl Into<Frame>) {
         let frame = frame.into();
-        self.count_sent(frame.name());
+        self.counts.sent(frame.kind());
         let chunks = frame.encode();
         if chunks[0].len() > self.config.flow.frame_bytes_max {
             // Senders of lists cut them to fit; this is the net below them.

@@ -348,7 +348,15 @@ macro_rules! frames {
                 }
             }
 
-            /// Its kind, for counters and logs.
+            /// The number of its kind.
+            pub(crate) fn kind(&self) -> u8 {
+                match self {
+                    Self::Bundle(..) => BUNDLE_KIND,
+                    $(Self::$name(_) => $number,)*
+                }
+            }
+
+            /// Its kind, for logs.
             pub fn name(&self) -> &'static str {
                 match self {
                     Self::Bundle(..) => "Bundle",
@@ -356,6 +364,14 @@ macro_rules! frames {
                 }
             }
         }
+
+        /// What kinds are called, by number.
+        pub(crate) const KIND_NAMES: [&str; KINDS] = {
+            let mut names = [""; KINDS];
+            names[BUNDLE_KIND as usize] = "Bundle";
+            $(names[$number] = stringify!($name);)*
+            names
+        };
 
         $(impl From<$name> for Frame {
             fn from(frame: $name) -> Self {
@@ -374,6 +390,9 @@ const BUNDLE_BESIDES_BYTES: usize = 96;
 
 /// The kind of bundle frames.
 const BUNDLE_KIND: u8 = 16;
+
+/// Numbers of kinds are less than this; a greater one does not compile.
+pub(crate) const KINDS: usize = 27;
 
 frames! {
     /// See [`struct@Hello`].

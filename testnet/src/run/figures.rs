@@ -3,7 +3,7 @@
 use super::Run;
 use super::breaches::Breaches;
 use super::roles::link_graph;
-use crate::journal::Receipt;
+use crate::journal::{NodeJournal, Receipt};
 use crate::measure::{Scope, measure};
 use crate::results::{
     Control, Convergence, FaultTime, GroupResult, Hostile, Memory, OverlayShape, Results,
@@ -11,12 +11,15 @@ use crate::results::{
 };
 use crate::scenario::Window;
 use hedgerow_protocol::status::COUNTERS;
-use hedgerow_protocol::{Event, GroupName, LinkEnd, Micros};
+use hedgerow_protocol::{Event, GroupName, LinkEnd, Micros, PeerKey};
 use hedgerow_topology::Cuts;
 use hedgerow_topology::metrics::{diameter_hops, shape_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+/// Who is shunned may come back when its time is over, and is caught again within so long: nonsense
+/// is sent each second, and has a way to go.
+const UNTRIED: Micros = Micros::from_millis(2_000);
 /// Peers up to which the diameter is looked for.
 const DIAMETER_MAX: usize = 3_000;
 
@@ -296,8 +299,9 @@ impl Run<'_> {
         }
         let mut linked = vec![false; self.world.len()];
         for node in self.world.alive().into_iter().filter(|&node| honest[node]) {
+            let untried = untried(&journal.nodes[node], self.world.now());
             for other in self.world.neighbours(node) {
-                linked[other] = true;
+                linked[other] |= !untried.contains(&self.world.key(other));
             }
         }
         let (good, offenders): (Vec<usize>, Vec<usize>) =
@@ -323,6 +327,18 @@ impl Run<'_> {
             reports,
         }
     }
+}
+
+/// Peers that a node has got a link to so lately that they may not have done anything yet.
+fn untried(node: &NodeJournal, now: Micros) -> BTreeSet<PeerKey> {
+    let lately = node.events.iter().rev();
+    lately
+        .take_while(|(at, _)| now.since(*at) < UNTRIED)
+        .filter_map(|(_, event)| match event {
+            Event::LinkUp { peer, .. } => Some(*peer),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Whether a link ended because the other end broke the rules.

@@ -1,29 +1,33 @@
 //! Threads that make peers' calls together with the one that runs the world.
 //!
-//! Knows nothing of time or order: [`super::lookahead`] sees to it that the calls of one batch do
-//! not depend on each other, and [`super::driver`] does what they ask for, each in its turn.
+//! Knows nothing of time: [`super::lookahead`] sees to it that the calls of one batch do not depend
+//! on each other, and [`super::driver`] does what they ask for, each in its turn, while helpers make
+//! those whose turn comes later.
 
 use super::checks::Checks;
 use super::job::Job;
 use super::peer::Peer;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// How often a thread without work looks before it sleeps: a few milliseconds. Batches follow each
+/// How often a thread without work looks before it sleeps: a few milliseconds. Jobs follow each
 /// other closely, and waking a thread takes longer than most of them.
 const LOOKS: u32 = 4_096;
 /// Between two looks.
 const SPINS: u32 = 64;
 
 struct Shared<P> {
-    todo: Mutex<Vec<Job<P>>>,
+    /// In the order in which they are wanted.
+    todo: Mutex<VecDeque<Job<P>>>,
     /// Jobs in `todo`, to look at without its lock.
     left: AtomicUsize,
+    /// What helpers have ended.
     done: Mutex<Vec<Job<P>>>,
-    /// Jobs that helpers have ended.
-    helped: AtomicUsize,
+    /// Jobs in `done`, likewise.
+    ended: AtomicUsize,
     stop: AtomicBool,
     checks: Arc<Checks>,
 }
@@ -50,7 +54,7 @@ impl<P: Peer> Shared<P> {
             return None;
         }
         let mut todo = lock(&self.todo);
-        let job = todo.pop()?;
+        let job = todo.pop_front()?;
         self.left.store(todo.len(), Ordering::Release);
         Some(job)
     }
@@ -71,8 +75,9 @@ impl<P: Peer> Shared<P> {
             };
             looks = 0;
             job.run(&self.checks);
-            lock(&self.done).push(job);
-            self.helped.fetch_add(1, Ordering::AcqRel);
+            let mut done = lock(&self.done);
+            done.push(job);
+            self.ended.store(done.len(), Ordering::Release);
         }
     }
 }
@@ -92,7 +97,7 @@ impl<P: Peer> Crew<P> {
             todo: Mutex::default(),
             left: AtomicUsize::new(0),
             done: Mutex::default(),
-            helped: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             checks,
         });
@@ -112,28 +117,38 @@ impl<P: Peer> Crew<P> {
         self.helpers.len() + 1
     }
 
-    /// Makes all calls of `jobs`; gives them back in any order.
-    pub(crate) fn run(&self, jobs: Vec<Job<P>>) -> Vec<Job<P>> {
-        let all = jobs.len();
-        let mut mine = Vec::with_capacity(all);
-        self.shared.helped.store(0, Ordering::Release);
+    /// Whether there are jobs that nobody has begun.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.shared.left.load(Ordering::Acquire) > 0
+    }
+
+    /// Adds a job: a helper makes its calls, and [`Crew::ended`] gives it back.
+    pub(crate) fn begin(&self, job: Job<P>) {
         {
             let mut todo = lock(&self.shared.todo);
-            *todo = jobs;
-            self.shared.left.store(all, Ordering::Release);
+            todo.push_back(job);
+            self.shared.left.store(todo.len(), Ordering::Release);
         }
         self.helpers
             .iter()
             .for_each(|helper| helper.thread().unpark());
-        while let Some(mut job) = self.shared.take() {
-            job.run(&self.shared.checks);
-            mine.push(job);
-        }
-        while self.shared.helped.load(Ordering::Acquire) + mine.len() < all {
+    }
+
+    /// Jobs that have ended, in any order. While no helper has ended one this thread makes the next,
+    /// and once none is left it waits: to be called only while a job is out.
+    pub(crate) fn ended(&self) -> Vec<Job<P>> {
+        loop {
+            if self.shared.ended.load(Ordering::Acquire) > 0 {
+                let mut done = lock(&self.shared.done);
+                self.shared.ended.store(0, Ordering::Release);
+                return std::mem::take(&mut *done);
+            }
+            if let Some(mut job) = self.shared.take() {
+                job.run(&self.shared.checks);
+                return vec![job];
+            }
             pause();
         }
-        mine.append(&mut lock(&self.shared.done));
-        mine
     }
 }
 

@@ -32,6 +32,7 @@ impl<P: Peer> World<P> {
         if self.nodes[node].state != NodeState::Running {
             return None;
         }
+        debug_assert!(!self.nodes[node].is_out, "calls come between events");
         self.report_sent(node, 1);
         self.trace.add(self.now, Kind::Command, node, &[]);
         Some(call(self.nodes[node].peer.as_mut()?, time))
@@ -129,6 +130,7 @@ impl<P: Peer> World<P> {
 
     /// The call that was made before its turn, which has come.
     fn next_made(&mut self, node: usize) -> Option<Made> {
+        self.fetch(node);
         let made = self.nodes[node].made.pop_front()?;
         if let Call::Panic(panic) = made.call {
             resume_unwind(panic);
@@ -147,7 +149,7 @@ impl<P: Peer> World<P> {
 
     fn drain(&mut self, node: usize) {
         // What a peer still holds that was called for later events is asked for then.
-        if !self.nodes[node].made.is_empty() {
+        if self.nodes[node].is_ahead() {
             return;
         }
         while let Some(action) = self.nodes[node]
@@ -245,11 +247,10 @@ impl<P: Peer> World<P> {
         if at.state != NodeState::Running {
             return;
         }
-        let deadline = if at.made.is_empty() {
-            at.peer.as_ref().and_then(|peer| peer.poll_timeout())
-        } else {
-            // It has been called for later events already.
+        let deadline = if at.is_ahead() {
             at.deadline
+        } else {
+            at.peer.as_ref().and_then(|peer| peer.poll_timeout())
         };
         let Some(deadline) = deadline else { return };
         let due = at.clock.virtual_time(deadline).max(now);

@@ -78,6 +78,7 @@ impl<P: Peer> World<P> {
     }
 
     fn stop(&mut self, node: usize, state: NodeState) {
+        debug_assert!(!self.nodes[node].is_out, "faults come between events");
         self.take_tally(node);
         let at = &mut self.nodes[node];
         let was_running = at.peer.take().is_some();

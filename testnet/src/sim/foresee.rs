@@ -16,58 +16,52 @@ pub(crate) enum Foreseen {
     /// Nothing, as long as nothing happens at its node before.
     Nothing,
     /// Perhaps something, or not known before its turn.
-    Unknown(usize),
+    Unknown,
     /// Exactly this comes first.
-    Step(usize, Step),
+    Step(Step),
 }
 
 impl<P: Peer> World<P> {
-    pub(crate) fn foresee(&self, at: Micros, happening: &Happening) -> Foreseen {
+    /// The node whose peer an event may tell something.
+    pub(crate) fn concerns(&self, happening: &Happening) -> Option<usize> {
         match *happening {
-            Happening::Timeout { node } => self.foresee_timeout(at, node as usize),
-            Happening::Arrive { end } => self.foresee_arrival(at, end),
-            Happening::Downlink { node, line } => {
-                let node = node as usize;
-                let place = &self.nodes[node];
-                match &place.downlink.busy {
-                    Some((end, segment)) if place.line == line => {
-                        self.foresee_reading(at, node, *end, segment)
-                    }
-                    _ => Foreseen::Unknown(node),
-                }
-            }
-            Happening::Verified {
-                node,
-                incarnation,
-                ref answers,
-            } => {
-                let node = node as usize;
-                let place = &self.nodes[node];
-                if place.incarnation != incarnation || place.state != NodeState::Running {
-                    return Foreseen::Unknown(node);
-                }
-                let calls = verified(answers.clone()).map(Call::Input);
-                step(at, node, calls.collect(), None)
-            }
-            Happening::Uplink { node, .. } | Happening::Persisted { node, .. } => {
-                Foreseen::Unknown(node as usize)
-            }
+            Happening::Timeout { node }
+            | Happening::Uplink { node, .. }
+            | Happening::Downlink { node, .. }
+            | Happening::Verified { node, .. }
+            | Happening::Persisted { node, .. } => Some(node as usize),
             Happening::Wake { end }
             | Happening::Reset { end }
             | Happening::Linger { end }
-            | Happening::Accept { end } => self.something_at(end),
-            Happening::Resend { end } => self.something_at(end.other()),
-            Happening::Dial { dial } => match self.dials.node(dial) {
-                Some(node) => Foreseen::Unknown(node),
-                None => Foreseen::Nothing,
-            },
+            | Happening::Accept { end } => Some(self.connections.peek(end)?.node),
+            Happening::Arrive { end } | Happening::Resend { end } => {
+                Some(self.connections.peek(end.other())?.node)
+            }
+            Happening::Dial { dial } => self.dials.node(dial),
         }
     }
 
-    fn something_at(&self, end: EndRef) -> Foreseen {
-        match self.connections.peek(end) {
-            Some(at) => Foreseen::Unknown(at.node),
-            None => Foreseen::Nothing,
+    /// What an event tells the peer of `node`, which it concerns.
+    pub(crate) fn foresee(&self, at: Micros, node: usize, happening: &Happening) -> Foreseen {
+        let place = &self.nodes[node];
+        match happening {
+            Happening::Timeout { .. } => self.foresee_timeout(at, node),
+            Happening::Arrive { end } => self.foresee_arrival(at, node, *end),
+            Happening::Downlink { line, .. } => match &place.downlink.busy {
+                Some((end, segment)) if place.line == *line => {
+                    self.foresee_reading(at, node, *end, segment)
+                }
+                _ => Foreseen::Unknown,
+            },
+            Happening::Verified {
+                incarnation,
+                answers,
+                ..
+            } if place.incarnation == *incarnation && place.state == NodeState::Running => {
+                let calls = verified(answers.clone()).map(Call::Input);
+                step(at, calls.collect(), None)
+            }
+            _ => Foreseen::Unknown,
         }
     }
 
@@ -79,7 +73,7 @@ impl<P: Peer> World<P> {
         }
         // What comes before decides what is due, and which of two entries is stale.
         if self.claims.has(node) {
-            return Foreseen::Unknown(node);
+            return Foreseen::Unknown;
         }
         let mut calls = VecDeque::new();
         let mut reports = place.reports.clone();
@@ -99,18 +93,14 @@ impl<P: Peer> World<P> {
             reports.swap_remove(index);
         }
         calls.push_back(Call::Timeout);
-        step(at, node, calls, None)
+        step(at, calls, None)
     }
 
     /// See `on_arrive`.
-    fn foresee_arrival(&self, at: Micros, end: EndRef) -> Foreseen {
-        let (Some(from), Some(to)) = (
-            self.connections.peek(end),
-            self.connections.peek(end.other()),
-        ) else {
+    fn foresee_arrival(&self, at: Micros, node: usize, end: EndRef) -> Foreseen {
+        let Some(from) = self.connections.peek(end) else {
             return Foreseen::Nothing;
         };
-        let node = to.node;
         let before = self.claims.arrivals(node, end);
         match from.in_flight.get(before) {
             Some(segment)
@@ -120,7 +110,7 @@ impl<P: Peer> World<P> {
             {
                 self.foresee_reading(at, node, end, segment)
             }
-            _ => Foreseen::Unknown(node),
+            _ => Foreseen::Unknown,
         }
     }
 
@@ -132,13 +122,13 @@ impl<P: Peer> World<P> {
             (Segment::Bytes(bytes), Some(to)) if reads && to.state == EndState::Open => {
                 let (link, bytes) = (to.link, bytes.clone());
                 let input = Input::Bytes { link, bytes };
-                step(at, node, [Call::Input(input)].into(), Some(end))
+                step(at, [Call::Input(input)].into(), Some(end))
             }
-            _ => Foreseen::Unknown(node),
+            _ => Foreseen::Unknown,
         }
     }
 }
 
-fn step(at: Micros, node: usize, calls: VecDeque<Call>, arrival: Option<EndRef>) -> Foreseen {
-    Foreseen::Step(node, Step { at, calls, arrival })
+fn step(at: Micros, calls: VecDeque<Call>, arrival: Option<EndRef>) -> Foreseen {
+    Foreseen::Step(Step { at, calls, arrival })
 }

@@ -117,7 +117,7 @@ impl<P: Peer> Job<P> {
                     }
                 }
             }
-            if let Some(deadline) = self.peer.poll_timeout() {
+            if let Some(deadline) = self.made.back().and_then(|made| made.deadline) {
                 let due = self.clock.virtual_time(deadline).max(step.at);
                 self.timer = Some(self.timer.map_or(due, |timer| timer.min(due)));
             }

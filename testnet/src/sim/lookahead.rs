@@ -35,10 +35,12 @@ struct Draft {
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     looks: u64,
-    /// Until when peers may have been called.
-    until: Micros,
+    /// Events seen in it.
+    seen: usize,
     /// Calls made before their turn.
     called: u64,
+    /// Nodes whose peers are out for a job.
+    out: usize,
     /// By node: in which look it had an event last, and its draft there.
     by_node: Vec<(u64, usize)>,
     drafts: Vec<Draft>,
@@ -88,6 +90,7 @@ impl Claims {
 impl<P: Peer> World<P> {
     /// Calls peers on so many threads. A run is the same with any number.
     pub fn set_threads(&mut self, threads: usize) {
+        self.fetch_all();
         self.crew = (threads > 1).then(|| Crew::new(threads - 1, self.checks.clone()));
     }
 
@@ -101,84 +104,106 @@ impl<P: Peer> World<P> {
         self.claims.called
     }
 
-    /// Calls peers whose next events depend on nothing that is still to happen, once all that was
-    /// looked at before has happened.
+    /// Has peers called whose next events depend on nothing that is still to happen, once that is
+    /// worth a look: no job is left, and a quarter of what was seen has happened.
     pub(crate) fn look_ahead(&mut self, limit: Micros) {
-        if !self.queue.is_unseen() {
+        let Some(crew) = &self.crew else { return };
+        if crew.is_busy() || self.queue.seen_count() * 4 > self.claims.seen * 3 {
             return;
         }
+        let Some(first) = self.queue.next_at() else {
+            return;
+        };
+        let lookahead = self.network.latency.least();
+        if lookahead == Micros(0) {
+            return;
+        }
+        let last = limit.min(Micros(first.0 + lookahead.0 - 1));
+        let until = self.draft(last);
+        let mut drafts = std::mem::take(&mut self.claims.drafts);
+        drafts.retain(|draft| !draft.steps.is_empty());
+        if drafts.len() >= JOBS_MIN {
+            self.begin(drafts.drain(..), until);
+        }
+        // Its room serves the next look.
+        self.claims.drafts = drafts;
+    }
+
+    /// Begins jobs in the order of their first events, in which they are wanted.
+    fn begin(&mut self, drafts: impl Iterator<Item = Draft>, seen_until: Micros) {
         let Some(crew) = self.crew.take() else { return };
-        let jobs = self.jobs(limit);
-        if !jobs.is_empty() {
-            for job in crew.run(jobs) {
-                self.claims.called += job.made.len() as u64;
-                let at = &mut self.nodes[job.node];
-                at.peer = Some(job.peer);
-                at.made = job.made;
+        for draft in drafts {
+            // Helpers are at work while the others are made.
+            if let Some(job) = self.job(draft, seen_until) {
+                self.claims.out += 1;
+                crew.begin(job);
             }
         }
         self.crew = Some(crew);
     }
 
-    /// What may be called now, by node.
-    fn jobs(&mut self, limit: Micros) -> Vec<Job<P>> {
-        let Some(first) = self.queue.next_at() else {
-            return Vec::new();
-        };
-        // Peers may have been called for events that came up since.
-        if first <= self.claims.until {
-            return Vec::new();
+    /// Has the node's peer back from the job it is out for, with all calls of that made.
+    pub(crate) fn fetch(&mut self, node: usize) {
+        while self.nodes[node].is_out {
+            self.take_ended();
         }
-        let lookahead = self.network.latency.least();
-        if lookahead == Micros(0) {
-            return Vec::new();
+    }
+
+    /// Has all peers back.
+    pub(crate) fn fetch_all(&mut self) {
+        while self.claims.out > 0 {
+            self.take_ended();
         }
-        let last = limit.min(Micros(first.0 + lookahead.0 - 1));
-        let seen_until = self.draft(last);
-        self.claims.until = seen_until;
-        let mut drafts = std::mem::take(&mut self.claims.drafts);
-        drafts.retain(|draft| !draft.steps.is_empty());
-        if drafts.len() < JOBS_MIN {
-            return Vec::new();
+    }
+
+    fn take_ended(&mut self) {
+        let crew = self.crew.as_ref().expect("who is out is out with a crew");
+        let ended = crew.ended();
+        self.claims.out -= ended.len();
+        for job in ended {
+            self.claims.called += job.made.len() as u64;
+            let at = &mut self.nodes[job.node];
+            at.peer = Some(job.peer);
+            at.made = job.made;
+            at.is_out = false;
         }
-        // The last are taken first.
-        let jobs = drafts.into_iter().rev();
-        jobs.filter_map(|draft| self.job(draft, seen_until))
-            .collect()
     }
 
     /// Looks at events until `last`; gives until when all are known.
     fn draft(&mut self, last: Micros) -> Micros {
         self.claims.begin(self.nodes.len());
-        for _ in 0..EVENTS_MAX {
-            if !self.queue.look(last) {
-                return last;
-            }
-            let Some((at, happening)) = self.queue.seen() else {
-                return last;
+        let until = self.queue.look(last, EVENTS_MAX);
+        self.claims.seen = self.queue.seen_count();
+        let queue = std::mem::take(&mut self.queue);
+        for (at, happening) in queue.seen() {
+            let Some(node) = self.concerns(happening) else {
+                continue;
             };
-            let by_line = matches!(happening, Happening::Downlink { .. });
+            // It has been called for this already, or for what comes before it.
+            if self.nodes[node].is_ahead() {
+                continue;
+            }
             let before = Micros(at.0.saturating_sub(1));
-            match self.foresee(at, happening) {
+            match self.foresee(at, node, happening) {
                 Foreseen::Nothing => {}
-                Foreseen::Unknown(node) => {
+                Foreseen::Unknown => {
                     let draft = self.claims.draft(node, before);
                     draft.known_until = draft.known_until.min(before);
                 }
-                Foreseen::Step(node, step) => {
+                Foreseen::Step(step) => {
                     let draft = self.claims.draft(node, last);
                     if at <= draft.known_until {
                         draft.steps.push_back(step);
                     }
                     // A line that was busy may bring more.
-                    if by_line {
+                    if matches!(happening, Happening::Downlink { .. }) {
                         draft.known_until = draft.known_until.min(before);
                     }
                 }
             }
         }
-        let seen = self.queue.seen().map_or(last, |(at, _)| at);
-        Micros(seen.0.saturating_sub(1))
+        self.queue = queue;
+        until
     }
 
     fn job(&mut self, draft: Draft, seen_until: Micros) -> Option<Job<P>> {
@@ -201,6 +226,7 @@ impl<P: Peer> World<P> {
         };
         let place = &mut self.nodes[node];
         let peer = place.peer.take()?;
+        place.is_out = true;
         place.deadline = peer.poll_timeout();
         Some(Job {
             node,

@@ -49,8 +49,14 @@ impl Clock {
 }
 
 #[derive(Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each set where it comes about"
+)]
 pub(crate) struct Node<P> {
     pub(crate) peer: Option<Box<P>>,
+    /// Whether some thread has the peer and calls it before its turn.
+    pub(crate) is_out: bool,
     /// Calls that were made before their turn, and what came of them.
     pub(crate) made: VecDeque<Made>,
     /// While there are such: when the peer's timers were due after the last that has had its turn,
@@ -133,6 +139,7 @@ impl<P> Node<P> {
     pub(crate) fn new(bandwidth: Bandwidth, mono_offset: Micros, wall_offset_ms: i64) -> Self {
         Self {
             peer: None,
+            is_out: false,
             made: VecDeque::new(),
             deadline: None,
             key: PeerKey::default(),
@@ -161,6 +168,11 @@ impl<P> Node<P> {
             tally: Tally::default(),
             counters: BTreeMap::new(),
         }
+    }
+
+    /// Whether the peer has been called for later events, or is being called.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.is_out || !self.made.is_empty()
     }
 
     pub(crate) fn link_number(&mut self) -> LinkId {

@@ -38,15 +38,18 @@ impl<E> Ord for Entry<E> {
     }
 }
 
-impl<E> EventQueue<E> {
-    pub(crate) fn new() -> Self {
+// Whatever the events are: derived, it would ask for a default of theirs.
+impl<E> Default for EventQueue<E> {
+    fn default() -> Self {
         Self {
             heap: BinaryHeap::new(),
             looked_at: VecDeque::new(),
             sequence: 0,
         }
     }
+}
 
+impl<E> EventQueue<E> {
     pub(crate) fn push(&mut self, at: Micros, event: E) {
         self.sequence += 1;
         self.heap.push(Entry {
@@ -69,29 +72,42 @@ impl<E> EventQueue<E> {
         next.flatten().map(|entry| (entry.at, entry.event))
     }
 
-    /// Whether all events that were looked at have been taken.
-    pub(crate) fn is_unseen(&self) -> bool {
-        self.looked_at.is_empty()
-    }
-
-    /// When the next event is due, of those that nobody has looked at.
+    /// When the next event is due.
     pub(crate) fn next_at(&self) -> Option<Micros> {
-        self.heap.peek().map(|entry| entry.at)
+        let next = [self.looked_at.front(), self.heap.peek()];
+        next.into_iter().flatten().map(|entry| entry.at).min()
     }
 
-    /// Looks at the next event that nobody has looked at, if it is due by `limit`; gives whether
-    /// there was one, which then is the last of [`EventQueue::seen`].
-    pub(crate) fn look(&mut self, limit: Micros) -> bool {
-        let next = self.next_at().is_some_and(|at| at <= limit);
-        if next {
-            self.looked_at.extend(self.heap.pop());
+    /// Looks at the events that are due by `limit`, as long as there are no more than `most` of them;
+    /// gives until when all are seen.
+    pub(crate) fn look(&mut self, limit: Micros, most: usize) -> Micros {
+        while let Some(next) = self.heap.peek()
+            && next.at <= limit
+        {
+            if self.looked_at.len() >= most {
+                return Micros(next.at.0.saturating_sub(1));
+            }
+            // Mostly they come after all others.
+            let place = self.looked_at.partition_point(|seen| seen > next);
+            if let Some(next) = self.heap.pop() {
+                self.looked_at.insert(place, next);
+            }
         }
-        next
+        limit
     }
 
-    /// The last event that was looked at.
-    pub(crate) fn seen(&self) -> Option<(Micros, &E)> {
-        self.looked_at.back().map(|entry| (entry.at, &entry.event))
+    /// The events that were looked at and have not been taken, in their order, as far as none that
+    /// nobody has looked at comes before.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = (Micros, &E)> {
+        let unseen = self.heap.peek();
+        let seen = self.looked_at.iter();
+        seen.take_while(move |entry| unseen.is_none_or(|unseen| *entry > unseen))
+            .map(|entry| (entry.at, &entry.event))
+    }
+
+    /// How many these are.
+    pub(crate) fn seen_count(&self) -> usize {
+        self.looked_at.len()
     }
 }
 
@@ -101,7 +117,7 @@ mod tests {
 
     #[test]
     fn events_of_one_instant_keep_their_order() {
-        let mut queue = EventQueue::new();
+        let mut queue = EventQueue::default();
         queue.push(Micros(2), 'c');
         queue.push(Micros(1), 'a');
         queue.push(Micros(2), 'd');
@@ -115,18 +131,20 @@ mod tests {
 
     #[test]
     fn looking_changes_no_order() {
-        let mut queue = EventQueue::new();
+        let mut queue = EventQueue::default();
         for (at, event) in [(1, 'a'), (3, 'd'), (5, 'f')] {
             queue.push(Micros(at), event);
         }
-        assert!(queue.look(Micros(4)));
-        assert_eq!(queue.seen(), Some((Micros(1), &'a')));
-        assert!(queue.look(Micros(4)));
-        assert_eq!(queue.seen(), Some((Micros(3), &'d')));
-        assert!(!queue.look(Micros(4)));
+        assert_eq!(queue.look(Micros(4), 9), Micros(4));
         for (at, event) in [(2, 'c'), (3, 'e'), (1, 'b')] {
             queue.push(Micros(at), event);
         }
+        assert_eq!(queue.look(Micros(9), 4), Micros(2), "one of 3 is left");
+        assert_eq!(
+            queue.seen().map(|(_, event)| event).collect::<String>(),
+            "abcd"
+        );
+        assert_eq!(queue.next_at(), Some(Micros(1)));
         let mut order = String::new();
         while let Some((_, event)) = queue.pop_until(Micros(9)) {
             order.push(event);
@@ -136,7 +154,7 @@ mod tests {
 
     #[test]
     fn later_events_wait() {
-        let mut queue = EventQueue::new();
+        let mut queue = EventQueue::default();
         queue.push(Micros(5), ());
         assert_eq!(queue.pop_until(Micros(4)), None);
         assert!(queue.pop_until(Micros(5)).is_some());

@@ -271,10 +271,10 @@ impl Sim {
             && entry.key().0 <= limit
         {
             let ((at, _), script) = entry.remove_entry();
-            while self.world.step(at) {}
+            self.world.pass(at);
             script(self);
         }
-        while self.world.step(limit) {}
+        self.world.pass(limit);
     }
 
     /// Lets `ms` of virtual time pass.

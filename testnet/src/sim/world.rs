@@ -16,6 +16,7 @@ use super::trace::{Kind, Trace, TraceHash};
 use crate::journal::{Change, Journal};
 use hedgerow_protocol::{Input, Micros, PeerKey, PersistId, Time, VerifyId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 /// How the network behaves between access lines.
@@ -154,7 +155,7 @@ impl<P: Peer> World<P> {
     pub fn new(seed: u64, network: NetworkModel, costs: Costs) -> Self {
         Self {
             now: Micros(0),
-            queue: EventQueue::new(),
+            queue: EventQueue::default(),
             nodes: Vec::new(),
             connections: Connections::default(),
             dials: Dials::default(),
@@ -331,13 +332,26 @@ impl<P: Peer> World<P> {
         self.settle(node);
     }
 
+    /// Lets everything happen that is due by `limit`, and sets the time to that.
+    ///
+    /// Should that end in a panic, all peers are there to be looked at, called as far ahead as the
+    /// threads had come; time, trace and journal are those of the event.
+    pub(crate) fn pass(&mut self, limit: Micros) {
+        let ran = catch_unwind(AssertUnwindSafe(|| while self.step(limit) {}));
+        if let Err(panic) = ran {
+            self.fetch_all();
+            resume_unwind(panic);
+        }
+    }
+
     /// Lets the next event happen if it is due by `limit`; otherwise sets the time to `limit`
     /// and gives `false`.
     ///
     /// To be called until then: peers may have been told already what comes by `limit`.
-    pub(crate) fn step(&mut self, limit: Micros) -> bool {
+    fn step(&mut self, limit: Micros) -> bool {
         self.look_ahead(limit);
         let Some((at, happening)) = self.queue.pop_until(limit) else {
+            self.fetch_all();
             self.now = self.now.max(limit);
             return false;
         };
@@ -382,6 +396,6 @@ impl<P: Peer> World<P> {
     /// Lets `ms` of virtual time pass.
     pub fn run_for(&mut self, ms: u64) {
         let limit = self.now + Micros::from_millis(ms);
-        while self.step(limit) {}
+        self.pass(limit);
     }
 }

@@ -1,7 +1,7 @@
 //! A run is the same each time, on any machine, with any number of threads, even one that breaks.
 
 use crate::net::{Net, key, ms};
-use hedgerow_protocol::{Action, Input, LinkId, Time};
+use hedgerow_protocol::{Action, Input, LinkId, Persist, PersistId, Time};
 use hedgerow_testnet::sim::{Bandwidth, Costs, Latency, NetworkModel, Peer, TraceHash, World};
 
 fn busy_run(seed: u64, threads: usize) -> TraceHash {
@@ -75,5 +75,54 @@ fn a_panic_on_any_thread_comes_out_where_the_world_is_run() {
     let said = run.expect_err("peers panic");
     assert_eq!(said.downcast_ref::<&str>(), Some(&"it broke"));
     // Nothing is lost that a report could want to look at.
+    assert!((0..8).all(|node| world.peer(node).is_some()));
+}
+
+/// A peer with one timeout; where it stores something then, it breaks as soon as that is done.
+struct Storing {
+    due: Option<Time>,
+    stores: bool,
+    asks: bool,
+}
+
+impl Peer for Storing {
+    fn handle_input(&mut self, _: Time, _: Input) {
+        panic!("it is full");
+    }
+    fn handle_timeout(&mut self, _: Time) {
+        self.due = None;
+        self.asks = self.stores;
+    }
+    fn poll_action(&mut self) -> Option<Action> {
+        let what = Persist::Epoch(1);
+        std::mem::take(&mut self.asks).then_some(Action::Persist {
+            id: PersistId(1),
+            what,
+        })
+    }
+    fn poll_timeout(&self) -> Option<Time> {
+        self.due
+    }
+}
+
+#[test]
+fn a_panic_in_its_turn_leaves_no_peer_with_another_thread() {
+    let mut world = World::new(1, NetworkModel::default(), Costs::default());
+    world.set_threads(3);
+    for node in 0..8 {
+        world.add_node(Bandwidth::UNLIMITED, 0);
+        // What was stored at 10 ms is known before the others' time has come, which is seen then.
+        let mut due = world.time(node);
+        due.mono = due.mono + ms(if node == 0 { 10 } else { 13 });
+        let peer = Storing {
+            due: Some(due),
+            stores: node == 0,
+            asks: false,
+        };
+        world.start(node, key(node), peer);
+    }
+    let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run_for(20)));
+    let said = run.expect_err("a peer panics");
+    assert_eq!(said.downcast_ref::<&str>(), Some(&"it is full"));
     assert!((0..8).all(|node| world.peer(node).is_some()));
 }

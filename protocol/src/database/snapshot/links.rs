@@ -4,7 +4,7 @@
 //! its lower end to its upper one, ascending.
 
 use super::{Snapshot, find};
-use crate::wire::SignedRecord;
+use crate::wire::{Record, RecordLink, SignedRecord};
 use hedgerow_topology::petgraph::graph::NodeIndex;
 use hedgerow_topology::{LinkGraph, PeerNode, link_weight_us};
 use std::cmp::Ordering;
@@ -27,14 +27,11 @@ pub(super) fn of(records: &[Arc<SignedRecord>], prefixes: &[u64]) -> LinkGraph {
         // Both lists are ascending, so a walk over the upper neighbours is enough.
         let record = &record.record;
         for link in record.links.iter().filter(|l| l.peer > record.peer) {
-            let Ok(other) = find(records, prefixes, link.peer) else {
-                continue;
-            };
-            let Some(back) = records[other].record.rtt_us(record.peer) else {
-                continue;
-            };
-            let weight = link_weight_us(link.rtt_us, back);
-            graph.add_edge(NodeIndex::new(at), NodeIndex::new(other), weight);
+            if let Ok(other) = find(records, prefixes, link.peer)
+                && let Some(weight) = weight_us(record, link, &records[other].record)
+            {
+                graph.add_edge(NodeIndex::new(at), NodeIndex::new(other), weight);
+            }
         }
     }
     graph
@@ -70,6 +67,12 @@ pub(super) fn after(
         graph.add_edge(low, high, weight);
     }
     Some(graph)
+}
+
+/// What a link weighs that `record` states, if the record of its other end states it, too.
+fn weight_us(record: &Record, link: &RecordLink, other: &Record) -> Option<u32> {
+    let back = other.rtt_us(record.peer)?;
+    Some(link_weight_us(link.rtt_us, back))
 }
 
 fn node(record: &SignedRecord) -> PeerNode {
@@ -158,11 +161,9 @@ impl Since {
                 if other <= at && self.changed.binary_search(&other).is_ok() {
                     continue;
                 }
-                let Some(back) = records[other].record.rtt_us(record.peer) else {
-                    continue;
-                };
-                let weight = link_weight_us(link.rtt_us, back);
-                edges.push((at.min(other) as u32, at.max(other) as u32, weight));
+                if let Some(weight) = weight_us(record, link, &records[other].record) {
+                    edges.push((at.min(other) as u32, at.max(other) as u32, weight));
+                }
             }
         }
     }

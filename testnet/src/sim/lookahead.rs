@@ -131,15 +131,15 @@ impl<P: Peer> World<P> {
 
     /// Begins jobs in the order of their first events, in which they are wanted.
     fn begin(&mut self, drafts: impl Iterator<Item = Draft>, seen_until: Micros) {
-        let Some(crew) = self.crew.take() else { return };
         for draft in drafts {
             // Helpers are at work while the others are made.
-            if let Some(job) = self.job(draft, seen_until) {
+            if let Some(job) = self.job(draft, seen_until)
+                && let Some(crew) = &self.crew
+            {
                 self.claims.out += 1;
                 crew.begin(job);
             }
         }
-        self.crew = Some(crew);
     }
 
     /// Has the node's peer back from the job it is out for, with all calls of that made.

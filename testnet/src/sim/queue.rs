@@ -105,7 +105,7 @@ impl<E> EventQueue<E> {
             .map(|entry| (entry.at, &entry.event))
     }
 
-    /// How many these are.
+    /// How many were looked at and have not been taken.
     pub(crate) fn seen_count(&self) -> usize {
         self.looked_at.len()
     }

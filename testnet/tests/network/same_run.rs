@@ -61,21 +61,33 @@ impl Peer for Fragile {
     }
 }
 
-#[test]
-fn a_panic_on_any_thread_comes_out_where_the_world_is_run() {
+/// Runs eight peers on three threads, made when they begin, until one panics and says `what`.
+fn breaks<P: Peer>(what: &str, peer: impl Fn(usize, Time) -> P) {
     let mut world = World::new(1, NetworkModel::default(), Costs::default());
     world.set_threads(3);
     for node in 0..8 {
         world.add_node(Bandwidth::UNLIMITED, 0);
-        let mut due = world.time(node);
-        due.mono = due.mono + ms(10);
-        world.start(node, key(node), Fragile(due));
+        let began = world.time(node);
+        world.start(node, key(node), peer(node, began));
     }
     let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run_for(20)));
-    let said = run.expect_err("peers panic");
-    assert_eq!(said.downcast_ref::<&str>(), Some(&"it broke"));
+    let said = run.expect_err("a peer panics");
+    assert_eq!(said.downcast_ref::<&str>(), Some(&what));
     // Nothing is lost that a report could want to look at.
     assert!((0..8).all(|node| world.peer(node).is_some()));
+}
+
+/// So many ms after `began`.
+fn due(began: Time, after: u64) -> Time {
+    Time {
+        mono: began.mono + ms(after),
+        ..began
+    }
+}
+
+#[test]
+fn a_panic_on_any_thread_comes_out_where_the_world_is_run() {
+    breaks("it broke", |_, began| Fragile(due(began, 10)));
 }
 
 /// A peer with one timeout; where it stores something then, it breaks as soon as that is done.
@@ -107,22 +119,10 @@ impl Peer for Storing {
 
 #[test]
 fn a_panic_in_its_turn_leaves_no_peer_with_another_thread() {
-    let mut world = World::new(1, NetworkModel::default(), Costs::default());
-    world.set_threads(3);
-    for node in 0..8 {
-        world.add_node(Bandwidth::UNLIMITED, 0);
-        // What was stored at 10 ms is known before the others' time has come, which is seen then.
-        let mut due = world.time(node);
-        due.mono = due.mono + ms(if node == 0 { 10 } else { 13 });
-        let peer = Storing {
-            due: Some(due),
-            stores: node == 0,
-            asks: false,
-        };
-        world.start(node, key(node), peer);
-    }
-    let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run_for(20)));
-    let said = run.expect_err("a peer panics");
-    assert_eq!(said.downcast_ref::<&str>(), Some(&"it is full"));
-    assert!((0..8).all(|node| world.peer(node).is_some()));
+    // What was stored at 10 ms is known before the others' time has come, which is seen then.
+    breaks("it is full", |node, began| Storing {
+        due: Some(due(began, if node == 0 { 10 } else { 13 })),
+        stores: node == 0,
+        asks: false,
+    });
 }

@@ -10,7 +10,7 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandlerInEvent, ToSwarm,
 };
-use libp2p::{PeerId, identify, identity, mdns};
+use libp2p::{PeerId, identity, mdns};
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -20,7 +20,6 @@ use std::time::Duration;
 pub(super) struct Behaviour {
     limits: connection_limits::Behaviour,
     pub(super) links: Links,
-    identify: identify::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
 }
 
@@ -30,13 +29,9 @@ impl Behaviour {
             .with_max_pending_incoming(Some(config.pending_max))
             .with_max_established_incoming(Some(config.incoming_max))
             .with_max_established_per_peer(Some(config.per_peer_max));
-        let identify = identify::Config::new("/hedgerow/1".to_owned(), key.public())
-            .with_agent_version(concat!("hedgerow/", env!("CARGO_PKG_VERSION")).to_owned())
-            .with_cache_size(0);
         Self {
             limits: connection_limits::Behaviour::new(limits),
             links: Links::new(Duration::from_millis(config.substream_ms)),
-            identify: identify::Behaviour::new(identify),
             mdns: new_mdns(key, config.mdns).into(),
         }
     }

@@ -262,7 +262,6 @@ async fn write<S: AsyncWrite>(
             queue.closing
         };
         if chunks.is_empty() {
-            writer.flush().await?;
             if closing {
                 return Ok(writer);
             }
@@ -278,6 +277,8 @@ async fn write<S: AsyncWrite>(
                 writer.write_all(&batch).await?;
                 batch.len()
             };
+            // Only then has the transport let go of it.
+            writer.flush().await?;
             // The engine is told once and then asks for the sum, and of little it need not know
             // before there is more.
             let before = shared.sent.fetch_add(count, Ordering::AcqRel);

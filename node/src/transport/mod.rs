@@ -1,7 +1,8 @@
 //! The way to other peers: a libp2p swarm that turns connections into links.
 //!
 //! The swarm runs in a task of its own and only makes and ends connections. Once a connection's
-//! one substream stands it is handed out, and its bytes no longer pass through the swarm's loop.
+//! one substream stands it is handed out, and its bytes no longer pass through the swarm's loop: over
+//! TCP nobody is between the socket's encryption and the link's task ([`single`]).
 
 mod address;
 mod behaviour;
@@ -9,6 +10,7 @@ mod dials;
 mod handler;
 mod link;
 mod listen;
+mod single;
 mod swarm;
 mod tcp;
 

@@ -12,7 +12,7 @@ use futures::StreamExt;
 use hedgerow_protocol::{Address, Config, DialId, Keypair, PeerKey};
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, SwarmEvent};
-use libp2p::{Stream, Swarm, SwarmBuilder, dns, mdns, yamux};
+use libp2p::{Stream, Swarm, SwarmBuilder, dns, mdns};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -24,8 +24,8 @@ use tracing::Instrument;
 const REQUESTS: usize = 256;
 /// Events on their way to the driver.
 const EVENTS: usize = 64;
-/// A connection carries one link and, at its start, libp2p's identify.
-const STREAMS_MAX: usize = 16;
+/// A connection carries one link.
+const STREAMS_MAX: u32 = 1;
 
 /// What the swarm is asked for.
 #[derive(Debug)]
@@ -127,21 +127,17 @@ fn build(
 ) -> Result<Swarm<Behaviour>, NodeError> {
     let key = store::to_libp2p(identity)?;
     let setup = |error: &dyn std::fmt::Display| NodeError::Setup(error.to_string());
-    // Yamux lets windows grow with what a link carries and its round trip; libp2p has no setting for how
-    // far, so few streams are what bounds them.
-    let mut yamux = yamux::Config::default();
-    yamux.set_max_num_streams(STREAMS_MAX);
     // Whoever has given up before still takes a connection that stands later.
     let dial_timeout = Duration::from_millis(engine.links.dial_timeout_max_ms);
     let idle_timeout = Duration::from_millis(config.idle_ms);
     let base = || {
-        let tcp = tcp::transport(&key, yamux.clone(), config.unsent_bytes);
+        let tcp = tcp::transport(&key, config.unsent_bytes);
         let tcp = tcp.map_err(|error| setup(&error))?;
         SwarmBuilder::with_existing_identity(key.clone())
             .with_tokio()
             .with_quic_config(|mut quic| {
                 quic.handshake_timeout = dial_timeout;
-                quic.max_concurrent_stream_limit = STREAMS_MAX as u32;
+                quic.max_concurrent_stream_limit = STREAMS_MAX;
                 // One link's share: what 100 ms at 1 Gbit/s have under way.
                 quic.max_stream_data = 12 << 20;
                 quic.max_connection_data = 16 << 20;

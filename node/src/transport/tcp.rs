@@ -4,16 +4,16 @@
 //! urgent nor withdrawn, and it hides that a line is slow until the buffer is full, which the
 //! kernel makes as large as megabytes.
 
+use super::single;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::{PeerId, Transport as _, noise, tcp, yamux};
+use libp2p::{PeerId, Transport as _, noise, tcp};
 
-/// TCP, Noise and Yamux; of every connection the kernel holds about `unsent_bytes` unsent.
+/// TCP and Noise, one stream each; of every connection the kernel holds about `unsent_bytes` unsent.
 pub(super) fn transport(
     key: &Keypair,
-    yamux: yamux::Config,
     unsent_bytes: u32,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     let config = tcp::Config::default().nodelay(true);
@@ -24,7 +24,7 @@ pub(super) fn transport(
     let secure = plain
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(key)?)
-        .multiplex(yamux);
+        .multiplex(single::Upgrade);
     let boxed = secure.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     Ok(boxed.boxed())
 }

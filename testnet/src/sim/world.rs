@@ -29,7 +29,7 @@ pub struct NetworkModel {
     /// How many of a million packets get lost.
     pub loss_ppm: u32,
     /// What a socket holds for a receiver that does not read, bytes. 256 KiB: the order of
-    /// Linux's and yamux's defaults.
+    /// Linux's defaults.
     pub socket_bytes: usize,
     /// Time after which a dial that nobody answers fails, if it may take so long.
     pub dial_timeout: Micros,

@@ -115,8 +115,12 @@ impl LinkHandle {
 
     /// Whether something is still to be written; if so, an event will tell when all is.
     pub(crate) fn await_written(&self) -> bool {
+        let is_writing = || self.shared.unwritten.load(Ordering::SeqCst) > 0;
+        if !is_writing() {
+            return false;
+        }
         self.shared.awaited.store(true, Ordering::SeqCst);
-        self.shared.unwritten.load(Ordering::SeqCst) > 0
+        is_writing()
     }
 
     /// So many bytes came faster than they can be passed on: reading pauses for them.

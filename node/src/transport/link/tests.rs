@@ -48,6 +48,31 @@ async fn chunks_are_written_in_order_and_reported() {
 }
 
 #[tokio::test]
+async fn who_finds_nothing_being_written_is_not_told_of_what_is_written_later() {
+    use tokio_util::compat::TokioAsyncReadCompatExt;
+    let (near, far) = tokio::io::duplex(1024);
+    let (tell, mut events) = mpsc::channel(8);
+    let limits = LinkLimits {
+        report_bytes: 1 << 20,
+        ..LIMITS
+    };
+    let (handle, task) = LinkHandle::new(LINK, near.compat(), limits, tell);
+    tokio::spawn(task);
+    let mut far = far.compat();
+    let mut got = [0; 5];
+    assert!(!handle.await_written());
+    handle.send([Bytes::from_static(b"hello"), Bytes::new()]);
+    far.read_exact(&mut got).await.expect("reads");
+    // Who does find something is told once.
+    handle.send([Bytes::from_static(b"world"), Bytes::new()]);
+    assert!(handle.await_written());
+    far.read_exact(&mut got).await.expect("reads");
+    assert!(matches!(events.recv().await, Some((LINK, LinkEvent::Sent))));
+    assert_eq!(handle.take_sent(), 10);
+    assert!(events.try_recv().is_err());
+}
+
+#[tokio::test]
 async fn what_comes_is_handed_on_and_its_end_told() {
     let (handle, mut events, mut far) = link();
     far.write_all(b"hello").await.expect("writes");

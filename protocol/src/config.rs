@@ -150,7 +150,8 @@ pub struct DatabaseConfig {
     pub tombstones_max: usize,
     /// An announced record that has not come is pulled after so long, ms.
     pub pull_ms: u64,
-    /// How long view hashes may differ without a record crossing before reconciling, ms.
+    /// How long view hashes may differ without a record crossing before reconciling, ms; longer in
+    /// views of thousands, where records are announced less often.
     pub unequal_ms: u64,
     /// Shortest time between two reconciliations on a link, ms.
     pub reconcile_ms: u64,

@@ -178,13 +178,18 @@ impl Engine {
         Ok(())
     }
 
-    /// No longer a member or sender: a relay for as long as something published here is kept.
+    /// No longer a member or sender: a relay for as long as something published here is kept. While
+    /// pieces of a message are still to be sent it is a sender, for they go out along its tree.
     pub(crate) fn retire(&mut self, id: GroupId) {
         let me = self.me;
         let Some(known) = self.groups.get_mut(&id) else {
             return;
         };
-        known.role = Role::Relay;
+        known.role = if known.own.has_outbox() {
+            Role::Sender
+        } else {
+            Role::Relay
+        };
         known.baseline.forget();
         let others: Vec<LogKey> = known
             .logs

@@ -1,7 +1,10 @@
 //! Messages larger than a frame travel in fragments.
 
-use crate::support::{GROUP, assert_all_delivered, join_all, wait_joined, wait_view};
-use hedgerow_protocol::{Config, PublishError, PublishOptions};
+use crate::support::{
+    GROUP, assert_all_delivered, assert_clean, join_all, wait_for, wait_joined, wait_view,
+};
+use hedgerow_protocol::status::Role;
+use hedgerow_protocol::{Config, PublishError, PublishOptions, SettingsPatch};
 use hedgerow_testnet::sim::{Bandwidth, Random, Sim};
 
 fn bytes(len: usize, seed: u64) -> Vec<u8> {
@@ -81,4 +84,33 @@ fn a_message_over_the_limit_is_refused_in_words() {
             max
         })
     );
+}
+
+#[test]
+fn what_a_publisher_that_leaves_has_not_sent_yet_is_sent_all_the_same() {
+    let mut sim = network(2, 5);
+    // One copy takes ten seconds, and what was sent is kept for two.
+    let forgetful = SettingsPatch {
+        retention_ms: Some(2_000),
+        ..SettingsPatch::default()
+    };
+    sim.try_set_group(0, GROUP, forgetful).expect("a member");
+    sim.set_bandwidth(0, Bandwidth::mbit(4, 4));
+    sim.run_for(2_000);
+    let id = sim.publish_patiently(0, GROUP, bytes(5_000_000, 6), 5_000);
+    sim.leave(0, GROUP);
+    wait_for(&mut sim, id, &[1], 30_000);
+    sim.run_for(10_000);
+    assert_eq!(role(&sim), None, "then it is done with the group");
+    assert_clean(&mut sim);
+}
+
+/// What node 0 is in the group.
+fn role(sim: &Sim) -> Option<Role> {
+    let groups = sim.engine(0).groups();
+    let group = groups.iter().find(|group| {
+        let name = group.group.as_ref();
+        name.is_some_and(|name| name.as_str() == GROUP)
+    });
+    group.map(|group| group.role)
 }

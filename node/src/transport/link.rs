@@ -14,10 +14,9 @@ use tokio::sync::{Notify, mpsc};
 
 /// Reading starts with a small buffer, for idle links are many.
 const READ_BYTES_MIN: usize = 4 << 10;
-/// Chunks are put together up to so many bytes before they are written.
-const WRITE_BYTES: usize = 64 << 10;
-/// A chunk of at least so many bytes is written from where it lies.
-const COPY_BYTES_MAX: usize = 16 << 10;
+/// So much at most goes to the transport before it is flushed: one message of Noise, and on a slow
+/// line not so much that what is written seems late.
+const FLUSH_BYTES: usize = 32 << 10;
 
 /// Reading pauses no shorter, for timers are no finer, and no longer, for heartbeats come the same
 /// way.
@@ -84,6 +83,16 @@ impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// So many bytes are written; whether the engine is to hear of it. It is told once and then asks
+    /// for the sum, and of little it need not know before there is more.
+    fn note_written(&self, count: usize, report_bytes: usize) -> bool {
+        let before = self.sent.fetch_add(count, Ordering::AcqRel);
+        let enough = before < report_bytes && before + count >= report_bytes;
+        let left = self.unwritten.fetch_sub(count, Ordering::SeqCst) - count;
+        let awaited = left == 0 && self.awaited.swap(false, Ordering::SeqCst);
+        enough || awaited
+    }
 }
 
 impl LinkHandle {
@@ -120,7 +129,11 @@ impl LinkHandle {
             return false;
         }
         self.shared.awaited.store(true, Ordering::SeqCst);
-        is_writing()
+        let writing = is_writing();
+        if !writing {
+            self.shared.awaited.store(false, Ordering::SeqCst);
+        }
+        writing
     }
 
     /// So many bytes came faster than they can be passed on: reading pauses for them.
@@ -170,10 +183,11 @@ async fn run<S: AsyncRead + AsyncWrite>(
             let reading = std::pin::pin!(read(link, &mut reader, limits, &events, &shared));
             let writing =
                 std::pin::pin!(write(link, writer, limits.report_bytes, &events, &shared));
-            match future::select(reading, writing).await {
+            // Now one first and now the other, for they share what a task may do in one turn.
+            tokio::select! {
                 // The other end is done: so are we.
-                Either::Left((error, _)) => Err(error),
-                Either::Right((written, _)) => written,
+                error = reading => Err(error),
+                written = writing => written,
             }
         };
         match closing {
@@ -258,7 +272,8 @@ async fn write<S: AsyncWrite>(
     shared: &Shared,
 ) -> io::Result<WriteHalf<S>> {
     let mut chunks = VecDeque::new();
-    let mut batch = Vec::new();
+    // Given to the transport, which may hold it until it is flushed.
+    let mut held = 0;
     loop {
         let closing = {
             let mut queue = shared.queue();
@@ -272,42 +287,24 @@ async fn write<S: AsyncWrite>(
             shared.changed.notified().await;
             continue;
         }
-        while let Some(chunk) = chunks.pop_front() {
-            let count = if chunk.len() >= COPY_BYTES_MAX {
-                writer.write_all(&chunk).await?;
-                chunk.len()
-            } else {
-                gather(&mut batch, &chunk, &mut chunks);
-                writer.write_all(&batch).await?;
-                batch.len()
-            };
-            // Only then has the transport let go of it.
+        while let Some(mut chunk) = chunks.pop_front() {
+            let piece = chunk.split_to(chunk.len().min(FLUSH_BYTES - held));
+            writer.write_all(&piece).await?;
+            held += piece.len();
+            if !chunk.is_empty() {
+                chunks.push_front(chunk);
+            }
+            if held < FLUSH_BYTES && !chunks.is_empty() {
+                continue;
+            }
             writer.flush().await?;
-            // The engine is told once and then asks for the sum, and of little it need not know
-            // before there is more.
-            let before = shared.sent.fetch_add(count, Ordering::AcqRel);
-            let enough = before < report_bytes && before + count >= report_bytes;
-            let left = shared.unwritten.fetch_sub(count, Ordering::SeqCst) - count;
-            let awaited = left == 0 && shared.awaited.swap(false, Ordering::SeqCst);
-            if (enough || awaited) && events.send((link, LinkEvent::Sent)).await.is_err() {
+            let count = std::mem::take(&mut held);
+            if shared.note_written(count, report_bytes)
+                && events.send((link, LinkEvent::Sent)).await.is_err()
+            {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
         }
-        batch.clear();
-        batch.shrink_to(READ_BYTES_MIN);
-    }
-}
-
-/// Puts `first` and the small chunks that follow together.
-fn gather(batch: &mut Vec<u8>, first: &Bytes, chunks: &mut VecDeque<Bytes>) {
-    batch.clear();
-    batch.extend_from_slice(first);
-    while let Some(next) = chunks.front()
-        && next.len() < COPY_BYTES_MAX
-        && batch.len() + next.len() <= WRITE_BYTES
-    {
-        batch.extend_from_slice(next);
-        chunks.pop_front();
     }
 }
 

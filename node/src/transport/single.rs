@@ -3,8 +3,9 @@
 //! A link is one stream for as long as its connection stands, so a multiplexer would only be in
 //! its way: of frames within frames, each passed from one task to another and copied on the way.
 //! Here the link's task reads and writes the encrypted connection itself, and libp2p's task of
-//! the connection sleeps until it ends. To libp2p this is a [`StreamMuxer`] that gives its stream
-//! to whoever asks first: the dialler may open it, the other end is given it.
+//! the connection sleeps until either is done: when the stream goes, the connection ends, and the
+//! other way round. To libp2p this is a [`StreamMuxer`] of which the dialler may open one stream,
+//! which the other end is given.
 
 use futures::future::{self, Ready};
 use futures::task::AtomicWaker;
@@ -64,19 +65,21 @@ pub(super) struct Single<C> {
     end: Arc<End>,
 }
 
-/// Whether the connection has been ended, and who waits for its bytes.
+/// Whether either is done, the connection or its stream, and who waits for that.
 #[derive(Debug, Default)]
 struct End {
     ended: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
+    connection: AtomicWaker,
 }
 
 impl End {
     fn set(&self) {
         self.ended.store(true, Ordering::SeqCst);
-        self.reader.wake();
-        self.writer.wake();
+        for waiting in [&self.reader, &self.writer, &self.connection] {
+            waiting.wake();
+        }
     }
 
     fn error(&self) -> Option<io::Error> {
@@ -146,9 +149,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Single<C> {
         Poll::Ready(Ok(()))
     }
 
-    /// The stream's holder sees what happens to the connection, and has it closed then.
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
-        Poll::Pending
+    /// The stream's holder sees what happens to the connection; it is over when they let go.
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+        let end = &self.end;
+        end.or_over(Poll::Pending, &end.connection, context)
     }
 }
 
@@ -160,11 +164,17 @@ impl<C> Drop for Single<C> {
     }
 }
 
-/// The one stream: the connection's own bytes. Dropped, it closes the connection.
+/// The one stream: the connection's own bytes. Dropped, it closes the socket and ends the connection.
 #[derive(Debug)]
 pub(super) struct SoleStream<C> {
     connection: C,
     end: Arc<End>,
+}
+
+impl<C> Drop for SoleStream<C> {
+    fn drop(&mut self) {
+        self.end.set();
+    }
 }
 
 impl<C: AsyncRead + Unpin> AsyncRead for SoleStream<C> {
@@ -234,12 +244,15 @@ mod tests {
     #[tokio::test]
     async fn each_end_has_one_stream_and_no_second() {
         let (mut dialler, mut listener) = pair();
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        // Neither way round.
+        assert!(dialler.poll_inbound_unpin(&mut context).is_pending());
+        assert!(listener.poll_outbound_unpin(&mut context).is_pending());
         let (mut near, mut far) = (opened(&mut dialler).await, given(&mut listener).await);
         near.write_all(b"hello").await.expect("writes");
         let mut got = [0; 5];
         far.read_exact(&mut got).await.expect("reads");
         assert_eq!(&got, b"hello");
-        let mut context = Context::from_waker(std::task::Waker::noop());
         for end in [&mut dialler, &mut listener] {
             assert!(end.poll_inbound_unpin(&mut context).is_pending());
             assert!(end.poll_outbound_unpin(&mut context).is_pending());
@@ -277,10 +290,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dropped_stream_tells_the_other_end() {
+    async fn a_dropped_stream_ends_its_connection_and_tells_the_other_end() {
         let (mut dialler, mut listener) = pair();
         let (near, mut far) = (opened(&mut dialler).await, given(&mut listener).await);
-        drop(near);
+        let drops = async {
+            tokio::task::yield_now().await;
+            drop(near);
+        };
+        // As libp2p's task of the connection waits.
+        let polls = future::poll_fn(|context| dialler.poll_unpin(context));
+        let (polled, ()) = future::join(polls, drops).await;
+        polled.expect_err("it is over");
         assert_eq!(far.read(&mut [0]).await.expect("reads the end"), 0);
     }
 }

@@ -24,7 +24,7 @@ use tracing::Instrument;
 const REQUESTS: usize = 256;
 /// Events on their way to the driver.
 const EVENTS: usize = 64;
-/// A connection carries one link.
+/// A connection carries one link, over QUIC as well.
 const STREAMS_MAX: u32 = 1;
 
 /// What the swarm is asked for.

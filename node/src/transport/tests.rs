@@ -1,8 +1,11 @@
 use super::*;
 use crate::{NodeError, TransportConfig};
+use bytes::Bytes;
 use futures::{AsyncReadExt, AsyncWriteExt};
-use hedgerow_protocol::{Address, Config, DialId, Keypair, PeerKey};
+use hedgerow_protocol::{Address, Config, DialId, Keypair, LinkId, PeerKey};
 use libp2p::Stream;
+use std::time::Duration;
+use tokio::sync::mpsc;
 
 const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
@@ -83,8 +86,9 @@ async fn linked_pair(listen: &str) {
     };
     futures::join!(call, echo);
     dialler.stop().await;
+    // The stream is over, and once it is gone the other end notices.
+    assert!(matches!(near.read(&mut [0; 1]).await, Ok(0) | Err(_)));
     drop(near);
-    // The other end notices.
     assert!(matches!(far.read(&mut [0; 1]).await, Ok(0) | Err(_)));
 }
 
@@ -96,6 +100,91 @@ async fn a_dial_over_tcp_gives_both_ends_one_stream() {
 #[tokio::test]
 async fn a_dial_over_quic_gives_both_ends_one_stream() {
     linked_pair(QUIC).await;
+}
+
+const LIMITS: LinkLimits = LinkLimits {
+    read_bytes: 64 << 10,
+    pressed_bytes_per_s: 1 << 20,
+    report_bytes: 8 << 10,
+    close: Duration::from_secs(60),
+};
+
+/// More than sockets and all that lies between hold.
+const MESSAGES: usize = 256;
+const MESSAGE_BYTES: usize = 64 << 10;
+
+/// A link with [`MESSAGES`] queued, its events, and its task.
+fn busy_link(
+    stream: Stream,
+) -> (
+    LinkHandle,
+    mpsc::Receiver<(LinkId, LinkEvent)>,
+    impl Future<Output = ()>,
+) {
+    let (tell, events) = mpsc::channel(16);
+    let (handle, task) = LinkHandle::new(LinkId(1), stream, LIMITS, tell);
+    for number in 0..MESSAGES {
+        let head = Bytes::copy_from_slice(&(number as u64).to_be_bytes());
+        handle.send([head, vec![number as u8; MESSAGE_BYTES].into()]);
+    }
+    (handle, events, task)
+}
+
+/// All that comes until the link is lost, or has brought as much as [`busy_link`] sends.
+async fn receive(mut events: mpsc::Receiver<(LinkId, LinkEvent)>) -> Vec<u8> {
+    let mut got = Vec::new();
+    while got.len() < MESSAGES * (8 + MESSAGE_BYTES)
+        && let Some((_, event)) = events.recv().await
+    {
+        if let LinkEvent::Bytes(bytes) = event {
+            got.extend_from_slice(&bytes);
+        }
+    }
+    got
+}
+
+fn assert_whole(got: &[u8]) {
+    let message = |number: usize| {
+        let head = (number as u64).to_be_bytes();
+        let payload = std::iter::repeat_n(number as u8, MESSAGE_BYTES);
+        head.into_iter().chain(payload)
+    };
+    assert_eq!(got.len(), MESSAGES * (8 + MESSAGE_BYTES));
+    assert!(got.iter().copied().eq((0..MESSAGES).flat_map(message)));
+}
+
+/// Two streams of one connection, and the swarms that hold it.
+async fn linked_streams() -> (Stream, Stream, [Transport; 2]) {
+    let mut listener = start(1, &[TCP]).await.expect("listens");
+    let mut dialler = start(2, &[]).await.expect("starts");
+    dial(&dialler, 7, None, listener.addresses()).await;
+    let (near, far) = futures::join!(linked(&mut dialler), linked(&mut listener));
+    (near.2, far.2, [dialler, listener])
+}
+
+#[tokio::test]
+async fn both_ends_may_write_more_than_all_buffers_hold() {
+    let (near, far, _swarms) = linked_streams().await;
+    let (_near, near_events, near_task) = busy_link(near);
+    let (_far, far_events, far_task) = busy_link(far);
+    let tasks = [tokio::spawn(near_task), tokio::spawn(far_task)];
+    let (near, far) = futures::join!(receive(near_events), receive(far_events));
+    assert_whole(&near);
+    assert_whole(&far);
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn a_closed_link_brings_all_that_was_queued() {
+    let (near, far, _swarms) = linked_streams().await;
+    let (near, mut near_events, near_task) = busy_link(near);
+    // Who closes forgets what comes; the other end, which writes as well, must not wait for that.
+    let (_far, far_events, far_task) = busy_link(far);
+    near.close();
+    let tasks = [tokio::spawn(near_task), tokio::spawn(far_task)];
+    assert_whole(&receive(far_events).await);
+    while near_events.recv().await.is_some() {}
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]

@@ -1,4 +1,6 @@
 use super::*;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 const LIMITS: LinkLimits = LinkLimits {
     read_bytes: 64 << 10,
@@ -45,6 +47,72 @@ async fn chunks_are_written_in_order_and_reported() {
     };
     future::join(reading, counting).await.0.expect("reads");
     assert_eq!((got, sent), (expected.clone(), expected.len()));
+}
+
+/// Takes everything, and lets go of it when told to.
+struct Hoard {
+    flushed: Arc<AtomicBool>,
+    taken: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Hoard {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Hoard {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.taken.fetch_add(bytes.len(), Ordering::SeqCst);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.flushed.load(Ordering::SeqCst) {
+            return Poll::Ready(Ok(()));
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn what_the_transport_still_holds_is_not_written() {
+    let (flushed, taken) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let (tell, mut events) = mpsc::channel(8);
+    let hoard = Hoard {
+        flushed: flushed.clone(),
+        taken: taken.clone(),
+    };
+    let (handle, task) = LinkHandle::new(LINK, hoard, LIMITS, tell);
+    tokio::spawn(task);
+    let bytes = 3 * FLUSH_BYTES + 5;
+    handle.send([Bytes::from_static(b"hello"), vec![7; bytes - 5].into()]);
+    while taken.load(Ordering::SeqCst) < FLUSH_BYTES {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(handle.take_sent(), 0);
+    assert!(handle.await_written());
+    assert_eq!(taken.load(Ordering::SeqCst), FLUSH_BYTES, "no more at once");
+    flushed.store(true, Ordering::SeqCst);
+    let mut sent = 0;
+    while sent < bytes {
+        assert!(matches!(events.recv().await, Some((LINK, LinkEvent::Sent))));
+        sent += handle.take_sent();
+    }
+    assert_eq!((sent, taken.load(Ordering::SeqCst)), (bytes, bytes));
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! Two peers over one libp2p stream (TCP, Noise, Yamux), 64 KiB a write: the ceiling for whoever
-//! uses this transport.
+//! uses libp2p as it comes.
 
 use super::tcp::{Counter, WRITE_BYTES};
 use crate::peer::{Inbox, Options, Peer, Publisher, Reach};

@@ -50,9 +50,17 @@ async fn chunks_are_written_in_order_and_reported() {
 }
 
 /// Takes everything, and lets go of it when told to.
+#[derive(Clone, Default)]
 struct Hoard {
-    flushed: Arc<AtomicBool>,
+    lets_go: Arc<AtomicBool>,
     taken: Arc<AtomicUsize>,
+    flushes: Arc<AtomicUsize>,
+}
+
+impl Hoard {
+    fn taken(&self) -> usize {
+        self.taken.load(Ordering::SeqCst)
+    }
 }
 
 impl AsyncRead for Hoard {
@@ -76,7 +84,8 @@ impl AsyncWrite for Hoard {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.flushed.load(Ordering::SeqCst) {
+        if self.lets_go.load(Ordering::SeqCst) {
+            self.flushes.fetch_add(1, Ordering::SeqCst);
             return Poll::Ready(Ok(()));
         }
         context.waker().wake_by_ref();
@@ -90,29 +99,39 @@ impl AsyncWrite for Hoard {
 
 #[tokio::test]
 async fn what_the_transport_still_holds_is_not_written() {
-    let (flushed, taken) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-    let (tell, mut events) = mpsc::channel(8);
-    let hoard = Hoard {
-        flushed: flushed.clone(),
-        taken: taken.clone(),
-    };
-    let (handle, task) = LinkHandle::new(LINK, hoard, LIMITS, tell);
+    let (hoard, (tell, mut events)) = (Hoard::default(), mpsc::channel(8));
+    let (handle, task) = LinkHandle::new(LINK, hoard.clone(), LIMITS, tell);
     tokio::spawn(task);
     let bytes = 3 * FLUSH_BYTES + 5;
     handle.send([Bytes::from_static(b"hello"), vec![7; bytes - 5].into()]);
-    while taken.load(Ordering::SeqCst) < FLUSH_BYTES {
+    while hoard.taken() < FLUSH_BYTES {
         tokio::task::yield_now().await;
     }
     assert_eq!(handle.take_sent(), 0);
     assert!(handle.await_written());
-    assert_eq!(taken.load(Ordering::SeqCst), FLUSH_BYTES, "no more at once");
-    flushed.store(true, Ordering::SeqCst);
+    assert_eq!(hoard.taken(), FLUSH_BYTES, "no more at once");
+    hoard.lets_go.store(true, Ordering::SeqCst);
     let mut sent = 0;
     while sent < bytes {
         assert!(matches!(events.recv().await, Some((LINK, LinkEvent::Sent))));
         sent += handle.take_sent();
     }
-    assert_eq!((sent, taken.load(Ordering::SeqCst)), (bytes, bytes));
+    assert_eq!((sent, hoard.taken()), (bytes, bytes));
+}
+
+#[tokio::test]
+async fn frames_that_wait_share_a_flush() {
+    let (hoard, (tell, mut events)) = (Hoard::default(), mpsc::channel(8));
+    hoard.lets_go.store(true, Ordering::SeqCst);
+    let (handle, task) = LinkHandle::new(LINK, hoard.clone(), LIMITS, tell);
+    let (head, payload) = (Bytes::from_static(b"head"), Bytes::from(vec![7; 1 << 10]));
+    for _ in 0..20 {
+        handle.send([head.clone(), payload.clone()]);
+    }
+    tokio::spawn(task);
+    assert!(matches!(events.recv().await, Some((LINK, LinkEvent::Sent))));
+    assert_eq!(handle.take_sent(), 20 * (4 + (1 << 10)));
+    assert_eq!(hoard.flushes.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

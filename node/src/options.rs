@@ -24,8 +24,8 @@ pub struct TransportConfig {
     /// How long the two ends may take to agree on the link's substream, ms. 10 s, as for the
     /// handshake on it (`links.handshake_ms`).
     pub substream_ms: u64,
-    /// A connection without a link's substream ends after so long, ms. Over TCP a connection is one
-    /// substream, and ends with it.
+    /// A connection without a link's substream ends after so long, ms. Over TCP it ends
+    /// when the two have not agreed (`substream_ms`).
     pub idle_ms: u64,
     /// How long a closed link may take to write what it still has, ms.
     pub close_ms: u64,

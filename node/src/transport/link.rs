@@ -272,8 +272,6 @@ async fn write<S: AsyncWrite>(
     shared: &Shared,
 ) -> io::Result<WriteHalf<S>> {
     let mut chunks = VecDeque::new();
-    // Given to the transport, which may hold it until it is flushed.
-    let mut held = 0;
     loop {
         let closing = {
             let mut queue = shared.queue();
@@ -287,6 +285,8 @@ async fn write<S: AsyncWrite>(
             shared.changed.notified().await;
             continue;
         }
+        // Given to the transport, which may hold it until it is flushed.
+        let mut held = 0;
         while let Some(mut chunk) = chunks.pop_front() {
             let piece = chunk.split_to(chunk.len().min(FLUSH_BYTES - held));
             writer.write_all(&piece).await?;

@@ -156,8 +156,6 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Single<C> {
     }
 }
 
-impl<C> Unpin for Single<C> {}
-
 impl<C> Drop for Single<C> {
     fn drop(&mut self) {
         self.end.set();

@@ -1,9 +1,9 @@
 //! Messages larger than a frame travel in fragments.
 
 use crate::support::{
-    GROUP, assert_all_delivered, assert_clean, join_all, wait_for, wait_joined, wait_view,
+    GROUP, assert_all_delivered, assert_clean, group_status, join_all, wait_for, wait_joined,
+    wait_view,
 };
-use hedgerow_protocol::status::Role;
 use hedgerow_protocol::{Config, PublishError, PublishOptions, SettingsPatch};
 use hedgerow_testnet::sim::{Bandwidth, Random, Sim};
 
@@ -100,17 +100,7 @@ fn what_a_publisher_that_leaves_has_not_sent_yet_is_sent_all_the_same() {
     let id = sim.publish_patiently(0, GROUP, bytes(5_000_000, 6), 5_000);
     sim.leave(0, GROUP);
     wait_for(&mut sim, id, &[1], 30_000);
-    sim.run_for(10_000);
-    assert_eq!(role(&sim), None, "then it is done with the group");
+    let done = |sim: &Sim| group_status(sim, 0).is_none();
+    assert!(sim.run_until(10_000, done), "still in the group");
     assert_clean(&mut sim);
-}
-
-/// What node 0 is in the group.
-fn role(sim: &Sim) -> Option<Role> {
-    let groups = sim.engine(0).groups();
-    let group = groups.iter().find(|group| {
-        let name = group.group.as_ref();
-        name.is_some_and(|name| name.as_str() == GROUP)
-    });
-    group.map(|group| group.role)
 }

@@ -1,9 +1,10 @@
 //! Leaving a group ends deliveries; joining it again begins them anew.
 
 use crate::support::{
-    GROUP, assert_all_delivered, assert_clean, network, settled, texts, wait_joined, wait_view,
+    GROUP, assert_all_delivered, assert_clean, group_status, network, settled, texts, wait_joined,
+    wait_view,
 };
-use hedgerow_protocol::{GroupName, History, JoinOptions, SettingsPatch};
+use hedgerow_protocol::{History, JoinOptions, SettingsPatch};
 use hedgerow_testnet::sim::Sim;
 
 #[test]
@@ -68,13 +69,7 @@ fn seqs_go_on_after_a_group_was_left_and_forgotten() {
     let first = sim.publish(0, GROUP, "first");
     assert_all_delivered(&mut sim, 5_000);
     sim.leave(0, GROUP);
-    let forgotten = |sim: &Sim| {
-        let group = GroupName::new(GROUP).expect("valid");
-        let groups = sim.engine(0).groups();
-        groups
-            .iter()
-            .all(|known| known.group.as_ref() != Some(&group))
-    };
+    let forgotten = |sim: &Sim| group_status(sim, 0).is_none();
     assert!(sim.run_until(60_000, forgotten), "still kept");
     sim.join(0, GROUP);
     wait_joined(&mut sim);
@@ -93,12 +88,8 @@ fn a_group_that_was_left_is_forgotten_and_its_past_is_there_at_once_when_rejoine
     assert_all_delivered(&mut sim, 5_000);
     for round in 0..3 {
         sim.leave(3, GROUP);
-        let group = GroupName::new(GROUP).expect("valid");
-        let groups = sim.engine(3).groups();
-        let kept = groups
-            .iter()
-            .any(|known| known.group.as_ref() == Some(&group));
-        assert!(!kept, "nothing was published here");
+        let kept = group_status(&sim, 3);
+        assert!(kept.is_none(), "nothing was published here");
         sim.run_for(500);
         let had = sim.deliveries(3).count();
         let history = History::Last(1);
@@ -122,13 +113,7 @@ fn whoever_published_once_is_not_a_sender_for_ever() {
     wait_joined(&mut sim);
     sim.publish(0, GROUP, "once");
     assert_all_delivered(&mut sim, 5_000);
-    let knows = |sim: &Sim| {
-        let group = GroupName::new(GROUP).expect("valid");
-        let groups = sim.engine(0).groups();
-        groups
-            .iter()
-            .any(|known| known.group.as_ref() == Some(&group))
-    };
+    let knows = |sim: &Sim| group_status(sim, 0).is_some();
     assert!(knows(&sim));
     assert!(sim.run_until(60_000, |sim| !knows(sim)), "still a sender");
     let again = sim.publish(0, GROUP, "twice");

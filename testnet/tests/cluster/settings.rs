@@ -1,20 +1,13 @@
 //! A group's settings are the same everywhere, and change without loss.
 
 use crate::support::{
-    GROUP, assert_all_delivered, redundancy_patch, settled, wait, with_redundancy,
+    GROUP, assert_all_delivered, group_status, redundancy_patch, settled, wait, with_redundancy,
 };
 use hedgerow_protocol::{Event, JoinError};
 use hedgerow_testnet::sim::{Sim, StartGraph};
 
 fn redundancy(sim: &Sim, node: usize) -> Option<u8> {
-    let groups = sim.engine(node).groups();
-    let group = groups.iter().find(|group| {
-        group
-            .group
-            .as_ref()
-            .is_some_and(|group| group.as_str() == GROUP)
-    })?;
-    Some(group.settings.redundancy)
+    group_status(sim, node).map(|group| group.settings.redundancy)
 }
 
 fn all_have(sim: &Sim, wanted: u8) -> bool {

@@ -1,5 +1,6 @@
 //! What most tests do: join, wait, judge.
 
+use hedgerow_protocol::status::GroupStatus;
 use hedgerow_protocol::{GroupName, History, JoinOptions, MessageId, Micros, SettingsPatch};
 use hedgerow_testnet::check;
 use hedgerow_testnet::sim::{Sim, StartGraph};
@@ -40,6 +41,13 @@ pub(crate) fn start_warm(sim: &mut Sim, nodes: usize) {
 pub(crate) fn counted(sim: &Sim, nodes: impl IntoIterator<Item = usize>, name: &str) -> u64 {
     let count = |node| sim.engine(node).counters().values.get(name).copied();
     nodes.into_iter().filter_map(count).sum()
+}
+
+/// What [`GROUP`] is to a node, if it still knows it.
+pub(crate) fn group_status(sim: &Sim, node: usize) -> Option<GroupStatus> {
+    let is_it = |name: &GroupName| name.as_str() == GROUP;
+    let mut groups = sim.engine(node).groups().into_iter();
+    groups.find(|known| known.group.as_ref().is_some_and(is_it))
 }
 
 pub(crate) fn join_all(sim: &mut Sim, nodes: impl IntoIterator<Item = usize>) {

@@ -315,9 +315,7 @@ impl Engine {
         for id in ids {
             self.settle_tracking(id);
         }
-        if !self.busy.is_empty() {
-            self.wake_publishers();
-        }
+        self.wake_publishers();
     }
 
     /// A relay that nothing more keeps.

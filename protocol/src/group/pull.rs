@@ -417,9 +417,7 @@ impl Engine {
         for id in touched {
             self.schedule_repair(id, now);
         }
-        if !self.busy.is_empty() {
-            self.wake_publishers();
-        }
+        self.wake_publishers();
     }
 }
 

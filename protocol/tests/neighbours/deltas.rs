@@ -4,7 +4,7 @@ use super::{ELSEWHERE, EPOCH, Pair, key};
 use hedgerow_protocol::wire::delta::{RECORD_DELTAS, RecordDelta, RecordDeltas};
 use hedgerow_protocol::wire::frame::{RecordPull, Records};
 use hedgerow_protocol::wire::record::{ALGORITHM_VERSION, WireRecord};
-use hedgerow_protocol::wire::{Frame, Record, RecordLink, SignedRecord};
+use hedgerow_protocol::wire::{Frame, Record, RecordGroup, RecordLink, SignedRecord};
 use hedgerow_protocol::{Config, GroupName, JoinOptions, PeerKey};
 
 /// The record of key 3 with so many links.
@@ -23,7 +23,17 @@ fn large(number: u8, version: u64) -> SignedRecord {
     signed(number, version, peers.collect())
 }
 
-fn signed(number: u8, version: u64, mut peers: Vec<PeerKey>) -> SignedRecord {
+fn signed(number: u8, version: u64, peers: Vec<PeerKey>) -> SignedRecord {
+    signed_in(number, version, peers, Vec::new())
+}
+
+/// The same of somebody in these groups.
+pub(super) fn signed_in(
+    number: u8,
+    version: u64,
+    mut peers: Vec<PeerKey>,
+    groups: Vec<RecordGroup>,
+) -> SignedRecord {
     peers.sort();
     let link = |peer| RecordLink {
         peer,
@@ -39,13 +49,13 @@ fn signed(number: u8, version: u64, mut peers: Vec<PeerKey>) -> SignedRecord {
         capacity: 8,
         coordinate: [1.0, 0.0, 0.0, 5.0, 0.5],
         addresses: Vec::new(),
-        groups: Vec::new(),
+        groups,
         links: peers.into_iter().map(link).collect(),
     };
     SignedRecord::sign(record, &key(number))
 }
 
-fn whole(record: &SignedRecord) -> Frame {
+pub(super) fn whole(record: &SignedRecord) -> Frame {
     let record = WireRecord(record.signed.clone(), record.signature, 0);
     Frame::Records(Records {
         records: vec![record],

@@ -2,6 +2,7 @@
 
 mod bundles;
 mod deltas;
+mod pressed;
 
 use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;
@@ -56,6 +57,8 @@ struct Pair {
     /// Whether signatures take until [`Self::check`] to be checked.
     checks_wait: bool,
     waiting: Vec<(VerifyId, VerifyJob)>,
+    /// Whether the transport tells of nothing that it has written.
+    writes_wait: bool,
 }
 
 impl Pair {
@@ -85,6 +88,7 @@ impl Pair {
             decoder: FrameDecoder::new(Config::default().flow.frame_bytes_max),
             checks_wait: false,
             waiting: Vec::new(),
+            writes_wait: false,
         };
         pair.feed(Input::Linked {
             link: LINK,
@@ -157,8 +161,10 @@ impl Pair {
                     for chunk in chunks {
                         self.decoder.push(chunk);
                     }
-                    let sent = Input::Sent { link: LINK, bytes };
-                    self.engine.handle_input(self.now, sent);
+                    if !self.writes_wait {
+                        let sent = Input::Sent { link: LINK, bytes };
+                        self.engine.handle_input(self.now, sent);
+                    }
                     while let Some(raw) = self.decoder.next_frame().expect("a frame") {
                         self.heard.extend(Frame::decode(raw).expect("a frame"));
                     }

@@ -218,7 +218,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 78] = [
+pub const COUNTERS: [&str; 79] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -257,6 +257,7 @@ pub const COUNTERS: [&str; 78] = [
     "links_shunned",
     "messages_before_join",
     "messages_oversized",
+    "messages_unfinished",
     "origins_cut_off",
     "origins_refused",
     "outbid",

@@ -30,7 +30,7 @@ impl Engine {
         self.trim_retention(id);
     }
 
-    fn take_ready(&mut self, id: GroupId, key: LogKey) {
+    pub(super) fn take_ready(&mut self, id: GroupId, key: LogKey) {
         let now = self.now.mono;
         let Some(group) = self.groups.get_mut(&id) else {
             return;
@@ -54,7 +54,11 @@ impl Engine {
             return;
         }
         let ready = log.take_ready(group.settings.values.order);
+        let is_unfinished = log.ahead_bytes > 0;
         self.retain(id, key);
+        if is_unfinished {
+            self.look_for_unfinished(id);
+        }
         let (origin, epoch) = key;
         let mut ready = ready.into_iter().peekable();
         while let Some(next) = ready.next() {
@@ -74,7 +78,7 @@ impl Engine {
         }
     }
 
-    fn hand_over(
+    pub(super) fn hand_over(
         &mut self,
         name: &GroupName,
         id: GroupId,

@@ -24,6 +24,7 @@ mod receive;
 mod remote;
 mod retention;
 mod settings;
+mod unfinished;
 mod verifying;
 
 pub(crate) use acknowledge::{Acknowledging, Tracking};
@@ -75,6 +76,8 @@ pub(crate) struct Group {
     pub(crate) announced: (Micros, BTreeMap<LogKey, u64>),
     /// When something missing is to be pulled or given up next.
     pub(crate) repair_due: Option<Micros>,
+    /// When to look for messages that were begun and will not be ended.
+    pub(crate) unfinished_due: Option<Micros>,
     /// When digests were last asked for, because nobody was known to hold what is missing.
     pub(crate) asked_digests: Micros,
     /// First wait before a pull: how late pushed entries come, smoothed, microseconds.
@@ -117,6 +120,7 @@ impl Group {
             announce_due: None,
             announced: (Micros::default(), BTreeMap::new()),
             repair_due: None,
+            unfinished_due: None,
             asked_digests: Micros(0),
             lateness_us: grace_ms * 500,
             hash: None,
@@ -133,6 +137,11 @@ impl Group {
     /// Whether this group asks for links of its own.
     pub(crate) fn wants_links(&self) -> bool {
         !self.is_broadcast() && self.role != Role::Relay
+    }
+
+    /// Whether messages are handed over: to a member that knows from where on they are due.
+    pub(crate) fn is_delivering(&self) -> bool {
+        self.delivering && self.role == Role::Member && self.baseline.is_taken()
     }
 
     /// The role as records state it. Everybody is in `broadcast` anyway.
@@ -177,6 +186,7 @@ impl Group {
         self.announce_due
             .into_iter()
             .chain(self.repair_due)
+            .chain(self.unfinished_due)
             .chain(self.baseline.due())
             .chain(self.retention_due())
             .chain(self.tracking.due())
@@ -209,9 +219,10 @@ impl Engine {
         let Some(group) = self.groups.get(&id) else {
             return;
         };
-        let (announce, repair, baseline, retention, tracking) = (
+        let (announce, repair, unfinished, baseline, retention, tracking) = (
             is_due(group.announce_due),
             is_due(group.repair_due),
+            is_due(group.unfinished_due),
             is_due(group.baseline.due()),
             is_due(group.retention_due()),
             is_due(group.tracking.due()),
@@ -224,6 +235,9 @@ impl Engine {
         }
         if repair {
             self.repair(id);
+        }
+        if unfinished {
+            self.end_unfinished(id);
         }
         if tracking {
             self.on_tracking_timeout(id);

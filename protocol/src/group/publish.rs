@@ -273,7 +273,7 @@ impl Engine {
             || self.is_out_of_room()
     }
 
-    fn is_out_of_room(&self) -> bool {
+    pub(crate) fn is_out_of_room(&self) -> bool {
         self.ahead_bytes() >= self.config.groups.ahead_total_bytes
     }
 

@@ -265,6 +265,7 @@ impl Engine {
                     self.count("epochs_too_old");
                     return None;
                 }
+                self.end_log(id, oldest);
                 self.drop_log(id, oldest);
             }
             let group = self.groups.get_mut(&id)?;

@@ -15,7 +15,7 @@ impl Pair {
         pair
     }
 
-    fn push_on(&mut self, link: LinkId, bundle: &Bundle) {
+    pub(super) fn push_on(&mut self, link: LinkId, bundle: &Bundle) {
         let frame = BundleFrame {
             hops: 1,
             pulled: false,
@@ -57,7 +57,7 @@ fn a_wrong_payload_under_a_good_header_does_not_keep_the_right_one_out() {
     pair.check();
     assert_eq!(pair.seqs(), [1]);
     assert_eq!(pair.delivered[0].payload, honest.payload);
-    assert!(pair.closed_elsewhere && !pair.closed);
+    assert!(pair.has_closed(ELSEWHERE) && !pair.has_closed(LINK));
     assert_eq!(pair.counted("bundles_forged"), 1);
 }
 

@@ -1,6 +1,6 @@
 //! Records that come as what turns the one before into them.
 
-use super::{ELSEWHERE, EPOCH, Pair, key};
+use super::{ELSEWHERE, EPOCH, LINK, Pair, key};
 use hedgerow_protocol::wire::delta::{RECORD_DELTAS, RecordDelta, RecordDeltas};
 use hedgerow_protocol::wire::frame::{RecordPull, Records};
 use hedgerow_protocol::wire::record::{ALGORITHM_VERSION, WireRecord};
@@ -99,7 +99,7 @@ fn a_delta_from_what_is_held_gives_the_record() {
     pair.say_delta(delta(&second, &first));
     assert_eq!(pair.counted("records_by_delta"), 1);
     pair.wait_ms(50);
-    assert_eq!((pair.pulls(), pair.closed), (0, false));
+    assert_eq!((pair.pulls(), pair.has_closed(LINK)), (0, false));
 }
 
 #[test]
@@ -120,11 +120,11 @@ fn who_does_not_hold_the_one_before_asks_for_the_whole() {
     let (first, second, third) = (record(1, 7), record(2, 8), record(3, 8));
     pair.say_delta(delta(&first, &second));
     pair.wait_ms(1);
-    assert_eq!((pair.pulls(), pair.closed), (1, false));
+    assert_eq!((pair.pulls(), pair.has_closed(LINK)), (1, false));
     pair.say(&whole(&first));
     pair.say_delta(delta(&second, &third));
     pair.wait_ms(1);
-    assert_eq!((pair.pulls(), pair.closed), (2, false));
+    assert_eq!((pair.pulls(), pair.has_closed(LINK)), (2, false));
     assert_eq!(pair.counted("records_without_base"), 2);
     assert_eq!(pair.counted("records_accepted"), 1);
 }
@@ -179,7 +179,7 @@ fn a_delta_that_gives_something_else_than_it_says_is_asked_for_and_no_offence() 
         pair.say_delta(delta);
         pair.wait_ms(1);
     }
-    assert_eq!((pair.pulls(), pair.closed), (2, false));
+    assert_eq!((pair.pulls(), pair.has_closed(LINK)), (2, false));
     assert_eq!(pair.counted("records_accepted"), 1);
     // Nothing that it sends so is looked at again.
     pair.say_delta(delta(&first, &record(4, 8)));
@@ -194,7 +194,7 @@ fn a_delta_that_gives_a_forged_record_ends_the_link() {
     let mut forged = delta(&first, &record(2, 8));
     forged.signature[5] ^= 1;
     pair.say_delta(forged);
-    assert!(pair.closed);
+    assert!(pair.has_closed(LINK));
     assert_eq!(pair.counted("records_forged"), 1);
 }
 
@@ -208,7 +208,7 @@ fn a_delta_that_would_take_more_memory_than_a_record_may_is_refused() {
     huge.bytes = u32::MAX;
     pair.say_delta(huge);
     assert_eq!(pair.counted("records_oversized"), 1);
-    assert!(!pair.closed);
+    assert!(!pair.has_closed(LINK));
 }
 
 #[test]

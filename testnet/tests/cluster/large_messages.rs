@@ -104,3 +104,34 @@ fn what_a_publisher_that_leaves_has_not_sent_yet_is_sent_all_the_same() {
     assert!(sim.run_until(10_000, done), "still in the group");
     assert_clean(&mut sim);
 }
+
+#[test]
+fn what_an_origin_has_begun_and_cannot_end_is_told_as_a_gap_and_forgotten() {
+    let mut sim = network(4, 7);
+    let forgetful = SettingsPatch {
+        retention_ms: Some(2_000),
+        ..SettingsPatch::default()
+    };
+    sim.try_set_group(0, GROUP, forgetful).expect("a member");
+    // One copy takes ten seconds.
+    sim.set_bandwidth(0, Bandwidth::mbit(4, 4));
+    sim.run_for(2_000);
+    sim.publish_patiently(0, GROUP, bytes(5_000_000, 8), 5_000);
+    sim.run_for(3_000);
+    sim.crash(0);
+    let ahead = |sim: &Sim| {
+        (1..4)
+            .map(|node| sim.engine(node).status().ahead_bytes)
+            .sum()
+    };
+    sim.run_for(5_000);
+    let begun: usize = ahead(&sim);
+    assert!(begun > 0, "nothing of it has come");
+    let patience = 2 * Config::default().groups.gap_timeout_ms;
+    let forgotten = |sim: &Sim| ahead(sim) == 0;
+    assert!(sim.run_until(patience, forgotten), "still held");
+    for node in 1..4 {
+        let gaps = group_status(&sim, node).expect("a member").gaps;
+        assert!(gaps > 0, "{node} was told nothing");
+    }
+}

@@ -180,7 +180,8 @@ impl OriginLog {
         };
         let first = header.seq - u64::from(fragment.index);
         let last = first + u64::from(fragment.count) - 1;
-        if first <= self.base {
+        // Begun before this member's time, or told as a gap.
+        if first < self.next {
             return;
         }
         if let Some(message) = self.assemble(entry, first, last) {
@@ -195,6 +196,18 @@ impl OriginLog {
         if self.next <= self.settled {
             self.pass(self.settled);
         }
+    }
+
+    /// Nothing more will come: what is held of a message that is not whole is a gap. Ready entries
+    /// have been taken.
+    pub(crate) fn take_unfinished(&mut self) -> Option<Next> {
+        let (from, to) = (self.next, self.settled);
+        if from > to {
+            return None;
+        }
+        self.gaps.insert(from, to);
+        self.pass(to);
+        Some(Next::Gap { from, to })
     }
 
     /// All of `from..=to` that is held has been handed over, or never will be.

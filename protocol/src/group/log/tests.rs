@@ -245,3 +245,29 @@ fn what_will_never_be_whole_waits_for_nothing() {
     let passed: Vec<u64> = log.take_passed().iter().map(|(seq, _)| *seq).collect();
     assert_eq!(passed, [2, 3, 1]);
 }
+
+#[test]
+fn what_comes_of_a_message_after_its_beginning_was_given_up_is_a_gap_too() {
+    for order in [Order::Fifo, Order::Unordered] {
+        let mut log = OriginLog::new(0, Micros(0));
+        log.insert(entry(1), Micros(1));
+        log.insert(piece(2, 0, 4), Micros(1));
+        log.insert(piece(3, 1, 4), Micros(1));
+        assert_eq!(seqs(&log.take_ready(order)), [(1, 0)]);
+        let gap = log.take_unfinished();
+        assert_eq!(gap, Some(Next::Gap { from: 2, to: 3 }));
+        assert_eq!(log.take_unfinished(), None);
+        assert_eq!((log.ahead_bytes, log.take_passed().len()), (0, 3));
+        for (seq, index) in [(4, 2), (5, 3)] {
+            log.insert(piece(seq, index, 4), Micros(1));
+        }
+        log.insert(entry(6), Micros(1));
+        let rest: Vec<u64> = seqs(&log.take_ready(order))
+            .iter()
+            .flat_map(|&(from, to)| from..=to.max(from))
+            .collect();
+        assert_eq!(rest.iter().filter(|seq| **seq < 6).count(), 2, "{rest:?}");
+        assert!(rest.contains(&6));
+        assert_eq!((log.next(), log.ahead_bytes), (7, 0));
+    }
+}

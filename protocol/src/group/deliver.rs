@@ -54,9 +54,9 @@ impl Engine {
             return;
         }
         let ready = log.take_ready(group.settings.values.order);
-        let is_unfinished = log.ahead_bytes > 0;
+        let waits = log.ahead_bytes > 0;
         self.retain(id, key);
-        if is_unfinished {
+        if waits {
             self.look_for_unfinished(id);
         }
         let (origin, epoch) = key;

@@ -1,7 +1,7 @@
 //! From the application into the own log: bundles signed, large messages cut.
 
 use super::Group;
-use crate::engine::Engine;
+use crate::engine::{Engine, Stopping};
 use crate::io::Event;
 use crate::links::Priority;
 use crate::message::{Arrival, History, MessageId, PublishError, PublishOptions};
@@ -273,7 +273,7 @@ impl Engine {
             || self.is_out_of_room()
     }
 
-    pub(crate) fn is_out_of_room(&self) -> bool {
+    fn is_out_of_room(&self) -> bool {
         self.ahead_bytes() >= self.config.groups.ahead_total_bytes
     }
 
@@ -317,9 +317,29 @@ impl Engine {
     }
 
     pub(crate) fn release_outboxes(&mut self) {
-        for id in self.outboxes.clone() {
-            self.release_outbox(id);
+        if self.stopping == Some(Stopping::Stopped) {
+            return;
         }
+        for id in self.outboxes.clone() {
+            if !self.is_parted(id) {
+                self.release_outbox(id);
+            }
+        }
+    }
+
+    /// Whether nobody to whom the next entry of the outbox would go is linked. Released now it would
+    /// be kept for others from now on, and let go before any of them comes back: the next view tells
+    /// who there is instead.
+    fn is_parted(&self, id: GroupId) -> bool {
+        let Some(class) = (self.groups.get(&id)).and_then(|group| group.own.next_class()) else {
+            return false;
+        };
+        let Some(route) = self.route(id, self.me, class) else {
+            return self.up.is_empty();
+        };
+        let mut next = route.children().chain(route.extra_children()).peekable();
+        let is_waited_for = next.peek().is_some() || self.up.is_empty();
+        is_waited_for && !next.any(|peer| self.up.contains_key(&peer))
     }
 
     /// Publishers that were told `Busy` for want of memory may go on once there is some.

@@ -23,7 +23,7 @@ const GRACE_US: (u64, u64) = (30_000, 500_000);
 const ROUND_MS: u64 = 20;
 /// What all neighbours deny is not given up sooner, ms, nor while its origin has been out of the
 /// view for less: whoever has just come, or has just lost links, does not know who else is there.
-const DENIED_MS: u64 = 5_000;
+pub(super) const DENIED_MS: u64 = 5_000;
 /// How often digests are asked for while nobody is known to hold what is missing, ms.
 const ASK_MS: u64 = 1_000;
 /// A flow of pushed entries that pauses longer has stopped, ms.
@@ -417,7 +417,9 @@ impl Engine {
         for id in touched {
             self.schedule_repair(id, now);
         }
-        self.wake_publishers();
+        if !self.busy.is_empty() {
+            self.wake_publishers();
+        }
     }
 }
 

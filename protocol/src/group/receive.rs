@@ -196,6 +196,12 @@ impl Engine {
         if arrival != Arrival::Local && !self.has_room(id, key, bundle) {
             return self.count("bundles_without_room");
         }
+        // Signed by its origin, so a life that has to make room for it is over.
+        if let Some(displaced) = self.displaced_by(id, key)
+            && !self.is_too_old(key, displaced)
+        {
+            self.end_log(id, displaced);
+        }
         let Some(log) = self.log_mut(id, key) else {
             return;
         };
@@ -256,22 +262,31 @@ impl Engine {
                 self.count("origins_refused");
                 return None;
             }
-            let of_origin = (key.0, 0)..=(key.0, u64::MAX);
-            let known: Vec<LogKey> = group.logs.range(of_origin).map(|(key, _)| *key).collect();
-            if known.len() >= 2
-                && let Some(&oldest) = known.iter().find(|known| **known != own)
-            {
-                if key != own && key < oldest {
+            if let Some(displaced) = self.displaced_by(id, key) {
+                if self.is_too_old(key, displaced) {
                     self.count("epochs_too_old");
                     return None;
                 }
-                self.end_log(id, oldest);
-                self.drop_log(id, oldest);
+                self.drop_log(id, displaced);
             }
             let group = self.groups.get_mut(&id)?;
             group.logs.insert(key, OriginLog::new(0, now));
         }
         self.groups.get_mut(&id)?.logs.get_mut(&key)
+    }
+
+    /// The older life of the same origin that a log of `key` takes the place of, or the one that it
+    /// is too old to displace.
+    fn displaced_by(&self, id: GroupId, key: LogKey) -> Option<LogKey> {
+        let own = (self.me, self.own.epoch);
+        let group = self.groups.get(&id)?;
+        let lives = (group.logs.range((key.0, 0)..=(key.0, u64::MAX))).map(|(key, _)| *key);
+        let is_full = !group.logs.contains_key(&key) && lives.clone().count() >= 2;
+        is_full.then(|| lives.into_iter().find(|life| *life != own))?
+    }
+
+    fn is_too_old(&self, key: LogKey, displaced: LogKey) -> bool {
+        key != (self.me, self.own.epoch) && key < displaced
     }
 
     /// Forgets a log.

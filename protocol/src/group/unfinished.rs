@@ -1,14 +1,16 @@
 //! Large messages that end in their middle, because their origin did: they become gaps, and what
-//! is held of them is kept no longer than other messages.
+//! is held of them is retained as other messages are.
 
-use super::LogKey;
 use super::log::OriginLog;
+use super::pull::DENIED_MS;
+use super::{Group, LogKey};
 use crate::engine::Engine;
+use crate::message::Arrival;
 use crate::name::GroupId;
 use crate::time::Micros;
 
 impl Engine {
-    /// A log of the group holds what cannot be handed over yet.
+    /// Looks in a while whether what a log of the group holds and cannot hand over will ever be whole.
     pub(super) fn look_for_unfinished(&mut self, id: GroupId) {
         let next = self.in_ms(self.config.groups.gap_timeout_ms);
         if let Some(group) = self.groups.get_mut(&id)
@@ -33,15 +35,16 @@ impl Engine {
         for key in keys {
             if self.is_over(id, key) {
                 self.end_log(id, key);
+                self.log_changed(id, key);
             }
         }
-        self.trim_retention(id);
+        self.deliver(id);
         self.look_for_unfinished(id);
     }
 
-    /// Whether the rest of what a log has begun is not to be had: nobody in reach is known to have
-    /// it, its origin is gone or lives on without it, and nothing has come for so long that whoever
-    /// else had it has let it go, or that its memory is needed.
+    /// Whether the rest of what a log has begun is not to be had: no neighbour can serve it, its
+    /// origin is gone or lives on without it, or all others have let it go; and nothing has come
+    /// for twice as long as messages are kept, or a while where memory is needed.
     fn is_over(&self, id: GroupId, key: LogKey) -> bool {
         let Some(group) = self.groups.get(&id) else {
             return false;
@@ -50,54 +53,90 @@ impl Engine {
             return false;
         };
         let gap_ms = self.config.groups.gap_timeout_ms;
-        let patience_ms = if self.is_out_of_room() {
+        let kept_ms = group.settings.values.retention_ms.saturating_mul(2);
+        let is_needed = self.ahead_bytes() / 3 >= self.config.groups.ahead_total_bytes / 4;
+        let patience_ms = if is_needed {
             gap_ms
         } else {
-            gap_ms.max(group.settings.values.retention_ms)
+            gap_ms.max(kept_ms)
         };
-        let has_rested = self.now.mono.since(log.progress) >= Micros::from_millis(patience_ms);
-        // Who has no links does not know who else is there.
-        has_rested && log.missing.is_empty() && !self.up.is_empty() && self.has_ended(key)
+        if self.now.mono.since(log.progress) < Micros::from_millis(patience_ms)
+            || !self.knows_its_neighbours()
+        {
+            return false;
+        }
+        let next = log.settled() + 1;
+        let remotes = self.group_links(id).filter_map(|(_, link)| {
+            let remote = self.links.get(&link)?.groups.get(&id)?;
+            remote.logs.get(&key)
+        });
+        let (mut can_be_had, mut is_let_go) = (false, false);
+        for remote in remotes {
+            can_be_had |= !remote.can_serve(next, u64::MAX).is_empty();
+            is_let_go |= remote.floor > next;
+        }
+        !can_be_had && (is_let_go || self.has_ended(key))
     }
 
-    /// Whether the origin is out of reach, or in a later life.
-    fn has_ended(&self, (origin, epoch): LogKey) -> bool {
+    /// Who has no links, or new ones, does not know yet who else is there.
+    fn knows_its_neighbours(&self) -> bool {
+        let settled = Micros::from_millis(DENIED_MS);
+        let mut links = (self.up.values()).filter_map(|link| self.links.get(link));
+        !self.up.is_empty() && links.all(|link| self.now.mono.since(link.up_since) >= settled)
+    }
+
+    /// Whether the origin has been out of reach for a while, or is in a later life.
+    fn has_ended(&self, key: LogKey) -> bool {
+        let (origin, epoch) = key;
+        if key == (self.me, self.own.epoch) {
+            return false;
+        }
         let record = self.database.get(origin);
         let is_later = record.is_some_and(|record| record.record.epoch > epoch);
-        let is_near = self.up.contains_key(&origin) || self.view.contains(origin);
-        origin != self.me && (is_later || !is_near)
+        let settled = Micros::from_millis(DENIED_MS);
+        let lost = self.view.lost.get(&origin);
+        let is_near = self.up.contains_key(&origin)
+            || self.view.contains(origin)
+            || lost.is_some_and(|at| self.now.mono.since(*at) < settled);
+        is_later || !is_near
     }
 
     /// Nothing more of a log will come: what a member still waits for is told as gaps.
     pub(super) fn end_log(&mut self, id: GroupId, key: LogKey) {
-        let Some(log) = self.log_of(id, key) else {
-            return;
-        };
-        let (from, to) = (log.settled() + 1, log.proven);
-        log.give_up(from, to);
-        self.take_ready(id, key);
-        let now = self.now.mono;
-        let Some(group) = self.groups.get(&id).filter(|group| group.is_delivering()) else {
+        let is_delivering = |group: &&Group| group.is_delivering();
+        let Some(group) = self.groups.get(&id).filter(is_delivering) else {
             return;
         };
         let Some(name) = group.name.clone() else {
             return;
         };
-        let due_from_ms = group.baseline.due_from_wall_ms(now);
         let Some(log) = self.log_of(id, key) else {
             return;
         };
-        let begun = log.entry(log.next());
-        let is_due = begun.is_none_or(|entry| entry.bundle.header.published_at(0) >= due_from_ms);
+        log.give_up(log.settled() + 1, log.proven);
+        self.take_ready(id, key);
+        let Some(log) = self.log_of(id, key) else {
+            return;
+        };
+        let begun = log.entry(log.next()).map(|entry| {
+            let published_at = entry.bundle.header.published_at(0);
+            (entry.arrival, entry.came, published_at)
+        });
         let Some(gap) = log.take_unfinished() else {
             return;
         };
-        self.count("messages_unfinished");
         self.retain(id, key);
-        if is_due {
-            let (origin, epoch) = key;
-            self.hand_over(&name, id, origin, epoch, gap);
+        let is_before = begun.is_some_and(|(arrival, came, published_at)| {
+            let baseline = self.groups.get(&id).map(|group| &group.baseline);
+            let due_from = baseline.map_or(0, |baseline| baseline.due_from_wall_ms(came));
+            arrival == Arrival::Pulled && published_at < due_from
+        });
+        if is_before {
+            return self.count("messages_before_join");
         }
+        self.count("messages_unfinished");
+        let (origin, epoch) = key;
+        self.hand_over(&name, id, origin, epoch, gap);
     }
 
     fn log_of(&mut self, id: GroupId, key: LogKey) -> Option<&mut OriginLog> {

@@ -81,3 +81,15 @@ fn what_of_a_large_message_waits_for_a_link_goes_on_when_it_is_gone() {
     pair.lose_the_stuck_member();
     assert!(has_it(&pair));
 }
+
+#[test]
+fn what_of_a_large_message_waits_is_not_released_to_nobody() {
+    let mut pair = before_a_stuck_member();
+    let id = pair.publish_own_bytes(6 << 20).expect("is taken");
+    for link in [ELSEWHERE, LINK] {
+        pair.feed(Input::LinkLost { link });
+    }
+    pair.wait_ms(400_000);
+    assert!(pair.delivered.iter().all(|got| got.id != id), "released");
+    assert_eq!(pair.counted("entries_evicted"), 0);
+}

@@ -2,8 +2,9 @@
 
 use super::{EPOCH, LINK, Pair, key, news};
 use bytes::Bytes;
-use hedgerow_protocol::wire::bundle::Fragment;
-use hedgerow_protocol::wire::{Bundle, BundleHeader};
+use hedgerow_protocol::ranges::RangeSet;
+use hedgerow_protocol::wire::frame::{Digest, DigestEntry, Wants};
+use hedgerow_protocol::wire::{Bundle, BundleHeader, Fragment, Frame};
 use hedgerow_protocol::{Config, Event, GroupId};
 
 /// The first bundle of key 3 in this life: whole, or a message's first piece of three.
@@ -39,7 +40,74 @@ fn what_was_begun_in_a_life_that_two_others_have_followed_is_told_as_a_gap() {
     assert_eq!(pair.engine.status().ahead_bytes, 0);
 }
 
+/// A member that holds the first piece of three and has been joined for long.
+fn with_a_beginning() -> Pair {
+    let mut pair = Pair::new();
+    pair.answer(0, None);
+    let piece = Fragment { index: 0, count: 3 };
+    pair.push_on(LINK, &first_of(EPOCH, Some(piece)));
+    pair
+}
+
+const KEPT_S: u64 = 300;
+
+#[test]
+fn a_beginning_waits_for_twice_as_long_as_messages_are_kept() {
+    let mut pair = with_a_beginning();
+    pair.live_for_s(2 * KEPT_S - 1, |_| {});
+    assert!(
+        pair.gaps().is_empty(),
+        "others may have let go of it only now"
+    );
+    pair.live_for_s(120, |_| {});
+    assert_eq!(pair.gaps(), [(EPOCH, 1, 1)]);
+    assert_eq!(pair.counted("messages_unfinished"), 1);
+    assert_eq!(pair.engine.status().ahead_bytes, 0);
+    pair.live_for_s(3 * KEPT_S, |_| {});
+    assert_eq!(pair.gaps().len(), 1, "told once");
+}
+
+#[test]
+fn a_beginning_whose_rest_the_neighbour_has_let_go_ends_though_it_is_named_again_and_again() {
+    let mut pair = with_a_beginning();
+    pair.live_for_s(2 * KEPT_S + 120, |pair| pair.digest(4));
+    assert_eq!(pair.gaps(), [(EPOCH, 1, 1)]);
+}
+
+#[test]
+fn a_beginning_whose_rest_the_neighbour_says_it_holds_is_not_given_up() {
+    let mut pair = with_a_beginning();
+    // Asked for, it does not come, and is asked for again.
+    pair.live_for_s(2 * KEPT_S + 120, |pair| pair.digest(1));
+    let unfinished = pair.counted("messages_unfinished");
+    assert_eq!((unfinished, pair.gaps()), (0, Vec::new()));
+}
+
 impl Pair {
+    /// Every second the neighbour says something.
+    fn live_for_s(&mut self, seconds: u64, mut each: impl FnMut(&mut Self)) {
+        for _ in 0..seconds {
+            self.wait_ms(1_000);
+            self.say(&Frame::Wants(Wants { wants: 1 }));
+            each(self);
+        }
+    }
+
+    /// The neighbour has settled all three pieces and holds them from `floor` on.
+    fn digest(&mut self, floor: u64) {
+        self.say(&Frame::Digest(Digest {
+            group: GroupId::new(&Config::default().network, &news()),
+            ask: false,
+            entries: vec![DigestEntry {
+                origin: key(3).peer(),
+                epoch: EPOCH,
+                floor,
+                settled: 3,
+                above: RangeSet::default(),
+            }],
+        }));
+    }
+
     fn gaps(&self) -> Vec<(u64, u64, u64)> {
         let gap = |event: &Event| match event {
             Event::Gap {

@@ -221,7 +221,8 @@ pub enum PublishError {
         /// The limit.
         max: usize,
     },
-    /// Half of the own child links are full; try again after [`crate::Event::Sendable`].
+    /// Half of the own child links are full, or some of a large message waits for those who were
+    /// lost; try again after [`crate::Event::Sendable`].
     #[error("busy: the links to the next peers are full")]
     Busy,
     /// Too many groups.

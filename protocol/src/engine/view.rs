@@ -125,7 +125,12 @@ impl Engine {
     pub(crate) fn forget_lost(&mut self) {
         let memory = Micros::from_millis(self.config.links.ring_memory_ms);
         let now = self.now.mono;
+        let before = self.view.lost.len();
         self.view.lost.retain(|_, at| now.since(*at) <= memory);
+        if before > 0 && self.view.lost.is_empty() {
+            // What waited for them goes on without them.
+            self.wake_publishers();
+        }
     }
 
     /// Takes the snapshot anew and tells everybody inside who depends on it.

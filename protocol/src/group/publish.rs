@@ -327,19 +327,19 @@ impl Engine {
         }
     }
 
-    /// Whether nobody to whom the next entry of the outbox would go is linked. Released now it would
-    /// be kept for others from now on, and let go before any of them comes back: the next view tells
-    /// who there is instead.
+    /// Whether those to whom the next entry of the outbox would go are not linked now and may be
+    /// again: released now, it would be kept for them from now on and perhaps let go before they
+    /// are back. Until there is another view, or whoever was lost is forgotten.
     fn is_parted(&self, id: GroupId) -> bool {
         let Some(class) = (self.groups.get(&id)).and_then(|group| group.own.next_class()) else {
             return false;
         };
-        let Some(route) = self.route(id, self.me, class) else {
-            return self.up.is_empty();
-        };
-        let mut next = route.children().chain(route.extra_children()).peekable();
-        let is_waited_for = next.peek().is_some() || self.up.is_empty();
-        is_waited_for && !next.any(|peer| self.up.contains_key(&peer))
+        let route = self.route(id, self.me, class);
+        let mut next = route.iter().flat_map(|route| route.children()).peekable();
+        if next.peek().is_some() {
+            return !next.any(|peer| self.up.contains_key(&peer));
+        }
+        self.up.is_empty() && !self.view.lost.is_empty()
     }
 
     /// Publishers that were told `Busy` for want of memory may go on once there is some.

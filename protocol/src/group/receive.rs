@@ -267,6 +267,10 @@ impl Engine {
                     self.count("epochs_too_old");
                     return None;
                 }
+                let record = self.database.get(key.0);
+                if record.is_some_and(|record| record.record.epoch > displaced.1) {
+                    self.end_log(id, displaced);
+                }
                 self.drop_log(id, displaced);
             }
             let group = self.groups.get_mut(&id)?;

@@ -43,8 +43,8 @@ impl Engine {
     }
 
     /// Whether the rest of what a log has begun is not to be had: no neighbour can serve it, its
-    /// origin is gone or lives on without it, or all others have let it go; and nothing has come
-    /// for twice as long as messages are kept, or a while where memory is needed.
+    /// origin is cut off, gone or lives on without it, or a neighbour has let it go; and nothing has
+    /// come for twice as long as messages are kept, or a while where memory is needed.
     fn is_over(&self, id: GroupId, key: LogKey) -> bool {
         let Some(group) = self.groups.get(&id) else {
             return false;
@@ -52,6 +52,9 @@ impl Engine {
         let Some(log) = group.logs.get(&key) else {
             return false;
         };
+        if key == (self.me, self.own.epoch) {
+            return false;
+        }
         let gap_ms = self.config.groups.gap_timeout_ms;
         let kept_ms = group.settings.values.retention_ms.saturating_mul(2);
         let is_needed = self.ahead_bytes() / 3 >= self.config.groups.ahead_total_bytes / 4;
@@ -65,15 +68,23 @@ impl Engine {
         {
             return false;
         }
+        if self.cut_off.get(&key.0).is_some_and(|cut| *cut >= key.1) {
+            return true;
+        }
         let next = log.settled() + 1;
-        let remotes = self.group_links(id).filter_map(|(_, link)| {
-            let remote = self.links.get(&link)?.groups.get(&id)?;
-            remote.logs.get(&key)
-        });
+        let remotes = (self.group_links(id))
+            .filter_map(|(_, link)| self.links.get(&link)?.groups.get(&id))
+            .filter(|remote| !remote.is_ignored(self.now.mono));
         let (mut can_be_had, mut is_let_go) = (false, false);
         for remote in remotes {
-            can_be_had |= !remote.can_serve(next, u64::MAX).is_empty();
-            is_let_go |= remote.floor > next;
+            let Some(theirs) = remote.logs.get(&key) else {
+                continue;
+            };
+            let offer = theirs.can_serve(next, u64::MAX).minus(log.above());
+            can_be_had |= !offer.is_empty();
+            // What it never had it cannot have let go.
+            let stated = remote.stated.get(&key).copied().unwrap_or(0);
+            is_let_go |= theirs.floor > next && theirs.floor - 1 <= stated;
         }
         !can_be_had && (is_let_go || self.has_ended(key))
     }
@@ -88,9 +99,6 @@ impl Engine {
     /// Whether the origin has been out of reach for a while, or is in a later life.
     fn has_ended(&self, key: LogKey) -> bool {
         let (origin, epoch) = key;
-        if key == (self.me, self.own.epoch) {
-            return false;
-        }
         let record = self.database.get(origin);
         let is_later = record.is_some_and(|record| record.record.epoch > epoch);
         let settled = Micros::from_millis(DENIED_MS);

@@ -1,28 +1,32 @@
 //! Large messages that end in their middle.
 
-use super::{EPOCH, LINK, Pair, key, news};
+use super::{ELSEWHERE, EPOCH, LINK, Pair, key, news};
 use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;
-use hedgerow_protocol::wire::frame::{Digest, DigestEntry, Wants};
+use hedgerow_protocol::wire::frame::{Digest, DigestEntry, Fork, Wants};
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Fragment, Frame};
 use hedgerow_protocol::{Config, Event, GroupId};
 
 /// The first bundle of key 3 in this life: whole, or a message's first piece of three.
 fn first_of(epoch: u64, fragment: Option<Fragment>) -> Bundle {
+    bundle(epoch, 1, fragment, b"x")
+}
+
+fn bundle(epoch: u64, seq: u64, fragment: Option<Fragment>, payload: &'static [u8]) -> Bundle {
     let header = BundleHeader {
         group: GroupId::new(&Config::default().network, &news()),
         origin: key(3).peer(),
         epoch,
-        seq: 1,
+        seq,
         flags: 0,
         published_at: 1_700_000_000_000,
         lengths: vec![1],
         delays: Vec::new(),
         fragment,
-        previous: [0; 32],
+        previous: [u8::from(seq > 1); 32],
         payload_hash: [0; 32],
     };
-    Bundle::sign(header, Bytes::from_static(b"x"), &key(3))
+    Bundle::sign(header, Bytes::from_static(payload), &key(3))
 }
 
 #[test]
@@ -75,12 +79,36 @@ fn a_beginning_whose_rest_the_neighbour_has_let_go_ends_though_it_is_named_again
 }
 
 #[test]
-fn a_beginning_whose_rest_the_neighbour_says_it_holds_is_not_given_up() {
+fn a_beginning_whose_rest_is_promised_and_never_given_ends() {
     let mut pair = with_a_beginning();
-    // Asked for, it does not come, and is asked for again.
-    pair.live_for_s(2 * KEPT_S + 120, |pair| pair.digest(1));
-    let unfinished = pair.counted("messages_unfinished");
-    assert_eq!((unfinished, pair.gaps()), (0, Vec::new()));
+    pair.live_for_s(2 * KEPT_S - 1, |pair| pair.digest(1));
+    assert!(pair.gaps().is_empty(), "it may still come");
+    pair.live_for_s(120, |pair| pair.digest(1));
+    assert_eq!(pair.gaps(), [(EPOCH, 1, 1)]);
+}
+
+#[test]
+fn the_pieces_of_an_origin_that_is_cut_off_end_though_a_neighbour_has_the_same() {
+    let mut pair = with_a_beginning();
+    let last = Fragment { index: 2, count: 3 };
+    pair.push_on(LINK, &bundle(EPOCH, 3, Some(last), b"z"));
+    let first = Some(Fragment { index: 0, count: 3 });
+    let (held, other) = (first_of(EPOCH, first), bundle(EPOCH, 1, first, b"y"));
+    pair.say(&Frame::Fork(Fork {
+        first: held.signed,
+        first_signature: held.signature,
+        second: other.signed,
+        second_signature: other.signature,
+    }));
+    assert_eq!(pair.counted("origins_cut_off"), 1);
+    pair.link_elsewhere();
+    pair.live_for_s(2 * KEPT_S + 120, |pair| {
+        let above = RangeSet::of(3, 3);
+        let holds = Pair::digest_of(1, 1, above);
+        pair.say_on(ELSEWHERE, &holds);
+    });
+    assert_eq!(pair.gaps(), [(EPOCH, 1, 3)]);
+    assert_eq!(pair.engine.status().ahead_bytes, 0);
 }
 
 impl Pair {
@@ -95,17 +123,22 @@ impl Pair {
 
     /// The neighbour has settled all three pieces and holds them from `floor` on.
     fn digest(&mut self, floor: u64) {
-        self.say(&Frame::Digest(Digest {
+        let digest = Self::digest_of(floor, 3, RangeSet::default());
+        self.say(&digest);
+    }
+
+    fn digest_of(floor: u64, settled: u64, above: RangeSet) -> Frame {
+        Frame::Digest(Digest {
             group: GroupId::new(&Config::default().network, &news()),
             ask: false,
             entries: vec![DigestEntry {
                 origin: key(3).peer(),
                 epoch: EPOCH,
                 floor,
-                settled: 3,
-                above: RangeSet::default(),
+                settled,
+                above,
             }],
-        }));
+        })
     }
 
     fn gaps(&self) -> Vec<(u64, u64, u64)> {

@@ -306,12 +306,7 @@ impl Engine {
         let key = (entry.origin, entry.epoch);
         let window = self.config.groups.window;
         let own = key == (self.me, self.own.epoch);
-        if own
-            || self
-                .cut_off
-                .get(&key.0)
-                .is_some_and(|&epoch| key.1 <= epoch)
-        {
+        if own || self.is_cut_off(key) {
             return;
         }
         let Some(group) = self.groups.get(&id) else {

@@ -1,6 +1,7 @@
 //! Equivocation: two bundles of one origin that cannot both be honest. The proof is passed on,
 //! and the origin is cut off.
 
+use super::LogKey;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::{Action, Event, LinkEnd, LinkId, VerifyId};
@@ -75,11 +76,7 @@ impl Engine {
             Ok(headers) => headers,
             Err(error) => return self.on_malformed(from, &error),
         };
-        if self
-            .cut_off
-            .get(&first.origin)
-            .is_some_and(|&epoch| first.epoch <= epoch)
-        {
+        if self.is_cut_off((first.origin, first.epoch)) {
             return;
         }
         if !is_proof((&first, &fork.first), (&second, &fork.second)) {
@@ -114,17 +111,19 @@ impl Engine {
         true
     }
 
+    /// Whether an origin has contradicted itself in this life or a later one.
+    pub(super) fn is_cut_off(&self, (origin, epoch): LogKey) -> bool {
+        let cut = self.cut_off.get(&origin);
+        cut.is_some_and(|cut| epoch <= *cut)
+    }
+
     /// Believes no more of the origin, tells everybody why, ends its link.
     fn cut_off(&mut self, fork: &Fork, from: Option<LinkId>) {
         let Ok(header) = BundleHeader::decode(&fork.first) else {
             return;
         };
         let (origin, epoch) = (header.origin, header.epoch);
-        if self
-            .cut_off
-            .get(&origin)
-            .is_some_and(|&known| epoch <= known)
-        {
+        if self.is_cut_off((origin, epoch)) {
             return;
         }
         if self.cut_off.len() < CUT_OFF_MAX {

@@ -393,12 +393,16 @@ impl Engine {
     /// among `links`, those of the group. A link on which it has not spoken of the group counts.
     fn may_still_be_asked(&self, origin: PeerKey, links: &[LinkId]) -> bool {
         let link = self.up.get(&origin);
-        let lost = self.view.lost.get(&origin);
+        origin != self.me && self.is_near(origin) && link.is_none_or(|link| !links.contains(link))
+    }
+
+    /// Whether a peer is in reach, or was a moment ago.
+    pub(super) fn is_near(&self, peer: PeerKey) -> bool {
+        let lost = self.view.lost.get(&peer);
         let denied_for = Micros::from_millis(DENIED_MS);
-        let is_near = link.is_some()
-            || self.view.contains(origin)
-            || lost.is_some_and(|at| self.now.mono.since(*at) < denied_for);
-        origin != self.me && is_near && link.is_none_or(|link| !links.contains(link))
+        self.up.contains_key(&peer)
+            || self.view.contains(peer)
+            || lost.is_some_and(|at| self.now.mono.since(*at) < denied_for)
     }
 
     pub(crate) fn on_link_down_for_groups(&mut self, link: LinkId) {

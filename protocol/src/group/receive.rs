@@ -84,11 +84,7 @@ impl Engine {
     /// Whether this peer has any business with the bundle: in the group, or as its relay.
     fn may_receive(&mut self, bundle: &Bundle) -> bool {
         let header = &bundle.header;
-        if self
-            .cut_off
-            .get(&header.origin)
-            .is_some_and(|&epoch| header.epoch <= epoch)
-        {
+        if self.is_cut_off((header.origin, header.epoch)) {
             self.count("bundles_of_cut_off");
             return false;
         }
@@ -197,7 +193,8 @@ impl Engine {
             return self.count("bundles_without_room");
         }
         // Signed by its origin, so a life that has to make room for it is over.
-        if let Some(displaced) = self.displaced_by(id, key)
+        if fresh
+            && let Some(displaced) = self.displaced_by(id, key)
             && !self.is_too_old(key, displaced)
         {
             self.end_log(id, displaced);
@@ -267,8 +264,7 @@ impl Engine {
                     self.count("epochs_too_old");
                     return None;
                 }
-                let record = self.database.get(key.0);
-                if record.is_some_and(|record| record.record.epoch > displaced.1) {
+                if self.has_later_life(displaced) {
                     self.end_log(id, displaced);
                 }
                 self.drop_log(id, displaced);

@@ -68,7 +68,7 @@ impl Engine {
         {
             return false;
         }
-        if self.cut_off.get(&key.0).is_some_and(|cut| *cut >= key.1) {
+        if self.is_cut_off(key) {
             return true;
         }
         let next = log.settled() + 1;
@@ -98,15 +98,13 @@ impl Engine {
 
     /// Whether the origin has been out of reach for a while, or is in a later life.
     fn has_ended(&self, key: LogKey) -> bool {
-        let (origin, epoch) = key;
+        self.has_later_life(key) || !self.is_near(key.0)
+    }
+
+    /// Whether the origin states, signed, that it is in a later life.
+    pub(super) fn has_later_life(&self, (origin, epoch): LogKey) -> bool {
         let record = self.database.get(origin);
-        let is_later = record.is_some_and(|record| record.record.epoch > epoch);
-        let settled = Micros::from_millis(DENIED_MS);
-        let lost = self.view.lost.get(&origin);
-        let is_near = self.up.contains_key(&origin)
-            || self.view.contains(origin)
-            || lost.is_some_and(|at| self.now.mono.since(*at) < settled);
-        is_later || !is_near
+        record.is_some_and(|record| record.record.epoch > epoch)
     }
 
     /// Nothing more of a log will come: what a member still waits for is told as gaps.

@@ -1,9 +1,10 @@
 //! Large messages that end in their middle.
 
+use super::deltas::{signed_in, whole};
 use super::{ELSEWHERE, EPOCH, LINK, Pair, key, news};
 use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;
-use hedgerow_protocol::wire::frame::{Digest, DigestEntry, Fork, Wants};
+use hedgerow_protocol::wire::frame::{Baseline, Digest, DigestEntry, Fork, Wants};
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Fragment, Frame};
 use hedgerow_protocol::{Config, Event, GroupId};
 
@@ -41,6 +42,25 @@ fn what_was_begun_in_a_life_that_two_others_have_followed_is_told_as_a_gap() {
     pair.push_on(LINK, &first_of(EPOCH + 2, None));
     assert_eq!(pair.seqs(), [1, 1]);
     assert_eq!(pair.gaps(), [(EPOCH, 1, 1)]);
+    assert_eq!(pair.engine.status().ahead_bytes, 0);
+}
+
+#[test]
+fn a_digest_of_a_third_life_that_a_record_states_ends_the_first() {
+    let mut pair = Pair::new();
+    // The neighbour knows of no origin yet.
+    pair.say(&Frame::Baseline(Baseline {
+        group: GroupId::new(&Config::default().network, &news()),
+        origins: Vec::new(),
+        last: true,
+    }));
+    let piece = Fragment { index: 0, count: 3 };
+    pair.push_on(LINK, &first_of(EPOCH - 2, Some(piece)));
+    pair.push_on(LINK, &first_of(EPOCH - 1, None));
+    pair.say(&whole(&signed_in(3, 1, Vec::new(), Vec::new())));
+    assert!(pair.gaps().is_empty());
+    pair.digest(1);
+    assert_eq!(pair.gaps(), [(EPOCH - 2, 1, 1)]);
     assert_eq!(pair.engine.status().ahead_bytes, 0);
 }
 

@@ -28,6 +28,19 @@ fn network(nodes: usize, seed: u64) -> Sim {
     sim
 }
 
+/// One copy of 5 MB takes node 0 ten seconds, and what was sent is kept for two.
+fn with_a_slow_publisher(nodes: usize, seed: u64) -> Sim {
+    let mut sim = network(nodes, seed);
+    let forgetful = SettingsPatch {
+        retention_ms: Some(2_000),
+        ..SettingsPatch::default()
+    };
+    sim.try_set_group(0, GROUP, forgetful).expect("a member");
+    sim.set_bandwidth(0, Bandwidth::mbit(4, 4));
+    sim.run_for(2_000);
+    sim
+}
+
 #[test]
 fn messages_around_the_limits_of_a_fragment_arrive_whole() {
     let mut sim = network(10, 1);
@@ -88,15 +101,7 @@ fn a_message_over_the_limit_is_refused_in_words() {
 
 #[test]
 fn what_a_publisher_that_leaves_has_not_sent_yet_is_sent_all_the_same() {
-    let mut sim = network(2, 5);
-    // One copy takes ten seconds, and what was sent is kept for two.
-    let forgetful = SettingsPatch {
-        retention_ms: Some(2_000),
-        ..SettingsPatch::default()
-    };
-    sim.try_set_group(0, GROUP, forgetful).expect("a member");
-    sim.set_bandwidth(0, Bandwidth::mbit(4, 4));
-    sim.run_for(2_000);
+    let mut sim = with_a_slow_publisher(2, 5);
     let id = sim.publish_patiently(0, GROUP, bytes(5_000_000, 6), 5_000);
     sim.leave(0, GROUP);
     wait_for(&mut sim, id, &[1], 30_000);
@@ -107,15 +112,7 @@ fn what_a_publisher_that_leaves_has_not_sent_yet_is_sent_all_the_same() {
 
 #[test]
 fn what_an_origin_has_begun_and_cannot_end_is_told_as_a_gap_and_forgotten() {
-    let mut sim = network(4, 7);
-    let forgetful = SettingsPatch {
-        retention_ms: Some(2_000),
-        ..SettingsPatch::default()
-    };
-    sim.try_set_group(0, GROUP, forgetful).expect("a member");
-    // One copy takes ten seconds.
-    sim.set_bandwidth(0, Bandwidth::mbit(4, 4));
-    sim.run_for(2_000);
+    let mut sim = with_a_slow_publisher(4, 7);
     sim.publish_patiently(0, GROUP, bytes(5_000_000, 8), 5_000);
     sim.run_for(3_000);
     sim.crash(0);

@@ -89,7 +89,7 @@ pub struct LinkConfig {
     pub shun_min_ms: u64,
     /// The longest such time, ms (a day, as long as candidates are kept).
     pub shun_max_ms: u64,
-    /// Peers remembered for that.
+    /// Peers remembered for that. Beyond it a first offence displaces only peers whose ban is over.
     pub shunned_max: usize,
 }
 
@@ -130,6 +130,9 @@ impl Default for LinkConfig {
 pub struct DatabaseConfig {
     /// Records kept. Full knowledge is meant for some 10,000 peers.
     pub records_max: usize,
+    /// Memory that records may take, bytes: as they came and decoded. 64 MiB: `records_max` records of
+    /// peers with a dozen links in a few groups take half of it.
+    pub records_bytes_max: usize,
     /// Bytes of one encoded record.
     pub record_bytes_max: usize,
     /// Shortest time between two records of one peer, ms; a loss may come sooner. With more than
@@ -174,6 +177,7 @@ impl Default for DatabaseConfig {
     fn default() -> Self {
         Self {
             records_max: 16_384,
+            records_bytes_max: 64 << 20,
             record_bytes_max: 16_384,
             reissue_ms: 500,
             drift_ms: 10_000,

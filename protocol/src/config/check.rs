@@ -84,7 +84,7 @@ impl Config {
     }
 
     /// What nothing works without, and whether it is there.
-    fn counts(&self) -> [(&'static str, bool); 12] {
+    fn counts(&self) -> [(&'static str, bool); 13] {
         let (links, database) = (&self.links, &self.database);
         let (groups, flow) = (&self.groups, &self.flow);
         [
@@ -92,6 +92,7 @@ impl Config {
             ("links.dials_max", links.dials_max > 0),
             ("links.shunned_max", links.shunned_max > 0),
             ("database.records_max", database.records_max > 0),
+            ("database.records_bytes_max", database.records_bytes_max > 0),
             ("database.refreshes_kept", database.refreshes_kept > 0),
             ("groups.groups_max", groups.groups_max > 0),
             ("groups.origins_max", groups.origins_max > 0),

@@ -351,7 +351,7 @@ impl Engine {
         let former = self.database.get(self.me).cloned();
         self.database.replace_own(signed, self.now.mono);
         self.touch_view();
-        self.spread_record(self.me, former, None);
+        self.spread_record(self.me, former, None, false);
         self.wake_at(self.in_ms(self.config.database.refresh_ms));
     }
 

@@ -95,6 +95,7 @@ impl Engine {
         let before = PUSHED.map(|lane| link.queue.is_pressed(lane));
         link.queue.written(bytes);
         self.pump(id);
+        self.go_on_with_records(id);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };

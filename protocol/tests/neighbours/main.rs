@@ -3,6 +3,7 @@
 mod bundles;
 mod deltas;
 mod pressed;
+mod records;
 mod unfinished;
 
 use bytes::Bytes;

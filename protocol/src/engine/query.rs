@@ -35,6 +35,7 @@ impl Engine {
             queued_bytes: self.links.values().map(|link| link.queue.total()).sum(),
             verifying: self.verifying.len() + self.sync.checking(),
             stopping: self.stopping.is_some(),
+            identity_conflicts: self.twins.conflicts(self.now.mono),
         }
     }
 

@@ -271,8 +271,10 @@ pub enum Event {
         id: MessageId,
         /// Members that have it.
         have: usize,
-        /// Members at publication.
+        /// Members at publication, in the view or linked: none is no success.
         of: usize,
+        /// Who has it.
+        holders: Vec<PeerKey>,
         /// Members at publication that left the view, or reported it as a gap.
         missing: Vec<PeerKey>,
         /// Whether waiting ended by time.

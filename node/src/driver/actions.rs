@@ -154,6 +154,7 @@ impl Driver {
                 id,
                 have,
                 of,
+                holders,
                 missing,
                 timed_out,
             } => {
@@ -163,6 +164,7 @@ impl Driver {
                         id: *id,
                         have: *have,
                         of: *of,
+                        holders: holders.clone(),
                         missing: missing.clone(),
                         timed_out: *timed_out,
                     });

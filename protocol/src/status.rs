@@ -218,7 +218,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 79] = [
+pub const COUNTERS: [&str; 80] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -250,6 +250,7 @@ pub const COUNTERS: [&str; 79] = [
     "frames_malformed",
     "frames_oversized_unsent",
     "frames_unknown",
+    "frames_without_memory",
     "links_reconsidered",
     "links_refused",
     "links_refused_by_peer",

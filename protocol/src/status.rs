@@ -232,7 +232,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 81] = [
+pub const COUNTERS: [&str; 82] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -264,6 +264,7 @@ pub const COUNTERS: [&str; 81] = [
     "frames_malformed",
     "frames_oversized_unsent",
     "frames_unknown",
+    "frames_without_memory",
     "identity_conflicts",
     "links_outdated",
     "links_reconsidered",

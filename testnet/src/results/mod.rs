@@ -306,9 +306,13 @@ pub struct Memory {
 )]
 pub struct Hostile {
     pub nodes: usize,
+    #[serde(default)]
+    pub offenders: usize,
     pub cut_off_ratio: Option<f64>,
     #[serde(default)]
     pub shunned_ratio: Option<f64>,
+    #[serde(default)]
+    pub kept_ms_max: f64,
     #[serde(default)]
     pub wronged: u64,
     pub reports: u64,

@@ -12,6 +12,7 @@ mod fault;
 mod fault_nodes;
 mod fault_ways;
 mod figures;
+mod hostile;
 mod judge;
 mod liveness;
 mod memory;

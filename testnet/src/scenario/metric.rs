@@ -42,7 +42,7 @@ pub const OF_A_GROUP: [&str; 26] = [
 ];
 
 /// Fields that the run has.
-pub const OF_THE_RUN: [&str; 22] = [
+pub const OF_THE_RUN: [&str; 24] = [
     "control.bytes_per_node_s",
     "control.frames_per_node_s",
     "control.record_frames_per_node_s",
@@ -57,8 +57,10 @@ pub const OF_THE_RUN: [&str; 22] = [
     "memory.retained_mib_max",
     "memory.queued_mib_max",
     "memory.records_max",
+    "hostile.offenders",
     "hostile.cut_off_ratio",
     "hostile.shunned_ratio",
+    "hostile.kept_ms_max",
     "hostile.wronged",
     "hostile.reports",
     "events",

@@ -181,6 +181,8 @@ pub struct GroupResult {
     pub expected: u64,
     pub delivered: u64,
     pub delivery_ratio: f64,
+    #[serde(default)]
+    pub delivery_ratio_joined: Option<f64>,
     pub reach: f64,
     pub app_duplicates: u64,
     pub order_violations: u64,
@@ -216,6 +218,7 @@ impl GroupResult {
             "received",
             "repaired",
             // These are nothing by themselves.
+            "delivery_ratio_joined",
             "rmr",
             "settled_ms",
         ];

@@ -69,6 +69,7 @@ impl Run<'_> {
             published: self.window(window),
             nodes: Some(nodes),
             within,
+            parts: self.parts.as_deref(),
         };
         let direct = |a, b| self.world.direct(a, b).unwrap_or_default();
         let mut measures = measure(journal, &scope, direct);
@@ -82,6 +83,8 @@ impl Run<'_> {
             expected: measures.expected,
             delivered: measures.delivered,
             delivery_ratio: ratio(measures.delivered, measures.expected),
+            delivery_ratio_joined: (measures.joined > 0)
+                .then(|| ratio(measures.joined_delivered, measures.joined)),
             reach: ratio(measures.reached, measures.expected),
             received: measures.latency.count,
             ldh_max: measures.ldh_max,
@@ -131,6 +134,7 @@ impl Run<'_> {
             published: self.zero..ends,
             nodes: Some(nodes),
             within: None,
+            parts: None,
         };
         let measures = measure(self.world.journal(), &scope, |_, _| Micros(1));
         let late = measures.last_at.since(ends);
@@ -233,6 +237,7 @@ impl Run<'_> {
                     published: range.clone(),
                     nodes: None,
                     within: None,
+                    parts: None,
                 };
                 measure(self.world.journal(), &scope, |_, _| Micros(1)).payload_bytes
             })

@@ -12,11 +12,12 @@ use std::fmt;
 pub struct Metric(Cow<'static, str>);
 
 /// Fields that each group has.
-pub const OF_A_GROUP: [&str; 26] = [
+pub const OF_A_GROUP: [&str; 27] = [
     "published",
     "expected",
     "delivered",
     "delivery_ratio",
+    "delivery_ratio_joined",
     "reach",
     "app_duplicates",
     "order_violations",

@@ -84,7 +84,7 @@ impl Config {
     }
 
     /// What nothing works without, and whether it is there.
-    fn counts(&self) -> [(&'static str, bool); 13] {
+    fn counts(&self) -> [(&'static str, bool); 12] {
         let (links, database) = (&self.links, &self.database);
         let (groups, flow) = (&self.groups, &self.flow);
         [
@@ -92,7 +92,6 @@ impl Config {
             ("links.dials_max", links.dials_max > 0),
             ("links.shunned_max", links.shunned_max > 0),
             ("database.records_max", database.records_max > 0),
-            ("database.records_bytes_max", database.records_bytes_max > 0),
             ("database.refreshes_kept", database.refreshes_kept > 0),
             ("groups.groups_max", groups.groups_max > 0),
             ("groups.origins_max", groups.origins_max > 0),
@@ -181,10 +180,10 @@ impl Config {
                 "at least groups.message_bytes_max, or the largest message never completes",
             ),
             (
-                groups.ahead_total_bytes >= groups.ahead_bytes_max,
-                "groups.ahead_total_bytes",
-                groups.ahead_total_bytes.to_string(),
-                "at least groups.ahead_bytes_max",
+                self.memory().ahead >= 2 * groups.message_bytes_max,
+                "memory_max",
+                self.memory_max.to_string(),
+                "at least 6.4 times groups.message_bytes_max, or two large messages could block each other",
             ),
         ]
     }

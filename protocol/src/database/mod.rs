@@ -18,7 +18,7 @@ pub(crate) use room::Standing;
 pub(crate) use snapshot::{GroupGraph, Snapshot, group_graph};
 pub(crate) use sync::{Comparison, KnownNews, RecordSync, Requests};
 
-use crate::config::DatabaseConfig;
+use crate::config::{Config, DatabaseConfig};
 use crate::identity::PeerKey;
 use crate::memo::Memo;
 use crate::time::Micros;
@@ -70,6 +70,8 @@ struct Tombstone {
 #[derive(Debug)]
 pub(crate) struct Database {
     config: DatabaseConfig,
+    /// Memory that all records may take, bytes.
+    bytes_max: usize,
     /// When it began: its rows count time from there, so that peers whose clocks differ can share
     /// them.
     began: Micros,
@@ -93,6 +95,19 @@ pub(crate) struct Database {
     pub(crate) damped: u64,
 }
 
+/// Records whose signatures are being checked have this part of the memory for records.
+const CHECKED_SHARE: usize = 8;
+
+/// Memory that records being checked may take, bytes.
+fn checked_bytes(config: &Config) -> usize {
+    config.memory().records / CHECKED_SHARE
+}
+
+/// Memory that those held may take.
+fn table_bytes(config: &Config) -> usize {
+    config.memory().records - checked_bytes(config)
+}
+
 fn bucket(peer: PeerKey) -> usize {
     // Keys are curve points: any byte but the last is as good as random.
     peer.0[0] as usize
@@ -109,9 +124,14 @@ fn compared(record: &SignedRecord) -> u64 {
 }
 
 impl Database {
-    pub(crate) fn new(config: DatabaseConfig, now: Micros) -> Self {
+    pub(crate) fn new(config: &Config, now: Micros) -> Self {
+        Self::with(config.database.clone(), table_bytes(config), now)
+    }
+
+    fn with(config: DatabaseConfig, bytes_max: usize, now: Micros) -> Self {
         Self {
             config,
+            bytes_max,
             began: now,
             table: Table::default(),
             outside: BTreeSet::new(),
@@ -139,7 +159,7 @@ impl Database {
             hash: self.hash,
             shape: self.shape,
             buckets: self.buckets,
-            ..Self::new(self.config.clone(), now)
+            ..Self::with(self.config.clone(), self.bytes_max, now)
         }
     }
 

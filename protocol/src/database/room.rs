@@ -69,7 +69,7 @@ impl Database {
                 None => (1, self.outside_bytes),
             };
             if self.outside.len() + more > self.config.records_max / OUTSIDE_SHARE
-                || bytes + record.memory_bytes > self.config.records_bytes_max / OUTSIDE_SHARE
+                || bytes + record.memory_bytes > self.bytes_max / OUTSIDE_SHARE
             {
                 return Err(Offer::NoRoom);
             }
@@ -129,7 +129,7 @@ impl Database {
         let former = self.get(record.record.peer);
         let (more, less) = former.map_or((1, 0), |former| (0, former.memory_bytes));
         self.len() + more > self.config.records_max
-            || self.bytes - less + record.memory_bytes > self.config.records_bytes_max
+            || self.bytes - less + record.memory_bytes > self.bytes_max
     }
 
     /// Who makes room for `peer`: of those outside whoever was heard of last, and of those inside
@@ -167,8 +167,8 @@ impl Database {
 
     /// The time between two new peers; `None`: they are not limited.
     fn new_peers_every(&self) -> Option<Micros> {
-        let is_half_full = self.len() * 2 > self.config.records_max
-            || self.bytes * 2 > self.config.records_bytes_max;
+        let is_half_full =
+            self.len() * 2 > self.config.records_max || self.bytes * 2 > self.bytes_max;
         let knows_many = self.known * LONG_SHARE >= self.len();
         let in_a_minute = (self.known / NEW_SHARE).max(NEW_MIN) as u64;
         (is_half_full && knows_many).then(|| Micros(NewPeers::MINUTE.0 / in_a_minute))

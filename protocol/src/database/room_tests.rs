@@ -52,15 +52,14 @@ struct Room {
 }
 
 impl Room {
-    fn new(records_max: usize, records_bytes_max: usize) -> Self {
+    fn new(records_max: usize, bytes_max: usize) -> Self {
         let config = DatabaseConfig {
             records_max,
-            records_bytes_max,
             refresh_ms: 100 * HOUR_MS,
             ..DatabaseConfig::default()
         };
         Self {
-            database: Database::new(config, at(0)),
+            database: Database::with(config, bytes_max, at(0)),
             now: at(0),
         }
     }

@@ -209,9 +209,8 @@ impl Engine {
     ) {
         let peer = record.record.peer;
         if peer == self.me {
-            let (epoch, version) = record.order();
             if self.database.offer(&record, self.now.mono) == Offer::Newer {
-                self.on_outbid(epoch, version);
+                self.on_outbid(&record, age_ms);
             }
             return;
         }
@@ -227,6 +226,7 @@ impl Engine {
             Err(offer) => return self.count_refused(offer),
         };
         self.count("records_accepted");
+        self.note_own_epoch_of(from, peer);
         self.sync.remove_pull(peer.prefix());
         if standing != Standing::Outside {
             self.sync.accepted = self.now.mono;

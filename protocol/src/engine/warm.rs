@@ -48,8 +48,7 @@ impl WarmDatabase {
     /// What these peers say of themselves.
     pub fn of<'a>(peers: impl IntoIterator<Item = &'a Engine>) -> Option<Self> {
         let mut peers = peers.into_iter().peekable();
-        let config = peers.peek()?.config.database.clone();
-        let mut database = Database::new(config, Micros(0));
+        let mut database = Database::new(&peers.peek()?.config, Micros(0));
         for engine in peers {
             if let Some(record) = engine.database.get(engine.me) {
                 let all = |_| true;

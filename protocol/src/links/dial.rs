@@ -1,11 +1,12 @@
 //! Dials: a budget, a time limit, backoff that doubles.
 
+use super::reach::Strikes;
 use super::{Link, Stage};
 use crate::config::LinkConfig;
 use crate::database::LINKS_FEW;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
-use crate::io::{Action, DialId};
+use crate::io::{Action, DialId, LinkEnd};
 use crate::name::Address;
 use crate::time::Micros;
 use hedgerow_topology::Reason;
@@ -28,6 +29,8 @@ pub(crate) enum Target {
 #[derive(Debug)]
 struct Dial {
     target: Target,
+    /// Where a peer of the database was dialled.
+    addresses: Vec<Address>,
     reason: Option<Reason>,
     ends: Micros,
 }
@@ -46,6 +49,7 @@ pub(crate) struct Dialer {
     next: u64,
     dials: BTreeMap<DialId, Dial>,
     backoffs: BTreeMap<Target, Backoff>,
+    pub(super) strikes: Strikes,
     /// Addresses without a known peer: bootstrap, discovered, remembered; and who answered.
     loose: BTreeMap<Address, Option<PeerKey>>,
     /// When to look again whether bootstrap addresses are needed.
@@ -62,6 +66,7 @@ impl Dialer {
             next: 0,
             dials: BTreeMap::new(),
             backoffs: BTreeMap::new(),
+            strikes: Strikes::default(),
             loose,
             next_bootstrap: Some(Micros(0)),
         }
@@ -132,8 +137,8 @@ impl Dialer {
         longer.min(config.dial_timeout_max_ms.max(config.dial_timeout_ms))
     }
 
-    /// `peer` is linked: neither it nor where it was found is to be waited for.
-    pub(crate) fn forget_backoff(&mut self, peer: PeerKey) {
+    /// A link to `peer` has lasted: the next dial that fails waits as shortly as the first.
+    fn forget_backoff(&mut self, peer: PeerKey) {
         self.backoffs.remove(&Target::Peer(peer));
         for address in self.answered_by(peer) {
             self.backoffs.remove(&Target::Address(address));
@@ -144,6 +149,16 @@ impl Dialer {
     fn answered_by(&self, peer: PeerKey) -> Vec<Address> {
         let known = self.loose.iter().filter(|(_, known)| **known == Some(peer));
         known.map(|(address, _)| address.clone()).collect()
+    }
+
+    /// Somebody who was expected at an address has been reached there.
+    pub(crate) fn forget_strikes(&mut self, address: &Address) {
+        self.strikes.forget(address);
+    }
+
+    /// Addresses that no record stated.
+    pub(super) fn loose_addresses(&self) -> impl Iterator<Item = &Address> {
+        self.loose.keys()
     }
 
     /// Addresses nobody in the view is known to answer at.
@@ -181,6 +196,19 @@ impl Engine {
         if addresses.is_empty() || peer.is_some_and(|peer| self.may_not_be_dialled(peer)) {
             return false;
         }
+        let stated = addresses.len();
+        let addresses = match peer {
+            Some(peer) => self.within_reach(peer, addresses),
+            None => addresses,
+        };
+        if addresses.len() < stated {
+            self.count_many("addresses_withheld", (stated - addresses.len()) as u64);
+        }
+        if addresses.is_empty() {
+            // It is looked at again when it would be dialled again.
+            self.back_off(target);
+            return false;
+        }
         let dial = DialId(self.dialer.next);
         self.dialer.next += 1;
         // Whoever has links goes on to others soon: a mass crash leaves many who never answer.
@@ -194,6 +222,11 @@ impl Engine {
             dial,
             Dial {
                 target,
+                addresses: if peer.is_some() {
+                    addresses.clone()
+                } else {
+                    Vec::new()
+                },
                 reason,
                 ends,
             },
@@ -231,7 +264,12 @@ impl Engine {
     /// A dial has been answered by `peer`: the reason it was made for. A peer other than the one
     /// dialled counts as a failure of that one.
     pub(crate) fn on_dial_answered(&mut self, dial: DialId, peer: PeerKey) -> Option<Reason> {
-        let Dial { target, reason, .. } = self.dialer.dials.remove(&dial)?;
+        let Dial {
+            target,
+            reason,
+            addresses,
+            ..
+        } = self.dialer.dials.remove(&dial)?;
         match &target {
             Target::Address(address) => {
                 if let Some(known) = self.dialer.loose.get_mut(address) {
@@ -240,10 +278,17 @@ impl Engine {
                 None
             }
             Target::Peer(expected) if *expected == peer => {
-                self.dialer.backoffs.remove(&target);
+                // How long it was waited for is forgotten when the link has lasted.
+                if let Some(backoff) = self.dialer.backoffs.get_mut(&target) {
+                    backoff.late = 0;
+                }
                 reason
             }
-            Target::Peer(_) => {
+            Target::Peer(expected) => {
+                for address in &addresses {
+                    let (strikes, now) = (&mut self.dialer.strikes, self.now.mono);
+                    strikes.note(address, *expected, Some(peer), now);
+                }
                 self.back_off(target);
                 None
             }
@@ -251,10 +296,21 @@ impl Engine {
     }
 
     pub(crate) fn on_dial_failed(&mut self, dial: DialId) {
-        let Some(Dial { target, ends, .. }) = self.dialer.dials.remove(&dial) else {
+        let Some(Dial {
+            target,
+            ends,
+            addresses,
+            ..
+        }) = self.dialer.dials.remove(&dial)
+        else {
             return;
         };
         self.count("dials_failed");
+        if let Target::Peer(peer) = target {
+            for address in &addresses {
+                (self.dialer.strikes).note(address, peer, None, self.now.mono);
+            }
+        }
         self.back_off(target.clone());
         if ends <= self.now.mono {
             self.dialer.note_late(&target);
@@ -270,7 +326,33 @@ impl Engine {
             .back_off(target, self.now.mono, &self.config.links, jitter);
     }
 
-    /// A peer that misbehaved or refused is not dialled for a while.
+    /// A link has ended: its peer, and the addresses at which that answers, are not dialled for a
+    /// while, doubling each time, if the link ended soon after it came up, never came up, or was
+    /// ended on purpose. Nothing is dialled in a loop, whatever the other end does. Only a link
+    /// that has lasted and breaks is dialled again at once.
+    pub(crate) fn back_off_after(&mut self, link: &Link, end: LinkEnd) {
+        // A refused one was backed off when it was refused; where another connection to the same
+        // peer stands, that one goes on.
+        if self.stopping.is_some() || link.stage == Stage::Visitor || self.is_met(link.peer) {
+            return;
+        }
+        let flap = Micros::from_millis(self.config.links.flap_ms);
+        let has_lasted = link.came_up && self.now.mono.since(link.up_since) >= flap;
+        if has_lasted {
+            self.dialer.forget_backoff(link.peer);
+        }
+        let is_broken = matches!(
+            end,
+            LinkEnd::Transport | LinkEnd::Silence | LinkEnd::Unwanted
+        );
+        // Keys cost nothing: one that cannot be dialled takes no place of one that can.
+        let may_be_dialled = link.dialled || !self.addresses_of(link.peer).is_empty();
+        if may_be_dialled && !(has_lasted && is_broken) {
+            self.penalise(link.peer);
+        }
+    }
+
+    /// A peer is not dialled for a while, nor are the addresses at which it has answered.
     pub(crate) fn penalise(&mut self, peer: PeerKey) {
         self.back_off(Target::Peer(peer));
         for address in self.dialer.answered_by(peer) {

@@ -6,17 +6,16 @@
 //! to a peer whose record is missing, that record is asked for (`requests`), and neighbours compare
 //! their views (`reconcile`).
 
-use crate::database::{Offer, Standing};
+use crate::database::{Offer, Standing, checked_bytes};
 use crate::engine::Engine;
 use crate::io::LinkId;
 use crate::time::Micros;
 use crate::wire::SignedRecord;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Records whose signatures are being checked, in number and bytes, over all links; one link may
-/// have the third's part of both.
+/// Records whose signatures are being checked, over all links; one link may have the second's part of
+/// these and of their bytes.
 const CHECKS_MAX: usize = 8_192;
-const CHECK_BYTES_MAX: usize = 8 << 20;
 const LINK_SHARE: usize = 4;
 /// Strangers without links that neighbours may tell of at once, enough for some hundreds that start
 /// together; and how long it takes until they may tell of one more.
@@ -69,8 +68,8 @@ impl Amount {
         self.1 = self.1.saturating_sub(bytes);
     }
 
-    fn is_within(self, share: usize) -> bool {
-        self.0 < CHECKS_MAX / share && self.1 < CHECK_BYTES_MAX / share
+    fn is_within(self, bytes_max: usize, share: usize) -> bool {
+        self.0 < CHECKS_MAX / share && self.1 < bytes_max / share
     }
 }
 
@@ -104,9 +103,9 @@ impl Admission {
         }
     }
 
-    fn has_room(&self, from: LinkId) -> bool {
+    fn has_room(&self, from: LinkId, bytes_max: usize) -> bool {
         let of_link = self.checks_of.get(&from).copied().unwrap_or_default();
-        self.checks.is_within(1) && of_link.is_within(LINK_SHARE)
+        self.checks.is_within(bytes_max, 1) && of_link.is_within(bytes_max, LINK_SHARE)
     }
 
     fn refuse(&mut self, prefix: u64) {
@@ -160,7 +159,7 @@ impl Engine {
             self.count_refused(offer);
             return false;
         }
-        if !self.sync.admission.has_room(from) {
+        if !(self.sync.admission).has_room(from, checked_bytes(&self.config)) {
             self.count("records_unchecked");
             return false;
         }

@@ -3,6 +3,7 @@
 use super::{
     ANNOUNCE_MS, ANNOUNCE_SHARE, BATCH_MS, BATCH_SHARE, NAMES_PER_FRAME, RECORDS_PER_FRAME,
 };
+use crate::database::Database;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::LinkId;
@@ -231,7 +232,7 @@ impl Engine {
             && !link.record_push.is_empty()
             && link.has_room_for_records()
         {
-            let page = take_first(&mut link.record_push);
+            let page = take_first(&mut link.record_push, &self.database);
             let whole = self.send_deltas(id, page);
             self.send_records(id, whole.into_iter());
         }
@@ -250,7 +251,7 @@ impl Engine {
             && !link.records_owed.is_empty()
             && link.has_room_for_records()
         {
-            let page = take_first(&mut link.records_owed);
+            let page = take_first(&mut link.records_owed, &self.database);
             self.send_records(id, page.into_iter());
         }
     }
@@ -320,16 +321,19 @@ impl Link {
     }
 }
 
-/// As many as go into a frame.
-fn take_first(peers: &mut BTreeSet<PeerKey>) -> BTreeSet<PeerKey> {
-    let rest = peers.iter().nth(RECORDS_PER_FRAME).copied();
-    match rest {
-        Some(rest) => {
-            let rest = peers.split_off(&rest);
-            std::mem::replace(peers, rest)
-        }
-        None => std::mem::take(peers),
+/// As many as go into a frame or a little more.
+fn take_first(peers: &mut BTreeSet<PeerKey>, database: &Database) -> BTreeSet<PeerKey> {
+    let mut room = RECORDS_WAITING_BYTES / 2;
+    let mut page = BTreeSet::new();
+    while page.len() < RECORDS_PER_FRAME
+        && room > 0
+        && let Some(peer) = peers.pop_first()
+    {
+        let bytes = database.get(peer).map_or(0, |record| record.signed.len());
+        room = room.saturating_sub(bytes);
+        page.insert(peer);
     }
+    page
 }
 
 /// Cuts what is sent together so that it fits into frames: each holds no more than its number, and

@@ -218,7 +218,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 79] = [
+pub const COUNTERS: [&str; 85] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -230,10 +230,12 @@ pub const COUNTERS: [&str; 79] = [
     "bundles_forged",
     "bundles_left_to_pull",
     "bundles_of_cut_off",
+    "bundles_oversized",
     "bundles_own_returned",
     "bundles_served",
     "bundles_slowed",
     "bundles_unchecked",
+    "bundles_with_holes",
     "bundles_withdrawn",
     "bundles_without_room",
     "candidates_evicted",
@@ -246,10 +248,12 @@ pub const COUNTERS: [&str; 79] = [
     "digests_of_other_groups",
     "entries_evicted",
     "epochs_too_old",
+    "frames_cut",
     "frames_from_visitors",
     "frames_malformed",
     "frames_oversized_unsent",
     "frames_unknown",
+    "groups_unstated",
     "links_reconsidered",
     "links_refused",
     "links_refused_by_peer",
@@ -270,6 +274,7 @@ pub const COUNTERS: [&str; 79] = [
     "peers_shunned",
     "probes_dropped",
     "probes_repeated",
+    "proofs_left_out",
     "proofs_refused",
     "proofs_unchecked",
     "publishers_told_busy",
@@ -296,6 +301,7 @@ pub const COUNTERS: [&str; 79] = [
     "records_unchecked",
     "records_without_base",
     "relays_refused",
+    "repair_looks",
     "stalls",
     "subscriptions_refused",
 ];

@@ -3,8 +3,9 @@
 use crate::engine::Engine;
 use crate::io::{Action, LinkId, VerifyId};
 use crate::message::Arrival;
+use crate::shares::Shares;
+use crate::wire::Bundle;
 use crate::wire::bundle::Hash;
-use crate::wire::{Bundle, WireError};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub(crate) struct Verifying {
     pending: BTreeMap<VerifyId, Pending>,
     /// What they are, so that a second copy is not checked as well.
     content: BTreeMap<Content, VerifyId>,
+    shares: Shares,
 }
 
 impl Verifying {
@@ -66,7 +68,11 @@ impl Engine {
             }
             return self.count("bundles_duplicate");
         }
-        if self.verifying.len() >= self.config.flow.verifying_max {
+        let Some(peer) = self.links.get(&from).map(|link| link.peer) else {
+            return;
+        };
+        let max = self.config.flow.verifying_max;
+        if !self.verifying.shares.take(from, peer, max) {
             return self.leave_unchecked(&bundle, pulled);
         }
         let id = self.next_verify_id();
@@ -116,13 +122,13 @@ impl Engine {
             return;
         };
         self.verifying.content.remove(&content(&pending.bundle));
+        let peer = self.verifying.shares.give_back(pending.from);
         if !valid {
             self.count("bundles_forged");
-            let error = WireError::Invalid {
-                what: "bundle",
-                why: "bad signature",
-            };
-            return self.on_malformed(pending.from, &error);
+            if let Some(peer) = peer {
+                self.on_forgery(pending.from, peer, "bundle");
+            }
+            return;
         }
         if pending.evidence || self.contradicts(&pending.bundle) {
             return self.on_contradiction(&pending.bundle);

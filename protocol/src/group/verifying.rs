@@ -4,8 +4,8 @@ use crate::engine::Engine;
 use crate::io::{Action, LinkId, VerifyId};
 use crate::message::Arrival;
 use crate::shares::Shares;
-use crate::wire::Bundle;
 use crate::wire::bundle::Hash;
+use crate::wire::{Bundle, WireError};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -127,6 +127,11 @@ impl Engine {
             self.count("bundles_forged");
             if let Some(peer) = peer {
                 self.on_forgery(pending.from, peer, "bundle");
+            }
+            // The others have sent just the same, so they have not checked it either.
+            for link in pending.pushers {
+                let (what, why) = ("bundle", "bad signature");
+                self.on_malformed(link, &WireError::Invalid { what, why });
             }
             return;
         }

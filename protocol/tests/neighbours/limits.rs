@@ -7,13 +7,14 @@ use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;
 use hedgerow_protocol::wire::bundle::{BUNDLE_BYTES_MAX, HEADER_BYTES_MAX};
 use hedgerow_protocol::wire::frame::{
-    Acknowledge, BundleFrame, Fork, MemberAck, Pull, Records, Wanted, Wants,
+    Acknowledge, BaselineOrigin, BundleFrame, Fork, MemberAck, Pull, Records, Subscribe, Wanted,
+    Wants,
 };
 use hedgerow_protocol::wire::record::WireRecord;
 use hedgerow_protocol::wire::{
     Bundle, BundleHeader, EPOCH_MAX, FRAME_BYTES_MAX, Frame, SignedRecord, VERSION_MAX,
 };
-use hedgerow_protocol::{Config, Event, GroupId, Input, Keypair};
+use hedgerow_protocol::{Config, Event, GroupId, History, Input, Keypair};
 
 fn group() -> GroupId {
     GroupId::new(&Config::default().network, &news())
@@ -356,4 +357,48 @@ fn a_record_that_nobody_takes_is_counted_and_bans_nobody() {
     pair.say(&Frame::Records(Records { records }));
     assert_eq!(pair.counted("records_oversized"), 1);
     assert_eq!((pair.shunned(), pair.has_closed(LINK)), (0, false));
+}
+
+/// An origin's first bundle, with about as long a header as may travel.
+fn with_a_long_header(origin: u8) -> Bundle {
+    let header = BundleHeader {
+        origin: key(origin).peer(),
+        lengths: vec![0; 4_000],
+        delays: vec![1_000; 4_000],
+        ..bundle(1, vec![1]).header
+    };
+    let bundle = Bundle::sign(header, Bytes::new(), &key(origin));
+    assert!((HEADER_BYTES_MAX - 300..=HEADER_BYTES_MAX).contains(&bundle.signed.len()));
+    bundle
+}
+
+#[test]
+fn a_joiner_is_answered_however_long_the_headers_are_that_prove_the_answer() {
+    const ORIGINS: u8 = 40;
+    let mut pair = Pair::member();
+    for origin in 100..100 + ORIGINS {
+        pair.push_on(LINK, &with_a_long_header(origin));
+    }
+    pair.heard.clear();
+    pair.say(&Frame::Subscribe(Subscribe {
+        group: news(),
+        role: 1,
+        baseline: true,
+        history: History::None,
+    }));
+    let answers = pair.heard.iter().filter_map(|frame| match frame {
+        Frame::Baseline(frame) => Some(frame),
+        _ => None,
+    });
+    let (mut proven, mut last) = (0, Vec::new());
+    for answer in answers {
+        let is_proven =
+            |origin: &&BaselineOrigin| origin.proof.is_some() && origin.settled == 4_000;
+        proven += answer.origins.iter().filter(is_proven).count();
+        last.push(answer.last);
+    }
+    assert_eq!(proven, usize::from(ORIGINS));
+    assert!(last.len() > 2, "in several frames");
+    assert_eq!(last.iter().position(|last| *last), Some(last.len() - 1));
+    assert_eq!(pair.counted("frames_oversized_unsent"), 0);
 }

@@ -19,21 +19,39 @@ pub(crate) struct Shares {
 impl Shares {
     /// Takes one place of `max` for a link to `peer`; `false` when its share is used up.
     pub(crate) fn take(&mut self, link: LinkId, peer: PeerKey, max: usize) -> bool {
+        self.take_many(link, peer, 1, max)
+    }
+
+    /// The same for so many places.
+    pub(crate) fn take_many(
+        &mut self,
+        link: LinkId,
+        peer: PeerKey,
+        places: usize,
+        max: usize,
+    ) -> bool {
         let own = self.links.get(&link).map_or(0, |(_, own)| *own);
-        if own >= max.saturating_sub(self.taken) {
+        let free = max.saturating_sub(self.taken);
+        if own >= free || places > free {
             return false;
         }
-        self.taken += 1;
-        self.links.entry(link).or_insert((peer, 0)).1 += 1;
+        self.taken += places;
+        self.links.entry(link).or_insert((peer, 0)).1 += places;
         true
     }
 
     /// Gives a place back. Says whose the link is that had it.
     pub(crate) fn give_back(&mut self, link: LinkId) -> Option<PeerKey> {
+        self.give_back_many(link, 1)
+    }
+
+    /// The same for so many places.
+    pub(crate) fn give_back_many(&mut self, link: LinkId, places: usize) -> Option<PeerKey> {
         let (peer, own) = self.links.get_mut(&link)?;
         let peer = *peer;
-        *own -= 1;
-        self.taken -= 1;
+        let places = places.min(*own);
+        *own -= places;
+        self.taken -= places;
         if *own == 0 {
             self.links.remove(&link);
         }

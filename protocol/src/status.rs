@@ -218,7 +218,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 85] = [
+pub const COUNTERS: [&str; 86] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -253,6 +253,7 @@ pub const COUNTERS: [&str; 85] = [
     "frames_malformed",
     "frames_oversized_unsent",
     "frames_unknown",
+    "frames_without_memory",
     "groups_unstated",
     "links_reconsidered",
     "links_refused",

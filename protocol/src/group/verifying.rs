@@ -71,8 +71,8 @@ impl Engine {
         let Some(peer) = self.links.get(&from).map(|link| link.peer) else {
             return;
         };
-        let max = self.config.flow.verifying_max;
-        if !self.verifying.shares.take(from, peer, max) {
+        let (room, places) = (self.config.memory().checks, self.check_bytes(&bundle));
+        if !(self.verifying.shares).take_many(from, peer, places, room) {
             return self.leave_unchecked(&bundle, pulled);
         }
         let id = self.next_verify_id();
@@ -91,6 +91,13 @@ impl Engine {
             },
         );
         self.actions.push_back(Action::Verify { id, job });
+    }
+
+    /// What the check of a bundle takes of the memory for checks: what it weighs, and so much that
+    /// no more than `flow.verifying_max` have room.
+    fn check_bytes(&self, bundle: &Bundle) -> usize {
+        let least = self.config.memory().checks / self.config.flow.verifying_max.max(1);
+        bundle.weight().max(least)
     }
 
     /// Not lost: it is pulled again once there is room.
@@ -122,7 +129,8 @@ impl Engine {
             return;
         };
         self.verifying.content.remove(&content(&pending.bundle));
-        let peer = self.verifying.shares.give_back(pending.from);
+        let bytes = self.check_bytes(&pending.bundle);
+        let peer = self.verifying.shares.give_back_many(pending.from, bytes);
         if !valid {
             self.count("bundles_forged");
             if let Some(peer) = peer {

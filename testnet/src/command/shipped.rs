@@ -53,6 +53,7 @@ const SHIPPED: &[(&str, &str)] = shipped![
     "silent-crash-90",
     "simsub",
     "slow-peers",
+    "soak",
     "steady-mesh",
     "steady-tree",
     "wan-processes",

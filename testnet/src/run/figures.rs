@@ -23,6 +23,15 @@ const UNTRIED: Micros = Micros::from_millis(2_000);
 /// Peers up to which the diameter is looked for.
 const DIAMETER_MAX: usize = 3_000;
 
+/// What of a group is due, and how soon; by default all, to members that stay, whenever.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct DueRule {
+    /// What came later than this after its publication did not come.
+    pub(super) within: Option<Micros>,
+    /// Due to all who stayed for this long after the publication (see [`Scope::survived`]).
+    pub(super) survived: Option<Micros>,
+}
+
 impl Run<'_> {
     /// When a window begins and ends.
     fn window(&self, window: Window) -> Range<Micros> {
@@ -59,20 +68,21 @@ impl Run<'_> {
         Breaches::of(journal, name, nodes, &unordered, is_in, is_foreign)
     }
 
-    /// One group's figures in a window at some nodes, of what came `within` so long.
+    /// One group's figures in a window at some nodes.
     pub(super) fn group(
         &self,
         name: &GroupName,
         window: Window,
         nodes: &[bool],
-        within: Option<Micros>,
+        due: DueRule,
     ) -> GroupResult {
         let journal = self.world.journal();
         let scope = Scope {
             group: name,
             published: self.window(window),
             nodes: Some(nodes),
-            within,
+            within: due.within,
+            survived: due.survived,
         };
         let direct = |a, b| self.world.direct(a, b).unwrap_or_default();
         let mut measures = measure(journal, &scope, direct);
@@ -135,6 +145,7 @@ impl Run<'_> {
             published: self.zero..ends,
             nodes: Some(nodes),
             within: None,
+            survived: None,
         };
         let measures = measure(self.world.journal(), &scope, |_, _| Micros(1));
         let late = measures.last_at.since(ends);
@@ -145,7 +156,7 @@ impl Run<'_> {
         let file = &self.scenario.file;
         let honest = self.cast.honest();
         let groups = self.cast.groups.iter().map(|group| {
-            let figures = self.group(&group.name, Window::All, &honest, None);
+            let figures = self.group(&group.name, Window::All, &honest, DueRule::default());
             (group.name.as_str().to_owned(), figures)
         });
         let groups: BTreeMap<String, GroupResult> = groups
@@ -237,6 +248,7 @@ impl Run<'_> {
                     published: range.clone(),
                     nodes: None,
                     within: None,
+                    survived: None,
                 };
                 measure(self.world.journal(), &scope, |_, _| Micros(1)).payload_bytes
             })

@@ -232,7 +232,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 82] = [
+pub const COUNTERS: [&str; 88] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -244,10 +244,12 @@ pub const COUNTERS: [&str; 82] = [
     "bundles_forged",
     "bundles_left_to_pull",
     "bundles_of_cut_off",
+    "bundles_oversized",
     "bundles_own_returned",
     "bundles_served",
     "bundles_slowed",
     "bundles_unchecked",
+    "bundles_with_holes",
     "bundles_withdrawn",
     "bundles_without_room",
     "candidates_evicted",
@@ -260,11 +262,13 @@ pub const COUNTERS: [&str; 82] = [
     "digests_of_other_groups",
     "entries_evicted",
     "epochs_too_old",
+    "frames_cut",
     "frames_from_visitors",
     "frames_malformed",
     "frames_oversized_unsent",
     "frames_unknown",
     "frames_without_memory",
+    "groups_unstated",
     "identity_conflicts",
     "links_outdated",
     "links_reconsidered",
@@ -287,6 +291,7 @@ pub const COUNTERS: [&str; 82] = [
     "peers_shunned",
     "probes_dropped",
     "probes_repeated",
+    "proofs_left_out",
     "proofs_refused",
     "proofs_unchecked",
     "publishers_told_busy",
@@ -313,6 +318,7 @@ pub const COUNTERS: [&str; 82] = [
     "records_unchecked",
     "records_without_base",
     "relays_refused",
+    "repair_looks",
     "stalls",
     "subscriptions_refused",
 ];

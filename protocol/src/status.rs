@@ -234,7 +234,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 90] = [
+pub const COUNTERS: [&str; 96] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -251,10 +251,12 @@ pub const COUNTERS: [&str; 90] = [
     "bundles_forged",
     "bundles_left_to_pull",
     "bundles_of_cut_off",
+    "bundles_oversized",
     "bundles_own_returned",
     "bundles_served",
     "bundles_slowed",
     "bundles_unchecked",
+    "bundles_with_holes",
     "bundles_withdrawn",
     "bundles_without_room",
     "candidates_evicted",
@@ -267,11 +269,13 @@ pub const COUNTERS: [&str; 90] = [
     "digests_of_other_groups",
     "entries_evicted",
     "epochs_too_old",
+    "frames_cut",
     "frames_from_visitors",
     "frames_malformed",
     "frames_oversized_unsent",
     "frames_unknown",
     "frames_without_memory",
+    "groups_unstated",
     "identity_conflicts",
     "links_outdated",
     "links_reconsidered",
@@ -295,6 +299,7 @@ pub const COUNTERS: [&str; 90] = [
     "peers_shunned",
     "probes_dropped",
     "probes_repeated",
+    "proofs_left_out",
     "proofs_refused",
     "proofs_unchecked",
     "publishers_told_busy",
@@ -323,6 +328,7 @@ pub const COUNTERS: [&str; 90] = [
     "records_without_base",
     "records_without_room",
     "relays_refused",
+    "repair_looks",
     "stalls",
     "subscriptions_refused",
 ];

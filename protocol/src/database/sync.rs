@@ -12,14 +12,15 @@ pub(crate) use news::KnownNews;
 pub(crate) use reconcile::Comparison;
 pub(crate) use requests::Requests;
 
-use super::{Offer, Standing};
+use super::{Offer, Standing, checked_bytes};
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::{LinkId, VerifyId};
+use crate::shares::Shares;
 use crate::time::Micros;
 use crate::wire::SignedRecord;
 use crate::wire::frame::{RecordName, RecordPull};
-use crate::wire::record::WireRecord;
+use crate::wire::record::{RECORD_BYTES_MAX, WireRecord};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -77,6 +78,8 @@ pub(crate) struct RecordSync {
     checking: BTreeMap<u64, VerifyId>,
     admission: admit::Admission,
     missing: requests::Missing,
+    /// Memory of the records whose signatures are being checked, bytes.
+    shares: Shares,
 }
 
 impl RecordSync {
@@ -115,7 +118,7 @@ impl Engine {
 
     pub(crate) fn on_records(&mut self, from: LinkId, records: Vec<WireRecord>) {
         for WireRecord(signed, signature, age_ms) in records {
-            if signed.len() > self.config.database.record_bytes_max {
+            if signed.len() > RECORD_BYTES_MAX {
                 self.count("records_oversized");
                 continue;
             }
@@ -154,12 +157,22 @@ impl Engine {
                 return;
             }
         }
-        if self.sync.checking.contains_key(&record.hash) || !self.may_check(from, &record, age_ms) {
+        if self.sync.checking.contains_key(&record.hash) {
+            return;
+        }
+        let Some(sender) = self.links.get(&from).map(|link| link.peer) else {
+            return;
+        };
+        if !self.may_check(from, &record, age_ms) {
+            return;
+        }
+        let checked = checked_bytes(&self.config);
+        if !(self.sync.shares).take_many(from, sender, record.memory_bytes, checked) {
+            self.count("records_unchecked");
             return;
         }
         let id = self.next_verify_id();
         self.sync.checking.insert(record.hash, id);
-        self.sync.admission.begin(from, &record);
         let job = record.verify_job();
         self.sync.checks.insert(
             id,
@@ -186,14 +199,12 @@ impl Engine {
             return false;
         };
         self.sync.checking.remove(&record.hash);
-        self.sync.admission.end(from, &record);
+        let sender = (self.sync.shares).give_back_many(from, record.memory_bytes);
         if !valid {
             self.count("records_forged");
-            let error = crate::wire::WireError::Invalid {
-                what: "record",
-                why: "bad signature",
-            };
-            self.on_malformed(from, &error);
+            if let Some(sender) = sender {
+                self.on_forgery(from, sender, "record");
+            }
             return true;
         }
         self.accept_record(from, record, age_ms, is_bulk);

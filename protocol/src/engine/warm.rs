@@ -82,6 +82,11 @@ impl Engine {
         self.own.epoch
     }
 
+    /// States links to these in its record from now on, besides its own: for peers that do not run.
+    pub fn state_links(&mut self, peers: Vec<PeerKey>) {
+        self.own.besides = peers;
+    }
+
     /// Takes these links as its own, up and measured, and states them in its record, which goes
     /// nowhere. To be called before anything else but [`Engine::join`].
     pub fn begin_with_links(

@@ -31,9 +31,9 @@ use crate::identity::PeerKey;
 use crate::io::LinkId;
 use crate::name::{Address, GroupId};
 use crate::time::Micros;
-use crate::wire::FrameDecoder;
 use crate::wire::delta::RECORD_DELTAS;
 use crate::wire::frame::Buckets;
+use crate::wire::{FRAME_BYTES_MAX, FrameDecoder};
 use hedgerow_topology::Reason;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -153,7 +153,7 @@ impl Link {
             epoch: 0,
             features: 0,
             gave_wrong_delta: false,
-            decoder: FrameDecoder::new(config.flow.frame_bytes_max),
+            decoder: FrameDecoder::new(FRAME_BYTES_MAX),
             queue: SendQueue::new(&config.flow),
             rtt: RttEstimator::default(),
             echo: None,

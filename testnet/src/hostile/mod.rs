@@ -3,10 +3,14 @@
 //! The engine underneath is a normal one, so a hostile peer is well connected and does
 //! everything else as it should, which makes it worse than noise.
 
+mod acknowledgements;
 mod floods;
 mod forward;
+mod framing;
+mod holes;
 mod lies;
 mod origin;
+mod records;
 
 use crate::scenario::Behaviour;
 use crate::sim::{Mask, Offence, OffenceKind, Random};
@@ -35,6 +39,11 @@ pub fn mask(behaviour: Behaviour, keypair: Keypair, seed: [u8; 32]) -> Option<Bo
         Behaviour::Malformed => Box::new(floods::Malformed::new(random)),
         Behaviour::LyingCoordinates => Box::new(lies::Coordinates::new(keypair)),
         Behaviour::LyingDigests => Box::new(lies::Digests),
+        Behaviour::Framing => Box::new(framing::Framing::new(random)),
+        Behaviour::Holes => Box::new(holes::Holes::new(keypair)),
+        Behaviour::LinkedRecordFlood => Box::new(records::Linked::new(random)),
+        Behaviour::AgedRecords => Box::new(records::Aged),
+        Behaviour::ForgedAcknowledgements => Box::new(acknowledgements::Forge::new(random)),
     })
 }
 

@@ -6,17 +6,13 @@
 //! to a peer whose record is missing, that record is asked for (`requests`), and neighbours compare
 //! their views (`reconcile`).
 
-use crate::database::{Offer, Standing, checked_bytes};
+use crate::database::{Offer, Standing};
 use crate::engine::Engine;
 use crate::io::LinkId;
 use crate::time::Micros;
 use crate::wire::SignedRecord;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-/// Records whose signatures are being checked, over all links; one link may have the second's part of
-/// these and of their bytes.
-const CHECKS_MAX: usize = 8_192;
-const LINK_SHARE: usize = 4;
 /// Strangers without links that neighbours may tell of at once, enough for some hundreds that start
 /// together; and how long it takes until they may tell of one more.
 const STRANGERS: u64 = 256;
@@ -53,26 +49,6 @@ impl Allowance {
     }
 }
 
-/// Number and bytes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Amount(usize, usize);
-
-impl Amount {
-    fn add(&mut self, bytes: usize) {
-        self.0 += 1;
-        self.1 += bytes;
-    }
-
-    fn subtract(&mut self, bytes: usize) {
-        self.0 = self.0.saturating_sub(1);
-        self.1 = self.1.saturating_sub(bytes);
-    }
-
-    fn is_within(self, bytes_max: usize, share: usize) -> bool {
-        self.0 < CHECKS_MAX / share && self.1 < bytes_max / share
-    }
-}
-
 /// How far what may be looked at is used up.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
@@ -80,34 +56,9 @@ pub(super) struct Admission {
     outside: Allowance,
     /// Key prefixes of peers whose records were refused.
     refused: BTreeSet<u64>,
-    checks: Amount,
-    checks_of: BTreeMap<LinkId, Amount>,
 }
 
 impl Admission {
-    /// The signature of a record is being checked.
-    pub(super) fn begin(&mut self, from: LinkId, record: &SignedRecord) {
-        self.checks.add(record.memory_bytes);
-        let of_link = self.checks_of.entry(from).or_default();
-        of_link.add(record.memory_bytes);
-    }
-
-    /// It has been.
-    pub(super) fn end(&mut self, from: LinkId, record: &SignedRecord) {
-        self.checks.subtract(record.memory_bytes);
-        if let Some(of_link) = self.checks_of.get_mut(&from) {
-            of_link.subtract(record.memory_bytes);
-            if of_link.0 == 0 {
-                self.checks_of.remove(&from);
-            }
-        }
-    }
-
-    fn has_room(&self, from: LinkId, bytes_max: usize) -> bool {
-        let of_link = self.checks_of.get(&from).copied().unwrap_or_default();
-        self.checks.is_within(bytes_max, 1) && of_link.is_within(bytes_max, LINK_SHARE)
-    }
-
     fn refuse(&mut self, prefix: u64) {
         if self.refused.len() >= REFUSED_MAX {
             // Neighbours compare their views all the same.
@@ -157,10 +108,6 @@ impl Engine {
         let standing = self.standing_of(record);
         if let Err(offer) = self.database.admits(record, standing, now) {
             self.count_refused(offer);
-            return false;
-        }
-        if !(self.sync.admission).has_room(from, checked_bytes(&self.config)) {
-            self.count("records_unchecked");
             return false;
         }
         // Whoever speaks of itself has a connection, which costs more than a key.

@@ -4,7 +4,9 @@
 
 mod api;
 mod calls;
+mod faults;
 mod lifecycle;
 mod messages;
 mod one_shot;
 mod peers;
+mod terminal;

@@ -4,6 +4,7 @@
 
 mod api;
 mod calls;
+mod copies;
 mod faults;
 mod lifecycle;
 mod messages;

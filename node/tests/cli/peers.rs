@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc;
@@ -226,6 +226,8 @@ impl Peer {
         let mut builder = std::fs::DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(dir).expect("a directory");
+        let private = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(dir, private).expect("ours");
         let log = std::fs::File::create(dir.join("log")).expect("a log");
         command.stderr(log);
         let mut process = Process::spawn(command);

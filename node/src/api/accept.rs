@@ -1,4 +1,5 @@
-//! Connections to the API: how many there may be, and how long a request may take to come.
+//! Accepts connections to the API; limits their number and the time that a request may take to
+//! arrive.
 
 use super::bare::{WithBodies, answer};
 use super::error::ApiError;

@@ -1,5 +1,5 @@
-//! Answers that the HTTP library gives by itself, to requests that it cannot read, have no body.
-//! Here they get the one that every other error has.
+//! The HTTP library answers requests that it cannot parse with an empty body. [`WithBodies`]
+//! replaces these answers: they get the JSON body that every other error has.
 
 use super::types::{ErrorBody, ErrorDetail};
 use std::io::{self, IoSlice};

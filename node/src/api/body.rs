@@ -1,4 +1,4 @@
-//! Bodies that nobody has read to their end.
+//! Drains request bodies after an error.
 
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use axum::extract::Request;

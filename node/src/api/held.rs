@@ -1,8 +1,8 @@
-//! What streams hold of large messages while their clients read them.
+//! Bounds the payload bytes that streams hold while their clients read large messages.
 //!
-//! A message's payload is shared with the peer's log as long as that keeps it. A client that stops
-//! in the middle of a message keeps it longer, so the bytes kept like this are bounded over all
-//! streams: beyond the bound, the stream that has not moved for longest is cut off.
+//! A payload is shared with the peer's log as long as the log retains it. A client that stops reading
+//! in the middle of a message holds it longer. These bytes are bounded over all streams: beyond the
+//! bound, the stream that has made no progress for longest is cut off.
 
 use super::pieces::Pieces;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! A message's line in pieces: a large payload is written out while it is read, and never lies
-//! encoded in memory as a whole.
+//! Writes a message's line in pieces, so that a large payload is never in memory as a whole in its
+//! encoded form.
 
 use super::types::{Encoding, MessageLine, SubscriptionLine};
 use base64::Engine as _;

@@ -1,4 +1,4 @@
-//! Noticing that nobody reads stdout any more, without writing to it.
+//! Notices that stdout has no reader any more, without writing to it.
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -6,12 +6,11 @@ use std::future::pending;
 use std::io;
 use tokio::sync::oneshot;
 
-/// Waits until what reads stdout has gone: a pipe or a socket whose other end is closed, a terminal
-/// that was hung up. With a file that never happens.
+/// Waits until the reader of stdout has gone: the other end of a pipe or socket is closed, or the
+/// terminal was hung up. Never returns if stdout is a file.
 pub(super) async fn stdout_hung_up() {
     let (tell, told) = oneshot::channel();
-    // A thread of its own, for as long as the process lives: a file is nothing that a poll of
-    // tokio's takes.
+    // A thread of its own, as long as the process lives: tokio cannot poll a regular file.
     let thread = std::thread::Builder::new().name("stdout".to_owned());
     let watch = move || {
         if wait() {

@@ -1,20 +1,20 @@
-//! Text from elsewhere on a terminal: what would control it is shown, not obeyed.
+//! Escapes text from other peers on a terminal.
 //!
 //! Payloads, names and addresses come from other peers. Escape sequences in them could clear the
-//! screen, set its title or, in some terminals, type commands; overrides of direction and invisible
-//! characters make a line look like another one. Pipes and files get the bytes as they are.
+//! screen, set its title or, in some terminals, type commands. Direction overrides and invisible
+//! characters can make one line look like another. Pipes and files get the bytes as they are.
 
 use hedgerow_protocol::is_invisible;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// Whether `c` is written as it is. Line feeds and tabs move the cursor only onwards.
+/// Whether `c` is written as it is. Line feeds and tabs only move the cursor forward.
 fn is_plain(c: char) -> bool {
     matches!(c, '\n' | '\t') || !is_invisible(c)
 }
 
-/// `text` with everything that would control a terminal written as `\x1b` or `\u{202e}`.
+/// `text` with control and invisible characters written as `\x1b` or `\u{202e}`.
 pub(super) fn text(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_plain) {
         return Cow::Borrowed(text);
@@ -24,7 +24,7 @@ pub(super) fn text(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The same of bytes that may be no UTF-8: what is none is written as `\xff`.
+/// The same for bytes that may not be UTF-8: invalid bytes are written as `\xff`.
 pub(super) fn bytes(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(utf8) = std::str::from_utf8(bytes) {
         return text(utf8);
@@ -39,11 +39,11 @@ pub(super) fn bytes(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The same of JSON, which stays the same JSON: only in its strings can such characters stand, and
-/// there they are written as `\u202e`.
+/// The same for JSON, whose value does not change: such characters occur only in strings, where they
+/// are written as `\u202e`.
 pub(super) fn json(json: &[u8]) -> Cow<'_, [u8]> {
     let Ok(utf8) = std::str::from_utf8(json) else {
-        // No JSON at all.
+        // Not JSON.
         return Cow::Owned(bytes(json).into_owned().into_bytes());
     };
     if utf8.chars().all(is_plain) {
@@ -79,7 +79,7 @@ fn push_byte(shown: &mut String, byte: u8) {
     let _ = write!(shown, "\\x{byte:02x}");
 }
 
-/// Lines of a log on a terminal: the log's own colours are obeyed, nothing else is.
+/// Writes a log to a terminal: passes the log's own colours through and escapes everything else.
 pub(super) struct LogWriter<W>(pub(super) W);
 
 impl<W: Write> Write for LogWriter<W> {

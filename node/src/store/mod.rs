@@ -37,6 +37,8 @@ pub(crate) struct Store {
     dir: Option<DataDir>,
     /// Held while writing, so that the last change is what stays on disk.
     state: Mutex<State>,
+    /// Held while the disk is tried.
+    probing: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +63,7 @@ impl Store {
             identity,
             dir: None,
             state: Mutex::default(),
+            probing: Mutex::default(),
         })
     }
 
@@ -85,6 +88,7 @@ impl Store {
             identity,
             dir: Some(dir),
             state: Mutex::new(state),
+            probing: Mutex::default(),
         })
     }
 
@@ -153,8 +157,7 @@ impl Store {
 
     /// Whether the disk takes what is to be stored: writes something and removes it.
     pub(crate) fn probe(&self) -> Result<(), NodeError> {
-        // One at a time, and not while something else is written.
-        let _state = self.state();
+        let _probing = self.probing.lock().unwrap_or_else(PoisonError::into_inner);
         self.dir.as_ref().map_or(Ok(()), DataDir::probe)
     }
 

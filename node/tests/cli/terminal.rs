@@ -1,4 +1,4 @@
-//! What comes from other peers does not control the terminal it is shown on.
+//! Text from other peers cannot control the terminal that shows it.
 
 use crate::peers::{Peer, Process, hedgerow};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};

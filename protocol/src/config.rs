@@ -112,7 +112,7 @@ pub struct LinkConfig {
     pub shun_min_ms: u64,
     /// The longest such time, ms (a day, as long as candidates are kept).
     pub shun_max_ms: u64,
-    /// Peers remembered for that.
+    /// Peers remembered for that. Beyond it a first offence displaces only peers whose ban is over.
     pub shunned_max: usize,
 }
 

@@ -2,8 +2,10 @@
 
 mod bundles;
 mod deltas;
+mod doors;
 mod limits;
 mod pressed;
+mod records;
 mod unfinished;
 
 use bytes::Bytes;
@@ -63,6 +65,7 @@ struct Pair {
     waiting: Vec<(VerifyId, VerifyJob)>,
     /// Whether the transport tells of nothing that it has written.
     writes_wait: bool,
+    dials: Vec<Action>,
 }
 
 impl Pair {
@@ -92,6 +95,7 @@ impl Pair {
             checks_wait: false,
             waiting: Vec::new(),
             writes_wait: false,
+            dials: Vec::new(),
         };
         pair.feed(Input::Linked {
             link: LINK,
@@ -156,6 +160,7 @@ impl Pair {
                         .handle_input(self.now, Input::Verified { id, valid });
                 }
                 Action::Deliver(delivery) => self.delivered.push(delivery),
+                dial @ Action::Dial { .. } => self.dials.push(dial),
                 Action::Event(event) => self.events.push(event),
                 Action::Close { link } => self.closed.push(link),
                 Action::Send { link: LINK, chunks } => {

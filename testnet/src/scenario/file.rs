@@ -320,6 +320,10 @@ pub enum Behaviour {
     Holes,
     /// Acknowledge in others' names.
     ForgedAcknowledgements,
+    /// Flood records that state a link.
+    LinkedRecordFlood,
+    /// Tell others' records to be old.
+    AgedRecords,
 }
 
 /// `[[group]]`

@@ -15,13 +15,14 @@ pub(crate) use view::View;
 pub use warm::{WarmChoice, WarmDatabase, WarmLink};
 
 use crate::config::Config;
-use crate::database::{Candidates, Database, OwnRecord, RecordSync};
+use crate::database::{Candidates, Database, Epochs, OwnRecord, RecordSync, first_epoch};
 use crate::group::{Acknowledging, Charges, Forks, Group, OwnLog, Probes, Proving, Verifying};
 use crate::identity::{Keypair, PeerKey};
 use crate::io::{Action, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
 use crate::links::{Chooser, Dialer, Link, Shunned, Stage, Uplink};
 use crate::memo::Memo;
 use crate::name::GroupId;
+use crate::network_time::Clocks;
 use crate::time::{Micros, Time};
 use crate::wire::{Frame, WireError};
 use bytes::Bytes;
@@ -54,9 +55,11 @@ pub struct Engine {
     pub(crate) chooser: Chooser,
     pub(crate) uplink: Uplink,
     pub(crate) shunned: Shunned,
+    pub(crate) clocks: Clocks,
 
     pub(crate) database: Database,
     pub(crate) own: OwnRecord,
+    pub(crate) epochs: Epochs,
     pub(crate) sync: RecordSync,
     pub(crate) candidates: Candidates,
     pub(crate) view: View,
@@ -124,7 +127,8 @@ impl Engine {
         let me = identity.peer();
         let network_hash = config.network.hash();
         let mut rng = ChaCha12Rng::from_seed(rng_seed);
-        let epoch = now.wall_ms.max(config.last_epoch.saturating_add(1)).max(1);
+        let former = config.last_epoch;
+        let epoch = first_epoch(now.wall_ms, former);
         let mut engine = Self {
             me,
             keypair: identity,
@@ -139,8 +143,10 @@ impl Engine {
             chooser: Chooser::new(rng.next_u64()),
             uplink: Uplink::new(&config.links),
             shunned: Shunned::default(),
+            clocks: Clocks::default(),
             database: Database::new(config.database.clone(), now.mono),
             own: OwnRecord::new(epoch, config.addresses.clone(), config.links.capacity),
+            epochs: Epochs::default(),
             sync: RecordSync::default(),
             candidates: Candidates::default(),
             view: View::default(),
@@ -167,7 +173,7 @@ impl Engine {
             rng,
             config,
         };
-        engine.persist(Persist::Epoch(epoch));
+        engine.store_first_epoch(former);
         engine.issue_record();
         engine.refresh_view();
         engine.open_broadcast();
@@ -213,7 +219,7 @@ impl Engine {
             Input::Bytes { link, bytes } => self.on_bytes(link, bytes),
             Input::Sent { link, bytes } => self.on_sent(link, bytes),
             Input::Verified { id, valid } => self.on_verified(id, valid),
-            Input::Persisted { .. } => {}
+            Input::Persisted { id } => self.on_persisted(id),
             Input::Addresses(addresses) => self.on_addresses(addresses),
             Input::Discovered(addresses) => self.on_discovered(addresses),
         }
@@ -348,10 +354,11 @@ impl Engine {
         self.actions.push_back(Action::Event(event));
     }
 
-    pub(crate) fn persist(&mut self, what: Persist) {
+    pub(crate) fn persist(&mut self, what: Persist) -> PersistId {
         let id = PersistId(self.next_persist);
         self.next_persist += 1;
         self.actions.push_back(Action::Persist { id, what });
+        id
     }
 
     pub(crate) fn next_verify_id(&mut self) -> VerifyId {

@@ -146,8 +146,16 @@ pub enum Action {
 /// What the engine asks to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persist {
-    /// The epoch in use; comes back as [`crate::Config::last_epoch`] at the next start.
+    /// The epoch to be used; comes back as [`crate::Config::last_epoch`] at the next start. Nothing
+    /// is sent under it before it is stored. A lower one than what is stored changes nothing.
     Epoch(u64),
+    /// An earlier epoch in the place of one that was ahead of network time.
+    EarlierEpoch {
+        /// The epoch to be used.
+        epoch: u64,
+        /// The one that is stored; where it is another one by now, nothing changes.
+        from: u64,
+    },
 }
 
 /// Why a link ended or never was.
@@ -224,7 +232,7 @@ pub enum Event {
     Joined {
         /// The group.
         group: GroupName,
-        /// Whether a joined neighbour gave the baseline (else the clock did).
+        /// Whether a joined neighbour gave the baseline; else nobody was there.
         from_neighbour: bool,
     },
     /// Messages that can no longer be had.
@@ -291,6 +299,12 @@ pub enum Event {
     },
     /// Another running peer uses this identity; this engine has stopped.
     IdentityInUse,
+    /// This peer's wall clock differs from its neighbours' by more than ten minutes. Nothing
+    /// follows from it but that times are shown wrong.
+    ClockOff {
+        /// How far it is ahead of network time, ms; negative: behind.
+        off_ms: i64,
+    },
     /// Leaving is done; the driver may end.
     Stopped {
         /// Whether neighbours confirmed that they hold what this peer published.

@@ -20,6 +20,7 @@ mod database;
 mod engine;
 mod group;
 mod links;
+mod network_time;
 
 pub use config::{Config, ConfigError, DatabaseConfig, FlowConfig, GroupConfig, LinkConfig};
 pub use engine::{Engine, WarmChoice, WarmDatabase, WarmLink};

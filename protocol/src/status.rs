@@ -49,6 +49,9 @@ pub struct Status {
     pub queued_bytes: usize,
     /// Signature checks under way.
     pub verifying: usize,
+    /// How far the local clock is ahead of network time, the median of the neighbours' clocks, ms;
+    /// negative: behind. 0 without neighbours.
+    pub clock_off_ms: i64,
     /// Whether the engine is leaving or has stopped.
     pub stopping: bool,
 }
@@ -122,7 +125,8 @@ pub struct GroupStatus {
     pub role: Role,
     /// How it works.
     pub settings: GroupSettings,
-    /// How often the settings were changed.
+    /// When the settings were changed, network time in ms since the Unix epoch; 0: they are the
+    /// defaults; 1: whoever created the group set them.
     pub settings_version: u64,
     /// Whether the baseline is taken: messages are due.
     pub joined: bool,
@@ -218,12 +222,13 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 79] = [
+pub const COUNTERS: [&str; 83] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
     "announcers_ignored",
     "baselines_forged",
+    "baselines_late",
     "baselines_unasked",
     "baselines_unchecked",
     "bundles_duplicate",
@@ -245,6 +250,7 @@ pub const COUNTERS: [&str; 79] = [
     "digests_for_unequal_hashes",
     "digests_of_other_groups",
     "entries_evicted",
+    "epochs_ahead",
     "epochs_too_old",
     "frames_from_visitors",
     "frames_malformed",
@@ -281,6 +287,7 @@ pub const COUNTERS: [&str; 79] = [
     "ranges_given_up",
     "reconciliations",
     "records_accepted",
+    "records_ahead",
     "records_by_delta",
     "records_damped",
     "records_damped_late",
@@ -296,6 +303,7 @@ pub const COUNTERS: [&str; 79] = [
     "records_unchecked",
     "records_without_base",
     "relays_refused",
+    "settings_damped",
     "stalls",
     "subscriptions_refused",
 ];

@@ -5,6 +5,7 @@
 
 mod algorithm;
 mod candidates;
+mod epoch;
 mod own;
 mod search;
 mod snapshot;
@@ -12,6 +13,7 @@ mod sync;
 mod table;
 
 pub(crate) use candidates::{Candidates, LINKS_FEW, Whereabouts};
+pub(crate) use epoch::{Epochs, first_epoch};
 pub(crate) use own::OwnRecord;
 pub(crate) use snapshot::{GroupGraph, Snapshot, group_graph};
 pub(crate) use sync::{KnownNews, RecordSync};
@@ -40,6 +42,8 @@ pub(crate) enum Offer {
     Older,
     /// Its peer issues faster than it may.
     Damped,
+    /// Its epoch is ahead of time, and one that is not is held.
+    Ahead,
 }
 
 /// The table.

@@ -3,7 +3,7 @@
 use crate::config::{DatabaseConfig, LinkConfig};
 use crate::engine::{Engine, Stopping};
 use crate::identity::PeerKey;
-use crate::io::{Event, Persist};
+use crate::io::Event;
 use crate::name::Address;
 use crate::time::Micros;
 use crate::wire::record::{
@@ -358,6 +358,9 @@ impl Engine {
     /// A newer record of this identity has come: this peer's own from before a restart, or
     /// somebody else's who holds the same key. Reissues above it.
     pub(crate) fn on_outbid(&mut self, epoch: u64, version: u64) {
+        if self.is_taking_epoch(epoch.saturating_add(1)) {
+            return;
+        }
         let now = self.now.mono;
         let minute = Micros::from_millis(60_000);
         self.own.outbid.retain(|at| now.since(*at) < minute);
@@ -370,15 +373,12 @@ impl Engine {
             return;
         }
         if epoch > self.own.epoch {
-            let former = self.own.epoch;
-            self.own.epoch = epoch.saturating_add(1);
-            self.own.version = 0;
-            self.persist(Persist::Epoch(self.own.epoch));
-            self.on_own_epoch_changed(former);
+            // Nothing is said under an epoch that is not stored.
+            self.take_epoch(epoch.saturating_add(1));
         } else {
             self.own.version = self.own.version.max(version);
+            self.issue_record();
         }
-        self.issue_record();
     }
 
     pub(crate) fn on_addresses(&mut self, addresses: Vec<Address>) {

@@ -131,10 +131,13 @@ impl Engine {
             return;
         }
         self.knows_record(from, peer, record.name());
-        match self.database.offer(&record, self.now.mono) {
+        match self.offer_in_time(&record) {
             Offer::Newer => {}
             Offer::Same => return,
             Offer::Older => return self.push_record(from, peer),
+            // Of this peer's own it matters who signed it.
+            Offer::Ahead if peer == self.me => {}
+            Offer::Ahead => return self.on_record_ahead(from, &record),
             Offer::Damped => return self.count("records_damped"),
         }
         if self.sync.checks.len() >= CHECKS_MAX {
@@ -209,11 +212,19 @@ impl Engine {
         let peer = record.record.peer;
         if peer == self.me {
             let (epoch, version) = record.order();
-            if self.database.offer(&record, self.now.mono) == Offer::Newer {
-                self.on_outbid(epoch, version);
+            match self.offer_in_time(&record) {
+                Offer::Newer if record.order() > (self.own.epoch, 0) => {
+                    self.on_outbid(epoch, version);
+                }
+                Offer::Ahead => {
+                    self.note_own_ahead(epoch);
+                    self.on_record_ahead(from, &record);
+                }
+                _ => {}
             }
             return;
         }
+        self.let_ahead_give_way(&record);
         let Ok(former) = self.database.replace(record, age_ms, self.now.mono) else {
             return;
         };

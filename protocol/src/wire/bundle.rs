@@ -1,5 +1,6 @@
 //! Bundles: what an origin signs, peers forward verbatim, log and pull.
 
+use super::record::EPOCH_MAX;
 use super::{WireError, from_cbor, to_cbor};
 use crate::identity::{Keypair, PeerKey, Signer};
 use crate::name::GroupId;
@@ -129,7 +130,7 @@ impl BundleHeader {
                 "as many delays as messages, or none",
             ),
             (self.seq >= 1 && self.seq < SEQ_MAX, "seq out of range"),
-            (self.epoch >= 1, "epochs begin at 1"),
+            ((1..=EPOCH_MAX).contains(&self.epoch), "epoch out of range"),
             (fragment_fits, "an impossible fragment"),
             (
                 (self.seq == 1) == (self.previous == [0; 32]),

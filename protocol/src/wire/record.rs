@@ -19,6 +19,9 @@ pub const ADDRESSES_MAX: usize = 8;
 pub const LINKS_MAX: usize = 256;
 /// Groups one record may state.
 pub const GROUPS_MAX: usize = 512;
+/// The last epoch. Epochs are milliseconds since 1970, so this is far beyond any clock, yet far
+/// enough below `u64::MAX` that sums never overflow.
+pub const EPOCH_MAX: u64 = 1 << 53;
 /// The version of the overlay algorithms in this build; the lowest in a view is used.
 pub const ALGORITHM_VERSION: u16 = 1;
 
@@ -57,7 +60,8 @@ pub struct RecordGroup {
     pub name: GroupName,
     /// 1 member, 2 sender, 0 neither (settings of `broadcast`).
     pub role: u8,
-    /// How often its settings were changed; 0 is the defaults.
+    /// When its settings were changed, network time in ms since the Unix epoch; 0 are the defaults,
+    /// 1 an explicit creation.
     pub settings_version: u64,
     /// Redundancy, order, retention in bytes and ms; absent at version 0.
     pub settings: Option<(u8, u8, u64, u64)>,
@@ -178,8 +182,8 @@ impl Record {
             ),
             (self.coordinate().is_valid(), "a coordinate out of range"),
             (
-                self.epoch >= 1 && self.version >= 1,
-                "epoch and version begin at 1",
+                (1..=EPOCH_MAX).contains(&self.epoch) && self.version >= 1,
+                "epoch or version out of range",
             ),
             (
                 self.groups.iter().all(|group| group.role <= 2),

@@ -3,6 +3,7 @@
 mod bundles;
 mod deltas;
 mod pressed;
+mod time;
 mod unfinished;
 
 use bytes::Bytes;
@@ -60,6 +61,8 @@ struct Pair {
     waiting: Vec<(VerifyId, VerifyJob)>,
     /// Whether the transport tells of nothing that it has written.
     writes_wait: bool,
+    /// Whether what is to be stored is stored at once, or never.
+    stores: bool,
 }
 
 impl Pair {
@@ -89,6 +92,7 @@ impl Pair {
             checks_wait: false,
             waiting: Vec::new(),
             writes_wait: false,
+            stores: true,
         };
         pair.feed(Input::Linked {
             link: LINK,
@@ -105,6 +109,7 @@ impl Pair {
             role: 1,
             baseline: false,
             history: History::None,
+            older_ms: 0,
         }));
         let links: Vec<LinkStatus> = pair.engine.links();
         assert!(links.len() == 1 && links[0].up, "the link is up");
@@ -151,6 +156,9 @@ impl Pair {
                     let valid = job.run();
                     self.engine
                         .handle_input(self.now, Input::Verified { id, valid });
+                }
+                Action::Persist { id, .. } if self.stores => {
+                    self.engine.handle_input(self.now, Input::Persisted { id });
                 }
                 Action::Deliver(delivery) => self.delivered.push(delivery),
                 Action::Event(event) => self.events.push(event),
@@ -238,13 +246,15 @@ impl Pair {
         });
         self.say(&Frame::Baseline(Baseline {
             group: GroupId::new(&Config::default().network, &news()),
+            older_ms: 0,
+            alone: false,
             origins: vec![BaselineOrigin {
                 origin: key(3).peer(),
                 epoch: EPOCH,
                 settled,
                 proof,
+                age_ms: 0,
                 past: Vec::new(),
-                complete: true,
             }],
             last: true,
         }));

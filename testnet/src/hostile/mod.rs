@@ -7,6 +7,7 @@ mod floods;
 mod forward;
 mod lies;
 mod origin;
+mod time;
 
 use crate::scenario::Behaviour;
 use crate::sim::{Mask, Random};
@@ -20,7 +21,8 @@ use std::collections::VecDeque;
 pub fn mask(behaviour: Behaviour, keypair: Keypair, seed: [u8; 32]) -> Option<Box<dyn Mask>> {
     let random = Random::from_key(seed);
     Some(match behaviour {
-        Behaviour::Honest | Behaviour::CopiedKey => return None,
+        Behaviour::Honest | Behaviour::CopiedKey | Behaviour::EpochAbuse => return None,
+        Behaviour::SettingsWar => Box::new(time::SettingsWar::new(keypair, seed)),
         Behaviour::Drop => Box::new(forward::Drop),
         Behaviour::Delay => Box::new(forward::Delay::default()),
         Behaviour::Replay => Box::new(forward::Replay::new(random)),
@@ -34,6 +36,11 @@ pub fn mask(behaviour: Behaviour, keypair: Keypair, seed: [u8; 32]) -> Option<Bo
         Behaviour::LyingCoordinates => Box::new(lies::Coordinates::new(keypair)),
         Behaviour::LyingDigests => Box::new(lies::Digests),
     })
+}
+
+/// The mask of a peer that once had the key of another and signed records of lives to come.
+pub fn epoch_abuse(victim: Keypair) -> Box<dyn Mask> {
+    Box::new(time::EpochAbuse::new(victim))
 }
 
 /// The frame in what an engine sends: it sends whole frames only.

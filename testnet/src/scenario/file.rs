@@ -314,6 +314,10 @@ pub enum Behaviour {
     Malformed,
     /// Run with another node's key.
     CopiedKey,
+    /// Change groups' settings all the time, some of them as members, others as strangers.
+    SettingsWar,
+    /// State records of later lives of another node, whose key it once had.
+    EpochAbuse,
 }
 
 /// `[[group]]`

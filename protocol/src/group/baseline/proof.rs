@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 /// Signatures being checked at once.
 const CHECKS_MAX: usize = 32;
-/// Frames waiting; beyond, answers are ignored: the clock decides then.
+/// Frames waiting; beyond, answers are ignored: what is older than a join is delivered then.
 const FRAMES_MAX: usize = 256;
 
 /// Answers whose proofs are being checked.
@@ -22,6 +22,13 @@ pub(crate) struct Proving {
     /// Origins of the first frame whose checks have begun.
     begun: usize,
     checks: BTreeSet<VerifyId>,
+}
+
+impl Proving {
+    /// Whether an answer about this group is being checked.
+    pub(crate) fn is_about(&self, id: GroupId) -> bool {
+        self.frames.iter().any(|(_, frame)| frame.group == id)
+    }
 }
 
 impl Engine {

@@ -14,6 +14,11 @@ use crate::time::Micros;
 /// minutes, so an honest peer rarely meets it.
 pub(crate) const AHEAD_MS: u64 = 600_000;
 
+/// Network time is settled once so many neighbours have told their clocks, or one has been linked
+/// for so long, ms: the first neighbour that a peer meets may be the one that is wrong.
+const CLOCKS: usize = 3;
+const CLOCK_MS: u64 = 10_000;
+
 /// A neighbour's clock as its last heartbeat told it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HeardClock {
@@ -68,6 +73,18 @@ impl Engine {
         median(clocks.collect(), self.now.wall_ms)
     }
 
+    /// Whether few wrong clocks do not decide it any more.
+    pub(crate) fn is_network_time_settled(&self) -> bool {
+        let now = self.now.mono;
+        let links = self.up.values().filter_map(|link| self.links.get(link));
+        let clocks: Vec<Micros> = links
+            .filter(|link| link.clock.is_some())
+            .map(|link| link.up_since)
+            .collect();
+        let settled = Micros::from_millis(CLOCK_MS);
+        clocks.len() >= CLOCKS || clocks.iter().any(|since| now.since(*since) >= settled)
+    }
+
     /// The latest time that is believed, ms since the Unix epoch.
     pub(crate) fn latest_ms(&self) -> u64 {
         self.network_ms().saturating_add(AHEAD_MS)
@@ -88,11 +105,13 @@ impl Engine {
         }
         let off_ms = self.clock_off_ms();
         let is_off = off_ms.unsigned_abs() > AHEAD_MS;
-        if is_off && !self.clocks.told {
+        if self.clocks.told {
+            // Told again only after it was right meanwhile, not each time that it crosses the line.
+            self.clocks.told = off_ms.unsigned_abs() > AHEAD_MS / 2;
+        } else if is_off && self.is_network_time_settled() {
+            self.clocks.told = true;
             self.event(Event::ClockOff { off_ms });
         }
-        // Told again only after it was right meanwhile, not each time that it crosses the line.
-        self.clocks.told = is_off || self.clocks.told && off_ms.unsigned_abs() > AHEAD_MS / 2;
         self.on_network_time_for_epoch();
     }
 }

@@ -16,9 +16,6 @@ use crate::wire::SignedRecord;
 use crate::wire::record::EPOCH_MAX;
 use std::collections::BTreeMap;
 
-/// Network time is settled once so many neighbours have told their clocks, or one has for so long, ms.
-const CLOCKS: usize = 3;
-const CLOCK_MS: u64 = 10_000;
 /// A neighbour that tells of an epoch ahead of time is told of the present one this often, ms, and
 /// so many are remembered for that.
 const REMIND_MS: u64 = 10_000;
@@ -141,17 +138,6 @@ impl Engine {
         tracing::warn!(from, epoch, "the epoch is ahead of network time");
         let id = self.persist(Persist::EarlierEpoch { epoch, from });
         self.epochs.next = Some((id, epoch));
-    }
-
-    fn is_network_time_settled(&self) -> bool {
-        let now = self.now.mono;
-        let links = self.up.values().filter_map(|link| self.links.get(link));
-        let clocks: Vec<Micros> = links
-            .filter(|link| link.clock.is_some())
-            .map(|link| link.up_since)
-            .collect();
-        let settled = Micros::from_millis(CLOCK_MS);
-        clocks.len() >= CLOCKS || clocks.iter().any(|since| now.since(*since) >= settled)
     }
 
     /// What a record is beside what is held, by (epoch, version); but one that is ahead of time and

@@ -3,9 +3,7 @@
 use super::deltas::whole;
 use super::{ELSEWHERE, EPOCH, LINK, Pair, hello, key, news};
 use bytes::Bytes;
-use hedgerow_protocol::wire::frame::{
-    Baseline, BaselineOrigin, Heartbeat, SignedHeader, Wants,
-};
+use hedgerow_protocol::wire::frame::{Baseline, BaselineOrigin, Heartbeat, SignedHeader, Wants};
 use hedgerow_protocol::wire::record::EPOCH_MAX;
 use hedgerow_protocol::wire::{Bundle, Frame, Record, SignedRecord};
 use hedgerow_protocol::{

@@ -19,7 +19,7 @@ use crate::database::{Candidates, Database, Epochs, OwnRecord, RecordSync, first
 use crate::group::{Acknowledging, Charges, Forks, Group, OwnLog, Probes, Proving, Verifying};
 use crate::identity::{Keypair, PeerKey};
 use crate::io::{Action, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
-use crate::links::{Chooser, Dialer, Link, Shunned, Stage, Uplink};
+use crate::links::{Chooser, Dialer, Link, Shunned, Stage, Twins, Uplink};
 use crate::memo::Memo;
 use crate::name::GroupId;
 use crate::network_time::Clocks;
@@ -56,6 +56,7 @@ pub struct Engine {
     pub(crate) uplink: Uplink,
     pub(crate) shunned: Shunned,
     pub(crate) clocks: Clocks,
+    pub(crate) twins: Twins,
 
     pub(crate) database: Database,
     pub(crate) own: OwnRecord,
@@ -143,9 +144,15 @@ impl Engine {
             chooser: Chooser::new(rng.next_u64()),
             uplink: Uplink::new(&config.links),
             shunned: Shunned::default(),
+            twins: Twins::default(),
             clocks: Clocks::default(),
             database: Database::new(config.database.clone(), now.mono),
-            own: OwnRecord::new(epoch, config.addresses.clone(), config.links.capacity),
+            own: OwnRecord::new(
+                epoch,
+                config.addresses.clone(),
+                config.links.capacity,
+                now.mono,
+            ),
             epochs: Epochs::default(),
             sync: RecordSync::default(),
             candidates: Candidates::default(),
@@ -273,15 +280,32 @@ impl Engine {
         }
     }
 
+    /// What came on a link can only be made or passed on by a peer that breaks the rules.
     pub(crate) fn on_malformed(&mut self, id: LinkId, error: &WireError) {
-        let Some(link) = self.links.get(&id) else {
-            return;
-        };
-        tracing::warn!(peer = %link.peer, %error, "malformed bytes, closing the link");
-        let peer = link.peer;
+        if let Some(link) = self.links.get(&id) {
+            let peer = link.peer;
+            self.on_offence(id, peer, error);
+        }
+    }
+
+    /// The same where the link may have ended meanwhile. Only for what docs/design/penalties.md
+    /// lists: what an honest peer may have passed on is dropped and counted.
+    pub(crate) fn on_offence(&mut self, id: LinkId, peer: PeerKey, error: &WireError) {
+        tracing::warn!(%peer, %error, "the peer breaks the rules, closing its links");
         self.count("frames_malformed");
         self.shun(peer);
         self.close_link(id, LinkEnd::Malformed);
+        let links = self.links.values().filter(|link| link.peer == peer);
+        for other in links.map(|link| link.id).collect::<Vec<_>>() {
+            self.close_link(other, LinkEnd::Shunned);
+        }
+    }
+
+    /// A signature that came on `id` is not its signer's, and nobody honest passes on what they
+    /// have not checked.
+    pub(crate) fn on_forgery(&mut self, id: LinkId, peer: PeerKey, what: &'static str) {
+        let why = "bad signature";
+        self.on_offence(id, peer, &WireError::Invalid { what, why });
     }
 
     fn on_frame(&mut self, id: LinkId, frame: Frame) {

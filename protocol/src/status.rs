@@ -1,7 +1,7 @@
 //! What an operator can ask: plain data, the same for the API, the CLI and the simulator.
 
 use crate::identity::PeerKey;
-use crate::io::{LinkEnd, LinkId};
+use crate::io::{IdentityUser, LinkEnd, LinkId};
 use crate::message::GroupSettings;
 use crate::name::{Address, GroupName, NetworkName};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -54,6 +54,20 @@ pub struct Status {
     pub clock_off_ms: i64,
     /// Whether the engine is leaving or has stopped.
     pub stopping: bool,
+    /// Identities, this peer's own or neighbours', that two running peers seemed to use within the
+    /// last ten minutes: a copied key or data directory.
+    pub identity_conflicts: Vec<IdentityConflict>,
+}
+
+/// An identity that two running peers use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityConflict {
+    /// The identity.
+    pub peer: PeerKey,
+    /// Who uses it, as far as is known; of this peer's own identity, the other one.
+    pub users: Vec<IdentityUser>,
+    /// When it was last seen, ms ago.
+    pub seen_ms_ago: u64,
 }
 
 /// Writes a hash as 16 hex digits.
@@ -222,7 +236,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 83] = [
+pub const COUNTERS: [&str; 92] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -235,10 +249,12 @@ pub const COUNTERS: [&str; 83] = [
     "bundles_forged",
     "bundles_left_to_pull",
     "bundles_of_cut_off",
+    "bundles_oversized",
     "bundles_own_returned",
     "bundles_served",
     "bundles_slowed",
     "bundles_unchecked",
+    "bundles_with_holes",
     "bundles_withdrawn",
     "bundles_without_room",
     "candidates_evicted",
@@ -252,10 +268,15 @@ pub const COUNTERS: [&str; 83] = [
     "entries_evicted",
     "epochs_ahead",
     "epochs_too_old",
+    "frames_cut",
     "frames_from_visitors",
     "frames_malformed",
     "frames_oversized_unsent",
     "frames_unknown",
+    "frames_without_memory",
+    "groups_unstated",
+    "identity_conflicts",
+    "links_outdated",
     "links_reconsidered",
     "links_refused",
     "links_refused_by_peer",
@@ -276,6 +297,7 @@ pub const COUNTERS: [&str; 83] = [
     "peers_shunned",
     "probes_dropped",
     "probes_repeated",
+    "proofs_left_out",
     "proofs_refused",
     "proofs_unchecked",
     "publishers_told_busy",
@@ -303,6 +325,7 @@ pub const COUNTERS: [&str; 83] = [
     "records_unchecked",
     "records_without_base",
     "relays_refused",
+    "repair_looks",
     "settings_damped",
     "stalls",
     "subscriptions_refused",

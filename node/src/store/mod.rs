@@ -6,7 +6,7 @@ mod files;
 
 use crate::{NodeError, transport};
 use files::DataDir;
-use hedgerow_protocol::wire::record::EPOCH_MAX;
+use hedgerow_protocol::wire::EPOCH_MAX;
 use hedgerow_protocol::{Address, GroupName, Keypair, PeerKey, SettingsPatch};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

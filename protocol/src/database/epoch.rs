@@ -12,8 +12,7 @@ use crate::identity::PeerKey;
 use crate::io::{LinkId, Persist, PersistId};
 use crate::network_time::AHEAD_MS;
 use crate::time::Micros;
-use crate::wire::SignedRecord;
-use crate::wire::record::EPOCH_MAX;
+use crate::wire::{EPOCH_MAX, SignedRecord};
 use std::collections::BTreeMap;
 
 /// A neighbour that tells of an epoch ahead of time is told of the present one this often, ms, and

@@ -2,7 +2,7 @@
 //! RFC 2328 section 12, except that every peer speaks of itself only).
 
 use super::frame::RecordName;
-use super::{WireError, from_cbor, to_cbor};
+use super::{EPOCH_MAX, VERSION_MAX, WireError, from_cbor, to_cbor};
 use crate::identity::{Keypair, PeerKey};
 use crate::message::{GroupSettings, Order};
 use crate::name::{Address, GroupName};
@@ -19,9 +19,9 @@ pub const ADDRESSES_MAX: usize = 8;
 pub const LINKS_MAX: usize = 256;
 /// Groups one record may state.
 pub const GROUPS_MAX: usize = 512;
-/// The last epoch. Epochs are milliseconds since 1970, so this is far beyond any clock, yet far
-/// enough below `u64::MAX` that sums never overflow.
-pub const EPOCH_MAX: u64 = 1 << 53;
+/// The longest signed record, bytes: the same for every peer, because all must hold the same
+/// records to compute the same overlays. Longer ones are neither issued nor taken.
+pub const RECORD_BYTES_MAX: usize = 16 << 10;
 /// The version of the overlay algorithms in this build; the lowest in a view is used.
 pub const ALGORITHM_VERSION: u16 = 1;
 
@@ -182,7 +182,7 @@ impl Record {
             ),
             (self.coordinate().is_valid(), "a coordinate out of range"),
             (
-                (1..=EPOCH_MAX).contains(&self.epoch) && self.version >= 1,
+                (1..=EPOCH_MAX).contains(&self.epoch) && (1..=VERSION_MAX).contains(&self.version),
                 "epoch or version out of range",
             ),
             (
@@ -283,7 +283,6 @@ impl SignedRecord {
 
     /// Signs `record`; the keypair must be the peer's own.
     pub fn sign(record: Record, keypair: &Keypair) -> Self {
-        debug_assert_eq!(record.peer, keypair.peer(), "a peer speaks only of itself");
         let signed: Bytes = to_cbor(&record).into();
         let digest = Domain::Record.digest(&signed);
         let signature = keypair.sign(&digest);

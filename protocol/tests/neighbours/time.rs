@@ -4,10 +4,9 @@ use super::deltas::whole;
 use super::{ELSEWHERE, EPOCH, LINK, Pair, hello, key, news};
 use bytes::Bytes;
 use hedgerow_protocol::wire::frame::{Baseline, BaselineOrigin, Heartbeat, SignedHeader, Wants};
-use hedgerow_protocol::wire::record::EPOCH_MAX;
-use hedgerow_protocol::wire::{Bundle, Frame, Record, SignedRecord};
+use hedgerow_protocol::wire::{Bundle, EPOCH_MAX, Frame, Record, RecordGroup, SignedRecord};
 use hedgerow_protocol::{
-    Config, Engine, Event, GroupId, Input, LinkId, Micros, PublishOptions, Time,
+    Config, Engine, Event, GroupId, Input, LinkId, Micros, PublishOptions, SettingsPatch, Time,
 };
 
 const HOUR_MS: u64 = 3_600_000;
@@ -223,7 +222,8 @@ fn an_epoch_that_somebody_signed_with_a_copied_key_ends_no_later_life() {
             pair.say(&whole(&pair.own_of_life(epoch, version)));
         }
         assert_eq!(pair.engine.epoch(), own, "nothing is taken above it");
-        assert!(!pair.events.contains(&Event::IdentityInUse));
+        let in_use = |event: &Event| matches!(event, Event::IdentityInUse { .. });
+        assert!(!pair.events.iter().any(in_use));
         assert!(pair.counted("epochs_ahead") > 0);
         assert!(!pair.has_closed(LINK));
     }
@@ -289,4 +289,90 @@ fn an_own_epoch_ahead_of_all_neighbours_is_taken_back_once() {
         pair.clock_on(*link, -(HOUR_MS as i64));
     }
     assert_eq!(pair.engine.epoch(), own + 1, "once is enough");
+}
+
+/// The record of key 9 with these settings of the group.
+fn stating(pair: &Pair, record: u64, role: u8, version: u64, redundancy: u8) -> Frame {
+    let own = pair.engine.own_record().expect("has one").record.clone();
+    let group = RecordGroup {
+        name: news(),
+        role,
+        settings_version: version,
+        settings: Some((redundancy, 0, 1 << 20, 60_000)),
+    };
+    let record = Record {
+        peer: key(9).peer(),
+        version: record,
+        groups: vec![group],
+        links: Vec::new(),
+        ..own
+    };
+    whole(&SignedRecord::sign(record, &key(9)))
+}
+
+fn settings(pair: &Pair) -> (u64, u8) {
+    let groups = pair.engine.groups();
+    let news = groups.iter().find(|group| group.group == Some(news()));
+    let news = news.expect("is in it");
+    (news.settings_version, news.settings.redundancy)
+}
+
+#[test]
+fn settings_by_who_is_no_member_are_none() {
+    let mut pair = Pair::new();
+    pair.say(&stating(&pair, 1, 0, 65_536, 8));
+    pair.say(&stating(&pair, 2, 2, 131_072, 8));
+    assert_eq!(settings(&pair), (0, 1));
+}
+
+#[test]
+fn no_sequence_of_versions_keeps_a_later_change_or_a_newcomer_out() {
+    let mut pair = Pair::new();
+    for (record, version) in [(1, 65_536), (2, 131_072), (3, u64::MAX), (4, u64::MAX - 1)] {
+        pair.say(&stating(&pair, record, 1, version, record as u8));
+    }
+    assert_eq!(settings(&pair), (131_072, 2), "what is ahead of time waits");
+    // Who comes now learns the same.
+    let mut newcomer = Pair::new();
+    newcomer.say(&stating(&newcomer, 2, 1, 131_072, 2));
+    assert_eq!(settings(&newcomer), settings(&pair));
+    let patch = SettingsPatch {
+        redundancy: Some(5),
+        ..SettingsPatch::default()
+    };
+    pair.engine
+        .set_group(pair.now, &news(), patch)
+        .expect("a member");
+    assert_eq!(settings(&pair), (pair.now.wall_ms, 5));
+    newcomer.say(&stating(&newcomer, 3, 1, pair.now.wall_ms, 5));
+    assert_eq!(settings(&newcomer), (pair.now.wall_ms, 5));
+}
+
+#[test]
+fn settings_ahead_of_time_are_taken_when_time_has_come_so_far() {
+    let mut pair = Pair::new();
+    let version = pair.now.wall_ms + 600_000 + 5_000;
+    pair.say(&stating(&pair, 1, 1, version, 3));
+    assert_eq!(settings(&pair).1, 1);
+    pair.live_ms(6_000);
+    assert_eq!(settings(&pair), (version, 3));
+}
+
+#[test]
+fn a_member_that_changes_settings_all_the_time_is_followed_once_a_minute() {
+    let mut pair = Pair::new();
+    let start = pair.now.wall_ms;
+    for change in 1..=20 {
+        pair.say(&stating(
+            &pair,
+            change,
+            1,
+            start + change,
+            1 + (change % 8) as u8,
+        ));
+    }
+    assert_eq!(settings(&pair).0, start + 4);
+    assert!(pair.counted("settings_damped") > 0);
+    pair.live_ms(61_000);
+    assert_eq!(settings(&pair).0, start + 20, "the last one");
 }

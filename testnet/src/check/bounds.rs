@@ -1,6 +1,7 @@
 //! Memory stays within what the configuration allows.
 
 use super::{Findings, Snapshot};
+use hedgerow_protocol::wire::FRAME_BYTES_MAX;
 
 /// Judges one peer: links, queues, retention, records, checks under way.
 pub fn bounds(snapshot: &Snapshot) -> Findings {
@@ -8,7 +9,7 @@ pub fn bounds(snapshot: &Snapshot) -> Findings {
     let flow = &config.flow;
     let mut findings = Findings::default();
     // A frame is taken into a queue when there is room for a part of it.
-    let slack = flow.frame_bytes_max;
+    let slack = FRAME_BYTES_MAX;
     let mut limit = |what: &str, is: usize, max: usize| {
         if is > max {
             let node = snapshot.node;
@@ -25,15 +26,12 @@ pub fn bounds(snapshot: &Snapshot) -> Findings {
     limit(
         "bytes retained",
         status.retained_bytes,
-        config.groups.retention_total_bytes,
+        config.memory().retained,
     );
-    // Over the limit, one log may complete one message.
-    let groups = &config.groups;
-    let farthest = groups.ahead_bytes_max + 2 * groups.message_bytes_max;
     limit(
         "bytes ahead of delivery",
         status.ahead_bytes,
-        groups.ahead_total_bytes + farthest,
+        config.memory().ahead,
     );
     limit(
         "groups",

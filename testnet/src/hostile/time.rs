@@ -4,8 +4,8 @@ use super::lies::wire;
 use super::{Out, after, believe_sent, frame_of, links_up, send};
 use crate::sim::Mask;
 use hedgerow_protocol::wire::frame::{Hello, Records};
-use hedgerow_protocol::wire::record::{EPOCH_MAX, WireRecord};
-use hedgerow_protocol::wire::{Frame, Record, SignedRecord};
+use hedgerow_protocol::wire::record::WireRecord;
+use hedgerow_protocol::wire::{EPOCH_MAX, Frame, Record, SignedRecord};
 use hedgerow_protocol::{Action, Engine, Keypair, SettingsPatch, Time};
 
 /// How often settings are changed, ms.

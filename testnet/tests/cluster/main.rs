@@ -39,4 +39,5 @@ mod small_networks;
 mod suspended;
 mod ten_origins;
 mod trace;
+mod twins;
 mod warm_start;

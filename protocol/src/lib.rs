@@ -20,6 +20,7 @@ mod database;
 mod engine;
 mod group;
 mod links;
+mod network_time;
 mod shares;
 
 pub use config::{Config, ConfigError, DatabaseConfig, FlowConfig, GroupConfig, LinkConfig};

@@ -49,6 +49,7 @@ pub(super) async fn status(context: &Context) -> Result<(), CliError> {
         ("groups", text(&status["groups"])),
         ("retained", bytes(&status["retained_bytes"])),
         ("queued", bytes(&status["queued_bytes"])),
+        ("clock off", format!("{} ms", status["clock_off_ms"])),
         ("leaving", text(&status["stopping"])),
         ("copies", copies(&status["identity_conflicts"])),
     ]))

@@ -6,6 +6,7 @@ mod files;
 
 use crate::{NodeError, transport};
 use files::DataDir;
+use hedgerow_protocol::wire::EPOCH_MAX;
 use hedgerow_protocol::{Address, GroupName, Keypair, PeerKey, SettingsPatch};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -110,9 +111,23 @@ impl Store {
     pub(crate) fn save_epoch(&self, epoch: u64) -> Result<(), NodeError> {
         let mut state = self.state();
         if epoch > state.epoch {
-            self.write(EPOCH, format!("{epoch}\n").as_bytes())?;
-            state.epoch = epoch;
+            self.write_epoch(&mut state, epoch)?;
         }
+        Ok(())
+    }
+
+    /// Stores an epoch in the place of a later one, if that is the last.
+    pub(crate) fn save_earlier_epoch(&self, epoch: u64, from: u64) -> Result<(), NodeError> {
+        let mut state = self.state();
+        if state.epoch == from {
+            self.write_epoch(&mut state, epoch)?;
+        }
+        Ok(())
+    }
+
+    fn write_epoch(&self, state: &mut State, epoch: u64) -> Result<(), NodeError> {
+        self.write(EPOCH, format!("{epoch}\n").as_bytes())?;
+        state.epoch = epoch;
         Ok(())
     }
 
@@ -312,18 +327,20 @@ fn load_groups(
     Ok(none)
 }
 
-/// The stored epoch. A damaged one costs nothing: the next is taken from the clock.
+/// The stored epoch. A damaged one, or one that no peer would believe, costs nothing: the next is
+/// taken from the clock, and bounded by the neighbours' clocks.
 fn load_epoch(dir: &DataDir) -> Result<u64, NodeError> {
     let Some(bytes) = dir.read(EPOCH)? else {
         return Ok(0);
     };
     let epoch = std::str::from_utf8(&bytes)
         .ok()
-        .and_then(|text| text.trim().parse().ok());
+        .and_then(|text| text.trim().parse().ok())
+        .filter(|epoch| *epoch < EPOCH_MAX);
     if epoch.is_none() {
-        tracing::warn!(
+        tracing::error!(
             file = EPOCH,
-            "the stored epoch is damaged; taking one from the clock"
+            "the stored epoch is damaged or out of range; taking one from the clock"
         );
     }
     Ok(epoch.unwrap_or(0))

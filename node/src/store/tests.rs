@@ -40,6 +40,38 @@ fn what_is_stored_comes_back() {
 }
 
 #[test]
+fn an_epoch_that_was_ahead_of_time_is_replaced_by_an_earlier_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = Store::open(dir.path(), None, Lost::default()).expect("opens");
+    store.save_epoch(9_000).expect("writes");
+    store
+        .save_earlier_epoch(8, 7_000)
+        .expect("another one is stored");
+    assert_eq!(store.epoch(), 9_000);
+    store.save_earlier_epoch(8, 9_000).expect("writes");
+    drop(store);
+    assert_eq!(
+        Store::open(dir.path(), None, Lost::default())
+            .expect("opens again")
+            .epoch(),
+        8
+    );
+}
+
+#[test]
+fn a_stored_epoch_that_no_peer_believes_is_not_used() {
+    for epoch in [u64::MAX, u64::MAX - 1, EPOCH_MAX + 1, EPOCH_MAX] {
+        let dir = tempfile::tempdir().expect("a directory");
+        drop(Store::open(dir.path(), None, Lost::default()).expect("opens"));
+        fs::write(dir.path().join(EPOCH), format!("{epoch}\n")).expect("writes");
+        let store = Store::open(dir.path(), None, Lost::default()).expect("opens");
+        assert_eq!(store.epoch(), 0, "{epoch}");
+        store.save_epoch(7).expect("writes");
+        assert_eq!(store.epoch(), 7);
+    }
+}
+
+#[test]
 fn keys_are_private() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("data");

@@ -308,7 +308,8 @@ pub struct FlowConfig {
     pub repair_queue_bytes: usize,
     /// Control frames waiting per link, bytes; more than this and the link is closed.
     pub control_queue_bytes: usize,
-    /// Signature checks under way over all links; more and bundles wait to be pulled.
+    /// Signature checks under way over all links; more and bundles wait to be pulled. One link gets
+    /// at most four fifths of them.
     pub verifying_max: usize,
 }
 

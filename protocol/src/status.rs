@@ -51,6 +51,9 @@ pub struct Status {
     pub queued_bytes: usize,
     /// Signature checks under way.
     pub verifying: usize,
+    /// How far the local clock is ahead of network time, the median of the neighbours' clocks, ms;
+    /// negative: behind. 0 without neighbours.
+    pub clock_off_ms: i64,
     /// Whether the engine is leaving or has stopped.
     pub stopping: bool,
     /// Identities, this peer's own or neighbours', that two running peers seemed to use within the
@@ -138,7 +141,8 @@ pub struct GroupStatus {
     pub role: Role,
     /// How it works.
     pub settings: GroupSettings,
-    /// How often the settings were changed.
+    /// When the settings were changed, network time in ms since the Unix epoch; 0: they are the
+    /// defaults; 1: whoever created the group set them.
     pub settings_version: u64,
     /// Whether the baseline is taken: messages are due.
     pub joined: bool,
@@ -234,7 +238,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 96] = [
+pub const COUNTERS: [&str; 100] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -245,6 +249,7 @@ pub const COUNTERS: [&str; 96] = [
     "announcers_ignored",
     "bans_without_room",
     "baselines_forged",
+    "baselines_late",
     "baselines_unasked",
     "baselines_unchecked",
     "bundles_duplicate",
@@ -268,6 +273,7 @@ pub const COUNTERS: [&str; 96] = [
     "digests_for_unequal_hashes",
     "digests_of_other_groups",
     "entries_evicted",
+    "epochs_ahead",
     "epochs_too_old",
     "frames_cut",
     "frames_from_visitors",
@@ -311,6 +317,7 @@ pub const COUNTERS: [&str; 96] = [
     "ranges_given_up",
     "reconciliations",
     "records_accepted",
+    "records_ahead",
     "records_by_delta",
     "records_damped",
     "records_damped_late",
@@ -329,6 +336,7 @@ pub const COUNTERS: [&str; 96] = [
     "records_without_room",
     "relays_refused",
     "repair_looks",
+    "settings_damped",
     "stalls",
     "subscriptions_refused",
 ];

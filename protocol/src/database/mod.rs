@@ -5,6 +5,7 @@
 
 mod algorithm;
 mod candidates;
+mod epoch;
 mod own;
 mod room;
 mod search;
@@ -13,6 +14,7 @@ mod sync;
 mod table;
 
 pub(crate) use candidates::{Candidates, LINKS_FEW, Whereabouts};
+pub(crate) use epoch::{Epochs, first_epoch};
 pub(crate) use own::OwnRecord;
 pub(crate) use room::Standing;
 pub(crate) use snapshot::{GroupGraph, Snapshot, group_graph};
@@ -54,6 +56,8 @@ pub(crate) enum Offer {
     NoRoom,
     /// The view has got as many new peers within a minute as it may.
     TooManyNew,
+    /// Its epoch is ahead of time, and one that is not is held.
+    Ahead,
 }
 
 /// What is remembered of a peer whose record was dropped for its age.

@@ -146,8 +146,11 @@ impl Engine {
             return;
         }
         self.knows_record(from, peer, record.name());
-        match self.database.offer(&record, self.now.mono) {
+        match self.offer_in_time(&record) {
             Offer::Older => return self.push_record(from, peer),
+            // Of this peer's own it matters who signed it.
+            Offer::Ahead if peer == self.me => {}
+            Offer::Ahead => return self.on_record_ahead(from, &record),
             Offer::Damped => return self.count("records_damped"),
             Offer::Newer => {}
             _ => {
@@ -220,11 +223,20 @@ impl Engine {
     ) {
         let peer = record.record.peer;
         if peer == self.me {
-            if self.database.offer(&record, self.now.mono) == Offer::Newer {
-                self.on_outbid(&record, age_ms);
+            let (epoch, _) = record.order();
+            match self.offer_in_time(&record) {
+                Offer::Newer if record.order() > (self.own.epoch, 0) => {
+                    self.on_outbid(&record, age_ms);
+                }
+                Offer::Ahead => {
+                    self.note_own_ahead(epoch);
+                    self.on_record_ahead(from, &record);
+                }
+                _ => {}
             }
             return;
         }
+        self.let_ahead_give_way(&record);
         let standing = self.standing_of(&record);
         let place = record.place;
         let (me, up) = (self.me, &self.up);

@@ -36,6 +36,7 @@ impl Engine {
             ahead_bytes: self.ahead_bytes(),
             queued_bytes: self.links.values().map(|link| link.queue.total()).sum(),
             verifying: self.verifying.len() + self.sync.checking(),
+            clock_off_ms: self.clock_off_ms(),
             stopping: self.stopping.is_some(),
             identity_conflicts: self.twins.conflicts(self.now.mono),
         }

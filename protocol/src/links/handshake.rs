@@ -277,7 +277,7 @@ impl Engine {
         if link.stage == Stage::Closing {
             return;
         }
-        if !matches!(end, LinkEnd::Silence | LinkEnd::Stuck) {
+        if !matches!(end, LinkEnd::Silence | LinkEnd::Stuck) && !self.is_mute() {
             let chunks = crate::wire::Frame::from(Bye {
                 reason: format!("{end:?}"),
             })

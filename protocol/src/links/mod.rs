@@ -30,6 +30,7 @@ use crate::group::RemoteGroup;
 use crate::identity::PeerKey;
 use crate::io::LinkId;
 use crate::name::{Address, GroupId};
+use crate::network_time::HeardClock;
 use crate::time::Micros;
 use crate::wire::delta::RECORD_DELTAS;
 use crate::wire::frame::Buckets;
@@ -85,6 +86,8 @@ pub(crate) struct Link {
     /// The other end's last heartbeat stamp, and when it came.
     pub(crate) echo: Option<(u64, Micros)>,
     pub(crate) next_heartbeat: Micros,
+    /// Its wall clock, from its last heartbeat.
+    pub(crate) clock: Option<HeardClock>,
     /// Why this end wants it, and what the other end was told.
     pub(crate) wants: Option<Reason>,
     pub(crate) told_wants: u16,
@@ -158,6 +161,7 @@ impl Link {
             rtt: RttEstimator::default(),
             echo: None,
             next_heartbeat: now,
+            clock: None,
             wants: None,
             told_wants: 0,
             their_wants: None,

@@ -101,6 +101,9 @@ impl Engine {
 
     /// Hands the transport everything that waits: the link is about to end.
     pub(crate) fn flush_queue(&mut self, id: LinkId) {
+        if self.is_mute() {
+            return;
+        }
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
@@ -112,6 +115,9 @@ impl Engine {
 
     /// Hands the transport what it has room for.
     pub(crate) fn pump(&mut self, id: LinkId) {
+        if self.is_mute() {
+            return;
+        }
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };

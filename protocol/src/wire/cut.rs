@@ -28,6 +28,8 @@ impl Frame {
             Self::Baseline(frame) => {
                 let Baseline {
                     group,
+                    older_ms,
+                    alone,
                     origins,
                     last,
                 } = frame;
@@ -41,6 +43,8 @@ impl Frame {
                 })?;
                 let [first, second] = halves.map(|origins| Baseline {
                     group,
+                    older_ms,
+                    alone,
                     origins,
                     last: false,
                 });

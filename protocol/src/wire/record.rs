@@ -60,7 +60,8 @@ pub struct RecordGroup {
     pub name: GroupName,
     /// 1 member, 2 sender, 0 neither (settings of `broadcast`).
     pub role: u8,
-    /// How often its settings were changed; 0 is the defaults.
+    /// When its settings were changed, network time in ms since the Unix epoch; 0 are the defaults,
+    /// 1 an explicit creation.
     pub settings_version: u64,
     /// Redundancy, order, retention in bytes and ms; absent at version 0.
     pub settings: Option<(u8, u8, u64, u64)>,

@@ -76,6 +76,7 @@ fn dialled(own: &[&str], stated: &[&str]) -> Vec<Address> {
             ask: false,
             coordinate: [0.0, 0.0, 0.0, 1.0, 1.0],
             database: 0,
+            wall_ms: pair.now.wall_ms,
             groups: Vec::new(),
         }));
         pair.wait_ms(500);

@@ -6,6 +6,7 @@ mod doors;
 mod limits;
 mod pressed;
 mod records;
+mod time;
 mod unfinished;
 
 use bytes::Bytes;
@@ -66,6 +67,8 @@ struct Pair {
     /// Whether the transport tells of nothing that it has written.
     writes_wait: bool,
     dials: Vec<Action>,
+    /// Whether what is to be stored is stored at once, or never.
+    stores: bool,
 }
 
 impl Pair {
@@ -96,6 +99,7 @@ impl Pair {
             waiting: Vec::new(),
             writes_wait: false,
             dials: Vec::new(),
+            stores: true,
         };
         pair.feed(Input::Linked {
             link: LINK,
@@ -112,6 +116,7 @@ impl Pair {
             role: 1,
             baseline: false,
             history: History::None,
+            older_ms: 0,
         }));
         let links: Vec<LinkStatus> = pair.engine.links();
         assert!(links.len() == 1 && links[0].up, "the link is up");
@@ -158,6 +163,9 @@ impl Pair {
                     let valid = job.run();
                     self.engine
                         .handle_input(self.now, Input::Verified { id, valid });
+                }
+                Action::Persist { id, .. } if self.stores => {
+                    self.engine.handle_input(self.now, Input::Persisted { id });
                 }
                 Action::Deliver(delivery) => self.delivered.push(delivery),
                 dial @ Action::Dial { .. } => self.dials.push(dial),
@@ -246,13 +254,15 @@ impl Pair {
         });
         self.say(&Frame::Baseline(Baseline {
             group: GroupId::new(&Config::default().network, &news()),
+            older_ms: 0,
+            alone: false,
             origins: vec![BaselineOrigin {
                 origin: key(3).peer(),
                 epoch: EPOCH,
                 settled,
                 proof,
+                age_ms: 0,
                 past: Vec::new(),
-                complete: true,
             }],
             last: true,
         }));

@@ -324,6 +324,10 @@ pub enum Behaviour {
     LinkedRecordFlood,
     /// Tell others' records to be old.
     AgedRecords,
+    /// Change groups' settings all the time, some of them as members, others as strangers.
+    SettingsWar,
+    /// State records of later lives of another node, whose key it once had.
+    EpochAbuse,
 }
 
 /// `[[group]]`

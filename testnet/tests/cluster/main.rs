@@ -8,6 +8,7 @@ mod broadcast_to_all;
 mod bulk;
 mod bundles;
 mod capacity;
+mod clocks;
 mod cold_start;
 mod equal_payloads;
 mod forwarder_dies;

@@ -127,7 +127,7 @@ impl Engine {
         self.wake_at(at);
     }
 
-    pub(super) fn push_record(&mut self, to: LinkId, peer: PeerKey) {
+    pub(in crate::database) fn push_record(&mut self, to: LinkId, peer: PeerKey) {
         let name = self.database.get(peer).map(|record| record.name());
         if let (Some(link), Some(name)) = (self.links.get_mut(&to), name) {
             link.record_push.insert(peer);

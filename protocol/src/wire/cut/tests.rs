@@ -51,8 +51,8 @@ fn oversized() -> Vec<Frame> {
             signed: Bytes::from(vec![2; 10_000]),
             signature: [2; 64],
         }),
+        age_ms: u64::MAX,
         past: vec![(u64::MAX, u64::MAX); 8_192],
-        complete: true,
     };
     let entry = DigestEntry {
         origin: ORIGIN,
@@ -77,6 +77,8 @@ fn oversized() -> Vec<Frame> {
         .into(),
         Baseline {
             group: GROUP,
+            older_ms: u64::MAX,
+            alone: true,
             origins: vec![origin; 3],
             last: true,
         }
@@ -186,6 +188,7 @@ fn what_cannot_be_cut_fits() {
             held_us: u64::MAX,
             ask: true,
             coordinate: [1.0; 5],
+            wall_ms: u64::MAX,
             database: u64::MAX,
             groups: vec![(GROUP, u64::MAX); 1_024],
         }
@@ -212,6 +215,7 @@ fn what_cannot_be_cut_fits() {
             role: 1,
             baseline: true,
             history: crate::message::History::Last(u64::MAX),
+            older_ms: u64::MAX,
         }
         .into(),
     ];

@@ -265,17 +265,27 @@ mod tests {
         for _ in 0..10 {
             strikes.note(&door, peer(1), None, at(0));
         }
-        assert!(strikes.allows(\&door, peer(1), false, at(0)), "one key, restarted");
+        assert!(
+            strikes.allows(&door, peer(1), false, at(0)),
+            "one key, restarted"
+        );
         strikes.note(&door, peer(2), None, at(0));
-        assert!(strikes.allows(\&door, peer(3), false, at(0)));
+        assert!(strikes.allows(&door, peer(3), false, at(0)));
         strikes.note(&door, peer(3), Some(peer(9)), at(0));
-        assert!(!strikes.allows(\&door, peer(4), false, at(4_999)));
-        assert!(strikes.allows(\&door, peer(9), false, at(0)), "who lives there");
-        assert!(strikes.allows(\&door, peer(4), false, at(5_000)));
+        assert!(!strikes.allows(&door, peer(4), false, at(4_999)));
+        assert!(
+            strikes.allows(&door, peer(9), false, at(0)),
+            "who lives there"
+        );
+        assert!(strikes.allows(&door, peer(4), false, at(5_000)));
+        assert!(
+            !strikes.allows(&door, peer(4), true, at(5_000)),
+            "one at a time"
+        );
         strikes.note(&door, peer(4), None, at(5_000));
-        assert!(!strikes.allows(\&door, peer(5), false, at(14_999)));
+        assert!(!strikes.allows(&door, peer(5), false, at(14_999)));
         strikes.forget(&door);
-        assert!(strikes.allows(\&door, peer(5), false, at(5_000)));
+        assert!(strikes.allows(&door, peer(5), false, at(5_000)));
     }
 
     #[test]

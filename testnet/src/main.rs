@@ -35,6 +35,8 @@ enum Command {
     Report(command::ReportArguments),
     /// Run a scenario with many seeds and variations, and shrink what fails
     Sweep(command::SweepArguments),
+    /// Run scenarios that are drawn at random, one from each seed, and shrink what fails
+    Swarm(command::SwarmArguments),
     /// Say whether a scenario file can be run
     Check(command::CheckArguments),
     /// List the scenarios that come with this program
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => return command::replay(&arguments),
         Command::Report(arguments) => return command::report(&arguments),
         Command::Sweep(arguments) => return command::sweep(&arguments),
+        Command::Swarm(arguments) => return command::swarm(&arguments),
         Command::Check(arguments) => return command::check(&arguments),
         Command::List(arguments) => return command::list(&arguments),
         Command::Keys => return command::keys(),
@@ -83,6 +86,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(_)
         | Command::Report(_)
         | Command::Sweep(_)
+        | Command::Swarm(_)
         | Command::Replay(_)
         | Command::Check(_)
         | Command::List(_)

@@ -5,6 +5,7 @@ mod replay;
 mod report;
 mod run;
 mod shipped;
+mod swarm;
 mod sweep;
 
 pub(crate) use check::{Arguments as CheckArguments, check};
@@ -12,6 +13,7 @@ pub(crate) use replay::{Arguments as ReplayArguments, replay};
 pub(crate) use report::{Arguments as ReportArguments, report};
 pub(crate) use run::{Arguments as RunArguments, run};
 pub(crate) use shipped::{Arguments as ListArguments, list};
+pub(crate) use swarm::{Arguments as SwarmArguments, swarm};
 pub(crate) use sweep::{Arguments as SweepArguments, sweep};
 
 use hedgerow_testnet::run::{RunError, worlds_in_markdown};

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 /// Runs spent on making a failing scenario smaller.
-const SHRINK_RUNS: usize = 60;
+pub(super) const SHRINK_RUNS: usize = 60;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
@@ -40,9 +40,9 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Seeds {
-    from: u64,
-    to: u64,
+pub(super) struct Seeds {
+    pub(super) from: u64,
+    pub(super) to: u64,
 }
 
 impl FromStr for Seeds {
@@ -264,7 +264,7 @@ fn summary(arguments: &Arguments, variants: &[Variant]) -> String {
 }
 
 /// What failed, in a few words.
-fn why(results: &Results) -> String {
+pub(super) fn why(results: &Results) -> String {
     let failed = |verdict: &&Verdict| !verdict.passed && !verdict.goal;
     match results.failure {
         Some(Failure::Assert) => {

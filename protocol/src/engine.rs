@@ -19,11 +19,11 @@ use crate::database::{Candidates, Database, OwnRecord, RecordSync};
 use crate::group::{Acknowledging, Charges, Forks, Group, OwnLog, Probes, Proving, Verifying};
 use crate::identity::{Keypair, PeerKey};
 use crate::io::{Action, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
-use crate::links::{Chooser, Dialer, Link, Shunned, Stage, Uplink};
+use crate::links::{Chooser, Dialer, Link, Shunned, Stage, Twins, Uplink};
 use crate::memo::Memo;
 use crate::name::GroupId;
 use crate::time::{Micros, Time};
-use crate::wire::{Frame, WireError};
+use crate::wire::{EPOCH_MAX, Frame, WireError};
 use bytes::Bytes;
 use counts::Counts;
 use hedgerow_topology::Class;
@@ -54,6 +54,7 @@ pub struct Engine {
     pub(crate) chooser: Chooser,
     pub(crate) uplink: Uplink,
     pub(crate) shunned: Shunned,
+    pub(crate) twins: Twins,
 
     pub(crate) database: Database,
     pub(crate) own: OwnRecord,
@@ -124,7 +125,8 @@ impl Engine {
         let me = identity.peer();
         let network_hash = config.network.hash();
         let mut rng = ChaCha12Rng::from_seed(rng_seed);
-        let epoch = now.wall_ms.max(config.last_epoch.saturating_add(1)).max(1);
+        let epoch = now.wall_ms.max(config.last_epoch.saturating_add(1));
+        let epoch = epoch.clamp(1, EPOCH_MAX);
         let mut engine = Self {
             me,
             keypair: identity,
@@ -139,8 +141,14 @@ impl Engine {
             chooser: Chooser::new(rng.next_u64()),
             uplink: Uplink::new(&config.links),
             shunned: Shunned::default(),
+            twins: Twins::default(),
             database: Database::new(config.database.clone(), now.mono),
-            own: OwnRecord::new(epoch, config.addresses.clone(), config.links.capacity),
+            own: OwnRecord::new(
+                epoch,
+                config.addresses.clone(),
+                config.links.capacity,
+                now.mono,
+            ),
             sync: RecordSync::default(),
             candidates: Candidates::default(),
             view: View::default(),
@@ -267,15 +275,32 @@ impl Engine {
         }
     }
 
+    /// What came on a link can only be made or passed on by a peer that breaks the rules.
     pub(crate) fn on_malformed(&mut self, id: LinkId, error: &WireError) {
-        let Some(link) = self.links.get(&id) else {
-            return;
-        };
-        tracing::warn!(peer = %link.peer, %error, "malformed bytes, closing the link");
-        let peer = link.peer;
+        if let Some(link) = self.links.get(&id) {
+            let peer = link.peer;
+            self.on_offence(id, peer, error);
+        }
+    }
+
+    /// The same where the link may have ended meanwhile. Only for what docs/design/penalties.md
+    /// lists: what an honest peer may have passed on is dropped and counted.
+    pub(crate) fn on_offence(&mut self, id: LinkId, peer: PeerKey, error: &WireError) {
+        tracing::warn!(%peer, %error, "the peer breaks the rules, closing its links");
         self.count("frames_malformed");
         self.shun(peer);
         self.close_link(id, LinkEnd::Malformed);
+        let links = self.links.values().filter(|link| link.peer == peer);
+        for other in links.map(|link| link.id).collect::<Vec<_>>() {
+            self.close_link(other, LinkEnd::Shunned);
+        }
+    }
+
+    /// A signature that came on `id` is not its signer's, and nobody honest passes on what they
+    /// have not checked.
+    pub(crate) fn on_forgery(&mut self, id: LinkId, peer: PeerKey, what: &'static str) {
+        let why = "bad signature";
+        self.on_offence(id, peer, &WireError::Invalid { what, why });
     }
 
     fn on_frame(&mut self, id: LinkId, frame: Frame) {

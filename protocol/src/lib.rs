@@ -20,11 +20,14 @@ mod database;
 mod engine;
 mod group;
 mod links;
+mod shares;
 
 pub use config::{Config, ConfigError, DatabaseConfig, FlowConfig, GroupConfig, LinkConfig};
 pub use engine::{Engine, WarmChoice, WarmDatabase, WarmLink};
 pub use identity::{Keypair, ParsePeerError, PeerKey, Signer};
-pub use io::{Action, DialId, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
+pub use io::{
+    Action, DialId, Event, IdentityUser, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId,
+};
 pub use memo::Memo;
 pub use message::{
     Arrival, Delivery, GroupSettings, History, JoinError, JoinOptions, MessageId, Order,

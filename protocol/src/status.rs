@@ -1,7 +1,7 @@
 //! What an operator can ask: plain data, the same for the API, the CLI and the simulator.
 
 use crate::identity::PeerKey;
-use crate::io::{LinkEnd, LinkId};
+use crate::io::{IdentityUser, LinkEnd, LinkId};
 use crate::message::GroupSettings;
 use crate::name::{Address, GroupName, NetworkName};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -51,6 +51,20 @@ pub struct Status {
     pub verifying: usize,
     /// Whether the engine is leaving or has stopped.
     pub stopping: bool,
+    /// Identities, this peer's own or neighbours', that two running peers seemed to use within the
+    /// last ten minutes: a copied key or data directory.
+    pub identity_conflicts: Vec<IdentityConflict>,
+}
+
+/// An identity that two running peers use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityConflict {
+    /// The identity.
+    pub peer: PeerKey,
+    /// Who uses it, as far as is known; of this peer's own identity, the other one.
+    pub users: Vec<IdentityUser>,
+    /// When it was last seen, ms ago.
+    pub seen_ms_ago: u64,
 }
 
 /// Writes a hash as 16 hex digits.
@@ -218,7 +232,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 80] = [
+pub const COUNTERS: [&str; 88] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -230,10 +244,12 @@ pub const COUNTERS: [&str; 80] = [
     "bundles_forged",
     "bundles_left_to_pull",
     "bundles_of_cut_off",
+    "bundles_oversized",
     "bundles_own_returned",
     "bundles_served",
     "bundles_slowed",
     "bundles_unchecked",
+    "bundles_with_holes",
     "bundles_withdrawn",
     "bundles_without_room",
     "candidates_evicted",
@@ -246,11 +262,15 @@ pub const COUNTERS: [&str; 80] = [
     "digests_of_other_groups",
     "entries_evicted",
     "epochs_too_old",
+    "frames_cut",
     "frames_from_visitors",
     "frames_malformed",
     "frames_oversized_unsent",
     "frames_unknown",
     "frames_without_memory",
+    "groups_unstated",
+    "identity_conflicts",
+    "links_outdated",
     "links_reconsidered",
     "links_refused",
     "links_refused_by_peer",
@@ -271,6 +291,7 @@ pub const COUNTERS: [&str; 80] = [
     "peers_shunned",
     "probes_dropped",
     "probes_repeated",
+    "proofs_left_out",
     "proofs_refused",
     "proofs_unchecked",
     "publishers_told_busy",
@@ -297,6 +318,7 @@ pub const COUNTERS: [&str; 80] = [
     "records_unchecked",
     "records_without_base",
     "relays_refused",
+    "repair_looks",
     "stalls",
     "subscriptions_refused",
 ];

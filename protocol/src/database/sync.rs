@@ -12,10 +12,11 @@ use super::Offer;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::{LinkId, VerifyId};
+use crate::shares::Shares;
 use crate::time::Micros;
 use crate::wire::SignedRecord;
 use crate::wire::frame::{RecordName, RecordPull};
-use crate::wire::record::WireRecord;
+use crate::wire::record::{RECORD_BYTES_MAX, WireRecord};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -72,6 +73,7 @@ pub(crate) struct RecordSync {
     checks: BTreeMap<VerifyId, Check>,
     /// By the hash of the record.
     checking: BTreeMap<u64, VerifyId>,
+    shares: Shares,
     /// How far the allowance for strangers is used up.
     strangers_at: Micros,
 }
@@ -100,7 +102,7 @@ impl Engine {
 
     pub(crate) fn on_records(&mut self, from: LinkId, records: Vec<WireRecord>) {
         for WireRecord(signed, signature, age_ms) in records {
-            if signed.len() > self.config.database.record_bytes_max {
+            if signed.len() > RECORD_BYTES_MAX {
                 self.count("records_oversized");
                 continue;
             }
@@ -137,11 +139,14 @@ impl Engine {
             Offer::Older => return self.push_record(from, peer),
             Offer::Damped => return self.count("records_damped"),
         }
-        if self.sync.checks.len() >= CHECKS_MAX {
-            self.count("records_unchecked");
+        if self.sync.checking.contains_key(&record.hash) {
             return;
         }
-        if self.sync.checking.contains_key(&record.hash) {
+        let Some(sender) = self.links.get(&from).map(|link| link.peer) else {
+            return;
+        };
+        if !self.sync.shares.take(from, sender, CHECKS_MAX) {
+            self.count("records_unchecked");
             return;
         }
         let id = self.next_verify_id();
@@ -192,13 +197,12 @@ impl Engine {
             return false;
         };
         self.sync.checking.remove(&record.hash);
+        let sender = self.sync.shares.give_back(from);
         if !valid {
             self.count("records_forged");
-            let error = crate::wire::WireError::Invalid {
-                what: "record",
-                why: "bad signature",
-            };
-            self.on_malformed(from, &error);
+            if let Some(sender) = sender {
+                self.on_forgery(from, sender, "record");
+            }
             return true;
         }
         self.accept_record(from, record, age_ms);
@@ -208,9 +212,8 @@ impl Engine {
     fn accept_record(&mut self, from: LinkId, record: Arc<SignedRecord>, age_ms: u64) {
         let peer = record.record.peer;
         if peer == self.me {
-            let (epoch, version) = record.order();
             if self.database.offer(&record, self.now.mono) == Offer::Newer {
-                self.on_outbid(epoch, version);
+                self.on_outbid(&record, age_ms);
             }
             return;
         }
@@ -218,6 +221,7 @@ impl Engine {
             return;
         };
         self.count("records_accepted");
+        self.note_own_epoch_of(from, peer);
         self.sync.pulls.remove(&peer.prefix());
         self.sync.accepted = self.now.mono;
         self.on_record_for_groups(peer);

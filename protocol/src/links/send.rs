@@ -3,7 +3,7 @@
 use super::{Brought, Priority, Stage};
 use crate::engine::Engine;
 use crate::io::{Action, LinkEnd, LinkId};
-use crate::wire::Frame;
+use crate::wire::{FRAME_BYTES_MAX, Frame};
 use bytes::Bytes;
 
 /// The lanes of what is pushed.
@@ -13,16 +13,28 @@ impl Engine {
     /// Queues a control frame. A link that cannot even take control is closed.
     pub(crate) fn send(&mut self, link: LinkId, frame: impl Into<Frame>) {
         let frame = frame.into();
-        self.counts.sent(frame.kind());
         let chunks = frame.encode();
-        if chunks[0].len() > self.config.flow.frame_bytes_max {
-            // Senders of lists cut them to fit; this is the net below them.
-            debug_assert!(false, "a {} frame over the limit", frame.name());
-            self.count("frames_oversized_unsent");
-            return;
+        if chunks[0].len() + chunks[1].len() > FRAME_BYTES_MAX {
+            return self.send_in_parts(link, frame);
         }
+        self.counts.sent(frame.kind());
         if !self.enqueue(link, Priority::Control, None, chunks) {
             self.close_link(link, LinkEnd::Stuck);
+        }
+    }
+
+    /// Sends what a frame that is too long says in several. What an entry of a list weighs is often
+    /// up to others, so a sender's own count of entries does not bound a frame.
+    fn send_in_parts(&mut self, link: LinkId, frame: Frame) {
+        let kind = frame.name();
+        if let Some(parts) = frame.halves() {
+            self.count("frames_cut");
+            for part in parts {
+                self.send(link, part);
+            }
+        } else {
+            tracing::error!(kind, "a frame over the wire's limit is not sent");
+            self.count("frames_oversized_unsent");
         }
     }
 

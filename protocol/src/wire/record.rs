@@ -2,7 +2,7 @@
 //! RFC 2328 section 12, except that every peer speaks of itself only).
 
 use super::frame::RecordName;
-use super::{WireError, from_cbor, to_cbor};
+use super::{EPOCH_MAX, VERSION_MAX, WireError, from_cbor, to_cbor};
 use crate::identity::{Keypair, PeerKey};
 use crate::message::{GroupSettings, Order};
 use crate::name::{Address, GroupName};
@@ -19,6 +19,9 @@ pub const ADDRESSES_MAX: usize = 8;
 pub const LINKS_MAX: usize = 256;
 /// Groups one record may state.
 pub const GROUPS_MAX: usize = 512;
+/// The longest signed record, bytes: the same for every peer, because all must hold the same
+/// records to compute the same overlays. Longer ones are neither issued nor taken.
+pub const RECORD_BYTES_MAX: usize = 16 << 10;
 /// The version of the overlay algorithms in this build; the lowest in a view is used.
 pub const ALGORITHM_VERSION: u16 = 1;
 
@@ -178,8 +181,8 @@ impl Record {
             ),
             (self.coordinate().is_valid(), "a coordinate out of range"),
             (
-                self.epoch >= 1 && self.version >= 1,
-                "epoch and version begin at 1",
+                (1..=EPOCH_MAX).contains(&self.epoch) && (1..=VERSION_MAX).contains(&self.version),
+                "epoch or version out of range",
             ),
             (
                 self.groups.iter().all(|group| group.role <= 2),
@@ -279,7 +282,6 @@ impl SignedRecord {
 
     /// Signs `record`; the keypair must be the peer's own.
     pub fn sign(record: Record, keypair: &Keypair) -> Self {
-        debug_assert_eq!(record.peer, keypair.peer(), "a peer speaks only of itself");
         let signed: Bytes = to_cbor(&record).into();
         let digest = Domain::Record.digest(&signed);
         let signature = keypair.sign(&digest);

@@ -2,6 +2,7 @@
 
 mod bundles;
 mod deltas;
+mod limits;
 mod pressed;
 mod unfinished;
 
@@ -12,7 +13,9 @@ use hedgerow_protocol::wire::frame::{
     Baseline, BaselineOrigin, BundleFrame, Digest, DigestEntry, Hello, SignedHeader, Subscribe,
     Wants,
 };
-use hedgerow_protocol::wire::{Bundle, BundleHeader, Frame, FrameDecoder, WIRE_VERSION};
+use hedgerow_protocol::wire::{
+    Bundle, BundleHeader, FRAME_BYTES_MAX, Frame, FrameDecoder, WIRE_VERSION,
+};
 use hedgerow_protocol::{
     Action, Address, Config, Delivery, Engine, Event, GroupId, GroupName, History, Input,
     JoinOptions, Keypair, LinkId, Micros, NetworkName, Time, VerifyId, VerifyJob,
@@ -85,7 +88,7 @@ impl Pair {
             closed: Vec::new(),
             published: Vec::new(),
             heard: Vec::new(),
-            decoder: FrameDecoder::new(Config::default().flow.frame_bytes_max),
+            decoder: FrameDecoder::new(FRAME_BYTES_MAX),
             checks_wait: false,
             waiting: Vec::new(),
             writes_wait: false,

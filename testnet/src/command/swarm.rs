@@ -1,7 +1,7 @@
 //! `hedgerow-testnet swarm`: scenarios drawn from seeds, one from each.
 
 use super::run::{self, Quiet};
-use super::sweep::{SHRINK_RUNS, Seeds, why};
+use super::sweep::{Seeds, smallest, why};
 use super::{print, shown, wrong};
 use crate::terminal::{Align, counted, table};
 use anyhow::Context as _;
@@ -9,7 +9,6 @@ use hedgerow_testnet::results::{Failure, Results};
 use hedgerow_testnet::run::{Options, RunError, run as play};
 use hedgerow_testnet::scenario::Scenario;
 use hedgerow_testnet::swarm;
-use hedgerow_testnet::sweep::shrink;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -204,10 +203,7 @@ fn shrink_first(arguments: &Arguments, ran: &mut [Ran]) -> Result<(), Stopped> {
     let failed = ran.iter_mut().filter(|one| !one.results.passed);
     for one in failed.take(SHRUNK_MAX) {
         eprintln!("Making the scenario of seed {} smaller ...", one.seed);
-        let quiet = Quiet::new();
-        let small = shrink(&one.scenario, &one.results, SHRINK_RUNS).map_err(Stopped::Run)?;
-        drop(quiet);
-        let Some(small) = small else { continue };
+        let small = smallest(&one.scenario, &one.results).map_err(Stopped::Run)?;
         let path = arguments.out.join(format!("swarm-{}-small.toml", one.seed));
         let text = toml::to_string(&small.file).unwrap_or_default();
         write(&path, &text).map_err(Stopped::Write)?;

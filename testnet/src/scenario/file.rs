@@ -314,6 +314,12 @@ pub enum Behaviour {
     Malformed,
     /// Run with another node's key.
     CopiedKey,
+    /// Fill frames and lists to the last byte.
+    Framing,
+    /// Leave out every second number of what they publish.
+    Holes,
+    /// Acknowledge in others' names.
+    ForgedAcknowledgements,
 }
 
 /// `[[group]]`

@@ -2,43 +2,44 @@
 
 use super::draw::{Draw, Toml};
 use crate::scenario::Behaviour;
+use schemars::schema_for;
 
 /// Percent of the seeds that have hostile peers.
 const HOSTILE_PERCENT: u32 = 30;
-
-/// The behaviours that are drawn.
-pub(super) const KINDS: [(Behaviour, &str); 13] = [
-    (Behaviour::Drop, "drop"),
-    (Behaviour::Delay, "delay"),
-    (Behaviour::Replay, "replay"),
-    (Behaviour::ForgedOrigin, "forged-origin"),
-    (Behaviour::BadSignature, "bad-signature"),
-    (Behaviour::LyingCoordinates, "lying-coordinates"),
-    (Behaviour::LyingDigests, "lying-digests"),
-    (Behaviour::Equivocate, "equivocate"),
-    (Behaviour::RecordFlood, "record-flood"),
-    (Behaviour::DataFlood, "data-flood"),
-    (Behaviour::Oversized, "oversized"),
-    (Behaviour::Malformed, "malformed"),
-    (Behaviour::CopiedKey, "copied-key"),
-];
+/// Behaviour that is none.
+const HONEST: &str = "honest";
+/// The one for which somebody must be there whose key can be copied.
+const COPIED_KEY: &str = "copied-key";
 
 /// The hostile peers: at most two, of one kind or of two.
 #[derive(Clone, Debug)]
 pub(super) struct Hostile {
-    kinds: Vec<(Behaviour, &'static str)>,
+    kinds: Vec<String>,
+}
+
+/// All kinds that scenarios know, as they are written. A new one is drawn from its first day.
+fn kinds() -> Vec<String> {
+    let schema = schema_for!(Behaviour);
+    let kinds = schema.get("oneOf").and_then(|kinds| kinds.as_array());
+    let names = kinds.into_iter().flatten();
+    let names = names.filter_map(|kind| kind.get("const")?.as_str());
+    names
+        .filter(|name| *name != HONEST)
+        .map(str::to_owned)
+        .collect()
 }
 
 impl Hostile {
     pub(super) fn draw(seed: u64) -> Self {
         let mut draw = Draw::new(seed, "hostile");
-        let mut kinds = Vec::new();
+        let mut drawn = Vec::new();
         if draw.chance(HOSTILE_PERCENT) {
+            let kinds = kinds();
             for _ in 0..draw.between(1, 2) {
-                kinds.push(draw.one_of(&KINDS));
+                drawn.push(kinds[draw.between(0, kinds.len() - 1)].clone());
             }
         }
-        Self { kinds }
+        Self { kinds: drawn }
     }
 
     /// How many there are.
@@ -48,15 +49,14 @@ impl Hostile {
 
     /// Whether one runs with the key of somebody else, who must not publish.
     pub(super) fn copies_keys(&self) -> bool {
-        let mut kinds = self.kinds.iter();
-        kinds.any(|(behaviour, _)| *behaviour == Behaviour::CopiedKey)
+        self.kinds.iter().any(|kind| kind == COPIED_KEY)
     }
 
     pub(super) fn write(&self, toml: &mut Toml) {
-        for (at, (_, name)) in self.kinds.iter().enumerate() {
+        for (at, kind) in self.kinds.iter().enumerate() {
             let table = toml.table("[[nodes]]");
             table.text("id", format_args!("offender-{at}"));
-            table.plain("count", 1).text("behaviour", name);
+            table.plain("count", 1).text("behaviour", kind);
         }
     }
 }

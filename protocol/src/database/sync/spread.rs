@@ -8,9 +8,9 @@ use crate::identity::PeerKey;
 use crate::io::LinkId;
 use crate::links::{Link, Stage};
 use crate::time::Micros;
-use crate::wire::SignedRecord;
 use crate::wire::frame::{RecordAnnounce, RecordName, Records};
 use crate::wire::record::WireRecord;
+use crate::wire::{FRAME_BYTES_MAX, SignedRecord};
 use hedgerow_topology::Class;
 use hedgerow_topology::petgraph::graph::NodeIndex;
 use std::sync::Arc;
@@ -241,7 +241,7 @@ impl Engine {
     /// Sends the records of `peers`, in frames that fit.
     pub(super) fn send_records(&mut self, to: LinkId, peers: impl Iterator<Item = PeerKey>) {
         let records = peers.filter_map(|peer| self.wire_record(peer)).collect();
-        let room = self.config.flow.frame_bytes_max / 2;
+        let room = FRAME_BYTES_MAX / 2;
         for records in in_frames(records, room, |record: &WireRecord| record.0.len()) {
             self.send(to, Records { records });
         }

@@ -7,7 +7,7 @@ use crate::terminal::{Align, counted, table};
 use anyhow::Context as _;
 use hedgerow_testnet::results::{Failure, Results};
 use hedgerow_testnet::run::{Options, RunError, run as play};
-use hedgerow_testnet::scenario::Scenario;
+use hedgerow_testnet::scenario::{Overrides, Scenario};
 use hedgerow_testnet::swarm;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
@@ -46,6 +46,9 @@ pub(crate) struct Arguments {
     /// Begin no run after this time; what was not run fails nothing
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     budget: Option<Duration>,
+    /// Change a key of every scenario that is drawn
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Runs at once
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
@@ -73,7 +76,10 @@ struct Ran {
 
 pub(crate) fn swarm(arguments: &Arguments) -> ExitCode {
     if let (true, Some(seed)) = (arguments.print, arguments.seed) {
-        return print(&swarm::text(seed));
+        return match scenario(arguments, seed) {
+            Ok(scenario) => print(&written(arguments, &scenario)),
+            Err(what) => wrong(&what),
+        };
     }
     let Seeds { from, to } = match arguments.seed {
         Some(seed) => Seeds {
@@ -91,9 +97,7 @@ pub(crate) fn swarm(arguments: &Arguments) -> ExitCode {
     bar.finish_and_clear();
     let mut ran = match ran {
         Ok(ran) => ran,
-        Err(Stopped::Refused(seed, what)) => {
-            return wrong(&format!("seed {seed} draws what cannot be run: {what}"));
-        }
+        Err(Stopped::Refused(what)) => return wrong(&what),
         Err(Stopped::Run(error)) => return super::refused(&error),
         Err(Stopped::Write(error)) => return wrong(&format!("{error:#}")),
     };
@@ -103,7 +107,7 @@ pub(crate) fn swarm(arguments: &Arguments) -> ExitCode {
         return match stopped {
             Stopped::Run(error) => super::refused(&error),
             Stopped::Write(error) => wrong(&format!("{error:#}")),
-            Stopped::Refused(..) => ExitCode::FAILURE,
+            Stopped::Refused(what) => wrong(&what),
         };
     }
     let left = to - from + 1 - ran.len() as u64;
@@ -122,7 +126,7 @@ pub(crate) fn swarm(arguments: &Arguments) -> ExitCode {
 
 /// Why not all was run.
 enum Stopped {
-    Refused(u64, String),
+    Refused(String),
     Run(RunError),
     Write(anyhow::Error),
 }
@@ -172,12 +176,8 @@ fn run_seeds(
 
 /// Runs one seed. One that fails is written down and told at once.
 fn run_one(arguments: &Arguments, seed: u64, bar: &ProgressBar) -> Result<Ran, Stopped> {
-    let scenario = swarm::scenario(seed);
-    let scenario = scenario.map_err(|error| Stopped::Refused(seed, error.to_string()))?;
-    let outcome = play(&scenario, Options::default(), |_| {}).map_err(|error| match error {
-        RunError::Interrupted => Stopped::Run(error),
-        error => Stopped::Refused(seed, error.to_string()),
-    })?;
+    let scenario = scenario(arguments, seed).map_err(Stopped::Refused)?;
+    let outcome = play(&scenario, Options::default(), |_| {}).map_err(Stopped::Run)?;
     let mut ran = Ran {
         seed,
         scenario,
@@ -186,7 +186,7 @@ fn run_one(arguments: &Arguments, seed: u64, bar: &ProgressBar) -> Result<Ran, S
     };
     if !ran.results.passed {
         let path = arguments.out.join(format!("swarm-{seed}.toml"));
-        write(&path, &swarm::text(seed)).map_err(Stopped::Write)?;
+        write(&path, &written(arguments, &ran.scenario)).map_err(Stopped::Write)?;
         let line = format!(
             "seed {seed} FAILED {}: {}",
             why(&ran.results),
@@ -196,6 +196,24 @@ fn run_one(arguments: &Arguments, seed: u64, bar: &ProgressBar) -> Result<Ran, S
         ran.file = Some(path);
     }
     Ok(ran)
+}
+
+/// What a seed draws, changed as the call says.
+fn scenario(arguments: &Arguments, seed: u64) -> Result<Scenario, String> {
+    let overrides = Overrides {
+        ci: false,
+        set: arguments.set.clone(),
+    };
+    swarm::scenario(seed, &overrides).map_err(|error| format!("seed {seed}: {error}"))
+}
+
+/// As it was drawn, or with the changes in it.
+fn written(arguments: &Arguments, scenario: &Scenario) -> String {
+    if arguments.set.is_empty() {
+        swarm::text(scenario.file.scenario.seed)
+    } else {
+        toml::to_string(&scenario.file).unwrap_or_default()
+    }
 }
 
 /// Makes the first failing scenarios smaller, and writes them beside those that were drawn.

@@ -36,14 +36,14 @@ pub fn text(seed: u64) -> String {
     toml.finish()
 }
 
-/// The same, ready to run.
+/// The same, ready to run, with changes.
 ///
 /// # Errors
 ///
-/// A drawn scenario that is refused is a bug of the drawer.
-pub fn scenario(seed: u64) -> Result<Scenario, ScenarioError> {
+/// A drawn scenario that is refused without changes is a bug of the drawer.
+pub fn scenario(seed: u64, overrides: &Overrides) -> Result<Scenario, ScenarioError> {
     let path = format!("swarm-{seed}.toml");
-    Scenario::parse(&text(seed), Path::new(&path), &Overrides::default())
+    Scenario::parse(&text(seed), Path::new(&path), overrides)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=2_000;
 
 fn all() -> impl Iterator<Item = (u64, File)> {
-    SEEDS.map(|seed| match scenario(seed) {
+    SEEDS.map(|seed| match scenario(seed, &Overrides::default()) {
         Ok(scenario) => {
             run::check(&scenario).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
             (seed, scenario.file)

@@ -3,14 +3,14 @@
 use crate::config::{DatabaseConfig, LinkConfig};
 use crate::engine::{Engine, Stopping};
 use crate::identity::PeerKey;
-use crate::io::{Event, IdentityUser, Persist};
+use crate::io::{Event, IdentityUser};
 use crate::name::Address;
 use crate::time::Micros;
 use crate::wire::record::{
     ADDRESSES_MAX, ALGORITHM_VERSION, GROUPS_MAX, LINKS_MAX, RECORD_BYTES_MAX, coordinate_to_wire,
     settings_to_wire,
 };
-use crate::wire::{EPOCH_MAX, Record, RecordGroup, RecordLink, SignedRecord, VERSION_MAX};
+use crate::wire::{Record, RecordGroup, RecordLink, SignedRecord, VERSION_MAX};
 use hedgerow_topology::Coordinate;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -28,6 +28,8 @@ const DRIFT_US: u32 = 1_000;
 /// A coordinate that has moved is stated after a pause that grows with the view, once for so many
 /// peers in it: whatever its size, no more such records travel at a time.
 const MOVED_PEERS: usize = 100;
+/// What links take that do not stand, microseconds.
+const BESIDES_US: u32 = 20_000;
 /// After so many pauses without drift the pause is as short as at first.
 const CALM_PAUSES: u64 = 4;
 
@@ -113,6 +115,8 @@ pub(crate) struct OwnRecord {
     /// As records tell it.
     pub(crate) steady: Coordinate,
     pub(crate) flaps: Flaps,
+    /// Peers to whom links are stated that do not stand; see [`Engine::state_links`].
+    pub(crate) besides: Vec<PeerKey>,
     /// A link was lost since the last record: the next is due at once.
     pub(crate) lost_a_link: bool,
     drift: Drift,
@@ -137,6 +141,7 @@ impl OwnRecord {
             coordinate: Coordinate::origin(),
             steady: Coordinate::origin(),
             flaps: Flaps::default(),
+            besides: Vec::new(),
             lost_a_link: false,
             drift: Drift::default(),
             stated: None,
@@ -287,7 +292,7 @@ impl Engine {
 
     fn record_now(&self) -> Record {
         let now = self.now.mono;
-        let links: Vec<RecordLink> = self
+        let mut links: Vec<RecordLink> = self
             .up
             .iter()
             .filter_map(|(peer, id)| {
@@ -301,6 +306,15 @@ impl Engine {
             })
             .take(LINKS_MAX)
             .collect();
+        if !self.own.besides.is_empty() {
+            let besides = self.own.besides.iter();
+            links.extend(besides.map(|&peer| RecordLink {
+                peer,
+                rtt_us: BESIDES_US,
+            }));
+            links.sort_unstable_by_key(|link| link.peer);
+            links.dedup_by_key(|link| link.peer);
+        }
         let mut groups: Vec<RecordGroup> = self
             .groups
             .values()
@@ -345,13 +359,9 @@ impl Engine {
 
     /// Issues the record: a new version, signed, into the database and to the neighbours.
     pub(crate) fn issue_record(&mut self) {
-        if self.own.version >= VERSION_MAX && !self.begin_epoch_above(self.own.epoch) {
-            // Nobody lives for so many versions: a holder of the key has stated the last ones.
-            let other = IdentityUser {
-                epoch: self.own.epoch,
-                addresses: Vec::new(),
-            };
-            return self.give_identity_up(other);
+        if self.own.version >= VERSION_MAX {
+            // Nobody lives for so many versions: a holder of the key has stated the last one.
+            return self.take_epoch(self.own.epoch + 1);
         }
         self.own.version += 1;
         self.own.lost_a_link = false;
@@ -376,7 +386,7 @@ impl Engine {
         let former = self.database.get(self.me).cloned();
         self.database.replace_own(signed, self.now.mono);
         self.touch_view();
-        self.spread_record(self.me, former, None);
+        self.spread_record(self.me, former, None, false);
         self.wake_at(self.in_ms(self.config.database.refresh_ms));
     }
 
@@ -389,6 +399,9 @@ impl Engine {
     /// this key that is newer than the reissued one, which only a holder of the key can sign.
     pub(crate) fn on_outbid(&mut self, record: &SignedRecord, age_ms: u64) {
         let (epoch, version) = record.order();
+        if self.is_taking_epoch(epoch.saturating_add(1)) {
+            return;
+        }
         let now = self.now.mono;
         let minute = Micros::from_millis(60_000);
         self.own.outbid.retain(|at| now.since(*at) < minute);
@@ -410,26 +423,12 @@ impl Engine {
             self.note_twins(self.me, vec![other.clone()]);
         }
         if epoch > self.own.epoch {
-            if !self.begin_epoch_above(epoch) {
-                return self.give_identity_up(other);
-            }
+            // Nothing is said under an epoch that is not stored.
+            self.take_epoch(epoch.saturating_add(1));
         } else {
             self.own.version = self.own.version.max(version);
+            self.issue_record();
         }
-        self.issue_record();
-    }
-
-    /// Begins the epoch after `epoch`; `false` when that was the last one.
-    fn begin_epoch_above(&mut self, epoch: u64) -> bool {
-        let next = epoch.saturating_add(1);
-        if next > EPOCH_MAX {
-            return false;
-        }
-        let former = std::mem::replace(&mut self.own.epoch, next);
-        self.own.version = 0;
-        self.persist(Persist::Epoch(next));
-        self.on_own_epoch_changed(former);
-        true
     }
 
     /// Somebody else holds the key of this identity, and speaks louder.
@@ -471,6 +470,7 @@ fn fit_groups(groups: &mut Vec<RecordGroup>, links: usize) {
 mod tests {
     use super::*;
     use crate::identity::Keypair;
+    use crate::wire::EPOCH_MAX;
 
     #[test]
     fn the_longest_record_is_taken() {

@@ -147,6 +147,10 @@ impl Engine {
         if self.is_cut_off((origin, epoch)) {
             return;
         }
+        if self.is_ahead_of_time(epoch) {
+            // It would end the lives of the next years as well.
+            return self.count("epochs_ahead");
+        }
         if self.cut_off.len() < CUT_OFF_MAX {
             self.cut_off.insert(origin, epoch);
         }

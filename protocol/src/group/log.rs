@@ -3,8 +3,10 @@
 //! Pure bookkeeping: exact dedup by a settled point and a few ranges above it, the order of
 //! delivery (`ready`), and what may be evicted. Who lacks what elsewhere is none of its business.
 
+mod age;
 mod ready;
 
+pub(crate) use age::ListClock;
 pub(crate) use ready::Next;
 
 use super::missing::Missing;
@@ -38,7 +40,6 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 struct Head {
     last_seq: u64,
-    published_at: u64,
     signed: SignedHeader,
 }
 
@@ -67,6 +68,8 @@ pub(crate) struct OriginLog {
     pub(crate) missing: Missing,
     /// The highest header known of what is not held (any more).
     head: Option<Head>,
+    /// Up to which entry all had been published by when; entries held tell more of later ones.
+    published: (u64, Micros),
     /// The last time an entry came, or a link that may have some.
     pub(crate) progress: Micros,
     /// Weight of entries not handed over yet.
@@ -97,6 +100,7 @@ impl OriginLog {
             proven: base,
             missing: Missing::default(),
             head: None,
+            published: (base, now),
             progress: now,
             ahead_bytes: 0,
             passed: Vec::new(),
@@ -291,6 +295,8 @@ impl OriginLog {
             self.note_head(&signed_header(&entry.bundle));
         }
         self.held.remove(seq, entry.bundle.header.last_seq());
+        let by = self.published_by(&entry);
+        self.note_published(entry.bundle.header.last_seq(), by);
         let weight = entry.bundle.weight();
         self.weight -= weight;
         weight
@@ -307,17 +313,12 @@ impl OriginLog {
             .as_ref()
             .is_none_or(|head| head.last_seq < last_seq)
         {
-            let published_at = header.published_at(header.lengths.len() - 1);
             // A copy of its own: the bytes may be part of a large frame.
             let signed = SignedHeader {
                 signed: Bytes::copy_from_slice(&signed.signed),
                 signature: signed.signature,
             };
-            self.head = Some(Head {
-                last_seq,
-                published_at,
-                signed,
-            });
+            self.head = Some(Head { last_seq, signed });
         }
     }
 
@@ -331,12 +332,6 @@ impl OriginLog {
             (_, Some(last)) => Some(signed_header(last)),
             (head, None) => head.as_ref().map(|head| head.signed.clone()),
         }
-    }
-
-    /// When the last message known of, but not held any more, was published, ms since the Unix
-    /// epoch.
-    pub(crate) fn head_published_at(&self) -> Option<u64> {
-        self.head.as_ref().map(|head| head.published_at)
     }
 
     /// How many entries of about so many bytes, at least one.

@@ -28,7 +28,7 @@ mod unfinished;
 mod verifying;
 
 pub(crate) use acknowledge::{Acknowledging, Tracking};
-pub(crate) use baseline::{Baselining, Proving};
+pub(crate) use baseline::{Asked, Baselining, Proving};
 pub(crate) use digest::Untold;
 pub(crate) use fork::Forks;
 pub(crate) use log::OriginLog;
@@ -38,7 +38,7 @@ pub(crate) use probe::Probes;
 pub(crate) use publish::OwnLog;
 pub(crate) use remote::RemoteGroup;
 pub(crate) use retention::Retention;
-pub(crate) use settings::Settings;
+pub(crate) use settings::{Changes, Settings};
 pub(crate) use verifying::Verifying;
 
 use crate::engine::Engine;
@@ -62,6 +62,8 @@ pub(crate) struct Group {
     /// Whether the application wants the messages.
     pub(crate) delivering: bool,
     pub(crate) settings: Settings,
+    /// Who has changed them, and which changes wait.
+    pub(crate) changes: Changes,
     pub(crate) logs: BTreeMap<LogKey, OriginLog>,
     pub(crate) own: OwnLog,
     pub(crate) baseline: Baselining,
@@ -112,6 +114,7 @@ impl Group {
             role,
             delivering: false,
             settings: Settings::default(),
+            changes: Changes::default(),
             logs: BTreeMap::new(),
             own: OwnLog::default(),
             baseline: Baselining::default(),
@@ -193,6 +196,7 @@ impl Group {
             .chain(self.baseline.due())
             .chain(self.retention_due())
             .chain(self.tracking.due())
+            .chain(self.changes.due())
             .min()
     }
 }
@@ -222,14 +226,18 @@ impl Engine {
         let Some(group) = self.groups.get(&id) else {
             return;
         };
-        let (announce, repair, unfinished, baseline, retention, tracking) = (
+        let (announce, repair, unfinished, baseline, retention, tracking, settings) = (
             is_due(group.announce_due),
             is_due(group.repair_due),
             is_due(group.unfinished_due),
             is_due(group.baseline.due()),
             is_due(group.retention_due()),
             is_due(group.tracking.due()),
+            is_due(group.changes.due()),
         );
+        if settings {
+            self.on_settings_timeout(id);
+        }
         if baseline {
             self.on_baseline_timeout(id);
         }

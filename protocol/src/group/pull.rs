@@ -85,6 +85,10 @@ impl Engine {
         if matches!(group.baseline, super::Baselining::Waiting(_)) {
             return;
         }
+        if self.proving.is_about(id) {
+            // Soon it is known what of that is older than the join.
+            return self.schedule_repair(id, self.now.mono);
+        }
         let keys: Vec<LogKey> = group
             .logs
             .iter()

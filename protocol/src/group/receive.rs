@@ -228,6 +228,7 @@ impl Engine {
         if fresh && (relay || arrival == Arrival::Local) {
             // A relay's business begins with what it is given, an origin's with what it gives.
             log.rebase(header.seq - 1);
+            log.note_published(header.seq - 1, now);
         }
         let unasked = log.missing.unasked_since(header.seq);
         let noticed = log.missing.since(header.seq);

@@ -2,8 +2,11 @@
 
 mod bundles;
 mod deltas;
+mod doors;
 mod limits;
 mod pressed;
+mod records;
+mod time;
 mod unfinished;
 
 use bytes::Bytes;
@@ -63,6 +66,9 @@ struct Pair {
     waiting: Vec<(VerifyId, VerifyJob)>,
     /// Whether the transport tells of nothing that it has written.
     writes_wait: bool,
+    dials: Vec<Action>,
+    /// Whether what is to be stored is stored at once, or never.
+    stores: bool,
 }
 
 impl Pair {
@@ -92,6 +98,8 @@ impl Pair {
             checks_wait: false,
             waiting: Vec::new(),
             writes_wait: false,
+            dials: Vec::new(),
+            stores: true,
         };
         pair.feed(Input::Linked {
             link: LINK,
@@ -108,6 +116,7 @@ impl Pair {
             role: 1,
             baseline: false,
             history: History::None,
+            older_ms: 0,
         }));
         let links: Vec<LinkStatus> = pair.engine.links();
         assert!(links.len() == 1 && links[0].up, "the link is up");
@@ -155,7 +164,11 @@ impl Pair {
                     self.engine
                         .handle_input(self.now, Input::Verified { id, valid });
                 }
+                Action::Persist { id, .. } if self.stores => {
+                    self.engine.handle_input(self.now, Input::Persisted { id });
+                }
                 Action::Deliver(delivery) => self.delivered.push(delivery),
+                dial @ Action::Dial { .. } => self.dials.push(dial),
                 Action::Event(event) => self.events.push(event),
                 Action::Close { link } => self.closed.push(link),
                 Action::Send { link: LINK, chunks } => {
@@ -241,13 +254,15 @@ impl Pair {
         });
         self.say(&Frame::Baseline(Baseline {
             group: GroupId::new(&Config::default().network, &news()),
+            older_ms: 0,
+            alone: false,
             origins: vec![BaselineOrigin {
                 origin: key(3).peer(),
                 epoch: EPOCH,
                 settled,
                 proof,
+                age_ms: 0,
                 past: Vec::new(),
-                complete: true,
             }],
             last: true,
         }));

@@ -51,6 +51,8 @@ fn a_digest_of_a_third_life_that_a_record_states_ends_the_first() {
     // The neighbour knows of no origin yet.
     pair.say(&Frame::Baseline(Baseline {
         group: GroupId::new(&Config::default().network, &news()),
+        older_ms: 0,
+        alone: false,
         origins: Vec::new(),
         last: true,
     }));

@@ -10,6 +10,8 @@ mod framing;
 mod holes;
 mod lies;
 mod origin;
+mod records;
+mod time;
 
 use crate::scenario::Behaviour;
 use crate::sim::{Mask, Offence, OffenceKind, Random};
@@ -25,7 +27,8 @@ use std::collections::VecDeque;
 pub fn mask(behaviour: Behaviour, keypair: Keypair, seed: [u8; 32]) -> Option<Box<dyn Mask>> {
     let random = Random::from_key(seed);
     Some(match behaviour {
-        Behaviour::Honest | Behaviour::CopiedKey => return None,
+        Behaviour::Honest | Behaviour::CopiedKey | Behaviour::EpochAbuse => return None,
+        Behaviour::SettingsWar => Box::new(time::SettingsWar::new(keypair, seed)),
         Behaviour::Drop => Box::new(forward::Drop::default()),
         Behaviour::Delay => Box::new(forward::Delay::default()),
         Behaviour::Replay => Box::new(forward::Replay::new(random)),
@@ -40,8 +43,15 @@ pub fn mask(behaviour: Behaviour, keypair: Keypair, seed: [u8; 32]) -> Option<Bo
         Behaviour::LyingDigests => Box::new(lies::Digests),
         Behaviour::Framing => Box::new(framing::Framing::new(random)),
         Behaviour::Holes => Box::new(holes::Holes::new(keypair)),
+        Behaviour::LinkedRecordFlood => Box::new(records::Linked::new(random)),
+        Behaviour::AgedRecords => Box::new(records::Aged),
         Behaviour::ForgedAcknowledgements => Box::new(acknowledgements::Forge::new(random)),
     })
+}
+
+/// The mask of a peer that once had the key of another and signed records of lives to come.
+pub fn epoch_abuse(victim: Keypair) -> Box<dyn Mask> {
+    Box::new(time::EpochAbuse::new(victim))
 }
 
 /// The frame in what an engine sends: it sends whole frames only.

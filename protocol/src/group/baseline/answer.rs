@@ -1,13 +1,14 @@
 //! The answer to a joiner: what is settled here, with proof, and the past that it asked for.
 
 use super::super::LogKey;
-use super::super::log::OriginLog;
+use super::super::log::{ListClock, OriginLog};
 use super::LISTED_MAX;
 use crate::engine::Engine;
 use crate::io::LinkId;
 use crate::message::History;
 use crate::name::GroupId;
 use crate::status::Role;
+use crate::time::Micros;
 use crate::wire::frame::{Baseline, BaselineOrigin};
 use std::collections::BTreeMap;
 
@@ -25,42 +26,122 @@ const PROOFS_BYTES: usize = 6 << 20;
 /// One message of the past: time of publication, log, seq.
 type Listed = (u64, LogKey, u64);
 
+/// What a joiner asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    history: History,
+    /// Only what has been published for longer than this is not due, ms; 0: all that is settled.
+    older_ms: u64,
+    clock: ListClock,
+}
+
+/// A question that could not be answered when it came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    at: Micros,
+    history: History,
+    older_ms: u64,
+}
+
 impl Engine {
-    /// Tells a joiner where to begin, if this peer has itself begun.
-    pub(crate) fn answer_baseline(&mut self, to: LinkId, id: GroupId, history: History) {
+    pub(super) fn baseline_question(&self, history: History, older_ms: u64) -> Question {
+        Question {
+            history,
+            older_ms,
+            clock: self.list_clock(),
+        }
+    }
+
+    /// The clocks by which entries are listed.
+    pub(crate) fn list_clock(&self) -> ListClock {
+        ListClock {
+            now: self.now.mono,
+            network_ms: self.network_ms(),
+        }
+    }
+
+    /// Tells a joiner where to begin, if this peer has itself begun; else once it has.
+    pub(crate) fn answer_baseline(
+        &mut self,
+        to: LinkId,
+        id: GroupId,
+        history: History,
+        older_ms: u64,
+    ) {
+        let at = self.now.mono;
+        let question = self.baseline_question(history, older_ms);
         let Some(group) = self.groups.get(&id) else {
             return;
         };
-        if group.role == Role::Relay || !group.baseline.is_taken() {
+        if group.role == Role::Relay {
             return;
         }
-        let mut origins = origins(&group.logs, history, self.now.wall_ms);
+        if !group.baseline.is_taken() {
+            if let Some(remote) = self.remote_mut(to, id) {
+                remote.asked = Some(Asked {
+                    at,
+                    history,
+                    older_ms,
+                });
+            }
+            return;
+        }
+        let alone = group.baseline.is_alone();
+        let mut origins = origins(&group.logs, question);
         let left_out = leave_out_longest_proofs(&mut origins, PROOFS_BYTES);
         if left_out > 0 {
             self.count_many("proofs_left_out", left_out);
         }
-        for frame in frames(id, origins) {
+        for mut frame in frames(id, origins) {
+            frame.older_ms = older_ms;
+            frame.alone = alone;
             self.send(to, frame);
+        }
+    }
+
+    /// Answers what a neighbour asked before this peer could answer.
+    pub(super) fn answer_waiting(&mut self, to: LinkId, id: GroupId) {
+        let asked = self
+            .remote_mut(to, id)
+            .and_then(|remote| remote.asked.take());
+        if let Some(asked) = asked {
+            let waited_ms = self.now.mono.since(asked.at).as_millis();
+            let older_ms = match asked.older_ms {
+                0 => 0,
+                older_ms => older_ms.saturating_add(waited_ms),
+            };
+            self.answer_baseline(to, id, asked.history, older_ms);
         }
     }
 }
 
-/// What is settled and what of the past is held, by origin.
+/// What is settled and what of the past is held, by origin. To a question for what is older, those
+/// that hold nothing older are left out: they begin at 1.
 pub(super) fn origins(
     logs: &BTreeMap<LogKey, OriginLog>,
-    history: History,
-    wall_ms: u64,
+    question: Question,
 ) -> Vec<BaselineOrigin> {
-    let mut past = past_of(logs, history, wall_ms);
-    logs.iter()
-        .map(|(key, log)| BaselineOrigin {
+    let Question {
+        history,
+        older_ms,
+        clock,
+    } = question;
+    let mut past = past_of(logs, history, clock);
+    let all = logs.iter().map(|(key, log)| {
+        let settled = match older_ms {
+            0 => log.settled(),
+            ms => log.settled_before(Micros::from_millis(ms), clock.now),
+        };
+        BaselineOrigin {
             origin: key.0,
             epoch: key.1,
-            settled: log.settled(),
+            settled,
             proof: log.head(),
+            age_ms: log.age_of(settled, clock.now).as_millis(),
             past: past.remove(key).unwrap_or_default(),
-            complete: reaches_back(log, history, wall_ms),
-        })
+        }
+    });
+    all.filter(|origin| older_ms == 0 || origin.settled > 0 || !origin.past.is_empty())
         .collect()
 }
 
@@ -96,6 +177,8 @@ fn frames(group: GroupId, origins: Vec<BaselineOrigin>) -> Vec<Baseline> {
         if bytes >= FRAME_BYTES {
             frames.push(Baseline {
                 group,
+                older_ms: 0,
+                alone: false,
                 origins: std::mem::take(&mut batch),
                 last: false,
             });
@@ -104,43 +187,29 @@ fn frames(group: GroupId, origins: Vec<BaselineOrigin>) -> Vec<Baseline> {
     }
     frames.push(Baseline {
         group,
+        older_ms: 0,
+        alone: false,
         origins: batch,
         last: true,
     });
     frames
 }
 
-/// Whether what is held of a log reaches back as far as `history`: everything it asks for is
-/// listed.
-fn reaches_back(log: &OriginLog, history: History, wall_ms: u64) -> bool {
-    let History::SinceMs(ms) = history else {
-        return true;
-    };
-    let from_wall_ms = wall_ms.saturating_sub(ms);
-    match log.entries().next() {
-        Some(oldest) => {
-            let header = &oldest.bundle.header;
-            header.seq == 1 || header.published_at < from_wall_ms
-        }
-        None => (log.head_published_at()).is_none_or(|published_at| published_at < from_wall_ms),
-    }
-}
-
 /// The messages of the past that `history` asks for, by origin: seq and time of publication.
 fn past_of(
     logs: &BTreeMap<LogKey, OriginLog>,
     history: History,
-    wall_ms: u64,
+    clock: ListClock,
 ) -> BTreeMap<LogKey, Vec<(u64, u64)>> {
-    let (count, from_wall_ms) = match history {
+    let (count, within_ms) = match history {
         History::None => return BTreeMap::new(),
-        History::Last(count) => (usize::try_from(count).unwrap_or(usize::MAX), 0),
-        History::SinceMs(ms) => (usize::MAX, wall_ms.saturating_sub(ms)),
+        History::Last(count) => (usize::try_from(count).unwrap_or(usize::MAX), u64::MAX),
+        History::SinceMs(ms) => (usize::MAX, ms),
     };
     let count = count.min(LISTED_MAX);
     let mut listed: Vec<Listed> = Vec::new();
     for (key, log) in logs {
-        list(*key, log, count, from_wall_ms, &mut listed);
+        list(*key, log, (count, within_ms), clock, &mut listed);
     }
     listed.sort_unstable_by(|a, b| b.cmp(a));
     let mut past: BTreeMap<LogKey, Vec<(u64, u64)>> = BTreeMap::new();
@@ -157,20 +226,28 @@ fn past_of(
     past
 }
 
-/// The newest messages of a log, at most `count`, published since `from_wall_ms`.
-fn list(key: LogKey, log: &OriginLog, count: usize, from_wall_ms: u64, listed: &mut Vec<Listed>) {
+/// The newest messages of a log, at most so many, published within so many ms.
+fn list(
+    key: LogKey,
+    log: &OriginLog,
+    (count, within_ms): (usize, u64),
+    clock: ListClock,
+    listed: &mut Vec<Listed>,
+) {
     let mut messages = 0;
     for entry in log.entries().rev() {
         let header = &entry.bundle.header;
         if header.fragment.is_some_and(|fragment| fragment.index > 0) {
             continue;
         }
+        let by = log.published_by(entry);
         for index in (0..header.lengths.len()).rev() {
             let published_at = header.published_at(index);
-            if messages >= count || published_at < from_wall_ms {
+            if messages >= count || !log.is_within(entry, published_at, within_ms, clock) {
                 return;
             }
-            listed.push((published_at, key, header.seq + index as u64));
+            let at = clock.listed_at(published_at, by);
+            listed.push((at, key, header.seq + index as u64));
             messages += 1;
         }
     }
@@ -196,8 +273,8 @@ mod tests {
                 signed: vec![1; proof_bytes].into(),
                 signature: [1; 64],
             }),
+            age_ms: u64::MAX,
             past: vec![(u64::MAX, u64::MAX); past],
-            complete: true,
         }
     }
 

@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 /// Signatures being checked at once.
 const CHECKS_MAX: usize = 32;
-/// Frames waiting; beyond, answers are ignored: the clock decides then.
+/// Frames waiting; beyond, answers are ignored: what is older than a join is delivered then.
 const FRAMES_MAX: usize = 256;
 
 /// Answers whose proofs are being checked.
@@ -29,6 +29,11 @@ pub(crate) struct Proving {
 }
 
 impl Proving {
+    /// Whether an answer about this group is being checked.
+    pub(crate) fn is_about(&self, id: GroupId) -> bool {
+        self.frames.iter().any(|(_, frame)| frame.group == id)
+    }
+
     /// Takes the first frame, whose checks are done. The first of another link is next, so that
     /// links take turns; the frames of each keep their order.
     fn next_frame(&mut self) -> Option<(LinkId, Baseline)> {

@@ -51,8 +51,8 @@ fn oversized() -> Vec<Frame> {
             signed: Bytes::from(vec![2; 10_000]),
             signature: [2; 64],
         }),
+        age_ms: u64::MAX,
         past: vec![(u64::MAX, u64::MAX); 8_192],
-        complete: true,
     };
     let entry = DigestEntry {
         origin: ORIGIN,
@@ -75,21 +75,10 @@ fn oversized() -> Vec<Frame> {
             prefixes: vec![u64::MAX; 60_000],
         }
         .into(),
-        BucketRecords {
-            buckets: (0..=255).collect(),
-            names: names.clone(),
-        }
-        .into(),
-        BucketRecords {
-            buckets: vec![0],
-            names: names
-                .iter()
-                .map(|name| (name.0 >> 8, name.1, name.2))
-                .collect(),
-        }
-        .into(),
         Baseline {
             group: GROUP,
+            older_ms: u64::MAX,
+            alone: true,
             origins: vec![origin; 3],
             last: true,
         }
@@ -155,20 +144,6 @@ fn the_parts_of_a_frame_say_what_it_said() {
                 }
                 assert_eq!(ranges, whole.wanted.ranges);
             }
-            Frame::BucketRecords(whole) if whole.buckets.len() > 1 => {
-                let mut names = Vec::new();
-                for part in &parts {
-                    let Frame::BucketRecords(part) = part else {
-                        panic!("another kind");
-                    };
-                    let of_them =
-                        |name: &(u64, u64, u64)| part.buckets.contains(&((name.0 >> 56) as u8));
-                    assert!(part.names.iter().all(of_them), "a bucket in two parts");
-                    names.extend(part.names.clone());
-                }
-                names.sort_unstable();
-                assert_eq!(names, whole.names);
-            }
             Frame::Baseline(_) => {
                 let last = parts.iter().map(|part| match part {
                     Frame::Baseline(part) => part.last,
@@ -213,6 +188,7 @@ fn what_cannot_be_cut_fits() {
             held_us: u64::MAX,
             ask: true,
             coordinate: [1.0; 5],
+            wall_ms: u64::MAX,
             database: u64::MAX,
             groups: vec![(GROUP, u64::MAX); 1_024],
         }
@@ -239,6 +215,7 @@ fn what_cannot_be_cut_fits() {
             role: 1,
             baseline: true,
             history: crate::message::History::Last(u64::MAX),
+            older_ms: u64::MAX,
         }
         .into(),
     ];

@@ -41,7 +41,7 @@ pub fn mask(behaviour: Behaviour, keypair: Keypair, seed: [u8; 32]) -> Option<Bo
         Behaviour::Malformed => Box::new(floods::Malformed::new(random)),
         Behaviour::LyingCoordinates => Box::new(lies::Coordinates::new(keypair)),
         Behaviour::LyingDigests => Box::new(lies::Digests),
-        Behaviour::Framing => Box::new(framing::Framing::new(random)),
+        Behaviour::Framing => Box::new(framing::Framing::new(keypair)),
         Behaviour::Holes => Box::new(holes::Holes::new(keypair)),
         Behaviour::LinkedRecordFlood => Box::new(records::Linked::new(random)),
         Behaviour::AgedRecords => Box::new(records::Aged),

@@ -27,6 +27,9 @@ pub struct Config {
     /// read yet, frames that wait for links, checks under way ([`Config::memory`] says which share
     /// each has). 512 MiB: eight of the largest messages.
     pub memory_max: usize,
+    /// The old fault that is active; only in builds that have such, which no user has.
+    #[cfg(feature = "planted")]
+    pub planted: crate::Planted,
     /// Links and whom to connect to.
     pub links: LinkConfig,
     /// Records and the view.
@@ -45,6 +48,8 @@ impl Default for Config {
             addresses: Vec::new(),
             last_epoch: 0,
             memory_max: 512 << 20,
+            #[cfg(feature = "planted")]
+            planted: crate::Planted::None,
             links: LinkConfig::default(),
             database: DatabaseConfig::default(),
             groups: GroupConfig::default(),

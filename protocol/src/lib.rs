@@ -25,6 +25,8 @@ mod shares;
 
 pub use config::{Config, ConfigError, DatabaseConfig, FlowConfig, GroupConfig, LinkConfig};
 pub use engine::{Engine, WarmChoice, WarmDatabase, WarmLink};
+#[cfg(feature = "planted")]
+pub use group::Planted;
 pub use identity::{Keypair, ParsePeerError, PeerKey, Signer};
 pub use io::{
     Action, DialId, Event, IdentityUser, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId,

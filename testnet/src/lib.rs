@@ -5,8 +5,8 @@
 //! it; neither knows where the journal came from, so that any other way to run peers can be
 //! judged by the same rules; [`measure`] puts it into the field's figures. [`scenario`] reads what
 //! is to be run from a file, [`run`] runs it, [`results`] writes what came of it, [`report`] makes a
-//! page of that, [`sweep`] runs many. [`process`] runs real `hedgerow` processes, and [`switch`] joins
-//! their hosts.
+//! page of that, [`sweep`] runs many, [`swarm`] draws scenarios from seeds. [`process`] runs real
+//! `hedgerow` processes, and [`switch`] joins their hosts.
 
 pub mod check;
 pub mod hostile;

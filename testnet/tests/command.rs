@@ -288,3 +288,58 @@ fn copied_keys_of_nobody_exit_2_with_what_to_do() {
     ];
     assert_eq!(testnet(dir.path(), &set).status.code(), Some(0));
 }
+
+#[test]
+fn a_swarm_runs_what_seeds_draw_and_exits_0() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let output = testnet(dir.path(), &["swarm", "--seeds", "1..3", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let json: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("only JSON on stdout");
+    assert_eq!((&json["passed"], &json["seeds"]), (&true.into(), &3.into()));
+    assert_eq!(json["runs"][2]["seed"], 3);
+    let budget = [
+        "swarm", "--seeds", "1..500", "--budget", "1ms", "--jobs", "1",
+    ];
+    let output = testnet(dir.path(), &budget);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    let start = "swarm: 1 of 1 seed clean, 499 not run: the budget is spent";
+    assert!(said.starts_with(start), "{said}");
+    let drawn = testnet(dir.path(), &["swarm", "--seed", "2", "--print"]);
+    std::fs::write(dir.path().join("drawn.toml"), &drawn.stdout).expect("written");
+    let output = testnet(dir.path(), &["check", "drawn.toml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_swarm_that_fails_writes_what_it_drew_and_exits_1() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // No seed fails by itself: here what must never happen has to happen.
+    let mut call = vec!["swarm", "--seeds", "1..2", "--out", "out", "--no-shrink"];
+    call.extend(["--set", "assert.0.value=1"]);
+    let output = testnet(dir.path(), &call);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let said = text(&output.stderr);
+    let line =
+        "seed 2 FAILED (app_duplicates == 1: it is 0): hedgerow-testnet run out/swarm-2.toml";
+    assert!(said.contains(line), "{said}");
+    let said = text(&output.stdout);
+    assert!(
+        said.contains("swarm: 0 of 2 seeds clean, 2 assert; "),
+        "{said}"
+    );
+    let again = testnet(dir.path(), &["run", "out/swarm-2.toml"]);
+    assert_eq!(again.status.code(), Some(1), "{}", text(&again.stderr));
+    for wrong in [
+        &["swarm", "--print"][..],
+        &["swarm", "--seeds", "9..1"],
+        &["swarm", "--set", "no.such=key"],
+    ] {
+        assert_eq!(
+            testnet(dir.path(), wrong).status.code(),
+            Some(2),
+            "{wrong:?}"
+        );
+    }
+}

@@ -16,6 +16,8 @@ mod membership;
 mod missing;
 mod overlays;
 mod owed;
+#[cfg(feature = "planted")]
+mod planted;
 mod probe;
 mod publish;
 mod pull;
@@ -33,6 +35,8 @@ pub(crate) use digest::Untold;
 pub(crate) use fork::Forks;
 pub(crate) use log::OriginLog;
 pub(crate) use overlays::Overlays;
+#[cfg(feature = "planted")]
+pub use planted::Planted;
 pub(crate) use owed::Charges;
 pub(crate) use probe::Probes;
 pub(crate) use publish::OwnLog;

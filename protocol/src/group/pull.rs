@@ -17,7 +17,7 @@ use hedgerow_topology::Class;
 use std::collections::BTreeMap;
 
 /// Ranges in one pull, and pulls per round and log.
-const RANGES_PER_PULL: usize = 256;
+pub(super) const RANGES_PER_PULL: usize = 256;
 /// The wait before a first pull lies within these, microseconds.
 const GRACE_US: (u64, u64) = (30_000, 500_000);
 /// How often missing things are looked at, ms.

@@ -1,6 +1,7 @@
 //! Every message is delivered to every member to which it was due.
 
 use super::Findings;
+use super::gaps::Told;
 use crate::journal::{Journal, Membership, Message};
 use hedgerow_protocol::{GroupName, Micros};
 use std::collections::{BTreeMap, HashSet};
@@ -23,7 +24,21 @@ pub struct Judged {
     pub lives: Vec<Option<Micros>>,
     /// By node: whether what it published is to reach everybody.
     pub origins: Vec<bool>,
+    /// How long members of groups keep messages, of those groups that do not keep all.
+    pub keeps: BTreeMap<GroupName, Keeps>,
 }
+
+/// What members of a group keep for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeps {
+    /// For how long at least.
+    pub time: Micros,
+    /// How much of it at least.
+    pub bytes: u64,
+}
+
+/// Bytes that a peer may count for a message besides its payload: more than it does.
+const OVERHEAD_MAX: u64 = 1_024;
 
 /// Judges deliveries to everybody in all groups.
 ///
@@ -61,14 +76,20 @@ pub fn delivery(journal: &Journal) -> Delivery {
 }
 
 /// Finds messages that are due to somebody who lacks them although somebody else who lives has
-/// them. What died with everyone who had it is lost to all and no fault of the network.
+/// them. What died with everyone who had it is lost to all and no fault of the network. Neither is
+/// what nobody had to keep any more when its loss was told.
 pub fn undelivered(journal: &Journal, judged: &Judged) -> Findings {
     let holders = holders(journal, judged);
     let mut findings = Findings::default();
     for node in judged.nodes() {
+        let told = Told::of(journal, node);
         each_due(journal, node, |index, got| {
             let message = &journal.messages[index];
-            if !got && holders[index] && judged.counts(message) {
+            if got || !holders[index] || !judged.counts(message) {
+                return;
+            }
+            let was_kept = |at| judged.keeps(journal, message, at);
+            if !told.of_message(message).any(|at| !was_kept(at)) {
                 findings.add(|| lacks(node, message));
             }
         });
@@ -132,6 +153,22 @@ impl Judged {
         lives.filter_map(|(node, since)| since.map(|_| node))
     }
 
+    /// Whether members that have a message must still have it at a moment.
+    fn keeps(&self, journal: &Journal, message: &Message, at: Micros) -> bool {
+        let (Some(keeps), Some(published)) = (self.keeps.get(&message.group), message.published)
+        else {
+            return true;
+        };
+        // Whatever the order in which a member got them: all of the group by then.
+        let is_before = |other: &&Message| other.published.is_none_or(|by| by.at <= at);
+        let all = journal.messages.iter();
+        let all = all
+            .filter(|other| other.group == message.group)
+            .filter(is_before);
+        let bytes: u64 = all.map(|one| one.payload.len() as u64 + OVERHEAD_MAX).sum();
+        at < published.at + keeps.time && bytes <= keeps.bytes
+    }
+
     /// Whether a message is to reach everybody.
     pub(super) fn counts(&self, message: &Message) -> bool {
         let by = message.published.map(|published| published.node);
@@ -148,6 +185,7 @@ mod tests {
         Judged {
             lives: vec![Some(Micros(0)); nodes],
             origins: vec![true; nodes],
+            ..Judged::default()
         }
     }
 
@@ -173,6 +211,27 @@ mod tests {
         assert_eq!(undelivered(&story.journal, &judged).count, 2);
         judged.origins[2] = false;
         assert_eq!(undelivered(&story.journal, &judged).count, 1);
+    }
+
+    #[test]
+    fn what_nobody_keeps_any_more_is_told_as_lost() {
+        let mut story = Story::new(2);
+        for seq in 1..=3 {
+            story.publish(0, seq);
+        }
+        let group = story.journal.messages[0].group.clone();
+        let missing = |story: &Story, time, bytes| {
+            let time = Micros(time);
+            let keeps = BTreeMap::from([(group.clone(), Keeps { time, bytes })]);
+            let judged = Judged { keeps, ..judged(2) };
+            undelivered(&story.journal, &judged).count
+        };
+        assert_eq!(missing(&story, 1, 1), 3, "nothing was told");
+        story.tell_gap(1, 1, 2);
+        assert_eq!(missing(&story, 1, u64::MAX), 1, "the last was not told");
+        assert_eq!(missing(&story, 1_000, 1), 1);
+        assert_eq!(missing(&story, 1_000, u64::MAX), 3, "they were kept");
+        assert_eq!(undelivered(&story.journal, &judged(2)).count, 3);
     }
 
     #[test]

@@ -51,6 +51,7 @@ mod tests {
         let judged = Judged {
             lives: vec![Some(Micros(0))],
             origins: vec![true],
+            ..Judged::default()
         };
         let found = |journal: &Journal| unjoined(journal, &judged).count;
         let group = |name| GroupName::new(name).expect("a name");

@@ -18,7 +18,7 @@ mod snapshot;
 mod views;
 
 pub use bounds::bounds;
-pub use delivery::{Delivery, Judged, delivery, undelivered};
+pub use delivery::{Delivery, Judged, Keeps, delivery, undelivered};
 pub use duplicates::{duplicates, each_duplicate};
 pub use ends::ends;
 pub use gaps::{gaps, silent_losses};

@@ -42,8 +42,8 @@ pub(crate) struct Arguments {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seeds {
-    from: u64,
-    to: u64,
+    pub(super) from: u64,
+    pub(super) to: u64,
 }
 
 impl Seeds {

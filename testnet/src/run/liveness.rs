@@ -2,9 +2,9 @@
 //! one, no link is known to one end only.
 
 use super::{Run, Task};
-use crate::check::{self, Findings, Judged, Snapshot};
+use crate::check::{self, Findings, Judged, Keeps, Snapshot};
 use crate::journal::Change;
-use hedgerow_protocol::{Micros, PeerKey};
+use hedgerow_protocol::{GroupSettings, Micros, PeerKey};
 use std::collections::BTreeSet;
 
 /// The last part of the quiet time, half of it and not more, in which views and links must be found
@@ -117,7 +117,22 @@ impl Run<'_> {
         let origins = self.cast.honest();
         let since = |node| self.alive_since(node).filter(|_| origins[node]);
         let lives = (0..self.world.len()).map(since).collect();
-        Judged { lives, origins }
+        let defaults = GroupSettings::default();
+        let limited = self.cast.groups.iter().filter_map(|group| {
+            let settings = &group.options.settings;
+            let limits = settings.retention_ms.is_some() || settings.retention_bytes.is_some();
+            let time = settings.retention_ms.unwrap_or(defaults.retention_ms);
+            let keeps = Keeps {
+                time: Micros::from_millis(time),
+                bytes: settings.retention_bytes.unwrap_or(defaults.retention_bytes),
+            };
+            limits.then(|| (group.name.clone(), keeps))
+        });
+        Judged {
+            lives,
+            origins,
+            keeps: limited.collect(),
+        }
     }
 
     /// Since when a node's peer has run without a break.

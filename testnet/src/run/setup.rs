@@ -240,6 +240,13 @@ fn simulated(scenario: &Scenario, cast: &Cast) -> Sim {
         .loss_ppm(topology.loss.ppm())
         .clock_skew_ms(topology.clock_skew.0.as_millis())
         .build();
+    #[cfg(feature = "planted")]
+    {
+        let active = |config: &hedgerow_protocol::Config| {
+            config.planted == hedgerow_protocol::Planted::ForgottenGroup
+        };
+        sim.forgets_left_groups = scenario.configs.iter().any(active);
+    }
     // As many as are needed: see `ability::check`.
     let mut victims = cast.victims().into_iter();
     let publishers = cast.all_publishers().filter(|&node| cast.honest()[node]);

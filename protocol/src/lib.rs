@@ -27,8 +27,8 @@ pub use identity::{Keypair, ParsePeerError, PeerKey, Signer};
 pub use io::{Action, DialId, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
 pub use memo::Memo;
 pub use message::{
-    Arrival, Delivery, GroupSettings, History, JoinError, JoinOptions, MessageId, Order,
-    PublishError, PublishOptions, REDUNDANCY_MAX, SettingsPatch,
+    Arrival, Delivery, GroupSettings, HISTORY_LAST_MAX, History, JoinError, JoinOptions, MessageId,
+    Order, PublishError, PublishOptions, REDUNDANCY_MAX, SettingsPatch,
 };
 pub use name::{Address, BROADCAST, GroupId, GroupName, NameError, NetworkName};
 pub use time::{Micros, Time};

@@ -218,7 +218,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 79] = [
+pub const COUNTERS: [&str; 80] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -255,6 +255,7 @@ pub const COUNTERS: [&str; 79] = [
     "links_refused_by_peer",
     "links_shed",
     "links_shunned",
+    "logs_displaced",
     "messages_before_join",
     "messages_oversized",
     "messages_unfinished",

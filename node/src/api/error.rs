@@ -91,6 +91,11 @@ impl From<JoinError> for ApiError {
                 "too_many_groups",
                 "leave a group, or raise groups.groups_max in the configuration",
             ),
+            JoinError::HistoryTooLong { .. } => (
+                StatusCode::BAD_REQUEST,
+                "history_too_long",
+                "ask for fewer, or for a duration: `--since 10m`",
+            ),
             JoinError::NotMember(_) => (
                 StatusCode::NOT_FOUND,
                 "not_member",

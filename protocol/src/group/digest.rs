@@ -2,18 +2,20 @@
 //! hashes differ or a link is new.
 
 use super::remote::RemoteGroup;
-use super::{Group, LogKey};
+use super::{Group, LogKey, OriginLog};
 use crate::engine::Engine;
 use crate::io::LinkId;
 use crate::name::GroupId;
 use crate::ranges::RangeSet;
-use crate::time::Micros;
+use crate::time::{Micros, Time};
 use crate::wire::bundle::SEQ_MAX;
 use crate::wire::frame::{Digest, DigestEntry};
 use std::collections::BTreeMap;
 
-/// Origins in one frame.
-const ENTRIES_PER_FRAME: usize = 1_024;
+/// A log hash is good for so long, ms: what it covers changes with time alone.
+const HASH_KEPT_MS: u64 = 1_000;
+/// Bytes that an entry takes in a frame at most, without its ranges, and each range.
+const ENTRY_BYTES: (usize, usize) = (80, 19);
 /// Ranges told of one origin.
 const RANGES_TOLD: usize = 256;
 /// While messages flow, a link carries a digest once in so many rounds.
@@ -48,13 +50,22 @@ impl Group {
         }
     }
 
-    /// A hash of all logs: equal contents, equal hashes.
-    fn log_hash(&mut self) -> u64 {
-        if let Some(hash) = self.hash {
+    /// A hash of the logs that matter still: equal contents, equal hashes. A log of which nothing
+    /// is held, and whose last message retention has let go by the time that its origin signed,
+    /// does not count: peers forget such logs at different times.
+    fn log_hash(&mut self, now: Time) -> u64 {
+        if let Some((hash, taken)) = self.hash
+            && now.mono.since(taken) < Micros::from_millis(HASH_KEPT_MS)
+        {
             return hash;
         }
+        let kept_ms = self.settings.values.retention_ms;
+        let matters = |log: &OriginLog| {
+            let is_recent = || log.latest_published_at().saturating_add(kept_ms) > now.wall_ms;
+            log.high() > 0 && (!log.held().is_empty() || is_recent())
+        };
         let mut hasher = blake3::Hasher::new();
-        for ((origin, epoch), log) in self.logs.iter().filter(|(_, log)| log.high() > 0) {
+        for ((origin, epoch), log) in self.logs.iter().filter(|(_, log)| matters(log)) {
             hasher.update(&origin.0);
             hasher.update(&epoch.to_be_bytes());
             hasher.update(&log.settled().to_be_bytes());
@@ -67,7 +78,7 @@ impl Group {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
         let hash = u64::from_be_bytes(bytes);
-        self.hash = Some(hash);
+        self.hash = Some((hash, now.mono));
         hash
     }
 }
@@ -149,6 +160,24 @@ fn what_to_tell(
     news
 }
 
+/// Entries by frames of at most `bytes` each; at least one frame.
+fn cut(entries: Vec<DigestEntry>, bytes: usize) -> Vec<Vec<DigestEntry>> {
+    let mut frames = vec![Vec::new()];
+    let mut filled = 0;
+    for entry in entries {
+        let takes = ENTRY_BYTES.0 + entry.above.range_count() * ENTRY_BYTES.1;
+        if filled > 0 && filled + takes > bytes {
+            frames.push(Vec::new());
+            filled = 0;
+        }
+        filled += takes;
+        if let Some(frame) = frames.last_mut() {
+            frame.push(entry);
+        }
+    }
+    frames
+}
+
 impl Engine {
     /// Tells each neighbour what it does not know of recent changes.
     ///
@@ -218,26 +247,19 @@ impl Engine {
     }
 
     fn send_digest(&mut self, to: LinkId, id: GroupId, entries: Vec<DigestEntry>, ask: bool) {
-        for (index, chunk) in entries.chunks(ENTRIES_PER_FRAME).enumerate() {
+        let frames = cut(entries, self.config.flow.frame_bytes_max / 2);
+        for (index, entries) in frames.into_iter().enumerate() {
             let ask = ask && index == 0;
-            self.send(
-                to,
-                Digest {
-                    group: id,
-                    ask,
-                    entries: chunk.to_vec(),
-                },
-            );
-        }
-        if entries.is_empty() && ask {
-            self.send(
-                to,
-                Digest {
-                    group: id,
-                    ask,
-                    entries,
-                },
-            );
+            if ask || !entries.is_empty() {
+                self.send(
+                    to,
+                    Digest {
+                        group: id,
+                        ask,
+                        entries,
+                    },
+                );
+            }
         }
     }
 
@@ -270,6 +292,7 @@ impl Engine {
             self.answer_digest(from, id);
         }
         let equal = self.had_equal_trees(from, id, now);
+        self.make_room_for_names(from, id);
         let Some(remote) = self.remote_mut(from, id) else {
             return;
         };
@@ -284,7 +307,7 @@ impl Engine {
         }
         if !ignored {
             for entry in digest.entries {
-                self.note_missing(id, &entry);
+                self.note_missing(from, id, &entry);
             }
         }
     }
@@ -301,10 +324,9 @@ impl Engine {
     }
 
     /// A neighbour has what this peer lacks.
-    fn note_missing(&mut self, id: GroupId, entry: &DigestEntry) {
+    fn note_missing(&mut self, from: LinkId, id: GroupId, entry: &DigestEntry) {
         let now = self.now.mono;
         let key = (entry.origin, entry.epoch);
-        let window = self.config.groups.window;
         let own = key == (self.me, self.own.epoch);
         if own || self.is_cut_off(key) {
             return;
@@ -313,25 +335,28 @@ impl Engine {
             return;
         };
         let relay = group.role == crate::status::Role::Relay;
-        let high = entry
-            .above
-            .last()
-            .unwrap_or(entry.settled)
-            .max(entry.settled);
         let known = group.logs.get(&key);
-        if high == 0 || known.is_some_and(|log| log.is_settled(1, high)) {
-            return;
-        }
         // A relay pulls nothing of origins that nobody has given it.
         if relay && known.is_none() {
             return;
         }
-        let Some(log) = self.log_mut(id, key) else {
+        let high = entry.above.last().unwrap_or(0).max(entry.settled);
+        let settled = known.map_or_else(|| group.past.high(key), OriginLog::settled);
+        if high <= settled || known.is_some_and(|log| log.is_settled(1, high)) {
+            return;
+        }
+        if known.is_none() {
+            // Only what is held there can be had, and prove that there is such a log.
+            let holds = high >= entry.floor && high > settled;
+            if !holds || !self.seek(from, id, key) {
+                return;
+            }
+        }
+        let theirs = self.within_window(id, entry, settled);
+        let log = (self.groups.get_mut(&id)).and_then(|group| group.log_or_sought_mut(key));
+        let Some(log) = log else {
             return;
         };
-        let limit = log.settled().saturating_add(window);
-        let mut theirs = entry.above.within(1, limit);
-        theirs.insert(1, entry.settled.min(limit));
         let mut lacking = RangeSet::new();
         for &(from, to) in theirs.as_slice() {
             lacking.extend(&log.unsettled(from, to));
@@ -341,8 +366,28 @@ impl Engine {
         }
     }
 
+    /// What of an entry can be taken in: up to the window after what is settled here; or, where
+    /// nobody can serve any of that, after the first entry that is held there.
+    fn within_window(&self, id: GroupId, entry: &DigestEntry, settled: u64) -> RangeSet {
+        let window = self.config.groups.window;
+        let mut first = 1;
+        let mut limit = settled.saturating_add(window);
+        if entry.floor > limit {
+            let key = (entry.origin, entry.epoch);
+            let can_be_had = self.first_to_be_had(id, key, settled);
+            if can_be_had.is_some_and(|seq| seq > limit) {
+                first = entry.floor;
+                limit = entry.floor.saturating_add(window - 1);
+            }
+        }
+        let mut theirs = entry.above.within(first, limit);
+        theirs.insert(first, entry.settled.min(limit));
+        theirs
+    }
+
     /// The log hashes of the groups that a neighbour shares.
     pub(crate) fn log_hashes_for(&mut self, link: LinkId) -> Vec<(GroupId, u64)> {
+        let now = self.now;
         let Some(link) = self.links.get(&link) else {
             return Vec::new();
         };
@@ -357,7 +402,7 @@ impl Engine {
             .filter_map(|id| {
                 let group = self.groups.get_mut(&id)?;
                 let ready = !matches!(group.baseline, super::Baselining::Waiting(_));
-                ready.then(|| (id, group.log_hash()))
+                ready.then(|| (id, group.log_hash(now)))
             })
             .collect()
     }
@@ -365,13 +410,14 @@ impl Engine {
     /// Hashes that differ twice in a row, and whatever differs after a pause, bring a full
     /// digest: a lost last announcement is not a lost message.
     pub(crate) fn compare_logs(&mut self, from: LinkId, hashes: &[(GroupId, u64)]) {
-        let now = self.now.mono;
+        let time = self.now;
+        let now = time.mono;
         let pause = Micros::from_millis(self.config.groups.digest_ms);
         for &(id, theirs) in hashes {
             let Some(group) = self.groups.get_mut(&id) else {
                 continue;
             };
-            let equal = group.log_hash() == theirs;
+            let equal = group.log_hash(time) == theirs;
             let Some(remote) = self.remote_mut(from, id) else {
                 continue;
             };

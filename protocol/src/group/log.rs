@@ -63,6 +63,8 @@ pub(crate) struct OriginLog {
     pub(crate) missing: Missing,
     /// The highest header known of what is not held (any more).
     head: Option<Head>,
+    /// When this peer made it: the first signed evidence of the origin's life.
+    pub(crate) made: Micros,
     /// The last time an entry came, or a link that may have some.
     pub(crate) progress: Micros,
     /// Weight of entries not handed over yet.
@@ -93,6 +95,7 @@ impl OriginLog {
             proven: base,
             missing: Missing::default(),
             head: None,
+            made: now,
             progress: now,
             ahead_bytes: 0,
             passed: Vec::new(),
@@ -127,6 +130,11 @@ impl OriginLog {
     /// Whether nothing has ever come.
     pub(crate) fn is_unused(&self) -> bool {
         self.seen.0 == 0
+    }
+
+    /// Whether it holds nothing, lacks nothing and has handed over what there was.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.entries.is_empty() && self.missing.is_empty() && self.next > self.settled
     }
 
     /// The highest entry settled.
@@ -325,6 +333,15 @@ impl OriginLog {
     /// epoch.
     pub(crate) fn head_published_at(&self) -> Option<u64> {
         self.head.as_ref().map(|head| head.published_at)
+    }
+
+    /// When the latest message known of was published, ms since the Unix epoch.
+    pub(crate) fn latest_published_at(&self) -> u64 {
+        let last = self.entries.values().next_back().map(|entry| {
+            let header = &entry.bundle.header;
+            header.published_at(header.lengths.len() - 1)
+        });
+        last.max(self.head_published_at()).unwrap_or(0)
     }
 
     /// How many entries of about so many bytes, at least one.

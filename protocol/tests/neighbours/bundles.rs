@@ -8,7 +8,7 @@ use hedgerow_protocol::{Config, GroupId, LinkId, MessageId, PublishOptions};
 
 impl Pair {
     /// A member whose baseline is taken, with a log of key 3.
-    fn joined(config: Config) -> Self {
+    pub(super) fn joined(config: Config) -> Self {
         let mut pair = Self::with(0, config);
         pair.answer(0, None);
         assert!(pair.has_joined());

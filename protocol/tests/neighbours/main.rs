@@ -2,6 +2,8 @@
 
 mod bundles;
 mod deltas;
+mod lives;
+mod origins;
 mod pressed;
 mod unfinished;
 

@@ -8,6 +8,7 @@ use crate::io::LinkId;
 use crate::message::History;
 use crate::name::GroupId;
 use crate::status::Role;
+use crate::wire::BundleHeader;
 use crate::wire::frame::{Baseline, BaselineOrigin};
 use std::collections::BTreeMap;
 
@@ -97,46 +98,54 @@ fn past_of(
     history: History,
     wall_ms: u64,
 ) -> BTreeMap<LogKey, Vec<(u64, u64)>> {
-    let (count, from_wall_ms) = match history {
-        History::None => return BTreeMap::new(),
-        History::Last(count) => (usize::try_from(count).unwrap_or(usize::MAX), 0),
-        History::SinceMs(ms) => (usize::MAX, wall_ms.saturating_sub(ms)),
-    };
-    let count = count.min(LISTED_MAX);
+    match history {
+        History::None => BTreeMap::new(),
+        History::Last(count) => {
+            let count = usize::try_from(count).unwrap_or(usize::MAX).min(LISTED_MAX);
+            last(logs, count)
+        }
+        History::SinceMs(ms) => {
+            let from_wall_ms = wall_ms.saturating_sub(ms);
+            // Only where each origin begins matters, however much follows.
+            let first = |log| first_since(log, from_wall_ms).map(|first| vec![first]);
+            let firsts = logs
+                .iter()
+                .filter_map(|(key, log)| Some((*key, first(log)?)));
+            firsts.collect()
+        }
+    }
+}
+
+/// The last `count` messages of all logs, by origin.
+fn last(logs: &BTreeMap<LogKey, OriginLog>, count: usize) -> BTreeMap<LogKey, Vec<(u64, u64)>> {
     let mut listed: Vec<Listed> = Vec::new();
     for (key, log) in logs {
-        list(*key, log, count, from_wall_ms, &mut listed);
+        let newest = messages(log).take(count);
+        listed.extend(newest.map(|(seq, published_at)| (published_at, *key, seq)));
     }
     listed.sort_unstable_by(|a, b| b.cmp(a));
     let mut past: BTreeMap<LogKey, Vec<(u64, u64)>> = BTreeMap::new();
-    if matches!(history, History::SinceMs(_)) {
-        // Only where each origin begins matters.
-        for (published_at, key, seq) in listed {
-            past.insert(key, vec![(seq, published_at)]);
-        }
-    } else {
-        for (published_at, key, seq) in listed.into_iter().take(count) {
-            past.entry(key).or_default().push((seq, published_at));
-        }
+    for (published_at, key, seq) in listed.into_iter().take(count) {
+        past.entry(key).or_default().push((seq, published_at));
     }
     past
 }
 
-/// The newest messages of a log, at most `count`, published since `from_wall_ms`.
-fn list(key: LogKey, log: &OriginLog, count: usize, from_wall_ms: u64, listed: &mut Vec<Listed>) {
-    let mut messages = 0;
-    for entry in log.entries().rev() {
-        let header = &entry.bundle.header;
-        if header.fragment.is_some_and(|fragment| fragment.index > 0) {
-            continue;
-        }
-        for index in (0..header.lengths.len()).rev() {
-            let published_at = header.published_at(index);
-            if messages >= count || published_at < from_wall_ms {
-                return;
-            }
-            listed.push((published_at, key, header.seq + index as u64));
-            messages += 1;
-        }
-    }
+/// The first message that was published since `from_wall_ms` and all after it.
+fn first_since(log: &OriginLog, from_wall_ms: u64) -> Option<(u64, u64)> {
+    (messages(log))
+        .take_while(|(_, published_at)| *published_at >= from_wall_ms)
+        .last()
+}
+
+/// The messages held of a log, the newest first: seq and time of publication.
+fn messages(log: &OriginLog) -> impl Iterator<Item = (u64, u64)> + '_ {
+    let is_begin = |header: &BundleHeader| header.fragment.is_none_or(|piece| piece.index == 0);
+    (log.entries().rev())
+        .map(|entry| &entry.bundle.header)
+        .filter(move |header| is_begin(header))
+        .flat_map(|header| {
+            let indices = (0..header.lengths.len()).rev();
+            indices.map(|index| (header.seq + index as u64, header.published_at(index)))
+        })
 }

@@ -14,6 +14,7 @@ use hedgerow_protocol::{
     PublishError, PublishOptions, SettingsPatch,
 };
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -53,8 +54,11 @@ pub struct AckResult {
     pub id: MessageId,
     /// Members that have it.
     pub have: usize,
-    /// Members at publication.
+    /// Members at publication, in the view or linked. Zero: nobody else was known in the group, so
+    /// nobody is known to have the message.
     pub of: usize,
+    /// Who has it.
+    pub holders: Vec<PeerKey>,
     /// Members at publication that left, vanished, or reported it as a gap.
     pub missing: Vec<PeerKey>,
     /// Whether waiting ended by time.
@@ -248,6 +252,18 @@ impl Node {
         let name = group.clone();
         self.call(move |driver| driver.engine().members(&name))
             .await
+    }
+
+    /// How many other members of a group are known, in the view or linked.
+    pub async fn other_members(&self, group: &GroupName) -> Result<usize, NodeError> {
+        let name = group.clone();
+        self.call(move |driver| driver.engine().other_members(&name))
+            .await
+    }
+
+    /// The names of groups that known peers are members of.
+    pub async fn group_names(&self) -> Result<BTreeSet<GroupName>, NodeError> {
+        self.call(|driver| driver.engine().group_names()).await
     }
 
     /// The overlay that carries `origin`'s messages, by default this peer's own; `None` when

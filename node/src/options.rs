@@ -69,8 +69,6 @@ pub struct DeliveryConfig {
     pub messages_max: usize,
     /// Payload bytes kept per group; the newest message is kept whatever its size.
     pub bytes_max: usize,
-    /// Payload bytes kept over all groups.
-    pub total_bytes_max: usize,
     /// How long a message is kept, ms. 5 min: as the default retention of a group.
     pub keep_ms: u64,
     /// Messages accepted from local publishers of a group and not yet taken by the engine.
@@ -86,7 +84,6 @@ impl Default for DeliveryConfig {
         Self {
             messages_max: 1 << 18,
             bytes_max: 64 << 20,
-            total_bytes_max: 256 << 20,
             keep_ms: 300_000,
             outbox_messages_max: 1_024,
             outbox_bytes_max: 4 << 20,

@@ -4,12 +4,15 @@
 //! says which one is out of range.
 
 mod check;
+mod memory;
+
+pub use memory::Memory;
 
 use crate::name::{Address, NetworkName};
 use serde::{Deserialize, Serialize};
 
 /// The engine's configuration. All fields have defaults.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Which network this peer belongs to; others are refused in the handshake.
@@ -20,6 +23,10 @@ pub struct Config {
     pub addresses: Vec<Address>,
     /// The last epoch this identity used, as the driver stored it; the new one lies above.
     pub last_epoch: u64,
+    /// Bytes that all tables together may hold: records, messages retained, ahead of delivery and not
+    /// read yet, frames that wait for links, checks under way ([`Config::memory`] says which share
+    /// each has). 512 MiB: eight of the largest messages.
+    pub memory_max: usize,
     /// Links and whom to connect to.
     pub links: LinkConfig,
     /// Records and the view.
@@ -28,6 +35,22 @@ pub struct Config {
     pub groups: GroupConfig,
     /// Queues.
     pub flow: FlowConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            network: NetworkName::default(),
+            bootstrap: Vec::new(),
+            addresses: Vec::new(),
+            last_epoch: 0,
+            memory_max: 512 << 20,
+            links: LinkConfig::default(),
+            database: DatabaseConfig::default(),
+            groups: GroupConfig::default(),
+            flow: FlowConfig::default(),
+        }
+    }
 }
 
 /// Links: how many, how they are watched, when to dial.
@@ -215,15 +238,10 @@ pub struct GroupConfig {
     pub bulk_bytes: usize,
     /// In a mesh, extra parents announce instead of pushing above this, bytes.
     pub mesh_push_bytes: usize,
-    /// Retained over all groups, bytes.
-    pub retention_total_bytes: usize,
     /// How far ahead of the settled point an origin's entries are taken.
     pub window: u64,
     /// Bytes received ahead of delivery, per origin, before more is left to be pulled later.
     pub ahead_bytes_max: usize,
-    /// The same over all origins and groups, bytes. Beyond it only the log that holds most of
-    /// it gets what comes next in line, up to one message.
-    pub ahead_total_bytes: usize,
     /// Announcements are batched for so long, ms.
     pub announce_ms: u64,
     /// First wait before a missing entry is pulled, ms; adapts to what trees take.
@@ -261,10 +279,8 @@ impl Default for GroupConfig {
             together_bytes: 64 << 10,
             bulk_bytes: 256 << 10,
             mesh_push_bytes: 4 << 10,
-            retention_total_bytes: 256 << 20,
             window: 1 << 20,
             ahead_bytes_max: 96 << 20,
-            ahead_total_bytes: 256 << 20,
             announce_ms: 50,
             grace_ms: 100,
             pull_timeout_ms: 1_000,

@@ -19,7 +19,7 @@ use crate::database::{Candidates, Database, OwnRecord, RecordSync};
 use crate::group::{Acknowledging, Charges, Forks, Group, OwnLog, Probes, Proving, Verifying};
 use crate::identity::{Keypair, PeerKey};
 use crate::io::{Action, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
-use crate::links::{Chooser, Dialer, Link, Shunned, Stage, Uplink};
+use crate::links::{Chooser, Dialer, Link, Shunned, Stage, Twins, Uplink};
 use crate::memo::Memo;
 use crate::name::GroupId;
 use crate::time::{Micros, Time};
@@ -54,6 +54,7 @@ pub struct Engine {
     pub(crate) chooser: Chooser,
     pub(crate) uplink: Uplink,
     pub(crate) shunned: Shunned,
+    pub(crate) twins: Twins,
 
     pub(crate) database: Database,
     pub(crate) own: OwnRecord,
@@ -139,8 +140,14 @@ impl Engine {
             chooser: Chooser::new(rng.next_u64()),
             uplink: Uplink::new(&config.links),
             shunned: Shunned::default(),
+            twins: Twins::default(),
             database: Database::new(config.database.clone(), now.mono),
-            own: OwnRecord::new(epoch, config.addresses.clone(), config.links.capacity),
+            own: OwnRecord::new(
+                epoch,
+                config.addresses.clone(),
+                config.links.capacity,
+                now.mono,
+            ),
             sync: RecordSync::default(),
             candidates: Candidates::default(),
             view: View::default(),

@@ -192,6 +192,15 @@ pub enum LinkEnd {
     Stopped,
 }
 
+/// A running peer that uses an identity which another one uses too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityUser {
+    /// Its epoch, as last heard.
+    pub epoch: u64,
+    /// Where it is: what its record states, or where its connection comes from.
+    pub addresses: Vec<Address>,
+}
+
 /// What the application or an operator may want to know.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -262,8 +271,10 @@ pub enum Event {
         id: MessageId,
         /// Members that have it.
         have: usize,
-        /// Members at publication.
+        /// Members at publication, in the view or linked: none is no success.
         of: usize,
+        /// Who has it.
+        holders: Vec<PeerKey>,
         /// Members at publication that left the view, or reported it as a gap.
         missing: Vec<PeerKey>,
         /// Whether waiting ended by time.
@@ -289,8 +300,26 @@ pub enum Event {
         /// Which life.
         epoch: u64,
     },
-    /// Another running peer uses this identity; this engine has stopped.
-    IdentityInUse,
+    /// Another running peer uses this peer's identity, and its epoch is higher; this engine has
+    /// stopped.
+    IdentityInUse {
+        /// The identity: this peer's key.
+        peer: PeerKey,
+        /// This peer's epoch.
+        epoch: u64,
+        /// What the other one says about itself.
+        other: IdentityUser,
+    },
+    /// Two running peers seem to use one identity, and this engine goes on: the identity is a
+    /// neighbour's, or this peer's own where the other one must stop. Told at most once a minute
+    /// for each identity.
+    IdentityConflict {
+        /// The identity.
+        peer: PeerKey,
+        /// Who uses it: the neighbours' links to them, or, of this peer's own identity, the other
+        /// one's record.
+        users: Vec<IdentityUser>,
+    },
     /// Leaving is done; the driver may end.
     Stopped {
         /// Whether neighbours confirmed that they hold what this peer published.

@@ -24,7 +24,9 @@ mod links;
 pub use config::{Config, ConfigError, DatabaseConfig, FlowConfig, GroupConfig, LinkConfig};
 pub use engine::{Engine, WarmChoice, WarmDatabase, WarmLink};
 pub use identity::{Keypair, ParsePeerError, PeerKey, Signer};
-pub use io::{Action, DialId, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
+pub use io::{
+    Action, DialId, Event, IdentityUser, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId,
+};
 pub use memo::Memo;
 pub use message::{
     Arrival, Delivery, GroupSettings, HISTORY_LAST_MAX, History, JoinError, JoinOptions, MessageId,

@@ -1,7 +1,7 @@
 //! What an operator can ask: plain data, the same for the API, the CLI and the simulator.
 
 use crate::identity::PeerKey;
-use crate::io::{LinkEnd, LinkId};
+use crate::io::{IdentityUser, LinkEnd, LinkId};
 use crate::message::GroupSettings;
 use crate::name::{Address, GroupName, NetworkName};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -51,6 +51,20 @@ pub struct Status {
     pub verifying: usize,
     /// Whether the engine is leaving or has stopped.
     pub stopping: bool,
+    /// Identities, this peer's own or neighbours', that two running peers seemed to use within the
+    /// last ten minutes: a copied key or data directory.
+    pub identity_conflicts: Vec<IdentityConflict>,
+}
+
+/// An identity that two running peers use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityConflict {
+    /// The identity.
+    pub peer: PeerKey,
+    /// Who uses it, as far as is known; of this peer's own identity, the other one.
+    pub users: Vec<IdentityUser>,
+    /// When it was last seen, ms ago.
+    pub seen_ms_ago: u64,
 }
 
 /// Writes a hash as 16 hex digits.
@@ -218,7 +232,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 80] = [
+pub const COUNTERS: [&str; 83] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -250,6 +264,9 @@ pub const COUNTERS: [&str; 80] = [
     "frames_malformed",
     "frames_oversized_unsent",
     "frames_unknown",
+    "frames_without_memory",
+    "identity_conflicts",
+    "links_outdated",
     "links_reconsidered",
     "links_refused",
     "links_refused_by_peer",

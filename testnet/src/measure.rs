@@ -5,7 +5,7 @@
 //! one-way delay (Chu, Rao, Zhang, "A case for end system multicast", 2000); LDH is the
 //! Plumtree paper's (Leitão, Pereira, Rodrigues, 2007).
 
-use crate::journal::{Journal, Message, Receipt};
+use crate::journal::{Change, Journal, Membership, Message, Publication, Receipt};
 use hedgerow_protocol::{Arrival, GroupName, Micros};
 use std::ops::Range;
 
@@ -54,7 +54,16 @@ pub struct Scope<'a> {
     pub nodes: Option<&'a [bool]>,
     /// How soon after its publication a message must have come; `None`: whenever.
     pub within: Option<Micros>,
+    /// A message is due to every node that stayed a member for this long after its publication,
+    /// whatever became of it later, unless its publisher stopped within [`PUBLISHER_LIVES`];
+    /// `None`: it is due to members that stay to the end.
+    pub survived: Option<Micros>,
+    /// Parts of the network that no link joined, by node, where that is known.
+    pub parts: Option<&'a [usize]>,
 }
+
+/// A message whose publisher stops sooner than this after publishing may be lost with it.
+pub const PUBLISHER_LIVES: Micros = Micros::from_millis(1_000);
 
 impl<'a> Scope<'a> {
     /// Everything in a group.
@@ -64,7 +73,15 @@ impl<'a> Scope<'a> {
             published: Micros(0)..Micros(u64::MAX),
             nodes: None,
             within: None,
+            survived: None,
+            parts: None,
         }
+    }
+
+    /// Whether links joined two nodes.
+    fn joins(&self, a: usize, b: usize) -> bool {
+        let part = |node: usize| self.parts.and_then(|parts| parts.get(node));
+        part(a).is_some() && part(a) == part(b)
     }
 
     /// Whether `node` is looked at.
@@ -92,6 +109,10 @@ pub struct Measures {
     /// Those of them in which it came before anybody in scope had pulled that message: as far as the
     /// overlay carries it without any repair.
     pub reached: u64,
+    /// Of the expected, those whose publisher links joined with the node.
+    pub joined: u64,
+    /// Those of them in which the node got the message.
+    pub joined_delivered: u64,
     /// Bytes of payload that reached applications, the publishers' own left out.
     pub payload_bytes: u64,
     /// When the last delivery came.
@@ -189,6 +210,10 @@ fn tally(
     }
     let mut due_from: Vec<Micros> = messages.iter().map(|(published, _)| published.at).collect();
     due_from.sort_unstable();
+    // Who is to be had to the end may have died as it published; that is the liveness check's.
+    let outlived: Vec<bool> = (messages.iter())
+        .map(|(by, _)| scope.survived.is_none() || !stops_soon_after(journal, *by))
+        .collect();
     let mut measures = Measures {
         published: messages.len() as u64,
         ..Measures::default()
@@ -200,11 +225,23 @@ fn tally(
         if !scope.has_node(node) {
             continue;
         }
-        let membership = journal.memberships(node, scope.group).pop();
-        let due = membership.filter(|m| m.until.is_none()).map(|m| m.from);
-        if let Some(from) = due {
-            measures.expected +=
-                (due_from.len() - due_from.partition_point(|at| *at < from)) as u64;
+        let due = Due::of(journal, scope, node);
+        measures.expected += match &due {
+            Due::ToTheEnd(None) => 0,
+            Due::ToTheEnd(Some(from)) => {
+                (due_from.len() - due_from.partition_point(|at| at < from)) as u64
+            }
+            Due::Survived { .. } => {
+                let messages = messages.iter().zip(&outlived);
+                let due = messages.filter(|((by, _), outlived)| **outlived && due.holds(by.at));
+                due.count() as u64
+            }
+        };
+        if scope.parts.is_some() {
+            let due = (messages.iter().zip(&outlived))
+                .filter(|((by, _), outlived)| **outlived && due.holds(by.at));
+            let joined = due.filter(|((by, _), _)| scope.joins(by.node, node));
+            measures.joined += joined.count() as u64;
         }
         for receipt in &entries.receipts {
             let slot = slots[receipt.message as usize];
@@ -218,8 +255,9 @@ fn tally(
             if scope.within.is_some_and(|within| latency > within) {
                 continue;
             }
-            if due.is_some_and(|from| from <= published.at) {
+            if due.holds(published.at) && outlived[slot] {
                 measures.delivered += 1;
+                measures.joined_delivered += u64::from(scope.joins(published.node, node));
                 measures.reached += u64::from(receipt.at < pulled_at[slot]);
             }
             if receipt.arrival != Arrival::Local {
@@ -235,6 +273,51 @@ fn tally(
         *receipts = Vec::new();
     }
     (measures, tally)
+}
+
+/// Which messages are due to one node.
+enum Due {
+    /// What was published from then on, where it is a member to the end.
+    ToTheEnd(Option<Micros>),
+    /// What was published in these times and at least `survived` before each ended.
+    Survived {
+        memberships: Vec<Membership>,
+        survived: Micros,
+    },
+}
+
+impl Due {
+    fn of(journal: &Journal, scope: &Scope<'_>, node: usize) -> Self {
+        let mut memberships = journal.memberships(node, scope.group);
+        if let Some(survived) = scope.survived {
+            return Self::Survived {
+                memberships,
+                survived,
+            };
+        }
+        let last = memberships.pop().filter(|last| last.until.is_none());
+        Self::ToTheEnd(last.map(|last| last.from))
+    }
+
+    fn holds(&self, published: Micros) -> bool {
+        match self {
+            Self::ToTheEnd(from) => from.is_some_and(|from| from <= published),
+            Self::Survived {
+                memberships,
+                survived,
+            } => memberships.iter().any(|membership| {
+                let ends = membership.until;
+                membership.from <= published && ends.is_none_or(|end| published + *survived <= end)
+            }),
+        }
+    }
+}
+
+/// Whether a publisher stopped within [`PUBLISHER_LIVES`] of publishing.
+fn stops_soon_after(journal: &Journal, by: Publication) -> bool {
+    let changes = journal.nodes[by.node].changes.iter();
+    let mut stops = changes.filter(|(_, change)| *change == Change::Stopped);
+    stops.any(|(at, _)| by.at <= *at && *at < by.at + PUBLISHER_LIVES)
 }
 
 /// When each message in scope first came by a pull to anybody there.
@@ -376,6 +459,52 @@ mod tests {
     }
 
     #[test]
+    fn what_no_link_joins_is_not_asked_of_the_links() {
+        let group = GroupName::new("news").expect("valid");
+        let origin = PeerKey([1; 32]);
+        let id = MessageId {
+            origin,
+            epoch: 1,
+            seq: 1,
+        };
+        let mut journal = Journal::default();
+        for node in 0..4 {
+            journal.add_node();
+            let joined = hedgerow_protocol::Event::Joined {
+                group: group.clone(),
+                from_neighbour: true,
+            };
+            journal.event(Micros(1), node, joined);
+        }
+        journal.published(Micros(1_000), 0, &group, id, Bytes::new());
+        for (node, arrival) in [(0, Arrival::Local), (1, Arrival::Pushed)] {
+            let delivery = Delivery {
+                group: group.clone(),
+                id,
+                published_at: 0,
+                payload: Bytes::new(),
+                hops: 1,
+                arrival,
+            };
+            journal.delivered(Micros(1_010), node, &delivery);
+        }
+        // Node 3 is cut off; node 2 is not, and lacks the message.
+        let parts = [0, 0, 0, 1];
+        let mut scope = Scope::all(&group);
+        let counts = |scope: &Scope<'_>| {
+            let measures = measure(&journal, scope, |_, _| Micros(1));
+            (
+                measures.expected,
+                measures.joined,
+                measures.joined_delivered,
+            )
+        };
+        assert_eq!(counts(&scope), (4, 0, 0), "nothing is known of links");
+        scope.parts = Some(&parts);
+        assert_eq!(counts(&scope), (4, 3, 2));
+    }
+
+    #[test]
     fn what_came_before_the_first_pull_is_reach_and_what_came_late_is_nothing() {
         let group = GroupName::new("news").expect("valid");
         let id = MessageId {
@@ -420,5 +549,55 @@ mod tests {
         let counts = (measures.expected, measures.delivered, measures.reached);
         assert_eq!(counts, (5, 3, 2));
         assert_eq!(measures.latency.max, Micros(40));
+    }
+
+    #[test]
+    fn messages_are_due_to_those_who_lived_on_for_a_while_though_they_died_later() {
+        let group = GroupName::new("news").expect("valid");
+        let second = |at: u64| Micros::from_millis(at * 1_000);
+        let mut journal = Journal::default();
+        for node in 0..3 {
+            journal.add_node();
+            let joined = hedgerow_protocol::Event::Joined {
+                group: group.clone(),
+                from_neighbour: true,
+            };
+            journal.event(Micros(1), node, joined);
+        }
+        let id = |seq| MessageId {
+            origin: PeerKey([1; 32]),
+            epoch: 1,
+            seq,
+        };
+        // Node 1 gets the first and dies long after it, and soon after the second; node 0 dies
+        // with its third on its lips.
+        for (at, seq) in [(1, 1), (35, 2), (50, 3)] {
+            journal.published(second(at), 0, &group, id(seq), Bytes::new());
+        }
+        for (node, seq) in [(0, 1), (0, 2), (0, 3), (1, 1), (2, 2)] {
+            let delivery = Delivery {
+                group: group.clone(),
+                id: id(seq),
+                published_at: 0,
+                payload: Bytes::new(),
+                hops: 1,
+                arrival: Arrival::Pushed,
+            };
+            journal.delivered(second(51), node, &delivery);
+        }
+        journal.change(second(40), 1, Change::Stopped);
+        journal.change(second(50), 0, Change::Stopped);
+        let mut scope = Scope::all(&group);
+        scope.survived = Some(second(30));
+        let measures = measure(&journal, &scope, |_, _| Micros(1));
+        // The first: all three, of whom node 2 lacks it. The second: node 2 alone. The third: nobody.
+        assert_eq!((measures.expected, measures.delivered), (4, 3));
+        scope.survived = None;
+        let measures = measure(&journal, &scope, |_, _| Micros(1));
+        assert_eq!(
+            (measures.expected, measures.delivered),
+            (3, 1),
+            "to the end"
+        );
     }
 }

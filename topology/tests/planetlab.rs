@@ -73,20 +73,18 @@ fn check(name: &str, report: &Report, stretch_max: f64) {
     assert!(report.mesh3.reach_10pct >= 0.99, "{name}: {line}");
 }
 
+/// Where the environment names a matrix of real round-trip times. The bounds are those that the
+/// PlanetLab matrix meets (docs/performance.md); without one the test says so and checks nothing,
+/// for no synthetic matrix has the same structure: see the tests below for those.
 #[test]
-fn the_goals_hold_on_planetlab() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/planetlab-490.tsv");
-    let matrix = if path.exists() {
-        Matrix::read(&path).expect("the matrix is well-formed")
-    } else {
-        println!(
-            "{} is missing: the goals are checked on a synthetic matrix",
-            path.display()
-        );
-        clustered(490, 120, 1)
+fn the_goals_hold_on_a_real_matrix() {
+    let Some(path) = std::env::var_os("HEDGEROW_MATRIX") else {
+        println!("skipped: HEDGEROW_MATRIX names no matrix of round-trip times");
+        return;
     };
+    let matrix = Matrix::read(Path::new(&path)).expect("HEDGEROW_MATRIX is a matrix");
     let report = measure(&matrix, &EFFORT);
-    check("planetlab", &report, 1.25);
+    check("real matrix", &report, 1.25);
     assert!(report.mesh2.stretch_mean <= 1.25);
     assert!(report.coordinate_error_median < 0.25);
 }

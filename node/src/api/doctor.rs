@@ -7,7 +7,8 @@ use super::types::{Check, Health};
 use crate::Multiaddr;
 use crate::config::Settings;
 use axum::extract::State;
-use hedgerow_protocol::status::{LinkStatus, Status};
+use hedgerow_protocol::Address;
+use hedgerow_protocol::status::{IdentityConflict, LinkStatus, Status};
 use libp2p::multiaddr::Protocol;
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -71,6 +72,27 @@ fn identity(status: &Status) -> Check {
             format!("{found}; leaving or stopped"),
             remedy,
         );
+    }
+    let places = |conflict: &IdentityConflict| {
+        let users = conflict.users.iter().map(|user| {
+            let places: Vec<&str> = user.addresses.iter().map(Address::as_str).collect();
+            format!("epoch {} at {}", user.epoch, places.join(", "))
+        });
+        users.collect::<Vec<_>>().join("; ")
+    };
+    let conflicts = &status.identity_conflicts;
+    let own = conflicts.iter().find(|other| other.peer == status.peer);
+    if let Some(conflict) = own {
+        let remedy = "another peer runs with a copy of this peer's key or data directory: give one \
+                      of them its own (--data-dir DIR, or --new-identity)";
+        let found = format!("{found}; also used by {}", places(conflict));
+        return check("identity", Health::Fail, found, remedy);
+    }
+    if let Some(conflict) = conflicts.first() {
+        let remedy = "two peers run with copies of one key or data directory: give one of them its \
+                      own (--data-dir DIR, or --new-identity)";
+        let found = format!("{found}; {} is used by {}", conflict.peer, places(conflict));
+        return check("identity", Health::Warn, found, remedy);
     }
     check("identity", Health::Ok, found, "")
 }

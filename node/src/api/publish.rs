@@ -26,6 +26,9 @@ const WINDOW: usize = 512;
 /// How long the rest of a refused upload is read, and how long a pause ends that.
 const DISCARD: Duration = Duration::from_secs(2);
 const DISCARD_IDLE: Duration = Duration::from_millis(100);
+/// A group whose name is at least so similar may be the one that was meant: a letter or two of a
+/// short name differ.
+const SIMILAR_MIN: f64 = 0.6;
 
 pub(super) async fn upload(
     State(api): State<Api>,
@@ -46,7 +49,7 @@ pub(super) async fn upload(
     // What was handed over before an error is settled first, so that the count is right.
     let settled = publisher.settle().await;
     match result.and(settled) {
-        Ok(()) => Ok(Json(publisher.finish().await?)),
+        Ok(()) => Ok(Json(publisher.finish(&api.node).await?)),
         Err(error) => {
             discard(&mut body).await;
             Err(error.after(publisher.accepted))
@@ -190,7 +193,7 @@ struct Publisher {
 struct Waiting {
     most: usize,
     results: FuturesUnordered<oneshot::Receiver<AckResult>>,
-    members: usize,
+    holders: BTreeSet<PeerKey>,
     missing: BTreeSet<PeerKey>,
     timed_out: bool,
 }
@@ -201,7 +204,7 @@ impl Publisher {
         let waiting = acknowledging_max.map(|most| Waiting {
             most,
             results: FuturesUnordered::new(),
-            members: 0,
+            holders: BTreeSet::new(),
             missing: BTreeSet::new(),
             timed_out: false,
         });
@@ -292,10 +295,16 @@ impl Publisher {
         Ok(())
     }
 
-    async fn finish(self) -> Result<Published, ApiError> {
+    async fn finish(self, node: &Node) -> Result<Published, ApiError> {
         let acknowledged = match self.waiting {
             Some(waiting) => Some(waiting.finish().await?),
             None => None,
+        };
+        let others = node.other_members(&self.group).await?;
+        let similar = if others == 0 {
+            similar(&self.group, node.group_names().await?)
+        } else {
+            None
         };
         Ok(Published {
             group: self.group,
@@ -303,6 +312,8 @@ impl Publisher {
             bytes: self.bytes,
             first: self.first,
             last: self.last,
+            others,
+            similar,
             acknowledged,
         })
     }
@@ -339,7 +350,7 @@ impl Waiting {
     }
 
     fn count(&mut self, result: AckResult) {
-        self.members = self.members.max(result.of);
+        self.holders.extend(result.holders);
         self.missing.extend(result.missing);
         self.timed_out |= result.timed_out;
     }
@@ -348,17 +359,43 @@ impl Waiting {
         while !self.results.is_empty() {
             self.take_one().await?;
         }
+        let has_all = |peer: &PeerKey| !self.missing.contains(peer);
+        let holders: Vec<PeerKey> = self.holders.into_iter().filter(has_all).collect();
         Ok(Acknowledged {
-            members: self.members,
+            members: holders.len() + self.missing.len(),
+            holders,
             missing: self.missing.into_iter().collect(),
             timed_out: self.timed_out,
         })
     }
 }
 
+/// The group whose name is most like one that nobody else is in.
+fn similar(group: &GroupName, known: BTreeSet<GroupName>) -> Option<GroupName> {
+    let others = known.into_iter().filter(|known| known != group);
+    others
+        .map(|known| {
+            let likeness = strsim::normalized_damerau_levenshtein(group.as_str(), known.as_str());
+            (likeness, known)
+        })
+        .filter(|(likeness, _)| *likeness >= SIMILAR_MIN)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, known)| known)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_typo_is_similar_and_another_word_is_not() {
+        let group = |name: &str| GroupName::new(name).expect("valid");
+        let known: BTreeSet<GroupName> = ["news", "sport", "nwes"].map(group).into();
+        let found = |name| similar(&group(name), known.clone());
+        assert_eq!(found("nwes"), Some(group("news")), "not itself");
+        assert_eq!(found("sports"), Some(group("sport")));
+        assert_eq!(found("weather"), None);
+    }
 
     #[test]
     fn a_cutter_joins_chunks_and_refuses_what_is_too_large() {

@@ -231,9 +231,12 @@ pub(super) struct PublishArgs {
     /// How to cut it: a message a line (as stdin is by default) or one in all (as files are)
     #[arg(long, value_enum)]
     pub(super) split: Option<Split>,
-    /// Return only when every live member has all of it
+    /// Return only when every live member has all of it; exit code 4 if there is no other member
     #[arg(long)]
     pub(super) wait: bool,
+    /// With --wait: exit code 0 also if there is no other member
+    #[arg(long, requires = "wait")]
+    pub(super) allow_nobody: bool,
     /// Give up after this long, with exit code 124
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(super) timeout: Option<Duration>,

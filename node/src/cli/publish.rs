@@ -48,7 +48,7 @@ pub(super) async fn publish(
     };
     let confirmed = peer.stop().await;
     let published = result?;
-    report(context, &published)?;
+    report(context, &published, args.allow_nobody)?;
     if !confirmed {
         return Err(CliError::Partial(
             "no neighbour confirmed that it holds what was published; others may not get it"
@@ -81,18 +81,40 @@ async fn upload(
     Ok(read(sent?).await?)
 }
 
-fn report(context: &Context, published: &Published) -> Result<(), CliError> {
+fn report(context: &Context, published: &Published, allow_nobody: bool) -> Result<(), CliError> {
     if context.output.is_json() {
         context.output.value(published)?;
     }
+    let nobody = nobody(published);
     let Some(Acknowledged {
         members,
         missing,
         timed_out,
+        ..
     }) = &published.acknowledged
     else {
+        if let Some(nobody) = nobody {
+            context.output.notice(nobody);
+        }
         return Ok(());
     };
+    if *members == 0 && published.messages > 0 {
+        // Others may have come since, but have not confirmed anything.
+        let what = nobody.unwrap_or_else(|| {
+            format!(
+                "nobody else was in group {} at publication",
+                published.group
+            )
+        });
+        if allow_nobody {
+            context.output.notice(what);
+            return Ok(());
+        }
+        return Err(CliError::Partial(format!(
+            "{what}; nobody is known to have what was published (--allow-nobody takes that for \
+             success)"
+        )));
+    }
     if missing.is_empty() && !timed_out {
         return Ok(());
     }
@@ -110,6 +132,22 @@ fn report(context: &Context, published: &Published) -> Result<(), CliError> {
             "{what}, they left or vanished{list}"
         )))
     }
+}
+
+/// Says that nobody else is in the group, if so.
+fn nobody(published: &Published) -> Option<String> {
+    if published.others > 0 || published.messages == 0 {
+        return None;
+    }
+    if published.group.is_broadcast() {
+        return Some("nobody else is in the network".to_owned());
+    }
+    let meant = published.similar.as_ref();
+    let meant = meant.map_or_else(String::new, |name| format!(" (did you mean {name}?)"));
+    Some(format!(
+        "nobody else is in group {}{meant}",
+        published.group
+    ))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]

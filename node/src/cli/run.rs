@@ -8,6 +8,7 @@ use super::signals::Signals;
 use crate::config::Flag;
 use crate::{Event, Events};
 use futures::StreamExt;
+use hedgerow_protocol::Address;
 
 pub(super) async fn run(context: &Context, args: RunArgs) -> Result<(), CliError> {
     let mut flags = Vec::new();
@@ -49,19 +50,37 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<(), CliError
 
 /// Waits until the peer ends by itself; why it did.
 async fn ended(daemon: &Daemon, events: &mut Events) -> String {
-    let mut identity_in_use = false;
+    let mut in_use = None;
     loop {
         tokio::select! {
             biased;
-            Some(event) = events.next() => identity_in_use |= event == Ok(Event::IdentityInUse),
+            Some(event) = events.next() => {
+                if let Ok(Event::IdentityInUse { peer, other, .. }) = event {
+                    in_use = Some((peer, other));
+                }
+            }
             () = daemon.node.ended() => break,
         }
     }
-    if identity_in_use {
-        "another running peer uses this identity; give every peer a data directory of its own, \
-         and never copy one"
-            .to_owned()
+    let Some((peer, other)) = in_use else {
+        return "the peer stopped by itself; its log says why".to_owned();
+    };
+    let directory = daemon
+        .node
+        .data_dir()
+        .map_or_else(String::new, |directory| {
+            format!(" (data directory {})", directory.display())
+        });
+    let places: Vec<&str> = other.addresses.iter().map(Address::as_str).collect();
+    let at = if places.is_empty() {
+        String::new()
     } else {
-        "the peer stopped by itself; its log says why".to_owned()
-    }
+        format!(" at {}", places.join(", "))
+    };
+    format!(
+        "two running peers use this identity, {peer}{directory}; the other one started later, in \
+         epoch {}{at}, so this one stopped. Give one of them its own: --data-dir DIR, or \
+         --new-identity",
+        other.epoch
+    )
 }

@@ -49,7 +49,18 @@ pub(super) async fn status(context: &Context) -> Result<(), CliError> {
         ("retained", bytes(&status["retained_bytes"])),
         ("queued", bytes(&status["queued_bytes"])),
         ("leaving", text(&status["stopping"])),
+        ("copies", copies(&status["identity_conflicts"])),
     ]))
+}
+
+/// Identities that two running peers use.
+fn copies(conflicts: &Value) -> String {
+    let conflicts = conflicts.as_array().into_iter().flatten();
+    let peers: Vec<String> = conflicts.map(|conflict| text(&conflict["peer"])).collect();
+    if peers.is_empty() {
+        return "no identity is used twice".to_owned();
+    }
+    format!("used by two running peers: {}", peers.join(", "))
 }
 
 pub(super) async fn links(context: &Context) -> Result<(), CliError> {

@@ -23,6 +23,9 @@ pub struct Settings {
     pub mdns: bool,
     /// Groups to be a member of as long as the peer runs.
     pub join: Vec<GroupName>,
+    /// Bytes that all tables together may hold: records, messages retained, ahead of delivery and not
+    /// read yet, frames that wait for links, checks under way. 512 MiB: eight of the largest messages.
+    pub memory_max: usize,
     /// The local API.
     pub api: ApiSettings,
     /// How connections are bounded. Where to listen and multicast DNS stand above.
@@ -52,6 +55,7 @@ impl Default for Settings {
             connect: Vec::new(),
             mdns: true,
             join: Vec::new(),
+            memory_max: hedgerow_protocol::Config::default().memory_max,
             api: ApiSettings::default(),
             transport: TransportConfig::default(),
             delivery: DeliveryConfig::default(),
@@ -94,6 +98,7 @@ impl Settings {
     pub fn engine(&self) -> hedgerow_protocol::Config {
         hedgerow_protocol::Config {
             network: self.network.clone(),
+            memory_max: self.memory_max,
             links: self.links.clone(),
             database: self.database.clone(),
             groups: self.groups.clone(),

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) struct Rings {
     limits: DeliveryConfig,
+    /// Bytes kept over all groups ([`hedgerow_protocol::Config::memory`]).
+    total_bytes_max: usize,
     by_group: HashMap<GroupName, Arc<Ring>>,
     /// Items of one group that come next into its ring: many at once cost little more than one.
     held: Vec<Item>,
@@ -24,9 +26,10 @@ pub(crate) struct Rings {
 }
 
 impl Rings {
-    pub(crate) fn new(limits: DeliveryConfig) -> Self {
+    pub(crate) fn new(limits: DeliveryConfig, total_bytes_max: usize) -> Self {
         Self {
             limits,
+            total_bytes_max,
             by_group: HashMap::new(),
             held: Vec::new(),
             held_for: None,
@@ -84,7 +87,7 @@ impl Rings {
             // Nobody is there for it.
             None => self.held.clear(),
         }
-        if self.pushed > self.limits.total_bytes_max / 16 {
+        if self.pushed > self.total_bytes_max / 16 {
             self.pushed = 0;
             self.enforce_total();
         }
@@ -120,7 +123,7 @@ impl Rings {
     /// the limit so that this is rare; each group's newest item stays.
     fn enforce_total(&mut self) {
         let bytes = self.bytes();
-        let most = self.limits.total_bytes_max;
+        let most = self.total_bytes_max;
         if bytes > most {
             let share = most as f64 / bytes as f64 * 0.875;
             self.by_group.values().for_each(|ring| {

@@ -98,7 +98,7 @@ fn a_slow_subscriber_is_told_how_much_it_missed_and_goes_on() {
 
 #[test]
 fn what_subscribers_are_overtaken_by_is_counted_once_each() {
-    let mut rings = Rings::new(limits(3, usize::MAX));
+    let mut rings = Rings::new(limits(3, usize::MAX), usize::MAX);
     let group = GroupName::new("news").expect("valid");
     let subscribe = |rings: &mut Rings| {
         Subscription::new(rings.get_or_create(&group).clone(), History::None, 0)
@@ -135,10 +135,7 @@ fn bytes_are_bounded_but_the_newest_message_stays() {
 
 #[test]
 fn the_total_over_groups_is_bounded() {
-    let mut rings = Rings::new(DeliveryConfig {
-        total_bytes_max: 1 << 12,
-        ..Default::default()
-    });
+    let mut rings = Rings::new(DeliveryConfig::default(), 1 << 12);
     let names = ["a", "b", "c"].map(|name| GroupName::new(name).expect("valid"));
     let now = Instant::now();
     for seq in 1..100 {
@@ -159,10 +156,11 @@ fn the_total_over_groups_is_bounded() {
 
 #[test]
 fn old_messages_and_unused_rings_go() {
-    let mut rings = Rings::new(DeliveryConfig {
+    let limits = DeliveryConfig {
         keep_ms: 1_000,
         ..Default::default()
-    });
+    };
+    let mut rings = Rings::new(limits, usize::MAX);
     let [member, waited, unused] =
         ["member", "waited", "unused"].map(|name| GroupName::new(name).expect("valid"));
     let now = Instant::now();

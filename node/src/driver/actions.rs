@@ -5,7 +5,8 @@ use crate::delivery::Gap;
 use crate::node::{AckResult, ProbeAnswer};
 use crate::transport::Request;
 use hedgerow_protocol::{
-    Action, DialId, Event, GroupName, Input, Persist, PersistId, SettingsPatch,
+    Action, Address, DialId, Event, GroupName, IdentityUser, Input, Persist, PersistId,
+    SettingsPatch,
 };
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TrySendError;
@@ -153,6 +154,7 @@ impl Driver {
                 id,
                 have,
                 of,
+                holders,
                 missing,
                 timed_out,
             } => {
@@ -162,6 +164,7 @@ impl Driver {
                         id: *id,
                         have: *have,
                         of: *of,
+                        holders: holders.clone(),
                         missing: missing.clone(),
                         timed_out: *timed_out,
                     });
@@ -185,7 +188,7 @@ impl Driver {
                     }
                 }
             }
-            Event::IdentityInUse | Event::Stopped { .. } if self.phase != Phase::Aborted => {
+            Event::IdentityInUse { .. } | Event::Stopped { .. } if self.phase != Phase::Aborted => {
                 self.phase = Phase::Stopped;
             }
             _ => {}
@@ -267,10 +270,32 @@ fn log(event: &Event) {
         } => {
             tracing::warn!(%group, %origin, epoch, "equivocation: cut off");
         }
-        Event::IdentityInUse => {
-            tracing::error!("another running peer uses this identity; stopping");
+        Event::IdentityInUse { peer, epoch, other } => {
+            tracing::error!(
+                %peer,
+                epoch,
+                other_epoch = other.epoch,
+                other_addresses = %addresses(other),
+                "another running peer uses this identity, and started later; stopping"
+            );
+        }
+        Event::IdentityConflict { peer, users } => {
+            let users: Vec<String> = users
+                .iter()
+                .map(|user| format!("epoch {} at {}", user.epoch, addresses(user)))
+                .collect();
+            tracing::warn!(%peer, users = %users.join("; "), "two running peers use one identity");
         }
         Event::Stopped { confirmed } => tracing::info!(confirmed, "left"),
         Event::Sendable { .. } | Event::Acknowledged { .. } | Event::Probe { .. } => {}
     }
+}
+
+/// Where a user of an identity is, in words.
+fn addresses(user: &IdentityUser) -> String {
+    let addresses: Vec<&str> = user.addresses.iter().map(Address::as_str).collect();
+    if addresses.is_empty() {
+        return "an unknown address".to_owned();
+    }
+    addresses.join(", ")
 }

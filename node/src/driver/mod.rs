@@ -164,6 +164,7 @@ impl Driver {
         let clock = Clock::new();
         let leave_limit = Duration::from_millis(parts.engine.database.leave_ms) + LEAVE_SLACK;
         let read_below = (parts.engine.flow.verifying_max / READ_BELOW_SHARE).max(1);
+        let delivery_bytes = parts.engine.memory().delivery;
         let engine = Engine::new(identity, parts.engine, seed, clock.now());
         let (link_events, links) = mpsc::channel(LINK_EVENTS);
         let (done, done_inbox) = mpsc::channel(DONE);
@@ -186,7 +187,7 @@ impl Driver {
             verifier: Verifier::new(done.clone()),
             read_below,
             done,
-            rings: Rings::new(parts.delivery),
+            rings: Rings::new(parts.delivery, delivery_bytes),
             members: HashSet::new(),
             outboxes: parts.outboxes,
             publishing: false,

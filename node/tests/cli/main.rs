@@ -4,6 +4,7 @@
 
 mod api;
 mod calls;
+mod copies;
 mod lifecycle;
 mod messages;
 mod one_shot;

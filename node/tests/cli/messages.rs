@@ -161,13 +161,68 @@ fn waiting_names_members_that_vanished() {
 
 #[test]
 fn many_messages_are_waited_for_at_once() {
-    let (first, _second) = Peer::pair();
+    let (first, second) = Peer::pair();
     let input = "x\n".repeat(3_000);
     let done = first.feed("pub news --wait --json", input.as_bytes());
     let published = done.json();
     assert_eq!(published["messages"], 3_000);
-    let expected = serde_json::json!({"members": 1, "missing": [], "timed_out": false});
+    let expected = serde_json::json!({
+        "members": 1, "holders": [second.id], "missing": [], "timed_out": false
+    });
     assert_eq!(published["acknowledged"], expected);
+    assert_eq!(published["others"], 1);
+}
+
+#[test]
+fn publishing_to_nobody_says_so_and_is_no_success_when_waited_for() {
+    let (first, second) = Peer::pair();
+    let typo = first.run("pub nwes x").ok();
+    let said = "nobody else is in group nwes (did you mean news?)";
+    assert!(typo.stderr.contains(said), "{}", typo.stderr);
+    let waited = first.run("pub nwes x --wait --json");
+    assert_eq!(waited.code, 4, "{}", waited.stderr);
+    assert!(
+        waited.stderr.contains("did you mean news?"),
+        "{}",
+        waited.stderr
+    );
+    let published: Value = serde_json::from_slice(&waited.stdout).expect("JSON");
+    assert_eq!(published["others"], 0);
+    assert_eq!(published["similar"], "news");
+    assert_eq!(published["acknowledged"]["members"], 0);
+    let allowed = first.run("pub nwes x --wait --allow-nobody").ok();
+    assert!(allowed.stderr.contains(said), "{}", allowed.stderr);
+    let meant = first.run("pub news x --wait").ok();
+    assert!(!meant.stderr.contains("nobody"), "{}", meant.stderr);
+    drop(second);
+    let alone = Peer::start("");
+    let broadcast = alone.run("broadcast x --wait");
+    assert_eq!(broadcast.code, 4, "{}", broadcast.stderr);
+    let said = "nobody else is in the network";
+    assert!(broadcast.stderr.contains(said), "{}", broadcast.stderr);
+}
+
+/// Its links flap, so records leave it out for a while.
+#[test]
+fn a_member_that_was_restarted_again_and_again_is_waited_for() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let first = Peer::start("--join news");
+    let line = format!("--join news --connect {}", first.address);
+    for _ in 0..10 {
+        let mut peer = Peer::start_in(home.path(), &line);
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        peer.process.signal("KILL");
+        peer.process.code();
+    }
+    let second = Peer::start_in(home.path(), &line);
+    let links = |peer: &Peer| peer.run("status --json").json()["links"].clone();
+    crate::peers::until(|| links(&first) == 1 && links(&second) == 1);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    for (publisher, other) in [(&first, &second), (&second, &first)] {
+        let published = publisher.run("pub news x --wait --json").json();
+        let holders = &published["acknowledged"]["holders"];
+        assert_eq!(*holders, serde_json::json!([other.id]), "{published}");
+    }
 }
 
 #[test]

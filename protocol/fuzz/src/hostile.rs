@@ -55,10 +55,9 @@ fn tight() -> Config {
     config.groups.origins_max = 8;
     config.groups.message_bytes_max = 256 << 10;
     config.groups.ahead_bytes_max = 256 << 10;
-    config.groups.ahead_total_bytes = 512 << 10;
     config.groups.fragment_bytes = 8 << 10;
     config.groups.bulk_bytes = 32 << 10;
-    config.groups.retention_total_bytes = 512 << 10;
+    config.memory_max = 2 << 20;
     config.groups.window = 64;
     config.flow.frame_bytes_max = 32 << 10;
     config.flow.unsent_bytes = 16 << 10;

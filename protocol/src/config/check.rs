@@ -180,10 +180,10 @@ impl Config {
                 "at least groups.message_bytes_max, or the largest message never completes",
             ),
             (
-                groups.ahead_total_bytes >= groups.ahead_bytes_max,
-                "groups.ahead_total_bytes",
-                groups.ahead_total_bytes.to_string(),
-                "at least groups.ahead_bytes_max",
+                self.memory().ahead >= 2 * groups.message_bytes_max,
+                "memory_max",
+                self.memory_max.to_string(),
+                "at least 6.4 times groups.message_bytes_max, or two large messages could block each other",
             ),
         ]
     }

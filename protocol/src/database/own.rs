@@ -3,7 +3,7 @@
 use crate::config::{DatabaseConfig, LinkConfig};
 use crate::engine::{Engine, Stopping};
 use crate::identity::PeerKey;
-use crate::io::{Event, Persist};
+use crate::io::{Event, IdentityUser, Persist};
 use crate::name::Address;
 use crate::time::Micros;
 use crate::wire::record::{
@@ -14,7 +14,7 @@ use hedgerow_topology::Coordinate;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// Outbid so often within a minute, another running peer has this identity.
+/// Outbid so often within a minute, another running peer has this identity, whatever ages are told.
 const OUTBID_MAX: usize = 3;
 /// Changes that are no loss wait so long for more, ms.
 const GATHER_MS: u64 = 20;
@@ -122,10 +122,12 @@ pub(crate) struct OwnRecord {
     due: Option<Micros>,
     /// When newer records of this identity were met.
     outbid: VecDeque<Micros>,
+    /// When this life began.
+    began: Micros,
 }
 
 impl OwnRecord {
-    pub(crate) fn new(epoch: u64, addresses: Vec<Address>, capacity: u16) -> Self {
+    pub(crate) fn new(epoch: u64, addresses: Vec<Address>, capacity: u16, began: Micros) -> Self {
         Self {
             epoch,
             version: 0,
@@ -140,6 +142,7 @@ impl OwnRecord {
             issued: Micros(0),
             due: None,
             outbid: VecDeque::new(),
+            began,
         }
     }
 
@@ -355,19 +358,40 @@ impl Engine {
         self.wake_at(self.in_ms(self.config.database.refresh_ms));
     }
 
-    /// A newer record of this identity has come: this peer's own from before a restart, or
-    /// somebody else's who holds the same key. Reissues above it.
-    pub(crate) fn on_outbid(&mut self, epoch: u64, version: u64) {
+    /// A newer record of this identity has come, told to be `age_ms` old: from an earlier life of
+    /// this peer, or from another running peer that holds the same key. Reissues above it.
+    ///
+    /// Only a running peer answers what is reissued here, so a record younger than the first
+    /// reissue proves that there is one. The peer whose epoch was lower meets such an answer first,
+    /// and stops; the other one goes on. A neighbour may lie about the age, but needs a record of
+    /// this key that is newer than the reissued one, which only a holder of the key can sign.
+    pub(crate) fn on_outbid(&mut self, record: &SignedRecord, age_ms: u64) {
+        let (epoch, version) = record.order();
         let now = self.now.mono;
         let minute = Micros::from_millis(60_000);
         self.own.outbid.retain(|at| now.since(*at) < minute);
+        let age = Micros::from_millis(age_ms);
+        let first = self.own.outbid.front();
+        let is_answer = first.is_some_and(|first| now.since(*first) > age);
         self.own.outbid.push_back(now);
         self.count("outbid");
-        if self.own.outbid.len() >= OUTBID_MAX && epoch >= self.own.epoch {
-            tracing::error!("another running peer uses this identity");
-            self.event(Event::IdentityInUse);
+        let other = IdentityUser {
+            epoch,
+            addresses: record.record.addresses.clone(),
+        };
+        let is_proven = is_answer || self.own.outbid.len() >= OUTBID_MAX;
+        if is_proven && epoch >= self.own.epoch {
+            self.event(Event::IdentityInUse {
+                peer: self.me,
+                epoch: self.own.epoch,
+                other,
+            });
             self.stop(false);
             return;
+        }
+        if now.since(self.own.began) > age {
+            // Issued while this peer runs, if the age is true: enough to tell, not to stop.
+            self.note_twins(self.me, vec![other]);
         }
         if epoch > self.own.epoch {
             let former = self.own.epoch;

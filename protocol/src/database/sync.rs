@@ -208,9 +208,8 @@ impl Engine {
     fn accept_record(&mut self, from: LinkId, record: Arc<SignedRecord>, age_ms: u64) {
         let peer = record.record.peer;
         if peer == self.me {
-            let (epoch, version) = record.order();
             if self.database.offer(&record, self.now.mono) == Offer::Newer {
-                self.on_outbid(epoch, version);
+                self.on_outbid(&record, age_ms);
             }
             return;
         }
@@ -218,6 +217,7 @@ impl Engine {
             return;
         };
         self.count("records_accepted");
+        self.note_own_epoch_of(from, peer);
         self.sync.pulls.remove(&peer.prefix());
         self.sync.accepted = self.now.mono;
         self.on_record_for_groups(peer);

@@ -10,6 +10,7 @@ use crate::status::{
 use crate::wire::{RecordGroup, SignedRecord};
 use hedgerow_topology::Class;
 use hedgerow_topology::petgraph::visit::EdgeRef;
+use std::collections::BTreeSet;
 
 impl Engine {
     /// A glance.
@@ -35,6 +36,7 @@ impl Engine {
             queued_bytes: self.links.values().map(|link| link.queue.total()).sum(),
             verifying: self.verifying.len() + self.sync.checking(),
             stopping: self.stopping.is_some(),
+            identity_conflicts: self.twins.conflicts(self.now.mono),
         }
     }
 
@@ -124,6 +126,22 @@ impl Engine {
                     role,
                 })
             })
+            .collect()
+    }
+
+    /// How many other members of a group are known, in the view or linked.
+    pub fn other_members(&self, group: &GroupName) -> usize {
+        let id = GroupId::new(&self.config.network, group);
+        self.other_members_of(id).len()
+    }
+
+    /// The names of groups that known peers are members of.
+    pub fn group_names(&self) -> BTreeSet<GroupName> {
+        self.database
+            .records()
+            .flat_map(|record| &record.record.groups)
+            .filter(|group| group.role() == Some(Role::Member))
+            .map(|group| group.name.clone())
             .collect()
     }
 

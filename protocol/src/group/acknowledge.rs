@@ -42,9 +42,10 @@ struct Tracked {
     first: u64,
     last: u64,
     waiting: BTreeSet<PeerKey>,
+    /// Members that have said to have it.
+    holders: Vec<PeerKey>,
     /// Members that reported it lost.
     lost: Vec<PeerKey>,
-    of: usize,
     until: Micros,
     next_ask: Micros,
 }
@@ -107,13 +108,10 @@ impl Group {
 impl Engine {
     /// Waits for the members of this moment to have `message`, whose last entry is `last`.
     pub(crate) fn track(&mut self, id: GroupId, message: MessageId, last: u64) {
-        let waiting: BTreeSet<PeerKey> = self
-            .group_graph(id)
-            .map(|graph| graph.members().filter(|peer| *peer != self.me).collect())
-            .unwrap_or_default();
+        let waiting = self.other_members_of(id);
         let until = self.in_ms(self.config.groups.acknowledge_ms);
         let next_ask = self.in_ms(ASK_MS);
-        let of = waiting.len();
+        let is_nobody = waiting.is_empty();
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
@@ -124,8 +122,8 @@ impl Engine {
             first: message.seq,
             last,
             waiting,
+            holders: Vec::new(),
             lost: Vec::new(),
-            of,
             until,
             next_ask,
         });
@@ -133,9 +131,7 @@ impl Engine {
             tracked[0].until = Micros(0);
         }
         // Settled with the next timeout at the earliest: the caller learns the name first.
-        if of == 0
-            && let Some(last) = tracked.last_mut()
-        {
+        if is_nobody && let Some(last) = tracked.last_mut() {
             last.next_ask = self.now.mono;
         }
         self.wake_at(self.now.mono);
@@ -268,9 +264,12 @@ impl Engine {
             let covers = tracked.epoch == epoch && tracked.last <= *up_to;
             if covers && tracked.waiting.remove(member) {
                 let lost = !gaps.within(tracked.first, tracked.last).is_empty();
-                if lost {
-                    tracked.lost.push(*member);
-                }
+                let said = if lost {
+                    &mut tracked.lost
+                } else {
+                    &mut tracked.holders
+                };
+                said.push(*member);
             }
         }
         self.settle_tracking(id);
@@ -290,6 +289,7 @@ impl Engine {
         let Some(graph) = self.group_graph(id) else {
             return;
         };
+        let linked: BTreeSet<PeerKey> = self.linked_members(id).collect();
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
@@ -298,8 +298,9 @@ impl Engine {
         };
         let mut confirmed = group.tracking.confirmed;
         let mut events = Vec::new();
-        group.tracking.tracked.retain(|tracked| {
-            let open = tracked.waiting.iter().any(|peer| graph.is_member(*peer));
+        group.tracking.tracked.retain_mut(|tracked| {
+            let is_member = |peer: &PeerKey| graph.is_member(*peer) || linked.contains(peer);
+            let open = tracked.waiting.iter().any(is_member);
             let timed_out = open && tracked.until <= now;
             if open && !timed_out {
                 return true;
@@ -307,15 +308,19 @@ impl Engine {
             let mut missing = tracked.lost.clone();
             missing.extend(tracked.waiting.iter().copied());
             missing.sort_unstable();
-            let have = tracked.of - missing.len();
-            if have >= HOLDERS.min(tracked.of) && have > 0 {
+            let mut holders = std::mem::take(&mut tracked.holders);
+            holders.sort_unstable();
+            let have = holders.len();
+            let of = have + missing.len();
+            if have >= HOLDERS.min(of) && have > 0 {
                 confirmed = confirmed.max((tracked.epoch, tracked.last));
             }
             events.push(Event::Acknowledged {
                 group: name.clone(),
                 id: tracked.message,
                 have,
-                of: tracked.of,
+                of,
+                holders,
                 missing,
                 timed_out,
             });
@@ -342,10 +347,12 @@ impl Engine {
             return;
         };
         let mut ask = None;
+        let mut asked = BTreeSet::new();
         for tracked in group.tracked_mut() {
             if tracked.next_ask <= now {
                 tracked.next_ask = next;
                 ask = ask.max(Some((tracked.epoch, tracked.last)));
+                asked.extend(tracked.waiting.iter().copied());
             }
         }
         if let Some((epoch, seq)) = ask {
@@ -356,8 +363,26 @@ impl Engine {
                 seq,
                 hops: 0,
             };
-            self.pass_question(&frame);
+            self.pass_question(&frame, &asked);
         }
+    }
+
+    /// The members of a group but this peer: those in the view, and linked ones. A link whose peer
+    /// has flapped is in nobody's record for up to `links.flap_max_ms`, and carries messages all
+    /// the same.
+    pub(crate) fn other_members_of(&self, id: GroupId) -> BTreeSet<PeerKey> {
+        let graph = self.group_graph(id);
+        let in_view = graph.iter().flat_map(|graph| graph.members());
+        let mut members: BTreeSet<PeerKey> = in_view.chain(self.linked_members(id)).collect();
+        members.remove(&self.me);
+        members
+    }
+
+    fn linked_members(&self, id: GroupId) -> impl Iterator<Item = PeerKey> + '_ {
+        self.up.iter().filter_map(move |(peer, link)| {
+            let role = self.links.get(link)?.groups.get(&id)?.role;
+            (role == Some(Role::Member)).then_some(*peer)
+        })
     }
 
     /// Sends acknowledgements towards their origins: to it, or to this peer's parent.
@@ -395,12 +420,12 @@ impl Engine {
             .find_map(|parent| self.up.get(&parent).copied())
     }
 
-    fn pass_question(&mut self, ask: &AskAcknowledge) {
-        let Some(route) = self.route(ask.group, ask.origin, Class::Normal) else {
-            return;
-        };
-        let children: Vec<PeerKey> = route.children().collect();
-        for child in children {
+    /// Asks this peer's children in the origin's tree, and linked ones of `more`.
+    fn pass_question(&mut self, ask: &AskAcknowledge, more: &BTreeSet<PeerKey>) {
+        let route = self.route(ask.group, ask.origin, Class::Normal);
+        let mut asked = more.clone();
+        asked.extend(route.iter().flat_map(|route| route.children()));
+        for child in asked {
             if let Some(&link) = self.up.get(&child) {
                 self.send(
                     link,
@@ -414,20 +439,22 @@ impl Engine {
     }
 
     pub(crate) fn on_ask_acknowledge(&mut self, from: LinkId, ask: &AskAcknowledge) {
-        // Only a parent asks: a question cannot go round.
+        // Only a parent asks, or the origin itself: a question cannot go round.
         let parent = self
             .links
             .get(&from)
             .map(|link| link.peer)
             .is_some_and(|peer| {
-                self.route(ask.group, ask.origin, Class::Normal)
-                    .is_some_and(|route| route.parents().next() == Some(peer))
+                peer == ask.origin
+                    || self
+                        .route(ask.group, ask.origin, Class::Normal)
+                        .is_some_and(|route| route.parents().next() == Some(peer))
             });
         if !parent || ask.hops > HOPS_MAX {
             return self.count("questions_refused");
         }
         self.want_acknowledgement(ask.group, (ask.origin, ask.epoch), ask.seq);
         self.acknowledge_ready(ask.group);
-        self.pass_question(ask);
+        self.pass_question(ask, &BTreeSet::new());
     }
 }

@@ -87,11 +87,12 @@ impl Engine {
         {
             return;
         }
+        let lane = Priority::of(header.class());
+        let has_room = self.has_queue_room(id, lane, head.len() + bundle.payload.len());
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        let lane = Priority::of(header.class());
-        if link.queue.is_full(lane, head.len() + bundle.payload.len()) {
+        if !has_room {
             link.lazy = true;
             return self.count("bundles_left_to_pull");
         }

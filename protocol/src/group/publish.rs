@@ -274,7 +274,7 @@ impl Engine {
     }
 
     fn is_out_of_room(&self) -> bool {
-        self.ahead_bytes() >= self.config.groups.ahead_total_bytes
+        self.ahead_bytes() >= self.config.ahead_bytes()
     }
 
     fn is_pressed(&self, id: GroupId, class: Class) -> bool {

@@ -151,11 +151,12 @@ impl Engine {
         let would_be = ahead + bundle.weight();
         // What comes next in line lets the rest go: it has room for one more message.
         let is_next = bundle.header.seq <= settled + 1;
-        let fits = would_be <= limits.ahead_bytes_max
-            || is_next && would_be <= limits.ahead_bytes_max + 2 * limits.message_bytes_max;
+        let one_more = limits.ahead_bytes_max + self.config.message_weight_max();
+        let fits = would_be <= limits.ahead_bytes_max || is_next && would_be <= one_more;
         let in_window = bundle.header.last_seq() <= settled.saturating_add(limits.window);
-        let fits_in_all = self.ahead_bytes() + bundle.weight() <= limits.ahead_total_bytes
-            || is_next && self.is_farthest_ahead(ahead);
+        let in_all = self.ahead_bytes() + bundle.weight();
+        let fits_in_all = in_all <= self.config.ahead_bytes()
+            || is_next && in_all <= self.config.memory().ahead && self.is_farthest_ahead(ahead);
         in_window && fits && fits_in_all
     }
 

@@ -111,7 +111,7 @@ impl Engine {
     /// Evicts what is over a group's limits, oldest first, then what is over the peer's.
     pub(crate) fn trim_retention(&mut self, id: GroupId) {
         self.trim_group(id, 0);
-        let total = self.config.groups.retention_total_bytes;
+        let total = self.config.memory().retained;
         while self.retained_bytes > total {
             let over = self.retained_bytes - total;
             let largest = (self.groups.iter())

@@ -57,7 +57,7 @@ impl Engine {
         }
         let gap_ms = self.config.groups.gap_timeout_ms;
         let kept_ms = group.settings.values.retention_ms.saturating_mul(2);
-        let is_needed = self.ahead_bytes() / 3 >= self.config.groups.ahead_total_bytes / 4;
+        let is_needed = self.ahead_bytes() / 3 >= self.config.ahead_bytes() / 4;
         let patience_ms = if is_needed {
             gap_ms
         } else {

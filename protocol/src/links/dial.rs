@@ -5,7 +5,7 @@ use crate::config::LinkConfig;
 use crate::database::LINKS_FEW;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
-use crate::io::{Action, DialId};
+use crate::io::{Action, DialId, LinkEnd};
 use crate::name::Address;
 use crate::time::Micros;
 use hedgerow_topology::Reason;
@@ -132,8 +132,8 @@ impl Dialer {
         longer.min(config.dial_timeout_max_ms.max(config.dial_timeout_ms))
     }
 
-    /// `peer` is linked: neither it nor where it was found is to be waited for.
-    pub(crate) fn forget_backoff(&mut self, peer: PeerKey) {
+    /// A link to `peer` has lasted: the next dial that fails waits as shortly as the first.
+    fn forget_backoff(&mut self, peer: PeerKey) {
         self.backoffs.remove(&Target::Peer(peer));
         for address in self.answered_by(peer) {
             self.backoffs.remove(&Target::Address(address));
@@ -240,7 +240,10 @@ impl Engine {
                 None
             }
             Target::Peer(expected) if *expected == peer => {
-                self.dialer.backoffs.remove(&target);
+                // How long it was waited for is forgotten when the link has lasted.
+                if let Some(backoff) = self.dialer.backoffs.get_mut(&target) {
+                    backoff.late = 0;
+                }
                 reason
             }
             Target::Peer(_) => {
@@ -270,7 +273,33 @@ impl Engine {
             .back_off(target, self.now.mono, &self.config.links, jitter);
     }
 
-    /// A peer that misbehaved or refused is not dialled for a while.
+    /// A link has ended: its peer, and the addresses at which that answers, are not dialled for a
+    /// while, doubling each time, if the link ended soon after it came up, never came up, or was
+    /// ended on purpose. Nothing is dialled in a loop, whatever the other end does. Only a link
+    /// that has lasted and breaks is dialled again at once.
+    pub(crate) fn back_off_after(&mut self, link: &Link, end: LinkEnd) {
+        // A refused one was backed off when it was refused; where another connection to the same
+        // peer stands, that one goes on.
+        if self.stopping.is_some() || link.stage == Stage::Visitor || self.is_met(link.peer) {
+            return;
+        }
+        let flap = Micros::from_millis(self.config.links.flap_ms);
+        let has_lasted = link.came_up && self.now.mono.since(link.up_since) >= flap;
+        if has_lasted {
+            self.dialer.forget_backoff(link.peer);
+        }
+        let is_broken = matches!(
+            end,
+            LinkEnd::Transport | LinkEnd::Silence | LinkEnd::Unwanted
+        );
+        // Keys cost nothing: one that cannot be dialled takes no place of one that can.
+        let may_be_dialled = link.dialled || !self.addresses_of(link.peer).is_empty();
+        if may_be_dialled && !(has_lasted && is_broken) {
+            self.penalise(link.peer);
+        }
+    }
+
+    /// A peer is not dialled for a while, nor are the addresses at which it has answered.
     pub(crate) fn penalise(&mut self, peer: PeerKey) {
         self.back_off(Target::Peer(peer));
         for address in self.dialer.answered_by(peer) {

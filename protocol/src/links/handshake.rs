@@ -80,16 +80,10 @@ impl Engine {
                 ours = WIRE_VERSION,
                 "incompatible wire version"
             );
-            if let Some(link) = self.links.get(&id) {
-                self.penalise(link.peer);
-            }
             return self.close_link(id, LinkEnd::Incompatible);
         }
         if hello.network != self.config.network {
             tracing::warn!(network = %hello.network, "a peer of another network");
-            if let Some(link) = self.links.get(&id) {
-                self.penalise(link.peer);
-            }
             return self.close_link(id, LinkEnd::OtherNetwork);
         }
         let theirs = reason_from_wire(hello.wants);
@@ -110,8 +104,10 @@ impl Engine {
         {
             return;
         }
-        if let Some(end) = self.settle_duplicate(id, peer, hello.epoch) {
-            return self.close_link(id, end);
+        match self.settle_duplicate(id, peer, hello.epoch) {
+            None => {}
+            Some(LinkEnd::Replaced) => return self.refuse_twin(id, peer),
+            Some(end) => return self.close_link(id, end),
         }
         if self.cut_off.contains_key(&peer) {
             return self.close_link(id, LinkEnd::Equivocation);
@@ -124,11 +120,13 @@ impl Engine {
     }
 
     /// Two connections to one peer: a newer epoch replaces at once, equal epochs collapse to the
-    /// smaller key's dial. Says why the new one must go, if it must.
+    /// smaller key's dial. Says why the new one must go, if it must: `Replaced` if its epoch is the
+    /// older one.
     fn settle_duplicate(&mut self, new: LinkId, peer: PeerKey, epoch: u64) -> Option<LinkEnd> {
-        let old = self.links.values().find(|link| {
+        let others = self.links.values().filter(|link| {
             link.peer == peer && link.id != new && matches!(link.stage, Stage::Up | Stage::Visitor)
-        })?;
+        });
+        let old = others.max_by_key(|link| link.is_up())?;
         let (old_id, old_epoch, old_dialled) = (old.id, old.epoch, old.dialled);
         let new_dialled = self.links.get(&new)?.dialled;
         let reason = if epoch > old_epoch {
@@ -164,12 +162,12 @@ impl Engine {
         link.stage = Stage::Up;
         link.stage_ends = None;
         link.up_since = now;
+        link.came_up = true;
         link.heard = now;
         link.next_heartbeat = now;
         let (peer, dialled) = (link.peer, link.dialled);
         link.stated_from = self.own.flaps.stated_from(peer, now);
         self.up.insert(peer, id);
-        self.dialer.forget_backoff(peer);
         self.view.lost.remove(&peer);
         tracing::debug!(%peer, "link up");
         self.event(Event::LinkUp { link: id, peer });
@@ -197,6 +195,24 @@ impl Engine {
             .collect();
         self.send(id, Refuse { alternatives });
         self.visit(id);
+    }
+
+    /// A peer with an older epoch than that of a standing link to the same key: an earlier life of
+    /// it, or a second running peer. It is not linked, but it serves the database as any peer that
+    /// is refused, so it is given the newer record of its key over this connection, and what it
+    /// answers reaches the other one.
+    fn refuse_twin(&mut self, id: LinkId, peer: PeerKey) {
+        self.count("links_outdated");
+        let earlier =
+            |link: &&Link| link.peer == peer && link.id != id && link.stage == Stage::Visitor;
+        let earlier: Vec<LinkId> = (self.links.values().filter(earlier))
+            .map(|link| link.id)
+            .collect();
+        for visitor in earlier {
+            self.close_link(visitor, LinkEnd::Replaced);
+        }
+        self.refuse(id);
+        self.note_sign_of_twins(peer);
     }
 
     fn visit(&mut self, id: LinkId) {
@@ -246,15 +262,6 @@ impl Engine {
         } else {
             LinkEnd::Left
         };
-        if let Some(link) = self
-            .links
-            .get(&id)
-            .filter(|link| !is_duplicate && link.dialled)
-            && link.stage == Stage::Handshake
-        {
-            // Turned away at the door: no use in knocking again at once.
-            self.penalise(link.peer);
-        }
         self.on_link_lost(id, end);
         self.actions.push_back(Action::Close { link: id });
     }
@@ -285,6 +292,7 @@ impl Engine {
         if let Some(link) = self.links.remove(&id) {
             self.counts.link_ended(end);
             tracing::debug!(peer = %link.peer, reason = ?end, "link ended");
+            self.back_off_after(&link, end);
             self.event(Event::LinkDown {
                 link: id,
                 peer: link.peer,
@@ -338,9 +346,6 @@ impl Engine {
                     Stage::Visitor => LinkEnd::Refused,
                     _ => LinkEnd::HandshakeTimeout,
                 };
-                if end == LinkEnd::HandshakeTimeout {
-                    self.penalise(link.peer);
-                }
                 self.close_link(id, end);
             } else if link.is_up() && self.silence_of(link) <= now {
                 self.close_link(id, LinkEnd::Silence);

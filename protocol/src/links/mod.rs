@@ -11,6 +11,7 @@ mod queue;
 mod rtt;
 mod send;
 mod shun;
+mod twins;
 mod uplink;
 
 pub(crate) use choose::Chooser;
@@ -19,6 +20,7 @@ pub(crate) use dial::{Dialer, Target};
 pub(crate) use queue::{Brought, Priority, SendQueue};
 pub(crate) use rtt::RttEstimator;
 pub(crate) use shun::Shunned;
+pub(crate) use twins::Twins;
 pub(crate) use uplink::Uplink;
 
 use crate::config::Config;
@@ -63,11 +65,13 @@ pub(crate) struct Link {
     /// When the connection stood, and when the handshake was done.
     pub(crate) opened: Micros,
     pub(crate) up_since: Micros,
+    /// Whether the handshake was ever done.
+    pub(crate) came_up: bool,
     /// When the stage ends by time: handshakes and visitors.
     pub(crate) stage_ends: Option<Micros>,
     /// The last byte from the other end.
     pub(crate) heard: Micros,
-    /// The other end's epoch, from its hello.
+    /// The other end's epoch, from its hello or its newest record that came on this link.
     pub(crate) epoch: u64,
     /// What the other end knows beyond the least, from its hello.
     pub(crate) features: u64,
@@ -135,6 +139,7 @@ impl Link {
             stage: Stage::Handshake,
             opened: now,
             up_since: now,
+            came_up: false,
             stage_ends: Some(now + Micros::from_millis(config.links.handshake_ms)),
             heard: now,
             epoch: 0,

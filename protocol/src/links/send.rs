@@ -35,13 +35,19 @@ impl Engine {
         brings: Option<Brought>,
         chunks: [Bytes; 2],
     ) -> bool {
-        let Some(link) = self.links.get_mut(&id) else {
+        let Some(link) = self.links.get(&id) else {
             return true;
         };
         if link.stage == Stage::Closing {
             return true;
         }
         let bytes = chunks[0].len() + chunks[1].len();
+        if !self.has_queue_room(id, priority, bytes) {
+            return false;
+        }
+        let Some(link) = self.links.get_mut(&id) else {
+            return true;
+        };
         if link.queue.push(priority, brings, chunks).is_err() {
             return false;
         }
@@ -51,6 +57,29 @@ impl Engine {
         }
         self.pump(id);
         true
+    }
+
+    /// Whether a frame of `bytes` may wait for a link: within what its lane may hold, and within
+    /// what all links together may hold. A link that has less than its part of that waiting
+    /// always has room, so that no other link can take it away.
+    pub(crate) fn has_queue_room(&mut self, id: LinkId, priority: Priority, bytes: usize) -> bool {
+        let Some(link) = self.links.get(&id) else {
+            return true;
+        };
+        if link.queue.is_full(priority, bytes) {
+            return false;
+        }
+        let share = self.config.memory().queues;
+        let fair = share / self.config.links.links_max.max(1);
+        if link.queue.total() + bytes <= fair || !link.queue.waits(priority) {
+            return true;
+        }
+        let all: usize = self.links.values().map(|link| link.queue.total()).sum();
+        if all + bytes <= share {
+            return true;
+        }
+        self.count("frames_without_memory");
+        false
     }
 
     /// Hands the transport everything that waits: the link is about to end.

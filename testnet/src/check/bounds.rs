@@ -25,15 +25,12 @@ pub fn bounds(snapshot: &Snapshot) -> Findings {
     limit(
         "bytes retained",
         status.retained_bytes,
-        config.groups.retention_total_bytes,
+        config.memory().retained,
     );
-    // Over the limit, one log may complete one message.
-    let groups = &config.groups;
-    let farthest = groups.ahead_bytes_max + 2 * groups.message_bytes_max;
     limit(
         "bytes ahead of delivery",
         status.ahead_bytes,
-        groups.ahead_total_bytes + farthest,
+        config.memory().ahead,
     );
     limit(
         "groups",

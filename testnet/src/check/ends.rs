@@ -12,7 +12,7 @@ pub fn ends(journal: &Journal, judged: impl Fn(usize) -> bool) -> Findings {
         for (index, (at, event)) in entries.events.iter().enumerate() {
             let what = match event {
                 Event::Stopped { .. } => "stopped",
-                Event::IdentityInUse => "its identity is in use",
+                Event::IdentityInUse { .. } => "its identity is in use",
                 _ => continue,
             };
             let life = entries.changes_before(index).rev();
@@ -29,7 +29,7 @@ pub fn ends(journal: &Journal, judged: impl Fn(usize) -> bool) -> Findings {
 mod tests {
     use super::super::tests::Story;
     use super::*;
-    use hedgerow_protocol::Micros;
+    use hedgerow_protocol::{IdentityUser, Micros, PeerKey};
 
     #[test]
     fn who_ends_was_asked_to_in_that_life() {
@@ -42,7 +42,15 @@ mod tests {
         journal.change(Micros(2), 0, Change::Stopped);
         assert_eq!(found(&journal), 0, "it was told to");
         journal.change(Micros(2), 0, Change::Started);
-        journal.event(Micros(2), 0, Event::IdentityInUse);
+        let in_use = Event::IdentityInUse {
+            peer: PeerKey([1; 32]),
+            epoch: 1,
+            other: IdentityUser {
+                epoch: 2,
+                addresses: Vec::new(),
+            },
+        };
+        journal.event(Micros(2), 0, in_use);
         assert_eq!(found(&journal), 1, "the next one was not");
         journal.event(Micros(2), 0, stopped);
         journal.change(Micros(2), 0, Change::Shutdown);

@@ -109,6 +109,9 @@ pub struct Verdict {
     /// How soon after its publication a message had to come to count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Span>,
+    /// For how long its receiver had to stay for a message to be due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub survived: Option<Span>,
     /// To what both are relative.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relative_to: Option<RelativeTo>,
@@ -130,9 +133,13 @@ impl Verdict {
     /// What must hold, in words: `>= 0.9 within 2s`.
     pub fn bound(&self, number: impl Fn(f64) -> String) -> String {
         let within = self.within.map(|within| format!(" within {within}"));
+        let survived = self
+            .survived
+            .map(|survived| format!(" survived {survived}"));
         let relative = self.relative_to.map_or("", |_| " of the baseline");
         let (value, within) = (number(self.value), within.unwrap_or_default());
-        format!("{} {value}{within}{relative}", self.op)
+        let survived = survived.unwrap_or_default();
+        format!("{} {value}{within}{survived}{relative}", self.op)
     }
 
     /// What others reach, and who; nothing where the scenario names nobody.
@@ -181,6 +188,8 @@ pub struct GroupResult {
     pub expected: u64,
     pub delivered: u64,
     pub delivery_ratio: f64,
+    #[serde(default)]
+    pub delivery_ratio_joined: Option<f64>,
     pub reach: f64,
     pub app_duplicates: u64,
     pub order_violations: u64,
@@ -216,6 +225,7 @@ impl GroupResult {
             "received",
             "repaired",
             // These are nothing by themselves.
+            "delivery_ratio_joined",
             "rmr",
             "settled_ms",
         ];
@@ -306,9 +316,13 @@ pub struct Memory {
 )]
 pub struct Hostile {
     pub nodes: usize,
+    #[serde(default)]
+    pub offenders: usize,
     pub cut_off_ratio: Option<f64>,
     #[serde(default)]
     pub shunned_ratio: Option<f64>,
+    #[serde(default)]
+    pub kept_ms_max: f64,
     #[serde(default)]
     pub wronged: u64,
     pub reports: u64,

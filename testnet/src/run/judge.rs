@@ -1,5 +1,6 @@
 //! From figures to verdicts.
 
+use super::figures::DueRule;
 use super::{Outcome, Run};
 use crate::results::{Failure, Results, Verdict, number_at};
 use crate::scenario::{Assert, Op, Scenario};
@@ -98,9 +99,12 @@ impl Run<'_> {
             Some(selector) => self.cast.select_mask(selector, &everybody),
         };
         // Of several groups the worst counts.
-        let within = assert.within.map(|within| within.0);
+        let due = DueRule {
+            within: assert.within.map(|within| within.0),
+            survived: assert.survived.map(|survived| survived.0),
+        };
         let values = self.cast.groups_of(&group).map(|group| {
-            self.group(&group.name, assert.window, &nodes, within)
+            self.group(&group.name, assert.window, &nodes, due)
                 .get(metric)
         });
         let mut worst: Option<f64> = None;
@@ -129,6 +133,7 @@ pub(super) fn unmeasured(scenario: &Scenario, assert: &Assert) -> Verdict {
         op: assert.op,
         value: assert.value,
         within: assert.within,
+        survived: assert.survived,
         relative_to: assert.relative_to,
         observed: None,
         passed: false,

@@ -330,6 +330,10 @@ fn check_assert(file: &File, index: usize, assert: &Assert) -> Result<(), Proble
         let what = format!("{} is of the whole run, not of messages", assert.metric);
         return problem(path.key("within"), what);
     }
+    if assert.survived.is_some() && !assert.metric.is_of_a_group() {
+        let what = format!("{} is of the whole run, not of messages", assert.metric);
+        return problem(path.key("survived"), what);
+    }
     if assert.source.is_some() && assert.reference.is_none() {
         return problem(path.key("source"), "`source` says whose the `reference` is");
     }

@@ -417,6 +417,9 @@ pub struct Assert {
     /// Of a group: only what came at most so long after its publication counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Span>,
+    /// Of a group: a message is due to all who stayed a member for this long after its publication, whatever became of them later, unless its publisher stopped within 1 s; by default to those who stay to the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub survived: Option<Span>,
     /// `baseline`: what is compared is the quotient of this run and one without faults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relative_to: Option<RelativeTo>,

@@ -71,7 +71,7 @@ impl Made {
 
 /// Whether the process ends with this event.
 pub(crate) fn ends(event: &Event) -> bool {
-    matches!(event, Event::Stopped { .. } | Event::IdentityInUse)
+    matches!(event, Event::Stopped { .. } | Event::IdentityInUse { .. })
 }
 
 /// What one peer is told until something is asked of the world that decides what comes next.

@@ -1,7 +1,7 @@
 //! A publisher can ask who has its message.
 
 use crate::support::{GROUP, settled, wait};
-use hedgerow_protocol::{Event, MessageId, PublishOptions};
+use hedgerow_protocol::{Event, GroupName, MessageId, PublishOptions};
 use hedgerow_testnet::sim::{NodeState, Sim};
 
 fn publish(sim: &mut Sim, node: usize) -> MessageId {
@@ -196,4 +196,62 @@ fn what_all_have_acknowledged_is_confirmed_though_they_die_while_its_origin_leav
     sim.run_for(5_000);
     let confirmed = |event: &Event| matches!(event, Event::Stopped { confirmed: true });
     assert!(sim.events(0).any(confirmed), "{sim:?}");
+}
+
+/// Its links flap, so nobody states them, and its view and those of others leave it out.
+#[test]
+fn a_linked_member_counts_though_it_was_restarted_again_and_again() {
+    for nodes in [2, 3] {
+        let mut sim = settled(nodes, 1);
+        for _ in 0..10 {
+            sim.kill(1);
+            sim.run_for(200);
+            sim.restart(1);
+            sim.join(1, GROUP);
+            sim.run_for(600);
+        }
+        wait(&mut sim, 5_000, "linked", |sim| {
+            (0..nodes).all(|node| {
+                let links = sim.engine(node).links();
+                links.iter().filter(|link| link.up).count() == nodes - 1
+            })
+        });
+        sim.run_for(3_000);
+        assert!(sim.engine(1).status().view_peers < nodes, "{sim:?}");
+        for origin in 0..nodes {
+            let id = publish(&mut sim, origin);
+            wait(&mut sim, 5_000, "acknowledged", |sim| {
+                answer(sim, origin, id).is_some()
+            });
+            let Some(Event::Acknowledged {
+                have, of, holders, ..
+            }) = answer(&sim, origin, id)
+            else {
+                panic!("no answer, {sim:?}");
+            };
+            let mut others: Vec<_> = (0..nodes).filter(|node| *node != origin).collect();
+            others.sort_unstable_by_key(|node| sim.key(*node));
+            let others: Vec<_> = others.into_iter().map(|node| sim.key(node)).collect();
+            assert_eq!((have, of), (nodes - 1, nodes - 1), "{origin}, {sim:?}");
+            assert_eq!(holders, others);
+            let group = GroupName::new(GROUP).expect("valid");
+            assert_eq!(sim.engine(origin).other_members(&group), nodes - 1);
+        }
+    }
+}
+
+#[test]
+fn nobody_is_not_everybody() {
+    let mut sim = settled(1, 1);
+    let id = publish(&mut sim, 0);
+    wait(&mut sim, 5_000, "answered", |sim| {
+        answer(sim, 0, id).is_some()
+    });
+    let counted = match answer(&sim, 0, id) {
+        Some(Event::Acknowledged {
+            have, of, holders, ..
+        }) => (have, of, holders.len()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(counted, (0, 0, 0));
 }

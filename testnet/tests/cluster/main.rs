@@ -38,4 +38,5 @@ mod small_networks;
 mod suspended;
 mod ten_origins;
 mod trace;
+mod twins;
 mod warm_start;

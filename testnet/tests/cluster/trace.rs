@@ -136,7 +136,7 @@ fn a_run_is_the_same_with_any_number_of_threads() {
             sim.run_for(200);
         }
         sim.run_for(15_000);
-        let is_refused = |event: &Event| matches!(event, Event::IdentityInUse);
+        let is_refused = |event: &Event| matches!(event, Event::IdentityInUse { .. });
         assert!([9, 10].iter().any(|&node| sim.events(node).any(is_refused)));
         (sim.trace_hash(), sim.happened(), sim.called_ahead())
     };

@@ -151,6 +151,11 @@ pub struct Published {
     pub first: Option<MessageId>,
     /// The last one's name.
     pub last: Option<MessageId>,
+    /// Other members of the group that the peer knows, in the view or linked, once all is accepted.
+    pub others: usize,
+    /// If there are none: the group with the most similar name that has members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub similar: Option<GroupName>,
     /// Who has them, when that was waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Acknowledged>,
@@ -159,8 +164,11 @@ pub struct Published {
 /// Who has everything that was published.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledged {
-    /// Members at publication, the most over all messages.
+    /// Members that were counted: those at publication of any of the messages, in the view or
+    /// linked. Zero: nobody is known to have anything.
     pub members: usize,
+    /// Of those, members that have everything.
+    pub holders: Vec<PeerKey>,
     /// Members at publication that left or vanished without all of it, or were not heard of in
     /// time.
     pub missing: Vec<PeerKey>,

@@ -108,11 +108,7 @@ impl Engine {
     }
 
     fn shed_link(&mut self, id: LinkId) {
-        if let Some(link) = self.links.get(&id) {
-            let peer = link.peer;
-            self.count("links_shed");
-            self.penalise(peer);
-        }
+        self.count("links_shed");
         self.close_link(id, LinkEnd::Shed);
     }
 

@@ -232,7 +232,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 83] = [
+pub const COUNTERS: [&str; 85] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -276,7 +276,9 @@ pub const COUNTERS: [&str; 83] = [
     "messages_before_join",
     "messages_oversized",
     "messages_unfinished",
+    "names_forgotten",
     "origins_cut_off",
+    "origins_put_off",
     "origins_refused",
     "outbid",
     "parents_charged",

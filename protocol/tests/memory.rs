@@ -7,7 +7,9 @@ use hedgerow_protocol::wire::frame::{
     Baseline, BaselineOrigin, BundleFrame, Digest, DigestEntry, Hello, RecordAnnounce, Records,
     Refuse, Subscribe, Wants,
 };
-use hedgerow_protocol::wire::record::{ALGORITHM_VERSION, Record, RecordGroup, RecordLink, WireRecord};
+use hedgerow_protocol::wire::record::{
+    ALGORITHM_VERSION, Record, RecordGroup, RecordLink, WireRecord,
+};
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Frame, SignedRecord, WIRE_VERSION};
 use hedgerow_protocol::{
     Action, Address, Config, Engine, GroupId, GroupName, History, Input, JoinOptions, Keypair,
@@ -142,7 +144,8 @@ impl Flooded {
                         .handle_input(self.now, Input::Sent { link, bytes });
                 }
                 Action::Dial { dial, .. } => {
-                    self.engine.handle_input(self.now, Input::DialFailed { dial });
+                    self.engine
+                        .handle_input(self.now, Input::DialFailed { dial });
                 }
                 _ => {}
             }

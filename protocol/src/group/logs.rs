@@ -18,6 +18,10 @@ use std::collections::BTreeSet;
 /// Lives of one origin with a log in a group. A job that runs every 5 s has 60 within the default
 /// retention of five minutes.
 pub(crate) const LIVES_MAX: usize = 64;
+/// What a log takes besides its messages, bytes: itself, and what some eight neighbours hold of it.
+const LOG_BYTES: usize = 2 << 10;
+/// Logs that a group has room for however many others have.
+const LOGS_MIN: usize = 64;
 /// At the limit of origins, room is made for one in so many at once: it takes a look at all logs.
 const ROOM_SHARE: usize = 64;
 /// Logs that are over are looked for no more often than this, ms.
@@ -85,7 +89,7 @@ impl Engine {
     /// Makes room for one more origin; `false` where all logs are of peers in reach and in use.
     fn make_room_for_origin(&mut self, id: GroupId) -> bool {
         let own = (self.me, self.own.epoch);
-        let max = self.config.groups.origins_max;
+        let max = self.logs_max(id);
         let has_room = |engine: &Self| {
             let group = engine.groups.get(&id);
             group.is_some_and(|group| {
@@ -110,6 +114,19 @@ impl Engine {
             self.displace_logs(id, &victims);
         }
         has_room(self)
+    }
+
+    /// Logs of others that a group has room for now: all logs of all groups take at most a quarter
+    /// of what is set aside for messages that are kept.
+    fn logs_max(&self, id: GroupId) -> usize {
+        let max = self.config.groups.origins_max;
+        let all: usize = self.groups.values().map(|group| group.logs.len()).sum();
+        let here = self.groups.get(&id).map_or(0, |group| group.logs.len());
+        if all < self.config.memory().retained / 4 / LOG_BYTES {
+            max
+        } else {
+            max.min(here.max(LOGS_MIN))
+        }
     }
 
     /// Logs that hold nothing and lack nothing; those whose life is over first, the longest

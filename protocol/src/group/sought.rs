@@ -52,6 +52,7 @@ impl Engine {
         }
         let named = group.sought.values().filter(|sought| sought.by == from);
         if named.count() >= SOUGHT_MAX {
+            self.count("origins_put_off");
             if let Some(remote) = self.remote_mut(from, id) {
                 // Again from the start, for this one may lie before what is being looked at.
                 remote.unsought = Some(None);
@@ -209,10 +210,11 @@ impl Engine {
         if remote.logs.len() < group.logs.len() + NAMES_MAX {
             return;
         }
-        remote
-            .logs
-            .retain(|key, _| group.log_or_sought(*key).is_some());
+        let before = remote.logs.len();
+        (remote.logs).retain(|key, _| group.log_or_sought(*key).is_some());
+        let forgotten = before - remote.logs.len();
         let logs = &remote.logs;
         remote.stated.retain(|key, _| logs.contains_key(key));
+        self.count_many("names_forgotten", forgotten as u64);
     }
 }

@@ -7,6 +7,7 @@ mod floods;
 mod forward;
 mod lies;
 mod origin;
+mod origins;
 
 use crate::scenario::Behaviour;
 use crate::sim::{Mask, Offence, OffenceKind, Random};
@@ -35,6 +36,8 @@ pub fn mask(behaviour: Behaviour, keypair: Keypair, seed: [u8; 32]) -> Option<Bo
         Behaviour::Malformed => Box::new(floods::Malformed::new(random)),
         Behaviour::LyingCoordinates => Box::new(lies::Coordinates::new(keypair)),
         Behaviour::LyingDigests => Box::new(lies::Digests),
+        Behaviour::OriginFlood => Box::new(origins::Keys::new(random)),
+        Behaviour::DigestFlood => Box::new(origins::Names::new(random)),
     })
 }
 

@@ -182,10 +182,15 @@ impl Engine {
             if let Some(group) = self.groups.get_mut(&id) {
                 group.tracking.wanted.remove(&key);
             }
-            let signed = signed_bytes(id, key, self.me, up_to, &gaps);
-            let signature = self.keypair.sign(&Domain::Acknowledgement.digest(&signed));
-            self.pass_acknowledgement(id, key, MemberAck(self.me, up_to, gaps, signature));
+            self.acknowledge(id, key, up_to, gaps);
         }
+    }
+
+    /// Says that this peer has everything up to `up_to` but `gaps`.
+    pub(super) fn acknowledge(&mut self, id: GroupId, key: LogKey, up_to: u64, gaps: RangeSet) {
+        let signed = signed_bytes(id, key, self.me, up_to, &gaps);
+        let signature = self.keypair.sign(&Domain::Acknowledgement.digest(&signed));
+        self.pass_acknowledgement(id, key, MemberAck(self.me, up_to, gaps, signature));
     }
 
     /// Puts an acknowledgement on its way; the newest of each member travels.

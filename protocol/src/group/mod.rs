@@ -23,6 +23,7 @@ mod publish;
 mod pull;
 mod pushed;
 mod receive;
+mod refused;
 mod remote;
 mod retention;
 mod settings;

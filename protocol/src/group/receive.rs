@@ -1,6 +1,6 @@
 //! A bundle comes in: is it new, and, once it is known to be its origin's, everything that follows.
 
-use super::log::{Entry, Next};
+use super::log::Entry;
 use super::{Group, LogKey, OriginLog, Untold};
 use crate::engine::Engine;
 use crate::io::LinkId;
@@ -209,25 +209,6 @@ impl Engine {
         }
     }
 
-    /// There is no room for a log of this bundle: it is told as a gap, once.
-    fn refuse_life(&mut self, id: GroupId, bundle: &Bundle) {
-        let header = &bundle.header;
-        let (origin, epoch) = (header.origin, header.epoch);
-        let (from, to) = (header.seq, header.last_seq());
-        let most = self.config.groups.origins_max;
-        let due_from = |group: &Group| group.baseline.due_from_wall_ms(self.now.mono);
-        let Some(group) = self.groups.get(&id).filter(|group| group.is_delivering()) else {
-            return;
-        };
-        let (name, is_due) = (group.name.clone(), header.published_at >= due_from(group));
-        if let Some(group) = self.groups.get_mut(&id) {
-            group.past.insert((origin, epoch), to, true, most);
-        }
-        if let Some(name) = name.filter(|_| is_due) {
-            self.hand_over(&name, id, origin, epoch, Next::Gap { from, to });
-        }
-    }
-
     /// Whether no log holds more than `ahead` bytes that it cannot hand over: where all are
     /// stuck, one must get on.
     fn is_farthest_ahead(&self, ahead: usize) -> bool {
@@ -265,7 +246,7 @@ impl Engine {
         }
         let point = self.settled_for(id, key, header);
         let Some(log) = self.log_mut(id, key) else {
-            return self.refuse_life(id, bundle);
+            return self.refuse_bundle(id, bundle, from);
         };
         let is_beyond = point > log.settled();
         if relay && (fresh || is_beyond) || fresh && arrival == Arrival::Local {

@@ -63,6 +63,8 @@ pub(crate) struct RemoteGroup {
     /// After which log to look on for what it holds and this peer has neither got nor sought;
     /// `Some(None)`: from the first.
     pub(crate) unsought: Option<Option<LogKey>>,
+    /// When it was last told that there is no room for an origin, and when it last said so.
+    pub(crate) refused: [Option<Micros>; 2],
     /// When either end last told the other what is new.
     pub(crate) told: Option<Micros>,
     /// When it last got a full digest.

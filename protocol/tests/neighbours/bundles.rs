@@ -26,7 +26,7 @@ impl Pair {
     }
 
     /// Publishes; gives the message's name when it has been delivered here.
-    fn publish_own(&mut self, payload: &'static [u8]) -> Option<MessageId> {
+    pub(super) fn publish_own(&mut self, payload: &'static [u8]) -> Option<MessageId> {
         let (options, payload) = (PublishOptions::default(), Bytes::from_static(payload));
         let id = self
             .engine

@@ -3,9 +3,9 @@
 use super::{EPOCH, LINK, Pair, key, news};
 use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;
-use hedgerow_protocol::wire::frame::{Digest, DigestEntry, Wants};
+use hedgerow_protocol::wire::frame::{Digest, DigestEntry, OriginRefused, Wants};
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Frame};
-use hedgerow_protocol::{Config, GroupId, GroupName, Keypair, PeerKey};
+use hedgerow_protocol::{Config, Event, GroupId, GroupName, Keypair, PeerKey};
 use std::ops::RangeInclusive;
 
 /// A key of its own for each number.
@@ -239,4 +239,43 @@ fn a_relay_that_meets_an_origin_beyond_the_window_carries_it() {
     let relayed = relayed.expect("relayed");
     assert_eq!((relayed.origins, relayed.retained), (1, 3));
     assert_eq!(pair.counted("bundles_without_room"), 0);
+}
+
+#[test]
+fn a_publisher_hears_from_a_neighbour_that_has_no_room_for_it() {
+    let mut pair = with_origins_max(1);
+    // The neighbour fills the only place and is no stranger.
+    let theirs = message(&pair, &key(2));
+    pair.push_on(LINK, &theirs);
+    pair.heard.clear();
+    let refused = messages(&pair, &key(3), 1..=2);
+    for bundle in &refused {
+        pair.push_on(LINK, bundle);
+    }
+    assert_eq!(pair.counted("origins_refused"), 2);
+    assert_eq!(pair.gaps(), [(EPOCH, 1, 1), (EPOCH, 2, 2)]);
+    let told = OriginRefused {
+        group: GroupId::new(&Config::default().network, &news()),
+        origin: key(3).peer(),
+        epoch: EPOCH,
+    };
+    let is_told = |frame: &&Frame| **frame == Frame::OriginRefused(told.clone());
+    assert_eq!(
+        pair.heard.iter().filter(is_told).count(),
+        1,
+        "once a second"
+    );
+    // The other way round.
+    pair.publish_own(b"mine").expect("delivered");
+    let own = OriginRefused {
+        origin: key(1).peer(),
+        epoch: pair.engine.epoch(),
+        ..told
+    };
+    pair.say(&Frame::OriginRefused(own.clone()));
+    pair.say(&Frame::OriginRefused(own));
+    let (group, peer) = (news(), key(2).peer());
+    let heard = Event::OriginRefused { group, peer };
+    let times = pair.events.iter().filter(|event| **event == heard).count();
+    assert_eq!(times, 1);
 }

@@ -69,6 +69,11 @@ impl Tracking {
         self.confirmed.0 == epoch && self.confirmed.1 >= seq
     }
 
+    /// The log of `key` is gone.
+    pub(crate) fn forget(&mut self, key: LogKey) {
+        self.wanted.remove(&key);
+    }
+
     /// The message that began with the entry `former` (epoch and seq) is the first of `epoch` now.
     pub(crate) fn restart(&mut self, former: (u64, u64), epoch: u64) {
         for tracked in &mut self.tracked {
@@ -155,6 +160,10 @@ impl Engine {
             return;
         };
         if group.role != Role::Member {
+            return;
+        }
+        if !group.logs.contains_key(&key) {
+            // Its origin will ask again; nobody else's word is worth remembering.
             return;
         }
         let wanted = &mut group.tracking.wanted;

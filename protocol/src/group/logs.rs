@@ -209,6 +209,7 @@ impl Engine {
             if let Some(log) = group.logs.remove(key) {
                 self.held_bytes -= log.weight;
                 group.unannounced.remove(key);
+                group.tracking.forget(*key);
                 group.hash = None;
                 if !log.held().is_empty() {
                     retained.insert(*key);

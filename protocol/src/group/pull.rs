@@ -84,6 +84,9 @@ impl Engine {
             .map(|group| group.sought.keys().copied().collect())
             .unwrap_or_default();
         if keys.is_empty() && sought.is_empty() {
+            if self.has_more_to_seek(id, &links) {
+                self.schedule_repair(id, self.now.mono);
+            }
             return;
         }
         let mut asks = Asks::new();
@@ -117,9 +120,10 @@ impl Engine {
         if !keys.is_empty() {
             self.deliver(id);
         }
-        let left = self.groups.get(&id).is_some_and(|group| {
-            !group.sought.is_empty() || group.logs.values().any(|log| !log.missing.is_empty())
-        });
+        let left = self.has_more_to_seek(id, &links)
+            || self.groups.get(&id).is_some_and(|group| {
+                !group.sought.is_empty() || group.logs.values().any(|log| !log.missing.is_empty())
+            });
         if left {
             self.schedule_repair(id, self.now.mono);
         }

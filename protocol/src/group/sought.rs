@@ -44,6 +44,9 @@ impl Engine {
     /// sought that it named.
     pub(super) fn seek(&mut self, from: LinkId, id: GroupId, key: LogKey) -> bool {
         let now = self.now.mono;
+        let waits = (self.links.get(&from))
+            .and_then(|link| link.groups.get(&id))
+            .is_some_and(|remote| remote.unsought.is_some());
         let Some(group) = self.groups.get_mut(&id) else {
             return false;
         };
@@ -51,7 +54,7 @@ impl Engine {
             return true;
         }
         let named = group.sought.values().filter(|sought| sought.by == from);
-        if named.count() >= SOUGHT_MAX {
+        if waits || named.count() >= SOUGHT_MAX {
             self.count("origins_put_off");
             if let Some(remote) = self.remote_mut(from, id) {
                 // Again from the start, for this one may lie before what is being looked at.
@@ -70,6 +73,15 @@ impl Engine {
         for link in links {
             self.seek_more_of(id, *link);
         }
+    }
+
+    /// Whether a neighbour has named what has not been looked at yet.
+    pub(super) fn has_more_to_seek(&self, id: GroupId, links: &[LinkId]) -> bool {
+        let waits = |link: &LinkId| {
+            let remote = self.links.get(link)?.groups.get(&id)?;
+            remote.unsought
+        };
+        links.iter().any(|link| waits(link).is_some())
     }
 
     fn seek_more_of(&mut self, id: GroupId, link: LinkId) {

@@ -15,13 +15,14 @@ pub(crate) use view::View;
 pub use warm::{WarmChoice, WarmDatabase, WarmLink};
 
 use crate::config::Config;
-use crate::database::{Candidates, Database, OwnRecord, RecordSync};
+use crate::database::{Candidates, Database, Epochs, OwnRecord, RecordSync, first_epoch};
 use crate::group::{Acknowledging, Charges, Forks, Group, OwnLog, Probes, Proving, Verifying};
 use crate::identity::{Keypair, PeerKey};
 use crate::io::{Action, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
 use crate::links::{Chooser, Dialer, Link, Shunned, Stage, Twins, Uplink};
 use crate::memo::Memo;
 use crate::name::GroupId;
+use crate::network_time::Clocks;
 use crate::time::{Micros, Time};
 use crate::wire::{Frame, WireError};
 use bytes::Bytes;
@@ -54,10 +55,12 @@ pub struct Engine {
     pub(crate) chooser: Chooser,
     pub(crate) uplink: Uplink,
     pub(crate) shunned: Shunned,
+    pub(crate) clocks: Clocks,
     pub(crate) twins: Twins,
 
     pub(crate) database: Database,
     pub(crate) own: OwnRecord,
+    pub(crate) epochs: Epochs,
     pub(crate) sync: RecordSync,
     pub(crate) candidates: Candidates,
     pub(crate) view: View,
@@ -125,7 +128,8 @@ impl Engine {
         let me = identity.peer();
         let network_hash = config.network.hash();
         let mut rng = ChaCha12Rng::from_seed(rng_seed);
-        let epoch = now.wall_ms.max(config.last_epoch.saturating_add(1)).max(1);
+        let former = config.last_epoch;
+        let epoch = first_epoch(now.wall_ms, former);
         let mut engine = Self {
             me,
             keypair: identity,
@@ -141,13 +145,15 @@ impl Engine {
             uplink: Uplink::new(&config.links),
             shunned: Shunned::default(),
             twins: Twins::default(),
-            database: Database::new(config.database.clone(), now.mono),
+            clocks: Clocks::default(),
+            database: Database::new(&config, now.mono),
             own: OwnRecord::new(
                 epoch,
                 config.addresses.clone(),
                 config.links.capacity,
                 now.mono,
             ),
+            epochs: Epochs::default(),
             sync: RecordSync::default(),
             candidates: Candidates::default(),
             view: View::default(),
@@ -174,7 +180,7 @@ impl Engine {
             rng,
             config,
         };
-        engine.persist(Persist::Epoch(epoch));
+        engine.store_first_epoch(former);
         engine.issue_record();
         engine.refresh_view();
         engine.open_broadcast();
@@ -220,7 +226,7 @@ impl Engine {
             Input::Bytes { link, bytes } => self.on_bytes(link, bytes),
             Input::Sent { link, bytes } => self.on_sent(link, bytes),
             Input::Verified { id, valid } => self.on_verified(id, valid),
-            Input::Persisted { .. } => {}
+            Input::Persisted { id } => self.on_persisted(id),
             Input::Addresses(addresses) => self.on_addresses(addresses),
             Input::Discovered(addresses) => self.on_discovered(addresses),
         }
@@ -274,15 +280,32 @@ impl Engine {
         }
     }
 
+    /// What came on a link can only be made or passed on by a peer that breaks the rules.
     pub(crate) fn on_malformed(&mut self, id: LinkId, error: &WireError) {
-        let Some(link) = self.links.get(&id) else {
-            return;
-        };
-        tracing::warn!(peer = %link.peer, %error, "malformed bytes, closing the link");
-        let peer = link.peer;
+        if let Some(link) = self.links.get(&id) {
+            let peer = link.peer;
+            self.on_offence(id, peer, error);
+        }
+    }
+
+    /// The same where the link may have ended meanwhile. Only for what docs/design/penalties.md
+    /// lists: what an honest peer may have passed on is dropped and counted.
+    pub(crate) fn on_offence(&mut self, id: LinkId, peer: PeerKey, error: &WireError) {
+        tracing::warn!(%peer, %error, "the peer breaks the rules, closing its links");
         self.count("frames_malformed");
         self.shun(peer);
         self.close_link(id, LinkEnd::Malformed);
+        let links = self.links.values().filter(|link| link.peer == peer);
+        for other in links.map(|link| link.id).collect::<Vec<_>>() {
+            self.close_link(other, LinkEnd::Shunned);
+        }
+    }
+
+    /// A signature that came on `id` is not its signer's, and nobody honest passes on what they
+    /// have not checked.
+    pub(crate) fn on_forgery(&mut self, id: LinkId, peer: PeerKey, what: &'static str) {
+        let why = "bad signature";
+        self.on_offence(id, peer, &WireError::Invalid { what, why });
     }
 
     fn on_frame(&mut self, id: LinkId, frame: Frame) {
@@ -309,7 +332,7 @@ impl Engine {
             (_, Frame::RecordDeltas(frame)) => self.on_record_deltas(id, frame.deltas),
             (_, Frame::RecordAnnounce(announce)) => self.on_record_announce(id, announce.names),
             (_, Frame::RecordPull(pull)) => self.on_record_pull(id, &pull.prefixes),
-            (_, Frame::Buckets(buckets)) => self.on_buckets(id, &buckets.hashes),
+            (_, Frame::Buckets(buckets)) => self.on_buckets(id, buckets),
             (_, Frame::BucketRecords(frame)) => self.on_bucket_records(id, frame),
             (Stage::Up, frame) => self.on_group_frame(id, frame),
             (Stage::Visitor | Stage::Closing, _) => self.count("frames_from_visitors"),
@@ -356,10 +379,11 @@ impl Engine {
         self.actions.push_back(Action::Event(event));
     }
 
-    pub(crate) fn persist(&mut self, what: Persist) {
+    pub(crate) fn persist(&mut self, what: Persist) -> PersistId {
         let id = PersistId(self.next_persist);
         self.next_persist += 1;
         self.actions.push_back(Action::Persist { id, what });
+        id
     }
 
     pub(crate) fn next_verify_id(&mut self) -> VerifyId {

@@ -146,8 +146,16 @@ pub enum Action {
 /// What the engine asks to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persist {
-    /// The epoch in use; comes back as [`crate::Config::last_epoch`] at the next start.
+    /// The epoch to be used; comes back as [`crate::Config::last_epoch`] at the next start. Nothing
+    /// is sent under it before it is stored. A lower one than what is stored changes nothing.
     Epoch(u64),
+    /// An earlier epoch in the place of one that was ahead of network time.
+    EarlierEpoch {
+        /// The epoch to be used.
+        epoch: u64,
+        /// The one that is stored; where it is another one by now, nothing changes.
+        from: u64,
+    },
 }
 
 /// Why a link ended or never was.
@@ -233,7 +241,7 @@ pub enum Event {
     Joined {
         /// The group.
         group: GroupName,
-        /// Whether a joined neighbour gave the baseline (else the clock did).
+        /// Whether a joined neighbour gave the baseline; else nobody was there.
         from_neighbour: bool,
     },
     /// Messages that can no longer be had.
@@ -327,6 +335,12 @@ pub enum Event {
         /// Who uses it: the neighbours' links to them, or, of this peer's own identity, the other
         /// one's record.
         users: Vec<IdentityUser>,
+    },
+    /// This peer's wall clock differs from its neighbours' by more than ten minutes. Nothing
+    /// follows from it but that times are shown wrong.
+    ClockOff {
+        /// How far it is ahead of network time, ms; negative: behind.
+        off_ms: i64,
     },
     /// Leaving is done; the driver may end.
     Stopped {

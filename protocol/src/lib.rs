@@ -20,6 +20,8 @@ mod database;
 mod engine;
 mod group;
 mod links;
+mod network_time;
+mod shares;
 
 pub use config::{Config, ConfigError, DatabaseConfig, FlowConfig, GroupConfig, LinkConfig};
 pub use engine::{Engine, WarmChoice, WarmDatabase, WarmLink};
@@ -32,6 +34,6 @@ pub use message::{
     Arrival, Delivery, GroupSettings, HISTORY_LAST_MAX, History, JoinError, JoinOptions, MessageId,
     Order, PublishError, PublishOptions, REDUNDANCY_MAX, SettingsPatch,
 };
-pub use name::{Address, BROADCAST, GroupId, GroupName, NameError, NetworkName};
+pub use name::{Address, BROADCAST, GroupId, GroupName, NameError, NetworkName, is_invisible};
 pub use time::{Micros, Time};
 pub use verify::{Domain, VerifyJob};

@@ -30,6 +30,8 @@ pub struct Status {
     pub capacity: u16,
     /// Records in the database.
     pub records: usize,
+    /// Memory that they take, bytes.
+    pub record_bytes: usize,
     /// Peers in the view, this one included.
     pub view_peers: usize,
     /// Hash of the view; in hex where it is written, for not every reader has 64-bit integers.
@@ -49,6 +51,9 @@ pub struct Status {
     pub queued_bytes: usize,
     /// Signature checks under way.
     pub verifying: usize,
+    /// How far the local clock is ahead of network time, the median of the neighbours' clocks, ms;
+    /// negative: behind. 0 without neighbours.
+    pub clock_off_ms: i64,
     /// Whether the engine is leaving or has stopped.
     pub stopping: bool,
     /// Identities, this peer's own or neighbours', that two running peers seemed to use within the
@@ -136,7 +141,8 @@ pub struct GroupStatus {
     pub role: Role,
     /// How it works.
     pub settings: GroupSettings,
-    /// How often the settings were changed.
+    /// When the settings were changed, network time in ms since the Unix epoch; 0: they are the
+    /// defaults; 1: whoever created the group set them.
     pub settings_version: u64,
     /// Whether the baseline is taken: messages are due.
     pub joined: bool,
@@ -232,22 +238,30 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 85] = [
+pub const COUNTERS: [&str; 103] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
+    "addresses_withheld",
+    "ages_doubted",
+    "ages_lowered",
+    "announcements_withheld",
     "announcers_ignored",
+    "bans_without_room",
     "baselines_forged",
+    "baselines_late",
     "baselines_unasked",
     "baselines_unchecked",
     "bundles_duplicate",
     "bundles_forged",
     "bundles_left_to_pull",
     "bundles_of_cut_off",
+    "bundles_oversized",
     "bundles_own_returned",
     "bundles_served",
     "bundles_slowed",
     "bundles_unchecked",
+    "bundles_with_holes",
     "bundles_withdrawn",
     "bundles_without_room",
     "candidates_evicted",
@@ -259,12 +273,15 @@ pub const COUNTERS: [&str; 85] = [
     "digests_for_unequal_hashes",
     "digests_of_other_groups",
     "entries_evicted",
+    "epochs_ahead",
     "epochs_too_old",
+    "frames_cut",
     "frames_from_visitors",
     "frames_malformed",
     "frames_oversized_unsent",
     "frames_unknown",
     "frames_without_memory",
+    "groups_unstated",
     "identity_conflicts",
     "links_outdated",
     "links_reconsidered",
@@ -281,6 +298,7 @@ pub const COUNTERS: [&str; 85] = [
     "origins_put_off",
     "origins_refused",
     "outbid",
+    "pages_unasked",
     "parents_charged",
     "parents_dropped",
     "parents_needed",
@@ -290,6 +308,7 @@ pub const COUNTERS: [&str; 85] = [
     "peers_shunned",
     "probes_dropped",
     "probes_repeated",
+    "proofs_left_out",
     "proofs_refused",
     "proofs_unchecked",
     "publishers_told_busy",
@@ -301,6 +320,7 @@ pub const COUNTERS: [&str; 85] = [
     "ranges_given_up",
     "reconciliations",
     "records_accepted",
+    "records_ahead",
     "records_by_delta",
     "records_damped",
     "records_damped_late",
@@ -309,13 +329,17 @@ pub const COUNTERS: [&str; 85] = [
     "records_forged",
     "records_issued",
     "records_issued_for_drift",
+    "records_of_newcomers",
     "records_of_other_networks",
     "records_of_strangers",
     "records_oversized",
     "records_too_old",
     "records_unchecked",
     "records_without_base",
+    "records_without_room",
     "relays_refused",
+    "repair_looks",
+    "settings_damped",
     "stalls",
     "subscriptions_refused",
 ];

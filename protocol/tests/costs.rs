@@ -126,7 +126,10 @@ impl Row {
                     assert_eq!((at, link), (MIDDLE, BEFORE));
                     self.slowed = false;
                 }
-                Action::Persist { .. } | Action::Event(_) => {}
+                Action::Persist { id, .. } => {
+                    self.engines[at].handle_input(self.now, Input::Persisted { id });
+                }
+                Action::Event(_) => {}
             }
         }
     }

@@ -90,6 +90,9 @@ impl Two {
                     self.engines[at].handle_input(self.now, Input::DialFailed { dial });
                 }
                 Action::Close { .. } => panic!("peer {at} ends the link"),
+                Action::Persist { id, .. } => {
+                    self.engines[at].handle_input(self.now, Input::Persisted { id });
+                }
                 Action::Deliver(delivery) => self.delivered[at].push(delivery),
                 Action::Event(event) if at == 0 => self.events.push(event),
                 _ => {}
@@ -118,7 +121,7 @@ impl Two {
     fn outbid(&mut self) {
         let own = self.engines[0].own_record().expect("has one");
         let mut record = own.record.clone();
-        record.epoch += 1_000_000;
+        record.epoch += 60_000;
         let later = SignedRecord::sign(record, &key(0));
         let record = WireRecord(later.signed.clone(), later.signature, 0);
         let records = vec![record];

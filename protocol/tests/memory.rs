@@ -111,6 +111,7 @@ impl Flooded {
                 role: 1,
                 baseline: false,
                 history: History::None,
+                older_ms: 0,
             }),
         );
     }
@@ -428,12 +429,15 @@ fn baselines_that_name_invented_origins() {
                     epoch: 1,
                     settled: 5,
                     proof: None,
+                    age_ms: 0,
                     past: vec![(1, 1); 10],
-                    complete: false,
                 }
             };
             let frame = Frame::Baseline(Baseline {
                 group: news_id(),
+                // Nobody answered in time: what is this old would be taken.
+                older_ms: u64::MAX,
+                alone: false,
                 origins: (0..1_000).map(origin).collect(),
                 last: false,
             });

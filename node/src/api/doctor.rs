@@ -4,17 +4,20 @@ use super::error::ApiError;
 use super::extract::Json;
 use super::server::Api;
 use super::types::{Check, Health};
-use crate::Multiaddr;
 use crate::config::Settings;
+use crate::{Multiaddr, NodeError};
 use axum::extract::State;
 use hedgerow_protocol::Address;
 use hedgerow_protocol::status::{IdentityConflict, LinkStatus, Status};
 use libp2p::multiaddr::Protocol;
 use serde::Serialize;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// 1 January 2024: no machine that runs this should think it is earlier.
 const PLAUSIBLE_MS: u64 = 1_704_067_200_000;
+
+/// What clocks may differ by.
+const CLOCK_OFF: Duration = Duration::from_secs(600);
 
 #[derive(Serialize)]
 pub(super) struct Report {
@@ -37,7 +40,8 @@ pub(super) async fn examine(State(api): State<Api>) -> Result<Json<Report>, ApiE
     let counter = |name: &str| counters.values.get(name).copied().unwrap_or_default();
     let checks = vec![
         identity(&status),
-        clock(),
+        storage(api.node.check_store().await),
+        clock(&status),
         listening(&listen),
         linked(&status, &links, settings),
         view(&status),
@@ -97,20 +101,39 @@ fn identity(status: &Status) -> Check {
     check("identity", Health::Ok, found, "")
 }
 
-fn clock() -> Check {
+fn storage(written: Result<(), NodeError>) -> Check {
+    match written {
+        Ok(()) => check("storage", Health::Ok, "takes what is written", ""),
+        Err(error) => {
+            let remedy = "the peer cannot store its epoch, its groups and its neighbours: free \
+                          space on that disk, or make it writable";
+            check("storage", Health::Fail, error.to_string(), remedy)
+        }
+    }
+}
+
+fn clock(status: &Status) -> Check {
     let now_ms = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64);
+    let found = format!("{now_ms} ms since 1970");
     if now_ms < PLAUSIBLE_MS {
         let remedy = "set the clock (NTP): epochs and times of publication depend on it";
-        return check(
-            "clock",
-            Health::Fail,
-            format!("{now_ms} ms since 1970"),
-            remedy,
-        );
+        return check("clock", Health::Fail, found, remedy);
     }
-    check("clock", Health::Ok, format!("{now_ms} ms since 1970"), "")
+    let off = Duration::from_millis(status.clock_off_ms.unsigned_abs());
+    if off > CLOCK_OFF {
+        let way = if status.clock_off_ms < 0 {
+            "behind"
+        } else {
+            "ahead of"
+        };
+        let found = format!("{} s {way} the neighbours' clocks", off.as_secs());
+        let remedy = "set the clock (NTP), here or there: times of publication are shown wrong; \
+                      messages are delivered all the same";
+        return check("clock", Health::Warn, found, remedy);
+    }
+    check("clock", Health::Ok, found, "")
 }
 
 fn listening(listen: &[Multiaddr]) -> Check {

@@ -99,13 +99,15 @@ impl Driver {
     }
 
     fn persist(&mut self, id: PersistId, what: Persist) {
-        let Persist::Epoch(epoch) = what;
         let (store, done) = (self.store.clone(), self.done.clone());
         tokio::spawn(async move {
             while !done.is_closed() {
                 let store = store.clone();
-                let written = tokio::task::spawn_blocking(move || store.save_epoch(epoch)).await;
-                match written {
+                let write = move || match what {
+                    Persist::Epoch(epoch) => store.save_epoch(epoch),
+                    Persist::EarlierEpoch { epoch, from } => store.save_earlier_epoch(epoch, from),
+                };
+                match tokio::task::spawn_blocking(write).await {
                     Ok(Ok(())) => {
                         // The node may have stopped.
                         let _ = done.send(Done::Persisted(id)).await;
@@ -204,7 +206,8 @@ impl Driver {
         {
             let (store, group) = (self.store.clone(), group.clone());
             tokio::task::spawn_blocking(move || {
-                if let Err(error) = store.save_group(group, settings) {
+                // Left meanwhile, it is not brought back.
+                if let Err(error) = store.update_group(&group, settings) {
                     tracing::warn!(%error, "the group's new settings are not stored");
                 }
             });
@@ -288,6 +291,12 @@ fn log(event: &Event) {
                 .map(|user| format!("epoch {} at {}", user.epoch, addresses(user)))
                 .collect();
             tracing::warn!(%peer, users = %users.join("; "), "two running peers use one identity");
+        }
+        Event::ClockOff { off_ms } => {
+            tracing::warn!(
+                off_ms,
+                "the clock differs from the neighbours' clocks; set it (NTP)"
+            );
         }
         Event::Stopped { confirmed } => tracing::info!(confirmed, "left"),
         Event::Sendable { .. } | Event::Acknowledged { .. } | Event::Probe { .. } => {}

@@ -281,6 +281,7 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
             held_us: number(input)?,
             ask: input.arbitrary()?,
             coordinate: std::array::from_fn(|axis| axis as f32),
+            wall_ms: number(input)?,
             database: number(input)?,
             groups: few(input, |input| Ok((group_id(input)?, number(input)?)))?,
         }),
@@ -301,11 +302,14 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
             };
             Frame::Buckets(Buckets {
                 hashes: vec![number(input)?; buckets],
+                from: number(input)?,
             })
         }
         8 => Frame::BucketRecords(BucketRecords {
             buckets: few(input, |input| input.arbitrary())?,
             names: names(input)?,
+            from: number(input)?,
+            until: input.arbitrary()?,
         }),
         9 => Frame::Wants(Wants {
             wants: input.arbitrary()?,
@@ -341,6 +345,7 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
             role: input.int_in_range(0..=4)?,
             baseline: input.arbitrary()?,
             history: history(input)?,
+            older_ms: number(input)?,
         }),
         16 => {
             let origin = |input: Input<'_, '_>| {
@@ -350,15 +355,15 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
                 let (origin, epoch, settled) = (header.origin, header.epoch, header.seq);
                 let (signed, signature) = (proof.signed.clone(), proof.signature);
                 let proof = Some(SignedHeader { signed, signature });
-                let complete = input.arbitrary()?;
+                let age_ms = number(input)?;
                 if input.ratio(3, 4)? {
                     return Ok(BaselineOrigin {
                         origin,
                         epoch,
                         settled,
                         proof,
+                        age_ms,
                         past,
-                        complete,
                     });
                 }
                 let proof = proof.filter(|_| settled % 2 == 0);
@@ -368,12 +373,14 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
                     epoch,
                     settled,
                     proof,
+                    age_ms,
                     past,
-                    complete,
                 })
             };
             Frame::Baseline(Baseline {
                 group: group_id(input)?,
+                older_ms: number(input)?,
+                alone: input.arbitrary()?,
                 origins: few(input, origin)?,
                 last: input.arbitrary()?,
             })

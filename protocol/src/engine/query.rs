@@ -26,6 +26,7 @@ impl Engine {
             shunned: self.shunned.count(self.now.mono),
             capacity: self.own.capacity,
             records: self.database.len(),
+            record_bytes: self.database.bytes(),
             view_peers: self.view.peers,
             view_hash: self.view.hash,
             algorithm: self.view.algorithm().0,
@@ -35,6 +36,7 @@ impl Engine {
             ahead_bytes: self.ahead_bytes(),
             queued_bytes: self.links.values().map(|link| link.queue.total()).sum(),
             verifying: self.verifying.len() + self.sync.checking(),
+            clock_off_ms: self.clock_off_ms(),
             stopping: self.stopping.is_some(),
             identity_conflicts: self.twins.conflicts(self.now.mono),
         }

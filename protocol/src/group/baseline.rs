@@ -2,13 +2,17 @@
 //!
 //! A joined neighbour's word decides: what it had settled is not due, everything after is, and
 //! origins it did not know begin at 1. It proves each settled point by a header that the origin
-//! signed, so that no neighbour can make up a past and thereby withhold what is still to come. With nobody there in time, the clock decides: what was
-//! published no earlier than a moment before the join. The first neighbour met later is then
-//! asked from where that is, so that nobody pulls an old group's whole past only to drop it.
+//! signed, so that no neighbour can make up a past and thereby withhold what is still to come.
+//!
+//! With nobody there in time the joiner goes on alone: everything that comes is due, unless a
+//! neighbour tells that it is older than the join. Neighbours measure that on their own monotonic
+//! clocks: what has lain at one of them for longer than the joiner has waited was published
+//! before. No wall clock has a say, so a wrong one makes nobody miss anything. docs/design/time.md
 
 mod answer;
 mod proof;
 
+pub(crate) use answer::Asked;
 pub(crate) use proof::Proving;
 
 use super::LogKey;
@@ -25,10 +29,11 @@ use std::collections::{BTreeMap, BTreeSet};
 const LISTED_MAX: usize = HISTORY_LAST_MAX as usize;
 /// Origins taken from all answers.
 const ORIGINS_MAX: usize = 65_536;
-/// A clock filters for so long after the join, ms.
-const FILTER_MS: u64 = 30_000;
 /// With the past asked for, further neighbours' answers are waited for so long, ms.
 const GATHER_MS: u64 = 300;
+/// So many answers that know of older messages are enough for a member that joined alone: then it
+/// has met the group.
+const ANSWERS_MAX: u8 = 4;
 
 /// How far finding the baseline has come.
 #[derive(Debug, Default)]
@@ -38,68 +43,81 @@ pub(crate) enum Baselining {
     None,
     /// Asked for.
     Waiting(Waiting),
-    /// Decided by the clock: what was published from then on, ms since the Unix epoch, is due.
-    ByClock {
-        filter: ClockFilter,
-        last: Option<u64>,
-        gathered: Gathered,
-    },
-    /// Decided. A clock that decided first still holds for a while.
-    Taken { filter: Option<ClockFilter> },
-}
-
-/// What a clock lets in: the past of origins met soon after the join is told from what is due by
-/// its time of publication. Later, an origin's wrong clock must not silence it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ClockFilter {
-    /// What was published before, ms since the Unix epoch, is not due.
-    from_wall_ms: u64,
-    /// The same on the monotonic clock, as far as that reaches back.
-    from: Micros,
-    /// When it ends.
-    until: Micros,
+    /// Nobody who knew the group answered: everything is due that is not known to be older than
+    /// the join.
+    Alone(Alone),
+    /// Decided.
+    Taken,
 }
 
 /// A baseline being asked for.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     until: Micros,
-    joined: Micros,
-    joined_wall_ms: u64,
+    began: Micros,
     history: History,
     gathered: Gathered,
     /// When the first whole answer came, with the past asked for.
     answered: Option<Micros>,
     /// Who has answered.
     answers: BTreeSet<LinkId>,
+    /// Whether one of them had met the group.
+    informed: bool,
     /// Whether the logs are here already, and only the past is asked for.
     recalls: bool,
+}
+
+/// A member that joined where nobody knew the group.
+#[derive(Debug)]
+pub(crate) struct Alone {
+    /// When it asked to join, less some slack: what was published before is not due.
+    since: Micros,
+    /// When it was told that it has joined: what was published from then on is due.
+    joined: Micros,
+    /// Neighbours are asked until then: later, nobody retains anything older than the join.
+    until: Micros,
+    /// The past that it asked for, until somebody has answered.
+    history: History,
+    /// Whether it has asked for any.
+    wants_past: bool,
+    gathered: Gathered,
+    /// Answers that knew of something older.
+    answers: u8,
 }
 
 /// Answers so far.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
-    settled: BTreeMap<LogKey, u64>,
+    settled: BTreeMap<LogKey, Base>,
     /// What proves it.
     proofs: BTreeMap<LogKey, SignedHeader>,
-    /// Origins of which somebody could not tell how far back the past reaches.
-    incomplete: BTreeSet<LogKey>,
     /// (published at, origin and epoch, seq) of messages of the past.
     past: BTreeSet<(u64, LogKey, u64)>,
 }
 
+/// Where one origin's messages begin to be due.
+#[derive(Clone, Copy, Debug)]
+struct Base {
+    seq: u64,
+    /// What the neighbour had settled, and when that had been published at the latest.
+    settled: u64,
+    came: Micros,
+}
+
 impl Gathered {
-    fn take(&mut self, frame: Baseline) {
+    fn take(&mut self, frame: Baseline, now: Micros) {
         for origin in frame.origins {
             let key = (origin.origin, origin.epoch);
             if self.settled.len() >= ORIGINS_MAX && !self.settled.contains_key(&key) {
                 continue;
             }
+            let base = Base {
+                seq: origin.settled,
+                settled: origin.settled,
+                came: now - Micros::from_millis(origin.age_ms),
+            };
             // The first answer counts; later ones only add to the past.
-            self.settled.entry(key).or_insert(origin.settled);
-            if !origin.complete {
-                self.incomplete.insert(key);
-            }
+            self.settled.entry(key).or_insert(base);
             if let Some(proof) = origin.proof {
                 self.proofs.entry(key).or_insert(proof);
             }
@@ -114,7 +132,7 @@ impl Gathered {
     }
 
     /// After which entry each origin is due.
-    fn bases(&self, history: History) -> BTreeMap<LogKey, u64> {
+    fn bases(&self, history: History) -> BTreeMap<LogKey, Base> {
         let mut bases = self.settled.clone();
         let count = match history {
             History::None => 0,
@@ -124,17 +142,8 @@ impl Gathered {
         for &(_, key, seq) in self.past.iter().rev().take(count) {
             // Only what is proven can be lowered: the rest begins at 1 anyway.
             if let Some(base) = bases.get_mut(&key) {
-                *base = (*base).min(seq.saturating_sub(1));
+                base.seq = base.seq.min(seq.saturating_sub(1));
             }
-        }
-        bases
-    }
-
-    /// The same where everything since a moment is due: what nobody can tell begins at 1.
-    fn bases_since(&self) -> BTreeMap<LogKey, u64> {
-        let mut bases = self.bases(History::SinceMs(0));
-        for key in &self.incomplete {
-            bases.insert(*key, 0);
         }
         bases
     }
@@ -142,41 +151,44 @@ impl Gathered {
 
 impl Baselining {
     pub(crate) fn is_taken(&self) -> bool {
-        matches!(self, Self::Taken { .. } | Self::ByClock { .. })
+        matches!(self, Self::Taken | Self::Alone(_))
     }
 
-    /// Whether neighbours are still asked. After a clock has decided they are for a while only:
-    /// later, whatever a neighbour holds has been due.
+    /// Whether neighbours are still asked.
     pub(crate) fn is_waiting(&self, now: Micros) -> bool {
         match self {
             Self::Waiting(_) => true,
-            Self::ByClock { filter, .. } => filter.until > now,
+            Self::Alone(alone) => alone.until > now,
             _ => false,
         }
     }
 
-    /// What neighbours are asked for.
+    /// The past that neighbours are asked for.
     pub(crate) fn history(&self, now: Micros) -> History {
         match self {
             Self::Waiting(waiting) => waiting.history,
-            Self::ByClock {
-                last: Some(count), ..
-            } => History::Last(*count),
-            Self::ByClock { filter, .. } => History::SinceMs(now.since(filter.from).as_millis()),
+            Self::Alone(alone) => match alone.history {
+                History::SinceMs(ms) => {
+                    let waited = now.since(alone.joined).as_millis();
+                    History::SinceMs(ms.saturating_add(waited))
+                }
+                history => history,
+            },
             _ => History::None,
         }
     }
 
-    /// What was published before this, ms since the Unix epoch, is not due.
-    pub(crate) fn due_from_wall_ms(&self, now: Micros) -> u64 {
-        let filter = match self {
-            Self::ByClock { filter, .. } => Some(*filter),
-            Self::Taken { filter } => *filter,
-            _ => None,
-        };
-        filter
-            .filter(|filter| filter.until > now)
-            .map_or(0, |filter| filter.from_wall_ms)
+    /// How old what is not due must be, ms, where age decides; else 0.
+    pub(crate) fn older_ms(&self, now: Micros) -> u64 {
+        match self {
+            Self::Alone(alone) => now.since(alone.since).as_millis().max(1),
+            _ => 0,
+        }
+    }
+
+    /// Whether this peer joined where nobody knew the group, and has not met it since.
+    fn is_alone(&self) -> bool {
+        matches!(self, Self::Alone(_))
     }
 
     pub(crate) fn forget(&mut self) {
@@ -194,18 +206,18 @@ impl Baselining {
 impl Engine {
     pub(crate) fn begin_baseline(&mut self, id: GroupId, history: History) {
         let until = self.in_ms(self.config.groups.baseline_ms);
-        let (joined, joined_wall_ms) = (self.now.mono, self.now.wall_ms);
+        let began = self.now.mono;
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
         group.baseline = Baselining::Waiting(Waiting {
             until,
-            joined,
-            joined_wall_ms,
+            began,
             history,
             gathered: Gathered::default(),
             answered: None,
             answers: BTreeSet::new(),
+            informed: false,
             recalls: false,
         });
         self.wake_at(until);
@@ -215,20 +227,25 @@ impl Engine {
     /// peer's own past counts as the first answer, neighbours add what it does not hold.
     pub(crate) fn begin_recall(&mut self, id: GroupId, history: History) {
         self.begin_baseline(id, history);
-        let now = self.now;
+        let now = self.now.mono;
+        let question = self.baseline_question(history, 0);
         let alone = self.group_links(id).next().is_none();
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        let origins = answer::origins(&group.logs, history, now.wall_ms);
+        let origins = answer::origins(&group.logs, question);
         if let Baselining::Waiting(waiting) = &mut group.baseline {
             waiting.recalls = true;
-            waiting.answered = Some(now.mono);
-            waiting.gathered.take(Baseline {
+            waiting.informed = true;
+            waiting.answered = Some(now);
+            let frame = Baseline {
                 group: id,
+                older_ms: 0,
+                alone: false,
                 origins,
                 last: true,
-            });
+            };
+            waiting.gathered.take(frame, now);
         }
         if alone {
             self.take_baseline(id, true);
@@ -240,17 +257,18 @@ impl Engine {
         let now = self.now.mono;
         let gather = self.in_ms(GATHER_MS);
         let id = frame.group;
-        let last = frame.last;
         let asked = self.group_links(id).count();
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
         match &mut group.baseline {
             Baselining::Waiting(waiting) => {
-                waiting.gathered.take(frame);
+                let (last, alone) = (frame.last, frame.alone);
+                waiting.gathered.take(frame, now);
                 if !last {
                     return;
                 }
+                waiting.informed |= !alone;
                 waiting.answers.insert(from);
                 waiting.answered.get_or_insert(now);
                 if waiting.history != History::None && waiting.answers.len() < asked {
@@ -261,13 +279,19 @@ impl Engine {
                 }
                 self.take_baseline(id, true);
             }
-            Baselining::ByClock { gathered, .. } => {
-                gathered.take(frame);
-                if last {
-                    self.upgrade_baseline(id);
+            Baselining::Alone(alone) => {
+                // What it calls old must have been old when this member joined: an answer that was
+                // long on its way, or was given to the question before, is asked for again.
+                if now - Micros::from_millis(frame.older_ms) > alone.joined {
+                    self.count("baselines_late");
+                    if !frame.origins.is_empty() && frame.last {
+                        self.tell_neighbour(from, id);
+                    }
+                    return;
                 }
+                self.take_ages(id, frame);
             }
-            _ => {}
+            Baselining::None | Baselining::Taken => {}
         }
     }
 
@@ -282,7 +306,7 @@ impl Engine {
     }
 
     fn take_baseline(&mut self, id: GroupId, answered: bool) {
-        let slack_ms = self.config.groups.baseline_slack_ms;
+        let slack = Micros::from_millis(self.config.groups.baseline_slack_ms);
         let now = self.now.mono;
         let Some(group) = self.groups.get_mut(&id) else {
             return;
@@ -290,79 +314,83 @@ impl Engine {
         let Baselining::Waiting(waiting) = std::mem::take(&mut group.baseline) else {
             return;
         };
+        group.baseline = if waiting.informed {
+            Baselining::Taken
+        } else {
+            let retention = Micros::from_millis(group.settings.values.retention_ms);
+            Baselining::Alone(Alone {
+                since: waiting.began - slack,
+                joined: now,
+                until: now + retention,
+                history: waiting.history,
+                wants_past: waiting.history != History::None,
+                gathered: Gathered::default(),
+                answers: 0,
+            })
+        };
         if answered {
-            group.baseline = Baselining::Taken { filter: None };
             let bases = waiting.gathered.bases(waiting.history);
             if waiting.recalls {
                 for (key, base) in &bases {
-                    self.reopen(id, *key, *base);
+                    self.reopen(id, *key, base.seq);
                 }
             }
-            self.apply_bases(id, bases, waiting.gathered.proofs, false);
-        } else {
-            let since_ms = match waiting.history {
-                History::SinceMs(ms) => ms.max(slack_ms),
-                _ => slack_ms,
-            };
-            group.baseline = Baselining::ByClock {
-                filter: ClockFilter {
-                    from_wall_ms: waiting.joined_wall_ms.saturating_sub(since_ms),
-                    from: waiting.joined.since(Micros::from_millis(since_ms)),
-                    until: now + Micros::from_millis(FILTER_MS),
-                },
-                last: match waiting.history {
-                    History::Last(count) => Some(count),
-                    _ => None,
-                },
-                gathered: Gathered::default(),
-            };
+            self.apply_bases(id, bases, waiting.gathered.proofs);
         }
-        self.baseline_reached(id);
+        self.baseline_reached(id, answered);
     }
 
-    /// The first neighbour after the clock decided says from where its origins are due.
-    fn upgrade_baseline(&mut self, id: GroupId) {
+    /// A neighbour tells a member that joined alone what is older than the join.
+    fn take_ages(&mut self, id: GroupId, frame: Baseline) {
+        let now = self.now.mono;
+        let last = frame.last;
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        let Baselining::ByClock {
-            filter,
-            last,
-            gathered,
-        } = std::mem::take(&mut group.baseline)
-        else {
+        let Baselining::Alone(alone) = &mut group.baseline else {
             return;
         };
-        // The last so many of the past were asked for: the clock must not drop them again.
-        let filter = last.is_none().then_some(filter);
-        let bases = match last {
-            Some(count) => gathered.bases(History::Last(count)),
-            None => gathered.bases_since(),
-        };
-        group.baseline = Baselining::Taken { filter };
-        self.apply_bases(id, bases, gathered.proofs, true);
+        alone.gathered.take(frame, now);
+        if !last {
+            return;
+        }
+        let gathered = std::mem::take(&mut alone.gathered);
+        let history = std::mem::take(&mut alone.history);
+        // The past that was asked for lies below what further answers call old.
+        let spares_logs = alone.wants_past && history == History::None;
+        alone.answers += u8::from(!gathered.settled.is_empty());
+        if alone.answers >= ANSWERS_MAX {
+            group.baseline = Baselining::Taken;
+        }
+        let mut bases = gathered.bases(history);
+        bases.retain(|key, base| match group.logs.get(key) {
+            Some(_) if spares_logs => false,
+            Some(log) => {
+                // Nothing that was pushed is old: it was on its way when it came.
+                let pushed = log.first_pushed().unwrap_or(u64::MAX);
+                base.seq = base.seq.min(pushed - 1);
+                true
+            }
+            None => true,
+        });
+        self.apply_bases(id, bases, gathered.proofs);
         self.deliver(id);
+        self.schedule_repair(id, now);
     }
 
     fn apply_bases(
         &mut self,
         id: GroupId,
-        bases: BTreeMap<LogKey, u64>,
+        bases: BTreeMap<LogKey, Base>,
         mut proofs: BTreeMap<LogKey, SignedHeader>,
-        only_untouched: bool,
     ) {
         let own = (self.me, self.own.epoch);
+        let now = self.now.mono;
+        let mut skipped = 0;
         for (key, base) in bases {
             if key == own {
                 continue;
             }
-            if only_untouched
-                && let Some(log) = self.groups.get(&id).and_then(|group| group.logs.get(&key))
-                && (!log.held().is_empty() || log.settled() > 0)
-            {
-                continue;
-            }
-            let now = self.now.mono;
             let proof = proofs.remove(&key);
             let group = self.groups.get(&id);
             if proof.is_none() && !group.is_some_and(|group| group.logs.contains_key(&key)) {
@@ -370,18 +398,22 @@ impl Engine {
                 continue;
             }
             if let Some(log) = self.log_mut(id, key) {
-                log.rebase(base);
+                if log.next() <= base.seq {
+                    skipped += log.held().within(log.next(), base.seq).len();
+                }
+                log.rebase(base.seq);
+                log.note_published(base.settled, base.came);
                 if let Some(proof) = proof {
                     log.note_head(&proof);
                 }
                 log.progress = now;
-                let group_changed = base > 0;
-                if group_changed {
+                if base.seq > 0 {
                     self.log_changed(id, key);
                 }
                 self.note_claims(id, key);
             }
         }
+        self.count_many("messages_before_join", skipped);
     }
 
     /// Entries after `base` are to be handed over (again), and pulled where they are not held.
@@ -401,11 +433,10 @@ impl Engine {
     }
 
     /// Messages are due from now on.
-    pub(crate) fn baseline_reached(&mut self, id: GroupId) {
+    pub(crate) fn baseline_reached(&mut self, id: GroupId, from_neighbour: bool) {
         let Some(group) = self.groups.get(&id) else {
             return;
         };
-        let from_neighbour = matches!(group.baseline, Baselining::Taken { .. });
         if group.delivering
             && let Some(name) = group.name.clone()
         {
@@ -416,10 +447,10 @@ impl Engine {
         }
         self.deliver(id);
         self.schedule_repair(id, self.now.mono);
-        // Neighbours that asked meanwhile could not be answered; they ask again, or their own
-        // clock decides. What is held is announced to all.
+        // Neighbours that asked meanwhile could not be answered. What is held is announced to all.
         let links: Vec<(PeerKey, LinkId)> = self.group_links(id).collect();
         for (_, link) in links {
+            self.answer_waiting(link, id);
             self.send_full_digest(link, id, false);
         }
     }

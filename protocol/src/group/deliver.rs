@@ -10,6 +10,9 @@ use crate::name::{GroupId, GroupName};
 use crate::status::Role;
 use std::collections::BTreeMap;
 
+/// A retained message: time of publication by its origin's clock, content, links crossed.
+type Retained = (u64, bytes::Bytes, u16);
+
 impl Engine {
     /// Hands over what is ready in every log of a group.
     pub(crate) fn deliver(&mut self, id: GroupId) {
@@ -31,7 +34,6 @@ impl Engine {
     }
 
     pub(super) fn take_ready(&mut self, id: GroupId, key: LogKey) {
-        let now = self.now.mono;
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
@@ -48,11 +50,6 @@ impl Engine {
         let Some(name) = group.name.clone() else {
             return;
         };
-        let from_wall_ms = group.baseline.due_from_wall_ms(now);
-        if from_wall_ms > 0 && log.is_lost_so_far() {
-            // What follows will tell whether that was before this member's time.
-            return;
-        }
         let ready = log.take_ready(group.settings.values.order);
         let waits = log.ahead_bytes > 0;
         self.retain(id, key);
@@ -60,21 +57,8 @@ impl Engine {
             self.look_for_unfinished(id);
         }
         let (origin, epoch) = key;
-        let mut ready = ready.into_iter().peekable();
-        while let Some(next) = ready.next() {
-            match next {
-                Next::Gap { from, to } if is_before(ready.peek(), from_wall_ms) => {
-                    self.count_many("messages_before_join", to - from + 1);
-                }
-                Next::Message {
-                    published_at,
-                    arrival: Arrival::Pulled,
-                    ..
-                } if published_at < from_wall_ms => {
-                    self.count("messages_before_join");
-                }
-                next => self.hand_over(&name, id, origin, epoch, next),
-            }
+        for next in ready {
+            self.hand_over(&name, id, origin, epoch, next);
         }
     }
 
@@ -131,12 +115,13 @@ impl Engine {
         let Some(name) = group.name.clone() else {
             return;
         };
-        let (count, from_wall_ms) = match history {
+        let (count, within_ms) = match history {
             History::None => return,
-            History::Last(count) => (usize::try_from(count).unwrap_or(usize::MAX), 0),
-            History::SinceMs(ms) => (usize::MAX, self.now.wall_ms.saturating_sub(ms)),
+            History::Last(count) => (usize::try_from(count).unwrap_or(usize::MAX), u64::MAX),
+            History::SinceMs(ms) => (usize::MAX, ms),
         };
-        let mut past: BTreeMap<(u64, PeerKey, u64, u64), (bytes::Bytes, u16)> = BTreeMap::new();
+        let clock = self.list_clock();
+        let mut past: BTreeMap<(u64, PeerKey, u64, u64), Retained> = BTreeMap::new();
         for (key, log) in &group.logs {
             for entry in log.entries() {
                 let header = &entry.bundle.header;
@@ -147,11 +132,14 @@ impl Engine {
                 if header.fragment.is_some() {
                     continue;
                 }
+                let by = log.published_by(entry);
                 for (index, payload) in entry.bundle.messages().enumerate() {
                     let published_at = header.published_at(index);
-                    if published_at >= from_wall_ms {
+                    if log.is_within(entry, published_at, within_ms, clock) {
                         let seq = header.seq + index as u64;
-                        past.insert((published_at, key.0, key.1, seq), (payload, entry.hops));
+                        let at = clock.listed_at(published_at, by);
+                        let retained = (published_at, payload, entry.hops);
+                        past.insert((at, key.0, key.1, seq), retained);
                         if past.len() > count {
                             past.pop_first();
                         }
@@ -159,7 +147,7 @@ impl Engine {
                 }
             }
         }
-        for ((published_at, origin, epoch, seq), (payload, hops)) in past {
+        for ((_, origin, epoch, seq), (published_at, payload, hops)) in past {
             let arrival = Arrival::Pulled;
             let next = Next::Message {
                 seq,
@@ -171,9 +159,4 @@ impl Engine {
             self.hand_over(&name, id, origin, epoch, next);
         }
     }
-}
-
-/// Whether what follows a gap was published before a member's time, and thus the gap as well.
-fn is_before(next: Option<&Next>, from_wall_ms: u64) -> bool {
-    matches!(next, Some(Next::Message { published_at, .. }) if *published_at < from_wall_ms)
 }

@@ -7,32 +7,31 @@ use crate::engine::Engine;
 use crate::io::LinkId;
 use crate::name::GroupId;
 use crate::ranges::RangeSet;
-use crate::time::{Micros, Time};
+use crate::time::Micros;
 use crate::wire::bundle::SEQ_MAX;
 use crate::wire::frame::{Digest, DigestEntry};
 use std::collections::BTreeMap;
 
 /// A log hash is good for so long, ms: what it covers changes with time alone.
 const HASH_KEPT_MS: u64 = 1_000;
-/// Bytes that an entry takes in a frame at most, without its ranges, and each range.
-const ENTRY_BYTES: (usize, usize) = (80, 19);
-/// Ranges told of one origin.
+/// Origins in one frame.
+const ENTRIES_PER_FRAME: usize = 1_024;
+/// Ranges told of one origin, and of all in one digest, roughly: the more origins, the fewer of
+/// each, but a few of each. A full digest must stay a small part of a link's control queue.
 const RANGES_TOLD: usize = 256;
+const RANGES_TOLD_TOTAL: usize = 16_384;
+const RANGES_TOLD_MIN: usize = 4;
 /// While messages flow, a link carries a digest once in so many rounds.
 const FLOWING_ROUNDS: u64 = 3;
 /// Heartbeats in a row whose hash differs before a full digest goes out.
 const UNEQUAL_MAX: u8 = 2;
 
 impl Group {
-    fn entry(&self, key: LogKey) -> Option<DigestEntry> {
+    /// What is told of a log beside so many others.
+    fn entry(&self, key: LogKey, logs: usize) -> Option<DigestEntry> {
+        let most = (RANGES_TOLD_TOTAL / logs.max(1)).clamp(RANGES_TOLD_MIN, RANGES_TOLD);
         let log = self.logs.get(&key)?;
-        let above: Vec<(u64, u64)> = log
-            .above()
-            .as_slice()
-            .iter()
-            .take(RANGES_TOLD)
-            .copied()
-            .collect();
+        let above: Vec<(u64, u64)> = log.above().as_slice().iter().take(most).copied().collect();
         Some(DigestEntry {
             origin: key.0,
             epoch: key.1,
@@ -51,17 +50,17 @@ impl Group {
     }
 
     /// A hash of the logs that matter still: equal contents, equal hashes. A log of which nothing
-    /// is held, and whose last message retention has let go by the time that its origin signed,
-    /// does not count: peers forget such logs at different times.
-    fn log_hash(&mut self, now: Time) -> u64 {
+    /// is held, and which retention would have let go by now, does not count: peers forget such
+    /// logs at different times.
+    fn log_hash(&mut self, now: Micros) -> u64 {
         if let Some((hash, taken)) = self.hash
-            && now.mono.since(taken) < Micros::from_millis(HASH_KEPT_MS)
+            && now.since(taken) < Micros::from_millis(HASH_KEPT_MS)
         {
             return hash;
         }
-        let kept_ms = self.settings.values.retention_ms;
+        let kept = Micros::from_millis(self.settings.values.retention_ms);
         let matters = |log: &OriginLog| {
-            let is_recent = || log.latest_published_at().saturating_add(kept_ms) > now.wall_ms;
+            let is_recent = || now.since(log.progress) < kept && log.age_of(log.high(), now) < kept;
             log.high() > 0 && (!log.held().is_empty() || is_recent())
         };
         let mut hasher = blake3::Hasher::new();
@@ -78,7 +77,7 @@ impl Group {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
         let hash = u64::from_be_bytes(bytes);
-        self.hash = Some((hash, now.mono));
+        self.hash = Some((hash, now));
         hash
     }
 }
@@ -118,12 +117,13 @@ impl<'a> Fresh<'a> {
         group: &'a Group,
         (key, untold): (LogKey, &'a Untold),
         before: &BTreeMap<LogKey, u64>,
+        logs: usize,
     ) -> Option<Self> {
         let log = group.logs.get(&key)?;
         Some(Self {
             key,
             untold,
-            entry: group.entry(key)?,
+            entry: group.entry(key, logs)?,
             held: log.held(),
             high: log.high(),
             settled: before.get(&key).copied().unwrap_or(u64::MAX),
@@ -158,24 +158,6 @@ fn what_to_tell(
         }
     }
     news
-}
-
-/// Entries by frames of at most `bytes` each; at least one frame.
-fn cut(entries: Vec<DigestEntry>, bytes: usize) -> Vec<Vec<DigestEntry>> {
-    let mut frames = vec![Vec::new()];
-    let mut filled = 0;
-    for entry in entries {
-        let takes = ENTRY_BYTES.0 + entry.above.range_count() * ENTRY_BYTES.1;
-        if filled > 0 && filled + takes > bytes {
-            frames.push(Vec::new());
-            filled = 0;
-        }
-        filled += takes;
-        if let Some(frame) = frames.last_mut() {
-            frame.push(entry);
-        }
-    }
-    frames
 }
 
 impl Engine {
@@ -214,7 +196,7 @@ impl Engine {
         };
         let fresh: Vec<Fresh<'_>> = changed
             .iter()
-            .filter_map(|(key, untold)| Fresh::of(group, (*key, untold), &before))
+            .filter_map(|(key, untold)| Fresh::of(group, (*key, untold), &before, changed.len()))
             .collect();
         let mut left = BTreeMap::new();
         let mut told = Vec::new();
@@ -247,19 +229,26 @@ impl Engine {
     }
 
     fn send_digest(&mut self, to: LinkId, id: GroupId, entries: Vec<DigestEntry>, ask: bool) {
-        let frames = cut(entries, self.config.flow.frame_bytes_max / 2);
-        for (index, entries) in frames.into_iter().enumerate() {
+        for (index, chunk) in entries.chunks(ENTRIES_PER_FRAME).enumerate() {
             let ask = ask && index == 0;
-            if ask || !entries.is_empty() {
-                self.send(
-                    to,
-                    Digest {
-                        group: id,
-                        ask,
-                        entries,
-                    },
-                );
-            }
+            self.send(
+                to,
+                Digest {
+                    group: id,
+                    ask,
+                    entries: chunk.to_vec(),
+                },
+            );
+        }
+        if entries.is_empty() && ask {
+            self.send(
+                to,
+                Digest {
+                    group: id,
+                    ask,
+                    entries,
+                },
+            );
         }
     }
 
@@ -272,7 +261,7 @@ impl Engine {
         let entries: Vec<DigestEntry> = group
             .logs
             .keys()
-            .filter_map(|key| group.entry(*key))
+            .filter_map(|key| group.entry(*key, group.logs.len()))
             .collect();
         if let Some(remote) = self.remote_mut(to, id) {
             remote.digested = Some(now);
@@ -387,7 +376,7 @@ impl Engine {
 
     /// The log hashes of the groups that a neighbour shares.
     pub(crate) fn log_hashes_for(&mut self, link: LinkId) -> Vec<(GroupId, u64)> {
-        let now = self.now;
+        let now = self.now.mono;
         let Some(link) = self.links.get(&link) else {
             return Vec::new();
         };
@@ -410,14 +399,13 @@ impl Engine {
     /// Hashes that differ twice in a row, and whatever differs after a pause, bring a full
     /// digest: a lost last announcement is not a lost message.
     pub(crate) fn compare_logs(&mut self, from: LinkId, hashes: &[(GroupId, u64)]) {
-        let time = self.now;
-        let now = time.mono;
+        let now = self.now.mono;
         let pause = Micros::from_millis(self.config.groups.digest_ms);
         for &(id, theirs) in hashes {
             let Some(group) = self.groups.get_mut(&id) else {
                 continue;
             };
-            let equal = group.log_hash(time) == theirs;
+            let equal = group.log_hash(now) == theirs;
             let Some(remote) = self.remote_mut(from, id) else {
                 continue;
             };

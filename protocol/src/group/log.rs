@@ -3,8 +3,10 @@
 //! Pure bookkeeping: exact dedup by a settled point and a few ranges above it, the order of
 //! delivery (`ready`), and what may be evicted. Who lacks what elsewhere is none of its business.
 
+mod age;
 mod ready;
 
+pub(crate) use age::ListClock;
 pub(crate) use ready::Next;
 
 use super::missing::Missing;
@@ -18,6 +20,10 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Ranges of entries above the settled point, and so holes between them. An origin that leaves out
+/// every second number would otherwise make every step of its log as long as its log. Real losses
+/// are runs, and a log with this many of them is mended from the front before it takes more.
+pub(crate) const HOLES_MAX: usize = 4_096;
 /// Gap ranges remembered, for acknowledgements.
 const GAPS_REMEMBERED: usize = 16;
 
@@ -34,7 +40,6 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 struct Head {
     last_seq: u64,
-    published_at: u64,
     signed: SignedHeader,
 }
 
@@ -65,6 +70,8 @@ pub(crate) struct OriginLog {
     head: Option<Head>,
     /// When this peer made it: the first signed evidence of the origin's life.
     pub(crate) made: Micros,
+    /// Up to which entry all had been published by when; entries held tell more of later ones.
+    published: (u64, Micros),
     /// The last time an entry came, or a link that may have some.
     pub(crate) progress: Micros,
     /// Weight of entries not handed over yet.
@@ -96,6 +103,7 @@ impl OriginLog {
             missing: Missing::default(),
             head: None,
             made: now,
+            published: (base, now),
             progress: now,
             ahead_bytes: 0,
             passed: Vec::new(),
@@ -134,7 +142,7 @@ impl OriginLog {
 
     /// Whether it holds nothing, lacks nothing and has handed over what there was.
     pub(crate) fn is_idle(&self) -> bool {
-        self.entries.is_empty() && self.missing.is_empty() && self.next > self.settled
+        self.entries.is_empty() && self.missing.is_none() && self.next > self.settled
     }
 
     /// The highest entry settled.
@@ -159,6 +167,14 @@ impl OriginLog {
     /// Whether all of `from..=to` is settled: nothing in it is new.
     pub(crate) fn is_settled(&self, from: u64, to: u64) -> bool {
         to <= self.settled || self.above.covers(from.max(self.settled + 1), to)
+    }
+
+    /// Whether `from..=to` would open one more hole in a log that has no room for it.
+    pub(crate) fn has_too_many_holes_for(&self, from: u64, to: u64) -> bool {
+        self.above.range_count() >= HOLES_MAX
+            && from > self.settled + 1
+            && !self.above.contains(from - 1)
+            && !self.above.contains(to + 1)
     }
 
     /// What of `from..=to` is not settled.
@@ -287,6 +303,8 @@ impl OriginLog {
             self.note_head(&signed_header(&entry.bundle));
         }
         self.held.remove(seq, entry.bundle.header.last_seq());
+        let by = self.published_by(&entry);
+        self.note_published(entry.bundle.header.last_seq(), by);
         let weight = entry.bundle.weight();
         self.weight -= weight;
         weight
@@ -303,17 +321,12 @@ impl OriginLog {
             .as_ref()
             .is_none_or(|head| head.last_seq < last_seq)
         {
-            let published_at = header.published_at(header.lengths.len() - 1);
             // A copy of its own: the bytes may be part of a large frame.
             let signed = SignedHeader {
                 signed: Bytes::copy_from_slice(&signed.signed),
                 signature: signed.signature,
             };
-            self.head = Some(Head {
-                last_seq,
-                published_at,
-                signed,
-            });
+            self.head = Some(Head { last_seq, signed });
         }
     }
 
@@ -327,21 +340,6 @@ impl OriginLog {
             (_, Some(last)) => Some(signed_header(last)),
             (head, None) => head.as_ref().map(|head| head.signed.clone()),
         }
-    }
-
-    /// When the last message known of, but not held any more, was published, ms since the Unix
-    /// epoch.
-    pub(crate) fn head_published_at(&self) -> Option<u64> {
-        self.head.as_ref().map(|head| head.published_at)
-    }
-
-    /// When the latest message known of was published, ms since the Unix epoch.
-    pub(crate) fn latest_published_at(&self) -> u64 {
-        let last = self.entries.values().next_back().map(|entry| {
-            let header = &entry.bundle.header;
-            header.published_at(header.lengths.len() - 1)
-        });
-        last.max(self.head_published_at()).unwrap_or(0)
     }
 
     /// How many entries of about so many bytes, at least one.

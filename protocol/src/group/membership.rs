@@ -68,7 +68,7 @@ impl Engine {
                 log.rebase(log.proven);
             }
             if options.history == History::None {
-                self.baseline_reached(id);
+                self.baseline_reached(id, true);
             } else {
                 self.begin_recall(id, options.history);
             }
@@ -236,6 +236,7 @@ impl Engine {
             role: group.told_role(),
             baseline: group.baseline.is_waiting(now),
             history: group.baseline.history(now),
+            older_ms: group.baseline.older_ms(now),
         };
         self.send(link, subscribe);
     }
@@ -287,7 +288,7 @@ impl Engine {
             group.name = Some(subscribe.group);
         }
         if subscribe.baseline {
-            self.answer_baseline(from, id, subscribe.history);
+            self.answer_baseline(from, id, subscribe.history, subscribe.older_ms);
         }
         if is_new || subscribe.baseline {
             self.send_full_digest(from, id, false);
@@ -340,6 +341,7 @@ impl Engine {
                         role,
                         baseline: false,
                         history: History::None,
+                        older_ms: 0,
                     };
                     self.send(link, subscribe);
                 }

@@ -32,7 +32,7 @@ mod unfinished;
 mod verifying;
 
 pub(crate) use acknowledge::{Acknowledging, Tracking};
-pub(crate) use baseline::{Baselining, Proving};
+pub(crate) use baseline::{Asked, Baselining, Proving};
 pub(crate) use digest::Untold;
 pub(crate) use fork::Forks;
 pub(crate) use log::OriginLog;
@@ -42,7 +42,7 @@ pub(crate) use probe::Probes;
 pub(crate) use publish::OwnLog;
 pub(crate) use remote::RemoteGroup;
 pub(crate) use retention::Retention;
-pub(crate) use settings::Settings;
+pub(crate) use settings::{Changes, Settings};
 pub(crate) use verifying::Verifying;
 
 use crate::engine::Engine;
@@ -68,6 +68,8 @@ pub(crate) struct Group {
     /// Whether the application wants the messages.
     pub(crate) delivering: bool,
     pub(crate) settings: Settings,
+    /// Who has changed them, and which changes wait.
+    pub(crate) changes: Changes,
     pub(crate) logs: BTreeMap<LogKey, OriginLog>,
     /// Logs that only digests speak of.
     pub(crate) sought: BTreeMap<LogKey, Sought>,
@@ -88,6 +90,8 @@ pub(crate) struct Group {
     pub(crate) announced: (Micros, BTreeMap<LogKey, u64>),
     /// When something missing is to be pulled or given up next.
     pub(crate) repair_due: Option<Micros>,
+    /// No round before this: the last one had much to look at.
+    pub(crate) repair_rests_until: Micros,
     /// When to look for messages that were begun and will not be ended.
     pub(crate) unfinished_due: Option<Micros>,
     /// When digests were last asked for, because nobody was known to hold what is missing.
@@ -122,6 +126,7 @@ impl Group {
             role,
             delivering: false,
             settings: Settings::default(),
+            changes: Changes::default(),
             logs: BTreeMap::new(),
             sought: BTreeMap::new(),
             past: PastLogs::default(),
@@ -135,6 +140,7 @@ impl Group {
             announce_due: None,
             announced: (Micros::default(), BTreeMap::new()),
             repair_due: None,
+            repair_rests_until: Micros(0),
             unfinished_due: None,
             asked_digests: Micros(0),
             lateness_us: grace_ms * 500,
@@ -211,6 +217,7 @@ impl Group {
             .chain(self.retention_due())
             .chain(self.logs_due)
             .chain(self.tracking.due())
+            .chain(self.changes.due())
             .min()
     }
 }
@@ -240,7 +247,7 @@ impl Engine {
         let Some(group) = self.groups.get(&id) else {
             return;
         };
-        let (announce, repair, unfinished, baseline, retention, logs, tracking) = (
+        let (announce, repair, unfinished, baseline, retention, logs, tracking, settings) = (
             is_due(group.announce_due),
             is_due(group.repair_due),
             is_due(group.unfinished_due),
@@ -248,7 +255,11 @@ impl Engine {
             is_due(group.retention_due()),
             is_due(group.logs_due),
             is_due(group.tracking.due()),
+            is_due(group.changes.due()),
         );
+        if settings {
+            self.on_settings_timeout(id);
+        }
         if baseline {
             self.on_baseline_timeout(id);
         }

@@ -7,6 +7,7 @@ use crate::io::LinkId;
 use crate::message::Arrival;
 use crate::name::GroupId;
 use crate::status::Role;
+use crate::wire::bundle;
 use crate::wire::frame::BundleFrame;
 use crate::wire::{Bundle, BundleHeader};
 use bytes::Bytes;
@@ -24,6 +25,10 @@ impl Engine {
             signed,
             signature,
         } = frame;
+        if !bundle::fits(signed.len(), payload.len()) {
+            // Every peer refuses it, so it ends here; an honest one never passes it on.
+            return self.count("bundles_oversized");
+        }
         let bundle = match Bundle::decode(signed, signature, payload) {
             Ok(bundle) => bundle,
             Err(error) => return self.on_malformed(from, &error),
@@ -36,6 +41,10 @@ impl Engine {
                 link.pull_budget = grown.min(self.config.groups.pull_bytes);
             }
         }
+        if pulled && let Some(remote) = self.remote_mut(from, bundle.header.group) {
+            // It has answered, whether or not this peer's own limits let it take the answer.
+            remote.failures = 0;
+        }
         if hops > HOPS_MAX || !self.may_receive(&bundle) {
             return;
         }
@@ -46,9 +55,6 @@ impl Engine {
         self.make_room_for_names(from, id);
         if let Some(remote) = self.remote_mut(from, id) {
             remote.has(key, first, last);
-            if pulled {
-                remote.failures = 0;
-            }
         }
         if pulled {
             self.on_served(from, &bundle);
@@ -82,6 +88,12 @@ impl Engine {
             }
             self.ask_for_floors(id, key, &bundle);
             return self.count("bundles_without_room");
+        }
+        if self.has_too_many_holes(id, key, &bundle) {
+            if !pulled {
+                self.note_refused(&bundle);
+            }
+            return self.count("bundles_with_holes");
         }
         self.verify_bundle(from, bundle, hops, pulled, false);
     }
@@ -209,6 +221,14 @@ impl Engine {
         }
     }
 
+    /// Whether the bundle would open one hole too many in its origin's log. What is missing before it
+    /// is mended first; then it is pulled.
+    fn has_too_many_holes(&self, id: GroupId, key: LogKey, bundle: &Bundle) -> bool {
+        let log = self.groups.get(&id).and_then(|group| group.logs.get(&key));
+        let header = &bundle.header;
+        log.is_some_and(|log| log.has_too_many_holes_for(header.seq, header.last_seq()))
+    }
+
     /// Whether no log holds more than `ahead` bytes that it cannot hand over: where all are
     /// stuck, one must get on.
     fn is_farthest_ahead(&self, ahead: usize) -> bool {
@@ -244,6 +264,9 @@ impl Engine {
         if arrival != Arrival::Local && !self.has_room(id, key, bundle) {
             return self.count("bundles_without_room");
         }
+        if self.has_too_many_holes(id, key, bundle) {
+            return self.count("bundles_with_holes");
+        }
         let point = self.settled_for(id, key, header);
         let Some(log) = self.log_mut(id, key) else {
             return self.refuse_bundle(id, bundle, from);
@@ -252,12 +275,14 @@ impl Engine {
         if relay && (fresh || is_beyond) || fresh && arrival == Arrival::Local {
             // A relay's business begins with what it is given, an origin's with what it gives.
             log.rebase(header.seq - 1);
+            log.note_published(header.seq - 1, now);
         } else if is_beyond {
             // No neighbour can serve any of it.
             log.give_up(log.settled() + 1, point);
         }
         let unasked = log.missing.unasked_since(header.seq);
         let noticed = log.missing.since(header.seq);
+        let high = log.high();
         let entry = Entry {
             bundle: bundle.clone(),
             hops,
@@ -267,8 +292,9 @@ impl Engine {
         if !log.insert(entry, now) {
             return self.count("bundles_duplicate");
         }
-        let holes = log.unsettled(log.settled() + 1, header.seq);
-        let has_holes = log.missing.add(&holes, now) || !log.missing.is_empty();
+        // What lies below the highest entry so far was noticed when that came.
+        let has_holes =
+            log.missing.add_range(high + 1, header.seq - 1, now) || !log.missing.is_none();
         let weight = bundle.weight();
         self.held_bytes += weight;
         if fresh {

@@ -21,7 +21,6 @@ impl Engine {
         let header = &bundle.header;
         let (origin, epoch) = (header.origin, header.epoch);
         let key = (origin, epoch);
-        let now = self.now.mono;
         if let Some(from) = from
             && self.may_speak_of_refusal(id, from, 0)
         {
@@ -39,8 +38,7 @@ impl Engine {
         };
         let from = first.max(group.past.high(key) + 1);
         group.past.insert(key, to, true, most);
-        let is_due = header.published_at >= group.baseline.due_from_wall_ms(now);
-        if let Some(name) = group.name.clone().filter(|_| is_due && from <= to) {
+        if let Some(name) = group.name.clone().filter(|_| from <= to) {
             self.hand_over(&name, id, origin, epoch, Next::Gap { from, to });
         }
         if header.has(FLAG_ACKNOWLEDGE) {

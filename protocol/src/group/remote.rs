@@ -1,6 +1,6 @@
 //! What a neighbour is and holds in a group, as far as frames have told.
 
-use super::LogKey;
+use super::{Asked, LogKey};
 use crate::ranges::RangeSet;
 use crate::status::Role;
 use crate::time::Micros;
@@ -77,6 +77,8 @@ pub(crate) struct RemoteGroup {
     pub(crate) failures: u8,
     /// Pulls of what it has stated to hold that it denied.
     pub(crate) broken_claims: u8,
+    /// What it asked as a joiner and has had no answer to.
+    pub(crate) asked: Option<Asked>,
 }
 
 impl RemoteGroup {

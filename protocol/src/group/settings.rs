@@ -1,4 +1,8 @@
-//! Group settings: the highest version, then the smallest hash, wins everywhere.
+//! Group settings: the last change wins everywhere; of two at one time the smaller hash.
+//!
+//! A version is the network time of the change, ms since the Unix epoch. So versions do not run
+//! away: one that is ahead of time waits until time has come so far, at everybody. Only members
+//! have a say, and each of them once a minute. docs/design/time.md
 
 use crate::engine::Engine;
 use crate::identity::PeerKey;
@@ -6,16 +10,51 @@ use crate::io::Event;
 use crate::message::{GroupSettings, JoinError, SettingsPatch};
 use crate::name::{GroupId, GroupName};
 use crate::status::Role;
-use crate::time::Time;
+use crate::time::{Micros, Time};
+use crate::wire::RecordGroup;
 use crate::wire::record::settings_to_wire;
+use std::collections::BTreeMap;
 
-/// Versions do not jump further: nobody can put settings out of everybody's reach.
-const JUMP_MAX: u64 = 1 << 16;
+/// How often the record of one member may bring a change: four at once, for somebody who tries what
+/// suits, then one a minute.
+const BY_MEMBER: Allowance = Allowance {
+    every_ms: 60_000,
+    at_once: 4,
+};
+/// How often settings change at all, for members pass on what others have changed: enough for
+/// sixteen that change them in one moment.
+const BY_ALL: Allowance = Allowance {
+    every_ms: 15_000,
+    at_once: 16,
+};
+/// Members of which this is remembered. Beyond, changes of others wait.
+const CHANGERS_MAX: usize = 1_024;
+
+/// A token bucket.
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    every_ms: u64,
+    at_once: u64,
+}
+
+impl Allowance {
+    /// When the next change may come, where the allowance is used up to `spent`.
+    fn next(self, spent: Micros, now: Micros) -> Micros {
+        let burst = Micros::from_millis(self.every_ms).times(self.at_once - 1);
+        (spent - burst).max(now)
+    }
+
+    /// Up to when it is used after one more.
+    fn after(self, spent: Micros, now: Micros) -> Micros {
+        spent.max(now) + Micros::from_millis(self.every_ms)
+    }
+}
 
 /// Settings and how they came about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// 0 are the defaults, 1 an explicit creation, one more for every change.
+    /// 0 are the defaults, 1 an explicit creation, else when they were changed: network time, ms
+    /// since the Unix epoch.
     pub(crate) version: u64,
     pub(crate) values: GroupSettings,
     /// Whether this peer asked for these values.
@@ -37,25 +76,71 @@ impl Settings {
         if other.version == self.version {
             return other.values != self.values && other.hash() < self.hash();
         }
-        other.version > self.version && other.version - self.version <= JUMP_MAX
+        other.version > self.version
     }
 }
 
+/// Changes that members bring: how often, and what waits.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Up to when the allowance of each member is used, and that of all.
+    by_member: BTreeMap<PeerKey, Micros>,
+    by_all: Micros,
+    /// When to look again for what waits.
+    due: Option<Micros>,
+}
+
+impl Changes {
+    pub(crate) fn due(&self) -> Option<Micros> {
+        self.due
+    }
+
+    /// When a change that `peer` brings may be taken: now, or later.
+    fn may_change(&mut self, peer: PeerKey, now: Micros) -> Micros {
+        self.by_member.retain(|_, spent| *spent > now);
+        let spent = match self.by_member.get(&peer) {
+            Some(spent) => *spent,
+            None if self.by_member.len() < CHANGERS_MAX => now,
+            None => now + Micros::from_millis(BY_MEMBER.every_ms * BY_MEMBER.at_once),
+        };
+        BY_MEMBER
+            .next(spent, now)
+            .max(BY_ALL.next(self.by_all, now))
+    }
+
+    fn note(&mut self, peer: PeerKey, now: Micros) {
+        let spent = self.by_member.entry(peer).or_insert(now);
+        *spent = BY_MEMBER.after(*spent, now);
+        self.by_all = BY_ALL.after(self.by_all, now);
+    }
+
+    fn look_at(&mut self, at: Micros) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+}
+
+/// The settings that a member states; `None` from others. Everybody is in `broadcast`.
+fn stated_by_member(stated: &RecordGroup) -> Option<Settings> {
+    let is_member = stated.name.is_broadcast() || stated.role() == Some(Role::Member);
+    let (version, values) = stated.settings();
+    is_member.then_some(Settings {
+        version,
+        values,
+        explicit: false,
+    })
+}
+
 impl Engine {
-    /// The settings that win among all records that state any for `name`.
+    /// The settings that win among those that members state in their records, but for what is
+    /// ahead of time.
     pub(crate) fn settings_in_records(&self, name: &GroupName) -> Settings {
+        let latest_ms = self.latest_ms();
         let mut best = Settings::default();
         for record in self.database.records().filter(|record| !record.record.left) {
-            let Some(group) = record.record.group(name) else {
-                continue;
-            };
-            let (version, values) = group.settings();
-            let other = Settings {
-                version,
-                values,
-                explicit: false,
-            };
-            if best.loses_to(&other) {
+            let stated = record.record.group(name).and_then(stated_by_member);
+            if let Some(other) = stated.filter(|other| other.version <= latest_ms)
+                && best.loses_to(&other)
+            {
                 best = other;
             }
         }
@@ -75,15 +160,65 @@ impl Engine {
             if group.name.is_none() {
                 group.name = Some(stated.name.clone());
             }
-            let (version, values) = stated.settings();
-            let other = Settings {
-                version,
-                values,
-                explicit: false,
-            };
-            if group.settings.loses_to(&other) {
-                self.adopt_settings(id, other);
-            }
+            self.consider_settings(id, peer, stated);
+        }
+    }
+
+    /// Takes what a record states, or looks at it again when that may be done.
+    fn consider_settings(&mut self, id: GroupId, peer: PeerKey, stated: &RecordGroup) {
+        let now = self.now.mono;
+        let Some(other) = stated_by_member(stated) else {
+            return;
+        };
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        if !group.settings.loses_to(&other) {
+            return;
+        }
+        // An explicit creation is no change.
+        let is_change = other.version > 1;
+        let at = if is_change {
+            group.changes.may_change(peer, now)
+        } else {
+            now
+        };
+        let ahead_ms = other.version.saturating_sub(self.latest_ms());
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        let at = at.max(now + Micros::from_millis(ahead_ms));
+        if at > now {
+            group.changes.look_at(at);
+            self.wake_at(at);
+            return self.count("settings_damped");
+        }
+        if is_change {
+            group.changes.note(peer, now);
+        }
+        self.adopt_settings(id, other);
+    }
+
+    /// Some settings had to wait.
+    pub(crate) fn on_settings_timeout(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        group.changes.due = None;
+        let Some(name) = group.name.clone() else {
+            return;
+        };
+        let mut waiting: Vec<(PeerKey, RecordGroup)> = (self.database.records())
+            .filter(|record| !record.record.left && record.record.peer != self.me)
+            .filter_map(|record| {
+                let stated = record.record.group(&name)?;
+                Some((record.record.peer, stated.clone()))
+            })
+            .collect();
+        // The last change first: those before it are none any more.
+        waiting.sort_by_key(|(_, stated)| std::cmp::Reverse(stated.settings_version));
+        for (peer, stated) in waiting {
+            self.consider_settings(id, peer, &stated);
         }
     }
 
@@ -129,7 +264,10 @@ impl Engine {
             .apply(known.settings.values)
             .ok_or(JoinError::SettingsInvalid)?;
         if values != known.settings.values {
-            let version = known.settings.version + 1;
+            // Above what holds, should that come from a clock that is a little ahead.
+            let version = self
+                .network_ms()
+                .max(known.settings.version.saturating_add(1));
             self.adopt_settings(
                 id,
                 Settings {
@@ -175,8 +313,34 @@ mod tests {
     }
 
     #[test]
-    fn a_version_out_of_reach_is_not_believed() {
-        assert!(settings(1, 2).loses_to(&settings(1 + JUMP_MAX, 3)));
-        assert!(!settings(1, 2).loses_to(&settings(2 + JUMP_MAX, 3)));
+    fn a_member_may_change_settings_a_few_times_at_once_and_then_once_a_minute() {
+        let mut changes = Changes::default();
+        let (peer, now) = (PeerKey([1; 32]), Micros::from_millis(1_000));
+        for _ in 0..BY_MEMBER.at_once {
+            assert_eq!(changes.may_change(peer, now), now);
+            changes.note(peer, now);
+        }
+        let next = now + Micros::from_millis(BY_MEMBER.every_ms);
+        assert_eq!(changes.may_change(peer, now), next);
+        assert_eq!(changes.may_change(PeerKey([2; 32]), now), now);
+        assert_eq!(changes.may_change(peer, next), next);
+        changes.note(peer, next);
+        let after = next + Micros::from_millis(BY_MEMBER.every_ms);
+        assert_eq!(changes.may_change(peer, next), after);
+    }
+
+    #[test]
+    fn only_a_member_states_settings_and_everybody_is_in_broadcast() {
+        let stated = |name: &str, role| RecordGroup {
+            name: GroupName::new(name).expect("a name"),
+            role,
+            settings_version: 65_536,
+            settings: Some(settings_to_wire(settings(1, 8).values)),
+        };
+        assert_eq!(stated_by_member(&stated("news", 0)), None);
+        assert_eq!(stated_by_member(&stated("news", 2)), None);
+        let by_member = stated_by_member(&stated("news", 1));
+        assert_eq!(by_member.map(|it| it.values.redundancy), Some(8));
+        assert!(stated_by_member(&stated("broadcast", 0)).is_some());
     }
 }

@@ -5,7 +5,6 @@ use super::log::OriginLog;
 use super::pull::DENIED_MS;
 use super::{Group, LogKey};
 use crate::engine::Engine;
-use crate::message::Arrival;
 use crate::name::GroupId;
 use crate::time::Micros;
 
@@ -104,7 +103,10 @@ impl Engine {
     /// Whether the origin states, signed, that it is in a later life.
     pub(super) fn has_later_life(&self, (origin, epoch): LogKey) -> bool {
         let record = self.database.get(origin);
-        record.is_some_and(|record| record.record.epoch > epoch)
+        record.is_some_and(|record| {
+            let later = record.record.epoch;
+            later > epoch && !self.is_ahead_of_time(later)
+        })
     }
 
     /// Nothing more of a log will come: what a member still waits for is told as gaps.
@@ -124,22 +126,10 @@ impl Engine {
         let Some(log) = self.log_of(id, key) else {
             return;
         };
-        let begun = log.entry(log.next()).map(|entry| {
-            let published_at = entry.bundle.header.published_at(0);
-            (entry.arrival, entry.came, published_at)
-        });
         let Some(gap) = log.take_unfinished() else {
             return;
         };
         self.retain(id, key);
-        let is_before = begun.is_some_and(|(arrival, came, published_at)| {
-            let baseline = self.groups.get(&id).map(|group| &group.baseline);
-            let due_from = baseline.map_or(0, |baseline| baseline.due_from_wall_ms(came));
-            arrival == Arrival::Pulled && published_at < due_from
-        });
-        if is_before {
-            return self.count("messages_before_join");
-        }
         self.count("messages_unfinished");
         let (origin, epoch) = key;
         self.hand_over(&name, id, origin, epoch, gap);

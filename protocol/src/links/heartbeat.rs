@@ -22,6 +22,7 @@ impl Engine {
         let next = self.in_ms(self.config.links.heartbeat_ms);
         let database = self.database.hash();
         let coordinate = coordinate_to_wire(&self.own.coordinate);
+        let wall_ms = self.now.wall_ms;
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
@@ -37,6 +38,7 @@ impl Engine {
             held_us,
             ask,
             coordinate,
+            wall_ms,
             database,
             groups,
         };
@@ -111,6 +113,7 @@ impl Engine {
                 self.wake_at(now);
             }
         }
+        self.on_clock(id, heartbeat.wall_ms);
         self.answer_heartbeat(id, heartbeat.ask);
         self.note_equal_views(id, heartbeat.database);
         self.compare_databases(id, heartbeat.database);

@@ -46,6 +46,8 @@ pub struct Heartbeat {
     /// The sender's coordinate now: x, y, z, height, error, in ms. Its record, which everybody
     /// gets, says so more rarely.
     pub coordinate: [f32; 5],
+    /// The sender's wall clock, ms since the Unix epoch.
+    pub wall_ms: u64,
     /// Hash of the sender's database.
     pub database: u64,
     /// Log hashes of the groups both are in.
@@ -76,20 +78,27 @@ pub struct RecordPull {
     pub prefixes: Vec<u64>,
 }
 
-/// Hashes of all records by the first byte of their hashed key: finds where databases differ.
+/// Hashes of the records in the sender's view by the first byte of their key: finds where databases
+/// differ. Asks for one page of [`BucketRecords`].
 #[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
 pub struct Buckets {
     /// 256 hashes.
     pub hashes: Vec<u64>,
+    /// The page begins with this key prefix.
+    pub from: u64,
 }
 
-/// "In these buckets I hold these records": the answer to [`Buckets`].
+/// "In these buckets I hold these records": a page of the answer to [`Buckets`].
 #[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
 pub struct BucketRecords {
-    /// Which buckets.
+    /// Which buckets differ and begin in this page or before it.
     pub buckets: Vec<u8>,
-    /// Everything in them.
+    /// Everything in them whose key prefix lies in the page.
     pub names: Vec<RecordName>,
+    /// The key prefix that the page begins with, as asked.
+    pub from: u64,
+    /// The one that the next page begins with. `None`: this is the last page.
+    pub until: Option<u64>,
 }
 
 /// Why the sender wants this link now; 0: it does not.
@@ -138,6 +147,9 @@ pub struct Subscribe {
     pub baseline: bool,
     /// How much of the past is wanted.
     pub history: History,
+    /// Of a member that has joined with nobody there: only what was published longer ago than
+    /// this, ms, is not due to it. 0: what is settled is not due.
+    pub older_ms: u64,
 }
 
 /// A bundle's header as its origin signed it: proof that so much was published.
@@ -161,10 +173,10 @@ pub struct BaselineOrigin {
     pub settled: u64,
     /// A header of that entry or a later one; without it nothing is settled.
     pub proof: Option<SignedHeader>,
+    /// How long ago, ms, what is settled had been published at the latest.
+    pub age_ms: u64,
     /// Of the past that was asked for: seq and time of publication, ms since the Unix epoch.
     pub past: Vec<(u64, u64)>,
-    /// Whether nothing older than `past` can have been asked for.
-    pub complete: bool,
 }
 
 /// Where a joiner begins, by a joined neighbour.
@@ -172,6 +184,11 @@ pub struct BaselineOrigin {
 pub struct Baseline {
     /// The group.
     pub group: GroupId,
+    /// Everything stated to be settled was published longer ago than this, ms: the question's own
+    /// [`Subscribe::older_ms`], and what it has waited for an answer.
+    pub older_ms: u64,
+    /// Whether the sender itself joined with nobody there: it may not know of what is older.
+    pub alone: bool,
     /// By origin: what is settled here, and which messages of the past answer the question.
     pub origins: Vec<BaselineOrigin>,
     /// Whether this is the last of several frames.

@@ -77,6 +77,7 @@ fn a_joiner_that_asks_for_the_last_8_is_told_of_8_lives() {
         role: 1,
         baseline: true,
         history: History::Last(8),
+        older_ms: 0,
     }));
     let past = |frame: &Frame| match frame {
         Frame::Baseline(Baseline { origins, .. }) => Some(origins.clone()),

@@ -2,9 +2,13 @@
 
 mod bundles;
 mod deltas;
+mod doors;
+mod limits;
 mod lives;
 mod origins;
 mod pressed;
+mod records;
+mod time;
 mod unfinished;
 
 use bytes::Bytes;
@@ -14,7 +18,9 @@ use hedgerow_protocol::wire::frame::{
     Baseline, BaselineOrigin, BundleFrame, Digest, DigestEntry, Hello, SignedHeader, Subscribe,
     Wants,
 };
-use hedgerow_protocol::wire::{Bundle, BundleHeader, Frame, FrameDecoder, WIRE_VERSION};
+use hedgerow_protocol::wire::{
+    Bundle, BundleHeader, FRAME_BYTES_MAX, Frame, FrameDecoder, WIRE_VERSION,
+};
 use hedgerow_protocol::{
     Action, Address, Config, Delivery, Engine, Event, GroupId, GroupName, History, Input,
     JoinOptions, Keypair, LinkId, Micros, NetworkName, Time, VerifyId, VerifyJob,
@@ -62,6 +68,9 @@ struct Pair {
     waiting: Vec<(VerifyId, VerifyJob)>,
     /// Whether the transport tells of nothing that it has written.
     writes_wait: bool,
+    dials: Vec<Action>,
+    /// Whether what is to be stored is stored at once, or never.
+    stores: bool,
 }
 
 impl Pair {
@@ -87,10 +96,12 @@ impl Pair {
             closed: Vec::new(),
             published: Vec::new(),
             heard: Vec::new(),
-            decoder: FrameDecoder::new(Config::default().flow.frame_bytes_max),
+            decoder: FrameDecoder::new(FRAME_BYTES_MAX),
             checks_wait: false,
             waiting: Vec::new(),
             writes_wait: false,
+            dials: Vec::new(),
+            stores: true,
         };
         pair.feed(Input::Linked {
             link: LINK,
@@ -107,6 +118,7 @@ impl Pair {
             role: 1,
             baseline: false,
             history: History::None,
+            older_ms: 0,
         }));
         let links: Vec<LinkStatus> = pair.engine.links();
         assert!(links.len() == 1 && links[0].up, "the link is up");
@@ -154,7 +166,11 @@ impl Pair {
                     self.engine
                         .handle_input(self.now, Input::Verified { id, valid });
                 }
+                Action::Persist { id, .. } if self.stores => {
+                    self.engine.handle_input(self.now, Input::Persisted { id });
+                }
                 Action::Deliver(delivery) => self.delivered.push(delivery),
+                dial @ Action::Dial { .. } => self.dials.push(dial),
                 Action::Event(event) => self.events.push(event),
                 Action::Close { link } => self.closed.push(link),
                 Action::Send { link: LINK, chunks } => {
@@ -240,13 +256,15 @@ impl Pair {
         });
         self.say(&Frame::Baseline(Baseline {
             group: GroupId::new(&Config::default().network, &news()),
+            older_ms: 0,
+            alone: false,
             origins: vec![BaselineOrigin {
                 origin: key(3).peer(),
                 epoch: EPOCH,
                 settled,
                 proof,
+                age_ms: 0,
                 past: Vec::new(),
-                complete: true,
             }],
             last: true,
         }));

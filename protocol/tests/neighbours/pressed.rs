@@ -20,6 +20,7 @@ impl Pair {
                 held_us: 0,
                 ask: false,
                 coordinate: [0.0; 5],
+                wall_ms: self.now.wall_ms,
                 database: 0,
                 groups: Vec::new(),
             }),

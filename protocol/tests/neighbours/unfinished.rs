@@ -54,6 +54,8 @@ fn what_was_begun_in_an_older_life_waits_as_long_as_what_others_have_may_be_kept
     // The neighbour knows of no origin yet.
     pair.say(&Frame::Baseline(Baseline {
         group: GroupId::new(&Config::default().network, &news()),
+        older_ms: 0,
+        alone: false,
         origins: Vec::new(),
         last: true,
     }));

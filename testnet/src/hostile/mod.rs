@@ -3,11 +3,16 @@
 //! The engine underneath is a normal one, so a hostile peer is well connected and does
 //! everything else as it should, which makes it worse than noise.
 
+mod acknowledgements;
 mod floods;
 mod forward;
+mod framing;
+mod holes;
 mod lies;
 mod origin;
 mod origins;
+mod records;
+mod time;
 
 use crate::scenario::Behaviour;
 use crate::sim::{Mask, Offence, OffenceKind, Random};
@@ -23,7 +28,8 @@ use std::collections::VecDeque;
 pub fn mask(behaviour: Behaviour, keypair: Keypair, seed: [u8; 32]) -> Option<Box<dyn Mask>> {
     let random = Random::from_key(seed);
     Some(match behaviour {
-        Behaviour::Honest | Behaviour::CopiedKey => return None,
+        Behaviour::Honest | Behaviour::CopiedKey | Behaviour::EpochAbuse => return None,
+        Behaviour::SettingsWar => Box::new(time::SettingsWar::new(keypair, seed)),
         Behaviour::Drop => Box::new(forward::Drop::default()),
         Behaviour::Delay => Box::new(forward::Delay::default()),
         Behaviour::Replay => Box::new(forward::Replay::new(random)),
@@ -38,7 +44,17 @@ pub fn mask(behaviour: Behaviour, keypair: Keypair, seed: [u8; 32]) -> Option<Bo
         Behaviour::LyingDigests => Box::new(lies::Digests),
         Behaviour::OriginFlood => Box::new(origins::Keys::new(random)),
         Behaviour::DigestFlood => Box::new(origins::Names::new(random)),
+        Behaviour::Framing => Box::new(framing::Framing::new(random)),
+        Behaviour::Holes => Box::new(holes::Holes::new(keypair)),
+        Behaviour::LinkedRecordFlood => Box::new(records::Linked::new(random)),
+        Behaviour::AgedRecords => Box::new(records::Aged),
+        Behaviour::ForgedAcknowledgements => Box::new(acknowledgements::Forge::new(random)),
     })
+}
+
+/// The mask of a peer that once had the key of another and signed records of lives to come.
+pub fn epoch_abuse(victim: Keypair) -> Box<dyn Mask> {
+    Box::new(time::EpochAbuse::new(victim))
 }
 
 /// The frame in what an engine sends: it sends whole frames only.

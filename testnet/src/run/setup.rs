@@ -242,6 +242,10 @@ fn simulated(scenario: &Scenario, cast: &Cast) -> Sim {
         .build();
     // As many as are needed: see `ability::check`.
     let mut victims = cast.victims().into_iter();
+    let publishers = cast.all_publishers().filter(|&node| cast.honest()[node]);
+    let mut abused: Vec<usize> = publishers.collect();
+    abused.dedup();
+    let mut abused = abused.into_iter().cycle();
     for node in 0..cast.len() {
         let behaviour = cast.behaviours[node];
         match behaviour {
@@ -249,6 +253,12 @@ fn simulated(scenario: &Scenario, cast: &Cast) -> Sim {
             Behaviour::CopiedKey => {
                 if let Some(victim) = victims.next() {
                     sim.copy_identity(node, victim);
+                }
+            }
+            Behaviour::EpochAbuse => {
+                if let Some(victim) = abused.next() {
+                    let victim = sim.keypair(victim);
+                    sim.set_mask(node, move |_, _| hostile::epoch_abuse(victim.clone()));
                 }
             }
             _ => sim.set_mask(node, move |keypair, seed| {

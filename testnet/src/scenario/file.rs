@@ -318,6 +318,20 @@ pub enum Behaviour {
     Malformed,
     /// Run with another node's key.
     CopiedKey,
+    /// Fill frames and lists to the last byte.
+    Framing,
+    /// Leave out every second number of what they publish.
+    Holes,
+    /// Acknowledge in others' names.
+    ForgedAcknowledgements,
+    /// Flood records that state a link.
+    LinkedRecordFlood,
+    /// Tell others' records to be old.
+    AgedRecords,
+    /// Change groups' settings all the time, some of them as members, others as strangers.
+    SettingsWar,
+    /// State records of later lives of another node, whose key it once had.
+    EpochAbuse,
 }
 
 /// `[[group]]`

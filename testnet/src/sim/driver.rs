@@ -295,7 +295,7 @@ impl<P: Peer> World<P> {
             }
             Action::Persist {
                 id,
-                what: Persist::Epoch(epoch),
+                what: Persist::Epoch(epoch) | Persist::EarlierEpoch { epoch, .. },
             } => {
                 if self.nodes[node].disk_full {
                     self.nodes[node].unstored.push((id, epoch));

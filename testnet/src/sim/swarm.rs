@@ -138,6 +138,12 @@ impl Sim {
         self.places[node].identity = of;
     }
 
+    /// The key of a node's peer: who knows it can sign in its name.
+    pub fn keypair(&self, node: usize) -> Keypair {
+        let identity = self.places[node].identity as u64;
+        Keypair::from_secret(Random::key(self.world.seed, "identity", identity))
+    }
+
     /// Whether a node's peer behaves and nobody else has its key.
     pub fn is_itself(&self, node: usize) -> bool {
         let has_its_key = |(_, place): &(usize, &Place)| place.identity == node;

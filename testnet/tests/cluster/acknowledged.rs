@@ -96,7 +96,11 @@ fn assert_truthful(sim: &mut Sim, origin: usize, id: MessageId, may: &[usize], l
         "missing {named:?}, who may be: {may:?}, {sim:?}"
     );
     for node in (0..sim.len()).filter(|node| *node != origin && !named.contains(node)) {
-        assert_eq!(sim.times_delivered(node, id), 1, "node {node}, {sim:?}");
+        // An application that left and joined again is another one: its neighbours may not have had
+        // the message yet, so that it was still to come.
+        let most = if may.contains(&node) { 2 } else { 1 };
+        let times = sim.times_delivered(node, id);
+        assert!((1..=most).contains(&times), "node {node}: {times}, {sim:?}");
     }
 }
 

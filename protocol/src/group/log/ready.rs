@@ -233,11 +233,6 @@ impl OriginLog {
     pub(crate) fn take_passed(&mut self) -> Vec<(u64, usize)> {
         std::mem::take(&mut self.passed)
     }
-
-    /// Whether the log begins with lost entries that nothing held follows.
-    pub(crate) fn is_lost_so_far(&self) -> bool {
-        self.next == self.base + 1 && self.entries.is_empty() && !self.gaps.is_empty()
-    }
 }
 
 fn push_messages(entry: &Entry, from: u64, ready: &mut Vec<Next>) {

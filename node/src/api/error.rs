@@ -51,9 +51,9 @@ impl ApiError {
     }
 
     /// The same with another remedy.
-    pub(super) fn with_remedy(self, remedy: impl ToString) -> Self {
+    pub(super) fn with_remedy(self, remedy: &str) -> Self {
         Self {
-            remedy: remedy.to_string(),
+            remedy: remedy.to_owned(),
             ..self
         }
     }

@@ -227,7 +227,8 @@ pub struct GroupConfig {
     pub groups_max: usize,
     /// Groups a peer relays for without being in them.
     pub relayed_max: usize,
-    /// Origins with a log in one group.
+    /// Lives of publishers with a log in one group. Beyond it logs that hold nothing give way, then
+    /// those of peers outside the view, the newest first, then older lives.
     pub origins_max: usize,
     /// The largest message, bytes.
     pub message_bytes_max: usize,
@@ -240,7 +241,8 @@ pub struct GroupConfig {
     pub bulk_bytes: usize,
     /// In a mesh, extra parents announce instead of pushing above this, bytes.
     pub mesh_push_bytes: usize,
-    /// How far ahead of the settled point an origin's entries are taken.
+    /// How far ahead of the settled point an origin's entries are taken. Whoever is farther behind
+    /// goes on where a neighbour can serve.
     pub window: u64,
     /// Bytes received ahead of delivery, per origin, before more is left to be pulled later.
     pub ahead_bytes_max: usize,

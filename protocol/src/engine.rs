@@ -347,6 +347,7 @@ impl Engine {
             Frame::Digest(digest) => self.on_digest(id, digest),
             Frame::Pull(pull) => self.on_pull(id, pull),
             Frame::NotHeld(not_held) => self.on_not_held(id, not_held),
+            Frame::OriginRefused(refused) => self.on_origin_refused(id, &refused),
             Frame::Acknowledge(acknowledge) => self.on_acknowledge(id, acknowledge),
             Frame::AskAcknowledge(ask) => self.on_ask_acknowledge(id, &ask),
             Frame::Fork(fork) => self.on_fork(id, fork),

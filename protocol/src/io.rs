@@ -299,6 +299,14 @@ pub enum Event {
         /// From sending the probe to its answer, microseconds.
         round_trip_us: u64,
     },
+    /// A neighbour has no room for what this peer publishes in a group: `groups.origins_max` logs
+    /// of other publishers, all in use, or 64 later lives of this identity. At most one a second.
+    OriginRefused {
+        /// The group.
+        group: GroupName,
+        /// Which neighbour.
+        peer: PeerKey,
+    },
     /// An origin signed two different messages under one name and is cut off.
     Equivocation {
         /// The group.

@@ -33,8 +33,8 @@ pub use io::{
 };
 pub use memo::Memo;
 pub use message::{
-    Arrival, Delivery, GroupSettings, History, JoinError, JoinOptions, MessageId, Order,
-    PublishError, PublishOptions, REDUNDANCY_MAX, SettingsPatch,
+    Arrival, Delivery, GroupSettings, HISTORY_LAST_MAX, History, JoinError, JoinOptions, MessageId,
+    Order, PublishError, PublishOptions, REDUNDANCY_MAX, SettingsPatch,
 };
 pub use name::{Address, BROADCAST, GroupId, GroupName, NameError, NetworkName, is_invisible};
 pub use time::{Micros, Time};

@@ -238,7 +238,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 100] = [
+pub const COUNTERS: [&str; 103] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -289,10 +289,13 @@ pub const COUNTERS: [&str; 100] = [
     "links_refused_by_peer",
     "links_shed",
     "links_shunned",
+    "logs_displaced",
     "messages_before_join",
     "messages_oversized",
     "messages_unfinished",
+    "names_forgotten",
     "origins_cut_off",
+    "origins_put_off",
     "origins_refused",
     "outbid",
     "pages_unasked",

@@ -41,6 +41,11 @@ fn a_publisher_with_a_slow_clock_that_is_dropped() {
 }
 
 #[test]
+fn lives_that_make_way_without_a_word() {
+    is_found("two-lives", 1, Failure::Liveness, "deliveries are missing");
+}
+
+#[test]
 fn totals_that_shrink_when_a_group_is_left() {
     is_found("forgotten-group", 1, Failure::Crash, "overflow");
 }

@@ -99,6 +99,11 @@ impl From<JoinError> for ApiError {
                 "too_many_groups",
                 "leave a group, or raise groups.groups_max in the configuration",
             ),
+            JoinError::HistoryTooLong { .. } => (
+                StatusCode::BAD_REQUEST,
+                "history_too_long",
+                "ask for fewer, or for a duration: `--since 10m`",
+            ),
             JoinError::NotMember(group) => {
                 let remedy = format!("join the group first: `hedgerow join {}`", quoted(group));
                 return Self::new(StatusCode::NOT_FOUND, "not_member", error, remedy);

@@ -4,6 +4,8 @@ mod bundles;
 mod deltas;
 mod doors;
 mod limits;
+mod lives;
+mod origins;
 mod pressed;
 mod records;
 mod time;

@@ -10,6 +10,7 @@ mod framing;
 mod holes;
 mod lies;
 mod origin;
+mod origins;
 mod records;
 mod time;
 
@@ -41,6 +42,8 @@ pub fn mask(behaviour: Behaviour, keypair: Keypair, seed: [u8; 32]) -> Option<Bo
         Behaviour::Malformed => Box::new(floods::Malformed::new(random)),
         Behaviour::LyingCoordinates => Box::new(lies::Coordinates::new(keypair)),
         Behaviour::LyingDigests => Box::new(lies::Digests),
+        Behaviour::OriginFlood => Box::new(origins::Keys::new(random)),
+        Behaviour::DigestFlood => Box::new(origins::Names::new(random)),
         Behaviour::Framing => Box::new(framing::Framing::new(random)),
         Behaviour::Holes => Box::new(holes::Holes::new(keypair)),
         Behaviour::LinkedRecordFlood => Box::new(records::Linked::new(random)),

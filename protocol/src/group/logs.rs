@@ -42,6 +42,10 @@ impl Engine {
     fn make_log(&mut self, id: GroupId, key: LogKey) -> Option<()> {
         let now = self.now.mono;
         if key != (self.me, self.own.epoch) {
+            #[cfg(feature = "planted")]
+            if !self.keep_two_lives(id, key) {
+                return None;
+            }
             if !self.make_room_for_life(id, key) {
                 self.count("epochs_too_old");
                 return None;
@@ -186,7 +190,7 @@ impl Engine {
     }
 
     /// Forgets logs, but not how far they had come.
-    fn shelve_logs(&mut self, id: GroupId, keys: &[LogKey]) {
+    pub(super) fn shelve_logs(&mut self, id: GroupId, keys: &[LogKey]) {
         let most = self.config.groups.origins_max;
         for key in keys {
             let is_stranger = self.is_stranger(key.0);

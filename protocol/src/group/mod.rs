@@ -39,9 +39,9 @@ pub(crate) use digest::Untold;
 pub(crate) use fork::Forks;
 pub(crate) use log::OriginLog;
 pub(crate) use overlays::Overlays;
+pub(crate) use owed::Charges;
 #[cfg(feature = "planted")]
 pub use planted::Planted;
-pub(crate) use owed::Charges;
 pub(crate) use probe::Probes;
 pub(crate) use publish::OwnLog;
 pub(crate) use remote::RemoteGroup;

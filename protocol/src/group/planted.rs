@@ -3,6 +3,7 @@
 //!
 //! [`Config::planted`]: crate::Config::planted
 
+use super::LogKey;
 use super::log::Next;
 use super::pull::RANGES_PER_PULL;
 use crate::engine::Engine;
@@ -25,6 +26,8 @@ pub enum Planted {
     /// A member that joined alone takes a message for older than its join if the clock of its origin
     /// says so, and drops it without a word.
     WallClock,
+    /// Only the two newest lives of an origin are kept; what goes with the others is told to nobody.
+    TwoLives,
     /// The simulator forgets what a peer counted in a group that it has left, and its totals shrink.
     /// No fault of the engine: it marks where the simulator has it.
     ForgottenGroup,
@@ -73,5 +76,23 @@ impl Engine {
             } => active && *arrival != Arrival::Local && *published_at < from_wall_ms,
             Next::Gap { .. } => false,
         }
+    }
+
+    /// [`Planted::TwoLives`]: makes room for a life; `false` where two newer ones have logs.
+    pub(super) fn keep_two_lives(&mut self, id: GroupId, key: LogKey) -> bool {
+        let own = (self.me, self.own.epoch);
+        let Some(group) = self.groups.get(&id) else {
+            return true;
+        };
+        let lives = (group.logs.range((key.0, 0)..=(key.0, u64::MAX))).map(|(life, _)| *life);
+        let lives: Vec<LogKey> = lives.filter(|life| *life != own).collect();
+        if self.config.planted != Planted::TwoLives || lives.len() < 2 {
+            return true;
+        }
+        if key < lives[0] {
+            return false;
+        }
+        self.shelve_logs(id, &lives[..1]);
+        true
     }
 }

@@ -94,7 +94,14 @@ impl Engine {
     }
 
     /// Says what of a pull is not held: gone for good up to the settled point, else not yet.
-    pub(in crate::group) fn deny(&mut self, to: LinkId, id: GroupId, key: LogKey, absent: &RangeSet, settled: u64) {
+    pub(in crate::group) fn deny(
+        &mut self,
+        to: LinkId,
+        id: GroupId,
+        key: LogKey,
+        absent: &RangeSet,
+        settled: u64,
+    ) {
         for (ranges, gone) in [
             (absent.within(1, settled), true),
             (absent.within(settled + 1, u64::MAX), false),

@@ -19,7 +19,7 @@ use crate::database::{Candidates, Database, OwnRecord, RecordSync};
 use crate::group::{Acknowledging, Charges, Forks, Group, OwnLog, Probes, Proving, Verifying};
 use crate::identity::{Keypair, PeerKey};
 use crate::io::{Action, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
-use crate::links::{Chooser, Dialer, Link, Shunned, Stage, Twins, Uplink};
+use crate::links::{Chooser, Dialer, Guard, Link, Shunned, Stage, Twins, Uplink};
 use crate::memo::Memo;
 use crate::name::GroupId;
 use crate::time::{Micros, Time};
@@ -55,6 +55,7 @@ pub struct Engine {
     pub(crate) uplink: Uplink,
     pub(crate) shunned: Shunned,
     pub(crate) twins: Twins,
+    pub(crate) guard: Guard,
 
     pub(crate) database: Database,
     pub(crate) own: OwnRecord,
@@ -141,6 +142,7 @@ impl Engine {
             uplink: Uplink::new(&config.links),
             shunned: Shunned::default(),
             twins: Twins::default(),
+            guard: Guard::default(),
             database: Database::new(config.database.clone(), now.mono),
             own: OwnRecord::new(
                 epoch,

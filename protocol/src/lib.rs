@@ -11,6 +11,7 @@ pub mod memo;
 pub mod message;
 pub mod name;
 pub mod ranges;
+pub mod source;
 pub mod status;
 pub mod time;
 pub mod verify;
@@ -21,7 +22,9 @@ mod engine;
 mod group;
 mod links;
 
-pub use config::{Config, ConfigError, DatabaseConfig, FlowConfig, GroupConfig, LinkConfig};
+pub use config::{
+    Config, ConfigError, DatabaseConfig, FlowConfig, GroupConfig, LimitConfig, LinkConfig,
+};
 pub use engine::{Engine, WarmChoice, WarmDatabase, WarmLink};
 pub use identity::{Keypair, ParsePeerError, PeerKey, Signer};
 pub use io::{
@@ -33,5 +36,6 @@ pub use message::{
     PublishError, PublishOptions, REDUNDANCY_MAX, SettingsPatch,
 };
 pub use name::{Address, BROADCAST, GroupId, GroupName, NameError, NetworkName};
+pub use source::{Prefix, Source};
 pub use time::{Micros, Time};
 pub use verify::{Domain, VerifyJob};

@@ -232,7 +232,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 82] = [
+pub const COUNTERS: [&str; 85] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -265,13 +265,16 @@ pub const COUNTERS: [&str; 82] = [
     "frames_oversized_unsent",
     "frames_unknown",
     "frames_without_memory",
+    "hellos_late",
     "identity_conflicts",
+    "links_of_one_address",
     "links_outdated",
     "links_reconsidered",
     "links_refused",
     "links_refused_by_peer",
     "links_shed",
     "links_shunned",
+    "links_throttled",
     "messages_before_join",
     "messages_oversized",
     "messages_unfinished",

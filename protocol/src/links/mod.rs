@@ -5,6 +5,7 @@
 
 mod choose;
 mod dial;
+mod guard;
 mod handshake;
 mod heartbeat;
 mod queue;
@@ -17,6 +18,7 @@ mod uplink;
 pub(crate) use choose::Chooser;
 pub use choose::WarmChoice;
 pub(crate) use dial::{Dialer, Target};
+pub(crate) use guard::Guard;
 pub(crate) use queue::{Brought, Priority, SendQueue};
 pub(crate) use rtt::RttEstimator;
 pub(crate) use shun::Shunned;
@@ -29,6 +31,7 @@ use crate::group::RemoteGroup;
 use crate::identity::PeerKey;
 use crate::io::LinkId;
 use crate::name::{Address, GroupId};
+use crate::source::Source;
 use crate::time::Micros;
 use crate::wire::FrameDecoder;
 use crate::wire::delta::RECORD_DELTAS;
@@ -59,6 +62,8 @@ pub(crate) struct Link {
     pub(crate) id: LinkId,
     pub(crate) peer: PeerKey,
     pub(crate) address: Option<Address>,
+    /// The place it comes from, where limits for one place hold.
+    pub(crate) source: Option<Source>,
     /// Whether this peer dialled.
     pub(crate) dialled: bool,
     pub(crate) stage: Stage,
@@ -135,6 +140,7 @@ impl Link {
             id,
             peer,
             address,
+            source: None,
             dialled,
             stage: Stage::Handshake,
             opened: now,

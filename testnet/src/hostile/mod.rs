@@ -3,6 +3,7 @@
 //! The engine underneath is a normal one, so a hostile peer is well connected and does
 //! everything else as it should, which makes it worse than noise.
 
+mod crowds;
 mod floods;
 mod forward;
 mod lies;
@@ -33,6 +34,8 @@ pub fn mask(behaviour: Behaviour, keypair: Keypair, seed: [u8; 32]) -> Option<Bo
         Behaviour::Malformed => Box::new(floods::Malformed(random)),
         Behaviour::LyingCoordinates => Box::new(lies::Coordinates::new(keypair)),
         Behaviour::LyingDigests => Box::new(lies::Digests),
+        Behaviour::OneAddress => Box::new(crowds::OneAddress::default()),
+        Behaviour::SlowHello => Box::new(crowds::SlowHello::default()),
     })
 }
 

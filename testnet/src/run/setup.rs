@@ -241,6 +241,8 @@ fn simulated(scenario: &Scenario, cast: &Cast) -> Sim {
         .build();
     // As many as are needed: see `ability::check`.
     let mut victims = cast.victims().into_iter();
+    let is_crowd = |behaviour: &Behaviour| *behaviour == Behaviour::OneAddress;
+    let crowd = cast.behaviours.iter().position(is_crowd);
     for node in 0..cast.len() {
         let behaviour = cast.behaviours[node];
         match behaviour {
@@ -253,6 +255,9 @@ fn simulated(scenario: &Scenario, cast: &Cast) -> Sim {
             _ => sim.set_mask(node, move |keypair, seed| {
                 hostile::mask(behaviour, keypair, seed).expect("it does not behave")
             }),
+        }
+        if let Some(first) = crowd.filter(|_| is_crowd(&behaviour)) {
+            sim.share_address(node, first);
         }
     }
     for (index, (_, nodes)) in cast.classes.iter().enumerate() {

@@ -314,6 +314,10 @@ pub enum Behaviour {
     Malformed,
     /// Run with another node's key.
     CopiedKey,
+    /// Connect without saying hello.
+    SlowHello,
+    /// Crowd one peer from one address.
+    OneAddress,
 }
 
 /// `[[group]]`

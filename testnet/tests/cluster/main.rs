@@ -9,6 +9,7 @@ mod bulk;
 mod bundles;
 mod capacity;
 mod cold_start;
+mod crowds;
 mod equal_payloads;
 mod forwarder_dies;
 mod history;

@@ -149,7 +149,8 @@ impl NetworkBehaviour for Gate {
             return Err(self.deny(Denied::Reserved));
         }
         if let Some(source) = source {
-            if !is_known && count(&self.standing, &source) >= self.limits.links_per_address {
+            let more = if is_known { self.limits.reserved } else { 0 };
+            if count(&self.standing, &source) >= self.limits.links_per_address + more {
                 return Err(self.deny(Denied::Address));
             }
             self.standing.insert(connection, source);

@@ -128,10 +128,11 @@ impl Engine {
     /// Whether a new connection from outside is more than its address may have. Links of the same
     /// peer do not count: one replaces the other.
     pub(super) fn is_crowded(&mut self, source: Option<&Source>, peer: PeerKey) -> bool {
-        let Some(source) = source.filter(|_| !self.is_long_known(peer)) else {
+        let Some(source) = source else {
             return false;
         };
-        if self.guard.is_throttled(source, self.now.mono) {
+        let is_known = self.is_long_known(peer);
+        if !is_known && self.guard.is_throttled(source, self.now.mono) {
             self.count("links_throttled");
             return true;
         }
@@ -146,7 +147,11 @@ impl Engine {
             waiting += usize::from(link.stage == Stage::Handshake);
         }
         let limits = &self.config.limits;
-        let is_crowded = all >= limits.links_per_address || waiting >= limits.pending_per_address;
+        let is_crowded = if is_known {
+            all >= limits.links_per_address + limits.reserved
+        } else {
+            all >= limits.links_per_address || waiting >= limits.pending_per_address
+        };
         if is_crowded {
             self.count("links_of_one_address");
         }

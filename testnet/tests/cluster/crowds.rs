@@ -48,7 +48,8 @@ fn honest_shed(sim: &Sim) -> usize {
 
 #[test]
 fn a_crowd_at_one_address_takes_no_place_of_a_peer_that_is_known() {
-    for known_ms in [20_000, 3_600_000] {
+    // Where all are known soon, so is the crowd, and may use the places kept for such peers.
+    for (known_ms, most) in [(20_000, 32 + 16), (3_600_000, 32)] {
         let mut sim = with_hostile(Behaviour::OneAddress, known_ms);
         let shed = honest_shed(&sim);
         start_hostile(&mut sim);
@@ -57,7 +58,7 @@ fn a_crowd_at_one_address_takes_no_place_of_a_peer_that_is_known() {
             sim.run_for(100);
             let links = sim.engine(0).links().into_iter();
             let inbound = links.filter(|link| !link.dialled && crowd.contains(&link.peer));
-            assert!(inbound.count() <= 32, "{sim:?}");
+            assert!(inbound.count() <= most, "{sim:?}");
         }
         assert!(counted(&sim, [0], "links_of_one_address") > 0, "{sim:?}");
         assert_eq!(honest_shed(&sim), shed, "{sim:?}");

@@ -117,7 +117,7 @@ pub struct LinkConfig {
     pub shun_min_ms: u64,
     /// The longest such time, ms (a day, as long as candidates are kept).
     pub shun_max_ms: u64,
-    /// Peers remembered for that.
+    /// Peers remembered for that. Beyond it a first offence displaces only peers whose ban is over.
     pub shunned_max: usize,
 }
 
@@ -209,8 +209,6 @@ impl LimitConfig {
 pub struct DatabaseConfig {
     /// Records kept. Full knowledge is meant for some 10,000 peers.
     pub records_max: usize,
-    /// Bytes of one encoded record.
-    pub record_bytes_max: usize,
     /// Shortest time between two records of one peer, ms; a loss may come sooner. With more than
     /// 1,000 peers it is as long as views rest (up to 5 s), for losses as well, and one that is
     /// alone waits half of that for what replaces it.
@@ -253,7 +251,6 @@ impl Default for DatabaseConfig {
     fn default() -> Self {
         Self {
             records_max: 16_384,
-            record_bytes_max: 16_384,
             reissue_ms: 500,
             drift_ms: 10_000,
             refresh_ms: 600_000,
@@ -352,12 +349,10 @@ impl Default for GroupConfig {
     }
 }
 
-/// Queues and frames.
+/// Queues.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FlowConfig {
-    /// The largest frame, read and written, bytes.
-    pub frame_bytes_max: usize,
     /// Bytes handed to a link's transport and not yet written, so that control overtakes data.
     pub unsent_bytes: usize,
     /// Data waiting per link before it turns lazy, bytes.
@@ -369,14 +364,14 @@ pub struct FlowConfig {
     pub repair_queue_bytes: usize,
     /// Control frames waiting per link, bytes; more than this and the link is closed.
     pub control_queue_bytes: usize,
-    /// Signature checks under way over all links; more and bundles wait to be pulled.
+    /// Signature checks under way over all links; more and bundles wait to be pulled. One link gets
+    /// at most four fifths of them.
     pub verifying_max: usize,
 }
 
 impl Default for FlowConfig {
     fn default() -> Self {
         Self {
-            frame_bytes_max: 256 << 10,
             unsent_bytes: 128 << 10,
             data_queue_bytes: 8 << 20,
             bulk_queue_bytes: 8 << 20,

@@ -23,7 +23,7 @@ use crate::links::{Chooser, Dialer, Guard, Link, Shunned, Stage, Twins, Uplink};
 use crate::memo::Memo;
 use crate::name::GroupId;
 use crate::time::{Micros, Time};
-use crate::wire::{Frame, WireError};
+use crate::wire::{EPOCH_MAX, Frame, WireError};
 use bytes::Bytes;
 use counts::Counts;
 use hedgerow_topology::Class;
@@ -126,7 +126,8 @@ impl Engine {
         let me = identity.peer();
         let network_hash = config.network.hash();
         let mut rng = ChaCha12Rng::from_seed(rng_seed);
-        let epoch = now.wall_ms.max(config.last_epoch.saturating_add(1)).max(1);
+        let epoch = now.wall_ms.max(config.last_epoch.saturating_add(1));
+        let epoch = epoch.clamp(1, EPOCH_MAX);
         let mut engine = Self {
             me,
             keypair: identity,
@@ -143,7 +144,7 @@ impl Engine {
             shunned: Shunned::default(),
             twins: Twins::default(),
             guard: Guard::default(),
-            database: Database::new(config.database.clone(), now.mono),
+            database: Database::new(&config, now.mono),
             own: OwnRecord::new(
                 epoch,
                 config.addresses.clone(),
@@ -276,15 +277,32 @@ impl Engine {
         }
     }
 
+    /// What came on a link can only be made or passed on by a peer that breaks the rules.
     pub(crate) fn on_malformed(&mut self, id: LinkId, error: &WireError) {
-        let Some(link) = self.links.get(&id) else {
-            return;
-        };
-        tracing::warn!(peer = %link.peer, %error, "malformed bytes, closing the link");
-        let peer = link.peer;
+        if let Some(link) = self.links.get(&id) {
+            let peer = link.peer;
+            self.on_offence(id, peer, error);
+        }
+    }
+
+    /// The same where the link may have ended meanwhile. Only for what docs/design/penalties.md
+    /// lists: what an honest peer may have passed on is dropped and counted.
+    pub(crate) fn on_offence(&mut self, id: LinkId, peer: PeerKey, error: &WireError) {
+        tracing::warn!(%peer, %error, "the peer breaks the rules, closing its links");
         self.count("frames_malformed");
         self.shun(peer);
         self.close_link(id, LinkEnd::Malformed);
+        let links = self.links.values().filter(|link| link.peer == peer);
+        for other in links.map(|link| link.id).collect::<Vec<_>>() {
+            self.close_link(other, LinkEnd::Shunned);
+        }
+    }
+
+    /// A signature that came on `id` is not its signer's, and nobody honest passes on what they
+    /// have not checked.
+    pub(crate) fn on_forgery(&mut self, id: LinkId, peer: PeerKey, what: &'static str) {
+        let why = "bad signature";
+        self.on_offence(id, peer, &WireError::Invalid { what, why });
     }
 
     fn on_frame(&mut self, id: LinkId, frame: Frame) {
@@ -311,7 +329,7 @@ impl Engine {
             (_, Frame::RecordDeltas(frame)) => self.on_record_deltas(id, frame.deltas),
             (_, Frame::RecordAnnounce(announce)) => self.on_record_announce(id, announce.names),
             (_, Frame::RecordPull(pull)) => self.on_record_pull(id, &pull.prefixes),
-            (_, Frame::Buckets(buckets)) => self.on_buckets(id, &buckets.hashes),
+            (_, Frame::Buckets(buckets)) => self.on_buckets(id, buckets),
             (_, Frame::BucketRecords(frame)) => self.on_bucket_records(id, frame),
             (Stage::Up, frame) => self.on_group_frame(id, frame),
             (Stage::Visitor | Stage::Closing, _) => self.count("frames_from_visitors"),

@@ -21,6 +21,7 @@ mod database;
 mod engine;
 mod group;
 mod links;
+mod shares;
 
 pub use config::{
     Config, ConfigError, DatabaseConfig, FlowConfig, GroupConfig, LimitConfig, LinkConfig,
@@ -35,7 +36,7 @@ pub use message::{
     Arrival, Delivery, GroupSettings, History, JoinError, JoinOptions, MessageId, Order,
     PublishError, PublishOptions, REDUNDANCY_MAX, SettingsPatch,
 };
-pub use name::{Address, BROADCAST, GroupId, GroupName, NameError, NetworkName};
+pub use name::{Address, BROADCAST, GroupId, GroupName, NameError, NetworkName, is_invisible};
 pub use source::{Prefix, Source};
 pub use time::{Micros, Time};
 pub use verify::{Domain, VerifyJob};

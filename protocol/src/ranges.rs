@@ -194,14 +194,22 @@ impl RangeSet {
 
     /// What of `from..=to` is not in it.
     pub fn holes(&self, from: u64, to: u64) -> Self {
-        let mut holes = Self::of(from, to);
-        for &(begin, end) in &self.ranges {
-            if begin > to {
+        let mut holes = Ranges::new();
+        let mut next = Some(from);
+        let start = self.ranges.partition_point(|&(_, end)| end < from);
+        for &(begin, end) in &self.ranges[start..] {
+            let Some(hole) = next.filter(|_| begin <= to) else {
                 break;
+            };
+            if hole < begin {
+                holes.push((hole, begin - 1));
             }
-            holes.remove(begin, end);
+            next = end.checked_add(1);
         }
-        holes
+        if let Some(hole) = next.filter(|hole| *hole <= to) {
+            holes.push((hole, to));
+        }
+        Self { ranges: holes }
     }
 
     /// What of `from..=to` is in it.
@@ -217,6 +225,23 @@ impl RangeSet {
             }
         }
         Self { ranges }
+    }
+
+    /// Its first `most` ranges.
+    #[must_use]
+    pub fn front(mut self, most: usize) -> Self {
+        self.ranges.truncate(most);
+        self
+    }
+
+    /// Its ranges in two halves; `None` when there are fewer than two.
+    pub fn halves(&self) -> Option<[Self; 2]> {
+        let (first, second) = self.ranges.split_at(self.ranges.len() / 2);
+        (!first.is_empty()).then(|| {
+            [first, second].map(|ranges| Self {
+                ranges: Ranges::from_slice(ranges),
+            })
+        })
     }
 
     /// Each number, ascending.

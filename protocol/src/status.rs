@@ -30,6 +30,8 @@ pub struct Status {
     pub capacity: u16,
     /// Records in the database.
     pub records: usize,
+    /// Memory that they take, bytes.
+    pub record_bytes: usize,
     /// Peers in the view, this one included.
     pub view_peers: usize,
     /// Hash of the view; in hex where it is written, for not every reader has 64-bit integers.
@@ -232,11 +234,16 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 85] = [
+pub const COUNTERS: [&str; 99] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
+    "addresses_withheld",
+    "ages_doubted",
+    "ages_lowered",
+    "announcements_withheld",
     "announcers_ignored",
+    "bans_without_room",
     "baselines_forged",
     "baselines_unasked",
     "baselines_unchecked",
@@ -244,10 +251,12 @@ pub const COUNTERS: [&str; 85] = [
     "bundles_forged",
     "bundles_left_to_pull",
     "bundles_of_cut_off",
+    "bundles_oversized",
     "bundles_own_returned",
     "bundles_served",
     "bundles_slowed",
     "bundles_unchecked",
+    "bundles_with_holes",
     "bundles_withdrawn",
     "bundles_without_room",
     "candidates_evicted",
@@ -260,11 +269,13 @@ pub const COUNTERS: [&str; 85] = [
     "digests_of_other_groups",
     "entries_evicted",
     "epochs_too_old",
+    "frames_cut",
     "frames_from_visitors",
     "frames_malformed",
     "frames_oversized_unsent",
     "frames_unknown",
     "frames_without_memory",
+    "groups_unstated",
     "hellos_late",
     "identity_conflicts",
     "links_of_one_address",
@@ -281,6 +292,7 @@ pub const COUNTERS: [&str; 85] = [
     "origins_cut_off",
     "origins_refused",
     "outbid",
+    "pages_unasked",
     "parents_charged",
     "parents_dropped",
     "parents_needed",
@@ -290,6 +302,7 @@ pub const COUNTERS: [&str; 85] = [
     "peers_shunned",
     "probes_dropped",
     "probes_repeated",
+    "proofs_left_out",
     "proofs_refused",
     "proofs_unchecked",
     "publishers_told_busy",
@@ -309,13 +322,16 @@ pub const COUNTERS: [&str; 85] = [
     "records_forged",
     "records_issued",
     "records_issued_for_drift",
+    "records_of_newcomers",
     "records_of_other_networks",
     "records_of_strangers",
     "records_oversized",
     "records_too_old",
     "records_unchecked",
     "records_without_base",
+    "records_without_room",
     "relays_refused",
+    "repair_looks",
     "stalls",
     "subscriptions_refused",
 ];

@@ -19,6 +19,7 @@ pub mod results;
 pub mod run;
 pub mod scenario;
 pub mod sim;
+pub mod swarm;
 pub mod sweep;
 #[cfg(feature = "process")]
 pub mod switch;

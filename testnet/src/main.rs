@@ -35,6 +35,12 @@ enum Command {
     Report(command::ReportArguments),
     /// Run a scenario with many seeds and variations, and shrink what fails
     Sweep(command::SweepArguments),
+    /// Run every scenario that comes with this program once, with its own seed
+    RunAll(command::RunAllArguments),
+    /// Run every scenario that comes with this program with many seeds, at the gate's size
+    SweepAll(command::SweepAllArguments),
+    /// Run scenarios that are drawn from seeds, and shrink what fails
+    Swarm(command::SwarmArguments),
     /// Say whether a scenario file can be run
     Check(command::CheckArguments),
     /// List the scenarios that come with this program
@@ -53,6 +59,9 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => return command::replay(&arguments),
         Command::Report(arguments) => return command::report(&arguments),
         Command::Sweep(arguments) => return command::sweep(&arguments),
+        Command::RunAll(arguments) => return command::run_all(&arguments),
+        Command::SweepAll(arguments) => return command::sweep_all(&arguments),
+        Command::Swarm(arguments) => return command::swarm(&arguments),
         Command::Check(arguments) => return command::check(&arguments),
         Command::List(arguments) => return command::list(&arguments),
         Command::Keys => return command::keys(),
@@ -83,6 +92,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(_)
         | Command::Report(_)
         | Command::Sweep(_)
+        | Command::RunAll(_)
+        | Command::SweepAll(_)
+        | Command::Swarm(_)
         | Command::Replay(_)
         | Command::Check(_)
         | Command::List(_)

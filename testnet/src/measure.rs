@@ -58,6 +58,8 @@ pub struct Scope<'a> {
     /// whatever became of it later, unless its publisher stopped within [`PUBLISHER_LIVES`];
     /// `None`: it is due to members that stay to the end.
     pub survived: Option<Micros>,
+    /// Parts of the network that no link joined, by node, where that is known.
+    pub parts: Option<&'a [usize]>,
 }
 
 /// A message whose publisher stops sooner than this after publishing may be lost with it.
@@ -72,7 +74,14 @@ impl<'a> Scope<'a> {
             nodes: None,
             within: None,
             survived: None,
+            parts: None,
         }
+    }
+
+    /// Whether links joined two nodes.
+    fn joins(&self, a: usize, b: usize) -> bool {
+        let part = |node: usize| self.parts.and_then(|parts| parts.get(node));
+        part(a).is_some() && part(a) == part(b)
     }
 
     /// Whether `node` is looked at.
@@ -100,6 +109,10 @@ pub struct Measures {
     /// Those of them in which it came before anybody in scope had pulled that message: as far as the
     /// overlay carries it without any repair.
     pub reached: u64,
+    /// Of the expected, those whose publisher links joined with the node.
+    pub joined: u64,
+    /// Those of them in which the node got the message.
+    pub joined_delivered: u64,
     /// Bytes of payload that reached applications, the publishers' own left out.
     pub payload_bytes: u64,
     /// When the last delivery came.
@@ -224,6 +237,12 @@ fn tally(
                 due.count() as u64
             }
         };
+        if scope.parts.is_some() {
+            let due = (messages.iter().zip(&outlived))
+                .filter(|((by, _), outlived)| **outlived && due.holds(by.at));
+            let joined = due.filter(|((by, _), _)| scope.joins(by.node, node));
+            measures.joined += joined.count() as u64;
+        }
         for receipt in &entries.receipts {
             let slot = slots[receipt.message as usize];
             if slot == NOT_MEASURED || seen_by[slot as usize] == node {
@@ -238,6 +257,7 @@ fn tally(
             }
             if due.holds(published.at) && outlived[slot] {
                 measures.delivered += 1;
+                measures.joined_delivered += u64::from(scope.joins(published.node, node));
                 measures.reached += u64::from(receipt.at < pulled_at[slot]);
             }
             if receipt.arrival != Arrival::Local {
@@ -436,6 +456,52 @@ mod tests {
         assert!((measures.rdp_median - 2.0).abs() < 1e-9);
         assert_eq!((measures.ldh_max, measures.repaired), (3, 1));
         assert_eq!(measures.repair.max, Micros(60));
+    }
+
+    #[test]
+    fn what_no_link_joins_is_not_asked_of_the_links() {
+        let group = GroupName::new("news").expect("valid");
+        let origin = PeerKey([1; 32]);
+        let id = MessageId {
+            origin,
+            epoch: 1,
+            seq: 1,
+        };
+        let mut journal = Journal::default();
+        for node in 0..4 {
+            journal.add_node();
+            let joined = hedgerow_protocol::Event::Joined {
+                group: group.clone(),
+                from_neighbour: true,
+            };
+            journal.event(Micros(1), node, joined);
+        }
+        journal.published(Micros(1_000), 0, &group, id, Bytes::new());
+        for (node, arrival) in [(0, Arrival::Local), (1, Arrival::Pushed)] {
+            let delivery = Delivery {
+                group: group.clone(),
+                id,
+                published_at: 0,
+                payload: Bytes::new(),
+                hops: 1,
+                arrival,
+            };
+            journal.delivered(Micros(1_010), node, &delivery);
+        }
+        // Node 3 is cut off; node 2 is not, and lacks the message.
+        let parts = [0, 0, 0, 1];
+        let mut scope = Scope::all(&group);
+        let counts = |scope: &Scope<'_>| {
+            let measures = measure(&journal, scope, |_, _| Micros(1));
+            (
+                measures.expected,
+                measures.joined,
+                measures.joined_delivered,
+            )
+        };
+        assert_eq!(counts(&scope), (4, 0, 0), "nothing is known of links");
+        scope.parts = Some(&parts);
+        assert_eq!(counts(&scope), (4, 3, 2));
     }
 
     #[test]

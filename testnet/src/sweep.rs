@@ -6,21 +6,24 @@ use crate::scenario::{Assert, Backend, File, Overrides, Scenario, Size, Span};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// Runs scenarios, so many at a time; gives the results in their order. `done` is called after
-/// each. When somebody wants it to end, no more are begun.
+/// each. When somebody wants it to end, and after `until`, no more are begun; those give nothing.
 ///
 /// One at a time they run on the caller's thread: where users may make namespaces, only a process
 /// of one thread may.
 pub fn run_all(
     scenarios: &[Scenario],
     jobs: usize,
+    until: Option<Instant>,
     done: impl Fn() + Sync,
-) -> Vec<Result<Results, RunError>> {
+) -> Vec<Option<Result<Results, RunError>>> {
     let queue: Mutex<VecDeque<usize>> = Mutex::new((0..scenarios.len()).collect());
-    let results = Mutex::new(Vec::new());
+    let none: Vec<_> = scenarios.iter().map(|_| None).collect();
+    let results = Mutex::new(none);
     let work = || {
-        loop {
+        while until.is_none_or(|until| Instant::now() < until) {
             let next = queue
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -32,7 +35,7 @@ pub fn run_all(
                 queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
             }
             let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-            results.push((index, result));
+            results[index] = Some(result);
             drop(results);
             done();
         }
@@ -45,9 +48,7 @@ pub fn run_all(
             }
         }),
     }
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
+    results.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether runs of it must not be beside others of this process: an assert is about what the

@@ -387,7 +387,10 @@ impl<'a> Growth<'a> {
             if !self.builder.is_settled(entry.peer() as usize) {
                 let node = NodeIndex::new(entry.peer() as usize);
                 let way = self.best_way(node, |growth, parent| Some(growth.builder.load[parent]));
-                debug_assert!(way != NO_WAY, "a waiting peer borders the tree");
+                if way == NO_WAY {
+                    // It borders no tree after all: nobody can feed it.
+                    continue;
+                }
                 self.settle(node, way);
                 return true;
             }

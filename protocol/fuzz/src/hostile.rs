@@ -3,7 +3,7 @@
 use crate::frames::{self, KEYS, keypair};
 use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
-use hedgerow_protocol::wire::Frame;
+use hedgerow_protocol::wire::{FRAME_BYTES_MAX, Frame};
 use hedgerow_protocol::{
     Action, Address, Config, DialId, Engine, GroupName, History, Input, JoinOptions, LinkId,
     Micros, PersistId, PublishOptions, SettingsPatch, Time, VerifyId,
@@ -59,7 +59,6 @@ fn tight() -> Config {
     config.groups.bulk_bytes = 32 << 10;
     config.memory_max = 2 << 20;
     config.groups.window = 64;
-    config.flow.frame_bytes_max = 32 << 10;
     config.flow.unsent_bytes = 16 << 10;
     config.flow.data_queue_bytes = 64 << 10;
     config.flow.repair_queue_bytes = 64 << 10;
@@ -336,7 +335,7 @@ impl Hostile {
         assert!(bounds.is_clean(), "{bounds}");
         let flow = &self.config.flow;
         for (link, &unsent) in &self.unsent {
-            let max = flow.unsent_bytes + flow.frame_bytes_max;
+            let max = flow.unsent_bytes + FRAME_BYTES_MAX;
             assert!(unsent <= max, "{unsent} unsent bytes on {link:?}");
         }
         assert!(

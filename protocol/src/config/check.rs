@@ -1,6 +1,7 @@
 //! Whether configured values can work together.
 
 use super::{Config, ConfigError};
+use crate::wire::bundle::{BUNDLE_BYTES_MAX, HEADER_BYTES_MAX};
 
 /// The longest time that can be set, ms: sums and products of times stay far from overflowing.
 const LONGEST_MS: u64 = 366 * 86_400_000;
@@ -162,20 +163,13 @@ impl Config {
     }
 
     fn size_rules(&self) -> Vec<Rule> {
-        let (groups, flow) = (&self.groups, &self.flow);
+        let groups = &self.groups;
         vec![
             (
-                flow.frame_bytes_max >= 16 << 10 && flow.frame_bytes_max <= 16 << 20,
-                "flow.frame_bytes_max",
-                flow.frame_bytes_max.to_string(),
-                "16 KiB to 16 MiB",
-            ),
-            (
-                groups.fragment_bytes >= 1 << 10
-                    && groups.fragment_bytes + (8 << 10) <= flow.frame_bytes_max,
+                (1 << 10..=BUNDLE_BYTES_MAX - HEADER_BYTES_MAX).contains(&groups.fragment_bytes),
                 "groups.fragment_bytes",
                 groups.fragment_bytes.to_string(),
-                "1 KiB at least, and 8 KiB below flow.frame_bytes_max",
+                "1 KiB to 245,248 B: with its header, a bundle must fit into a frame",
             ),
             (
                 groups.message_bytes_max / groups.fragment_bytes.max(1) <= 1 << 16,

@@ -7,9 +7,10 @@ use crate::io::{Event, IdentityUser, Persist};
 use crate::name::Address;
 use crate::time::Micros;
 use crate::wire::record::{
-    ADDRESSES_MAX, ALGORITHM_VERSION, GROUPS_MAX, LINKS_MAX, coordinate_to_wire, settings_to_wire,
+    ADDRESSES_MAX, ALGORITHM_VERSION, GROUPS_MAX, LINKS_MAX, RECORD_BYTES_MAX, coordinate_to_wire,
+    settings_to_wire,
 };
-use crate::wire::{Record, RecordGroup, RecordLink, SignedRecord};
+use crate::wire::{EPOCH_MAX, Record, RecordGroup, RecordLink, SignedRecord, VERSION_MAX};
 use hedgerow_topology::Coordinate;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -27,6 +28,8 @@ const DRIFT_US: u32 = 1_000;
 /// A coordinate that has moved is stated after a pause that grows with the view, once for so many
 /// peers in it: whatever its size, no more such records travel at a time.
 const MOVED_PEERS: usize = 100;
+/// What links take that do not stand, microseconds.
+const BESIDES_US: u32 = 20_000;
 /// After so many pauses without drift the pause is as short as at first.
 const CALM_PAUSES: u64 = 4;
 
@@ -112,6 +115,8 @@ pub(crate) struct OwnRecord {
     /// As records tell it.
     pub(crate) steady: Coordinate,
     pub(crate) flaps: Flaps,
+    /// Peers to whom links are stated that do not stand; see [`Engine::state_links`].
+    pub(crate) besides: Vec<PeerKey>,
     /// A link was lost since the last record: the next is due at once.
     pub(crate) lost_a_link: bool,
     drift: Drift,
@@ -136,6 +141,7 @@ impl OwnRecord {
             coordinate: Coordinate::origin(),
             steady: Coordinate::origin(),
             flaps: Flaps::default(),
+            besides: Vec::new(),
             lost_a_link: false,
             drift: Drift::default(),
             stated: None,
@@ -286,7 +292,7 @@ impl Engine {
 
     fn record_now(&self) -> Record {
         let now = self.now.mono;
-        let links = self
+        let mut links: Vec<RecordLink> = self
             .up
             .iter()
             .filter_map(|(peer, id)| {
@@ -300,6 +306,15 @@ impl Engine {
             })
             .take(LINKS_MAX)
             .collect();
+        if !self.own.besides.is_empty() {
+            let besides = self.own.besides.iter();
+            links.extend(besides.map(|&peer| RecordLink {
+                peer,
+                rtt_us: BESIDES_US,
+            }));
+            links.sort_unstable_by_key(|link| link.peer);
+            links.dedup_by_key(|link| link.peer);
+        }
         let mut groups: Vec<RecordGroup> = self
             .groups
             .values()
@@ -319,6 +334,7 @@ impl Engine {
             .take(GROUPS_MAX)
             .collect();
         groups.sort_by(|a, b| a.name.cmp(&b.name));
+        fit_groups(&mut groups, links.len());
         let leaving = self.stopping == Some(Stopping::Stopped);
         Record {
             network: self.network_hash,
@@ -343,18 +359,38 @@ impl Engine {
 
     /// Issues the record: a new version, signed, into the database and to the neighbours.
     pub(crate) fn issue_record(&mut self) {
+        if self.own.version >= VERSION_MAX && !self.begin_epoch_above(self.own.epoch) {
+            // Nobody lives for so many versions: a holder of the key has stated the last ones.
+            let other = IdentityUser {
+                epoch: self.own.epoch,
+                addresses: Vec::new(),
+            };
+            return self.give_identity_up(other);
+        }
         self.own.version += 1;
         self.own.lost_a_link = false;
         self.own.due = None;
         self.own.issued = self.now.mono;
         let record = self.record_now();
+        let statable = self.groups.values().filter(|group| {
+            let (version, _) = group.settings_with_version();
+            group.name.is_some() && (group.stated_role() != 0 || version > 0)
+        });
+        let unstated = statable.count().saturating_sub(record.groups.len());
+        if unstated > 0 {
+            tracing::error!(
+                unstated,
+                "groups have no room in the record, so nobody serves them"
+            );
+            self.count_many("groups_unstated", unstated as u64);
+        }
         self.own.stated = Some(record.clone());
         let signed = Arc::new(SignedRecord::sign(record, &self.keypair));
         self.count("records_issued");
         let former = self.database.get(self.me).cloned();
         self.database.replace_own(signed, self.now.mono);
         self.touch_view();
-        self.spread_record(self.me, former, None);
+        self.spread_record(self.me, former, None, false);
         self.wake_at(self.in_ms(self.config.database.refresh_ms));
     }
 
@@ -381,32 +417,114 @@ impl Engine {
         };
         let is_proven = is_answer || self.own.outbid.len() >= OUTBID_MAX;
         if is_proven && epoch >= self.own.epoch {
-            self.event(Event::IdentityInUse {
-                peer: self.me,
-                epoch: self.own.epoch,
-                other,
-            });
-            self.stop(false);
-            return;
+            return self.give_identity_up(other);
         }
         if now.since(self.own.began) > age {
             // Issued while this peer runs, if the age is true: enough to tell, not to stop.
-            self.note_twins(self.me, vec![other]);
+            self.note_twins(self.me, vec![other.clone()]);
         }
         if epoch > self.own.epoch {
-            let former = self.own.epoch;
-            self.own.epoch = epoch.saturating_add(1);
-            self.own.version = 0;
-            self.persist(Persist::Epoch(self.own.epoch));
-            self.on_own_epoch_changed(former);
+            if !self.begin_epoch_above(epoch) {
+                return self.give_identity_up(other);
+            }
         } else {
             self.own.version = self.own.version.max(version);
         }
         self.issue_record();
     }
 
+    /// Begins the epoch after `epoch`; `false` when that was the last one.
+    fn begin_epoch_above(&mut self, epoch: u64) -> bool {
+        let next = epoch.saturating_add(1);
+        if next > EPOCH_MAX {
+            return false;
+        }
+        let former = std::mem::replace(&mut self.own.epoch, next);
+        self.own.version = 0;
+        self.persist(Persist::Epoch(next));
+        self.on_own_epoch_changed(former);
+        true
+    }
+
+    /// Somebody else holds the key of this identity, and speaks louder.
+    fn give_identity_up(&mut self, other: IdentityUser) {
+        tracing::error!(
+            other_epoch = other.epoch,
+            "another running peer uses this identity"
+        );
+        self.event(Event::IdentityInUse {
+            peer: self.me,
+            epoch: self.own.epoch,
+            other,
+        });
+        self.stop(false);
+    }
+
     pub(crate) fn on_addresses(&mut self, addresses: Vec<Address>) {
         self.own.addresses = addresses;
         self.consider_record();
+    }
+}
+
+/// Leaves out the last groups that would make a record longer than anybody takes.
+fn fit_groups(groups: &mut Vec<RecordGroup>, links: usize) {
+    // CBOR at its widest. A link: a key, an RTT. Everything else, with eight addresses: 2 KiB.
+    let mut room = RECORD_BYTES_MAX.saturating_sub(links * 41 + (2 << 10));
+    let fitting = groups.iter().take_while(|group| {
+        let settings = if group.settings.is_some() { 24 } else { 1 };
+        let takes = group.name.as_str().len() + 15 + settings;
+        let fits = takes <= room;
+        room = room.saturating_sub(takes);
+        fits
+    });
+    let fitting = fitting.count();
+    groups.truncate(fitting);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Keypair;
+
+    #[test]
+    fn the_longest_record_is_taken() {
+        let keypair = Keypair::from_secret([1; 32]);
+        let mut groups: Vec<RecordGroup> = (0..GROUPS_MAX)
+            .map(|at| RecordGroup {
+                name: format!("{at:0100}").parse().expect("valid"),
+                role: 1,
+                settings_version: u64::MAX,
+                settings: Some((u8::MAX, u8::MAX, u64::MAX, u64::MAX)),
+            })
+            .collect();
+        let mut links: Vec<RecordLink> = (0..LINKS_MAX)
+            .map(|at| RecordLink {
+                peer: PeerKey(*blake3::hash(&at.to_be_bytes()).as_bytes()),
+                rtt_us: u32::MAX,
+            })
+            .collect();
+        links.sort_by_key(|link| link.peer);
+        fit_groups(&mut groups, links.len());
+        assert!(groups.len() > 10);
+        let record = Record {
+            network: [7; 16],
+            peer: keypair.peer(),
+            epoch: EPOCH_MAX,
+            version: VERSION_MAX,
+            left: false,
+            algorithm: u16::MAX,
+            capacity: u16::MAX,
+            coordinate: [1.0; 5],
+            addresses: vec!["a".repeat(192).parse().expect("valid"); ADDRESSES_MAX],
+            groups,
+            links,
+        };
+        let signed = SignedRecord::sign(record, &keypair);
+        assert!(
+            signed.signed.len() <= RECORD_BYTES_MAX,
+            "{}",
+            signed.signed.len()
+        );
+        SignedRecord::decode(signed.signed, signed.signature).expect("within all limits");
     }
 }

@@ -7,6 +7,7 @@ use crate::io::{Action, Event, LinkId, VerifyId};
 use crate::message::MessageId;
 use crate::name::GroupId;
 use crate::ranges::RangeSet;
+use crate::shares::Shares;
 use crate::status::Role;
 use crate::time::Micros;
 use crate::verify::{Domain, VerifyJob};
@@ -92,7 +93,8 @@ impl Tracking {
 /// Acknowledgements whose signatures are being checked.
 #[derive(Debug, Default)]
 pub(crate) struct Acknowledging {
-    checks: BTreeMap<VerifyId, (GroupId, LogKey, MemberAck)>,
+    checks: BTreeMap<VerifyId, (GroupId, LogKey, MemberAck, LinkId)>,
+    shares: Shares,
 }
 
 fn signed_bytes(id: GroupId, key: LogKey, member: PeerKey, up_to: u64, gaps: &RangeSet) -> Bytes {
@@ -220,9 +222,13 @@ impl Engine {
         if !self.groups.contains_key(&id) {
             return;
         }
+        let Some(peer) = self.links.get(&from).map(|link| link.peer) else {
+            return;
+        };
         for ack in members {
             let known = self.database.get(ack.0).is_some();
-            if !known || ack.0 == self.me || self.acknowledging.checks.len() >= CHECKS_MAX {
+            let is_due = known && ack.0 != self.me;
+            if !is_due || !self.acknowledging.shares.take(from, peer, CHECKS_MAX) {
                 self.count("acknowledgements_refused");
                 continue;
             }
@@ -235,18 +241,24 @@ impl Engine {
             };
             let check = self.next_verify_id();
             tracing::trace!(link = from.0, member = %ack.0, up_to = ack.1, "acknowledgement");
-            self.acknowledging.checks.insert(check, (id, key, ack));
+            self.acknowledging
+                .checks
+                .insert(check, (id, key, ack, from));
             self.actions.push_back(Action::Verify { id: check, job });
         }
     }
 
     /// The answer to a check; `false`: the id is none of an acknowledgement.
     pub(crate) fn on_acknowledgement_verified(&mut self, check: VerifyId, valid: bool) -> bool {
-        let Some((id, key, ack)) = self.acknowledging.checks.remove(&check) else {
+        let Some((id, key, ack, from)) = self.acknowledging.checks.remove(&check) else {
             return false;
         };
+        let peer = self.acknowledging.shares.give_back(from);
         if !valid {
             self.count("acknowledgements_forged");
+            if let Some(peer) = peer {
+                self.on_forgery(from, peer, "acknowledgement");
+            }
         } else if key.0 == self.me {
             self.take_acknowledgement(id, key.1, &ack);
         } else {

@@ -14,23 +14,22 @@ use std::collections::BTreeMap;
 
 /// Origins in one frame.
 const ENTRIES_PER_FRAME: usize = 1_024;
-/// Ranges told of one origin.
+/// Ranges told of one origin, and of all in one digest, roughly: the more origins, the fewer of
+/// each, but a few of each. A full digest must stay a small part of a link's control queue.
 const RANGES_TOLD: usize = 256;
+const RANGES_TOLD_TOTAL: usize = 16_384;
+const RANGES_TOLD_MIN: usize = 4;
 /// While messages flow, a link carries a digest once in so many rounds.
 const FLOWING_ROUNDS: u64 = 3;
 /// Heartbeats in a row whose hash differs before a full digest goes out.
 const UNEQUAL_MAX: u8 = 2;
 
 impl Group {
-    fn entry(&self, key: LogKey) -> Option<DigestEntry> {
+    /// What is told of a log beside so many others.
+    fn entry(&self, key: LogKey, logs: usize) -> Option<DigestEntry> {
+        let most = (RANGES_TOLD_TOTAL / logs.max(1)).clamp(RANGES_TOLD_MIN, RANGES_TOLD);
         let log = self.logs.get(&key)?;
-        let above: Vec<(u64, u64)> = log
-            .above()
-            .as_slice()
-            .iter()
-            .take(RANGES_TOLD)
-            .copied()
-            .collect();
+        let above: Vec<(u64, u64)> = log.above().as_slice().iter().take(most).copied().collect();
         Some(DigestEntry {
             origin: key.0,
             epoch: key.1,
@@ -107,12 +106,13 @@ impl<'a> Fresh<'a> {
         group: &'a Group,
         (key, untold): (LogKey, &'a Untold),
         before: &BTreeMap<LogKey, u64>,
+        logs: usize,
     ) -> Option<Self> {
         let log = group.logs.get(&key)?;
         Some(Self {
             key,
             untold,
-            entry: group.entry(key)?,
+            entry: group.entry(key, logs)?,
             held: log.held(),
             high: log.high(),
             settled: before.get(&key).copied().unwrap_or(u64::MAX),
@@ -185,7 +185,7 @@ impl Engine {
         };
         let fresh: Vec<Fresh<'_>> = changed
             .iter()
-            .filter_map(|(key, untold)| Fresh::of(group, (*key, untold), &before))
+            .filter_map(|(key, untold)| Fresh::of(group, (*key, untold), &before, changed.len()))
             .collect();
         let mut left = BTreeMap::new();
         let mut told = Vec::new();
@@ -250,7 +250,7 @@ impl Engine {
         let entries: Vec<DigestEntry> = group
             .logs
             .keys()
-            .filter_map(|key| group.entry(*key))
+            .filter_map(|key| group.entry(*key, group.logs.len()))
             .collect();
         if let Some(remote) = self.remote_mut(to, id) {
             remote.digested = Some(now);

@@ -5,10 +5,12 @@ use super::LogKey;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::{Action, Event, LinkEnd, LinkId, VerifyId};
+use crate::shares::Shares;
 use crate::time::Micros;
 use crate::verify::{Domain, VerifyJob};
+use crate::wire::bundle::HEADER_BYTES_MAX;
 use crate::wire::frame::Fork;
-use crate::wire::{Bundle, BundleHeader};
+use crate::wire::{Bundle, BundleHeader, WireError};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
@@ -21,6 +23,7 @@ const CUT_OFF_MAX: usize = 65_536;
 #[derive(Debug, Default)]
 pub(crate) struct Forks {
     checks: BTreeMap<VerifyId, (Fork, LinkId, bool)>,
+    shares: Shares,
 }
 
 fn hash(signed: &[u8]) -> [u8; 32] {
@@ -79,10 +82,19 @@ impl Engine {
         if self.is_cut_off((first.origin, first.epoch)) {
             return;
         }
-        if !is_proof((&first, &fork.first), (&second, &fork.second)) {
+        let travels = [&fork.first, &fork.second].map(|signed| signed.len() <= HEADER_BYTES_MAX);
+        if travels != [true; 2] {
             return self.count("proofs_refused");
         }
-        if self.forks.checks.len() >= CHECKS_MAX {
+        if !is_proof((&first, &fork.first), (&second, &fork.second)) {
+            self.count("proofs_refused");
+            let (what, why) = ("fork", "the headers do not contradict each other");
+            return self.on_malformed(from, &WireError::Invalid { what, why });
+        }
+        let Some(peer) = self.links.get(&from).map(|link| link.peer) else {
+            return;
+        };
+        if !self.forks.shares.take(from, peer, CHECKS_MAX) {
             return self.count("proofs_unchecked");
         }
         let job = job(first.origin, &fork.first, fork.first_signature);
@@ -100,13 +112,22 @@ impl Engine {
         let Some((fork, from, half_done)) = self.forks.checks.remove(&id) else {
             return false;
         };
-        if !valid {
-            self.count("proofs_refused");
-        } else if half_done {
-            self.cut_off(&fork, Some(from));
-        } else if let Ok(header) = BundleHeader::decode(&fork.second) {
+        if valid
+            && !half_done
+            && let Ok(header) = BundleHeader::decode(&fork.second)
+        {
             let job = job(header.origin, &fork.second, fork.second_signature);
             self.check_fork(fork, from, true, job);
+            return true;
+        }
+        let peer = self.forks.shares.give_back(from);
+        if valid {
+            self.cut_off(&fork, Some(from));
+        } else {
+            self.count("proofs_refused");
+            if let Some(peer) = peer {
+                self.on_forgery(from, peer, "fork");
+            }
         }
         true
     }

@@ -18,6 +18,10 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Ranges of entries above the settled point, and so holes between them. An origin that leaves out
+/// every second number would otherwise make every step of its log as long as its log. Real losses
+/// are runs, and a log with this many of them is mended from the front before it takes more.
+pub(crate) const HOLES_MAX: usize = 4_096;
 /// Gap ranges remembered, for acknowledgements.
 const GAPS_REMEMBERED: usize = 16;
 
@@ -151,6 +155,14 @@ impl OriginLog {
     /// Whether all of `from..=to` is settled: nothing in it is new.
     pub(crate) fn is_settled(&self, from: u64, to: u64) -> bool {
         to <= self.settled || self.above.covers(from.max(self.settled + 1), to)
+    }
+
+    /// Whether `from..=to` would open one more hole in a log that has no room for it.
+    pub(crate) fn has_too_many_holes_for(&self, from: u64, to: u64) -> bool {
+        self.above.range_count() >= HOLES_MAX
+            && from > self.settled + 1
+            && !self.above.contains(from - 1)
+            && !self.above.contains(to + 1)
     }
 
     /// What of `from..=to` is not settled.

@@ -1,11 +1,12 @@
 //! What an origin's log lacks, since when, and who has been asked.
 
+use super::log::HOLES_MAX;
 use crate::io::LinkId;
 use crate::ranges::RangeSet;
 use crate::time::Micros;
 
 /// Ranges kept apart; beyond, further ones wait until some are mended.
-const RANGES_MAX: usize = 4_096;
+const RANGES_MAX: usize = HOLES_MAX;
 
 /// One range of entries that somebody says exist and that are not here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,11 +41,18 @@ impl Lack {
 #[derive(Debug, Default)]
 pub(crate) struct Missing {
     lacks: Vec<Lack>,
+    /// Whether anything was left out for want of room.
+    is_incomplete: bool,
 }
 
 impl Missing {
     pub(crate) fn is_empty(&self) -> bool {
         self.lacks.is_empty()
+    }
+
+    /// Whether nothing is missing, not even what there was no room to note.
+    pub(crate) fn is_none(&self) -> bool {
+        self.lacks.is_empty() && !self.is_incomplete
     }
 
     /// Entries missing.
@@ -78,12 +86,30 @@ impl Missing {
 
     /// Takes note of `ranges`; what is known already keeps its age. Says whether any is new.
     pub(crate) fn add(&mut self, ranges: &RangeSet, now: Micros) -> bool {
-        let mut fresh = ranges.clone();
-        for lack in &self.lacks {
-            fresh.remove(lack.from, lack.to);
+        let mut any = false;
+        for &(from, to) in ranges.as_slice() {
+            any |= self.add_range(from, to, now);
         }
-        for &(from, to) in fresh.as_slice() {
+        any
+    }
+
+    /// The same for `from..=to`; nothing when `from > to`. At the end of the list that takes a
+    /// constant time.
+    pub(crate) fn add_range(&mut self, from: u64, to: u64, now: Micros) -> bool {
+        if from > to {
+            return false;
+        }
+        let start = self.lacks.partition_point(|lack| lack.to < from);
+        let end = self.lacks.partition_point(|lack| lack.from <= to);
+        let known = self.lacks[start..end.max(start)].iter();
+        let known: RangeSet = known.fold(RangeSet::new(), |mut known, lack| {
+            known.insert(lack.from, lack.to);
+            known
+        });
+        let mut any = false;
+        for &(from, to) in known.holes(from, to).as_slice() {
             if self.lacks.len() >= RANGES_MAX {
+                self.is_incomplete = true;
                 break;
             }
             let at = self.lacks.partition_point(|lack| lack.to < from);
@@ -97,8 +123,16 @@ impl Missing {
                     tries: Vec::new(),
                 },
             );
+            any = true;
         }
-        !fresh.is_empty()
+        any
+    }
+
+    /// Whether what was left out for want of room can be noted now; the caller adds all that is
+    /// missing.
+    pub(crate) fn take_incomplete(&mut self) -> bool {
+        let has_room = self.lacks.len() < RANGES_MAX / 2;
+        has_room && std::mem::take(&mut self.is_incomplete)
     }
 
     /// `from..=to` is missing no longer.
@@ -149,6 +183,8 @@ impl Missing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn spans(missing: &Missing) -> Vec<(u64, u64)> {
         missing
@@ -180,5 +216,46 @@ mod tests {
         assert_eq!(spans(&missing), [(7, 10)]);
         missing.split(0, 8);
         assert_eq!(spans(&missing), [(7, 8), (9, 10)]);
+    }
+
+    #[test]
+    fn what_had_no_room_is_added_once_half_of_it_is_free() {
+        let mut missing = Missing::default();
+        let holes = RANGES_MAX as u64 + 100;
+        for hole in 1..=holes {
+            missing.add_range(2 * hole, 2 * hole, Micros(1));
+        }
+        assert_eq!(missing.len(), RANGES_MAX as u64);
+        assert!(!missing.take_incomplete(), "no room yet");
+        missing.remove(0, RANGES_MAX as u64 + 2);
+        assert!(missing.take_incomplete());
+        assert!(!missing.take_incomplete(), "once");
+        missing.remove(0, u64::MAX);
+        assert!(missing.is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_set_of_numbers(
+            steps in prop::collection::vec((any::<bool>(), 0_u64..60, 0_u64..12), 0..60),
+        ) {
+            let mut missing = Missing::default();
+            let mut numbers = BTreeSet::new();
+            for (add, from, length) in steps {
+                let to = from + length;
+                if add {
+                    let is_new = (from..=to).any(|number| !numbers.contains(&number));
+                    prop_assert_eq!(missing.add_range(from, to, Micros(1)), is_new);
+                    numbers.extend(from..=to);
+                } else {
+                    missing.remove(from, to);
+                    numbers.retain(|number| !(from..=to).contains(number));
+                }
+                let lacks = missing.lacks();
+                prop_assert!(lacks.windows(2).all(|w| w[0].to < w[1].from));
+            }
+            let all = missing.lacks().iter().flat_map(|lack| lack.from..=lack.to);
+            prop_assert_eq!(all.collect::<BTreeSet<_>>(), numbers);
+        }
     }
 }

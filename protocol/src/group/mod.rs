@@ -76,6 +76,8 @@ pub(crate) struct Group {
     pub(crate) announced: (Micros, BTreeMap<LogKey, u64>),
     /// When something missing is to be pulled or given up next.
     pub(crate) repair_due: Option<Micros>,
+    /// No round before this: the last one had much to look at.
+    pub(crate) repair_rests_until: Micros,
     /// When to look for messages that were begun and will not be ended.
     pub(crate) unfinished_due: Option<Micros>,
     /// When digests were last asked for, because nobody was known to hold what is missing.
@@ -120,6 +122,7 @@ impl Group {
             announce_due: None,
             announced: (Micros::default(), BTreeMap::new()),
             repair_due: None,
+            repair_rests_until: Micros(0),
             unfinished_due: None,
             asked_digests: Micros(0),
             lateness_us: grace_ms * 500,

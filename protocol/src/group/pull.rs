@@ -4,6 +4,7 @@ mod denied;
 mod serve;
 
 use super::missing::Lack;
+use super::remote::RemoteLog;
 use super::{LogKey, OriginLog};
 use crate::engine::Engine;
 use crate::identity::PeerKey;
@@ -21,6 +22,10 @@ const RANGES_PER_PULL: usize = 256;
 const GRACE_US: (u64, u64) = (30_000, 500_000);
 /// How often missing things are looked at, ms.
 const ROUND_MS: u64 = 20;
+/// Missing ranges that one such look is for. A round that looked at more of them is followed by a
+/// rest as many times as long, so that repair takes a bounded share of a core however many holes an
+/// origin leaves in its log.
+const LOOKS_PER_ROUND: u64 = 1_024;
 /// What all neighbours deny is not given up sooner, ms, nor while its origin has been out of the
 /// view for less: whoever has just come, or has just lost links, does not know who else is there.
 pub(super) const DENIED_MS: u64 = 5_000;
@@ -38,6 +43,13 @@ const IGNORE_MS: u64 = 30_000;
 /// What a round decides to ask of each link.
 type Asks = BTreeMap<LinkId, Vec<Wanted>>;
 
+/// A neighbour that holds something of a log.
+struct Source<'a> {
+    link: LinkId,
+    log: &'a RemoteLog,
+    rtt: u64,
+}
+
 /// A parent in the tree of an origin, for large messages where those come.
 #[derive(Debug)]
 struct Feeder {
@@ -52,6 +64,7 @@ impl Engine {
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
+        let at = at.max(group.repair_rests_until);
         let due = group.repair_due.map_or(at, |due| due.min(at));
         group.repair_due = Some(due);
         self.wake_at(due);
@@ -75,12 +88,25 @@ impl Engine {
         let keys: Vec<LogKey> = group
             .logs
             .iter()
-            .filter(|(_, log)| !log.missing.is_empty())
+            .filter(|(_, log)| !log.missing.is_none())
             .map(|(key, _)| *key)
             .collect();
         if keys.is_empty() {
             return;
         }
+        let mut looks = 0;
+        for key in &keys {
+            if let Some(log) = group.logs.get_mut(key) {
+                if log.missing.take_incomplete() {
+                    let holes = log.unsettled(log.settled() + 1, log.high());
+                    log.missing.add(&holes, self.now.mono);
+                }
+                looks += log.missing.lacks().len() as u64;
+            }
+        }
+        let rest = Micros::from_millis(ROUND_MS).times(looks / LOOKS_PER_ROUND);
+        group.repair_rests_until = self.now.mono + rest;
+        self.count_many("repair_looks", looks);
         let links: Vec<LinkId> = self.group_links(id).map(|(_, link)| link).collect();
         let mut asks = Asks::new();
         let mut unclaimed = false;
@@ -113,7 +139,7 @@ impl Engine {
         let left = self
             .groups
             .get(&id)
-            .is_some_and(|group| group.logs.values().any(|log| !log.missing.is_empty()));
+            .is_some_and(|group| group.logs.values().any(|log| !log.missing.is_none()));
         if left {
             self.schedule_repair(id, self.now.mono);
         }
@@ -200,6 +226,24 @@ impl Engine {
             let budget = log.entries_for(state.pull_budget);
             budgets.insert(*link, budget.saturating_sub(under_way));
         }
+        // Looked up once for all ranges of the log.
+        let sources: Vec<Source<'_>> = links
+            .iter()
+            .filter_map(|link| {
+                let state = all_links.get(link)?;
+                let remote = state.groups.get(&id).filter(|it| !it.is_ignored(now))?;
+                Some(Source {
+                    link: *link,
+                    log: remote.logs.get(&key)?,
+                    rtt: state.rtt.smoothed_us().unwrap_or(u64::MAX),
+                })
+            })
+            .collect();
+        let fed = feeder.as_ref().and_then(|feeder| {
+            all_links
+                .get(&feeder.link)
+                .and_then(|link| link.groups.get(&id)?.logs.get(&key))
+        });
         let flow = Micros::from_millis(FLOW_MS);
         let mut unclaimed = false;
         let mut asked = 0;
@@ -213,10 +257,7 @@ impl Engine {
             }
             if let Some(feeder) = &feeder
                 && now.since(lack.since) < grace + feeder.takes
-                && !all_links
-                    .get(&feeder.link)
-                    .and_then(|link| link.groups.get(&id)?.logs.get(&key))
-                    .is_some_and(|log| log.known.contains(from))
+                && !fed.is_some_and(|log| log.known.contains(from))
             {
                 index += 1;
                 continue;
@@ -226,20 +267,17 @@ impl Engine {
                 index += 1;
                 continue;
             }
-            let best = links
+            let best = sources
                 .iter()
-                .filter_map(|link| {
-                    let state = all_links.get(link)?;
-                    let remote = state.groups.get(&id)?;
-                    let tries = lack.tries_of(*link);
-                    if tries >= attempts || remote.is_ignored(now) {
+                .filter_map(|source| {
+                    let tries = lack.tries_of(source.link);
+                    if tries >= attempts {
                         return None;
                     }
-                    let offer = remote.logs.get(&key)?.can_serve(from, to);
+                    let offer = source.log.can_serve(from, to);
                     let first = offer.as_slice().first().copied()?;
-                    let room = budgets.get(link).copied().unwrap_or(0);
-                    let rtt = state.rtt.smoothed_us().unwrap_or(u64::MAX);
-                    Some((room == 0, tries, first.0, rtt, *link, first))
+                    let room = budgets.get(&source.link).copied().unwrap_or(0);
+                    Some((room == 0, tries, first.0, source.rtt, source.link, first))
                 })
                 .min();
             let Some((full, _, _, _, link, (offer_from, offer_to))) = best else {
@@ -345,31 +383,24 @@ impl Engine {
             return;
         };
         let progress = log.progress;
+        let theirs = |link: &LinkId| {
+            let remote = all_links.get(link)?.groups.get(&id)?;
+            remote.logs.get(&key)
+        };
+        // `None`: a neighbour has not said what it holds.
+        let remotes: Option<Vec<&RemoteLog>> = links.iter().map(theirs).collect();
         let mut lost = RangeSet::new();
         for lack in log.missing.lacks() {
-            let mut gone = RangeSet::of(lack.from, lack.to);
-            for link in links {
-                let theirs = all_links
-                    .get(link)
-                    .and_then(|link| link.groups.get(&id))
-                    .and_then(|remote| remote.logs.get(&key));
-                let Some(theirs) = theirs else {
-                    gone = RangeSet::new();
-                    break;
-                };
-                let mut denied = theirs.gone.within(lack.from, lack.to);
-                // What lies below its floor it has settled and let go.
-                if theirs.floor > lack.from {
-                    denied.insert(lack.from, lack.to.min(theirs.floor - 1));
-                }
-                gone = intersection(&gone, &denied);
-            }
             let settled_in = now.since(lack.since) >= denied_for;
             let waited = now.since(progress.max(lack.since));
             if !links.is_empty() && waited > patience {
                 lost.insert(lack.from, lack.to);
-            } else if !links.is_empty() && !origin_may_hold && settled_in {
-                lost.extend(&gone);
+            } else if !links.is_empty()
+                && !origin_may_hold
+                && settled_in
+                && let Some(remotes) = &remotes
+            {
+                lost.extend(&denied_by_all(lack, remotes));
             }
         }
         if lost.is_empty() {
@@ -434,6 +465,23 @@ fn in_flight(log: &OriginLog, link: LinkId) -> u64 {
         .filter(|lack| lack.asked.is_some_and(|(asked, _)| asked == link))
         .map(|lack| lack.to - lack.from + 1)
         .sum()
+}
+
+/// What of a range no neighbour holds any more.
+fn denied_by_all(lack: &Lack, remotes: &[&RemoteLog]) -> RangeSet {
+    let mut gone = RangeSet::of(lack.from, lack.to);
+    for theirs in remotes {
+        let mut denied = theirs.gone.within(lack.from, lack.to);
+        // What lies below its floor it has settled and let go.
+        if theirs.floor > lack.from {
+            denied.insert(lack.from, lack.to.min(theirs.floor - 1));
+        }
+        gone = intersection(&gone, &denied);
+        if gone.is_empty() {
+            break;
+        }
+    }
+    gone
 }
 
 fn intersection(a: &RangeSet, b: &RangeSet) -> RangeSet {

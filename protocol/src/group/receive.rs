@@ -7,7 +7,7 @@ use crate::io::LinkId;
 use crate::message::Arrival;
 use crate::name::GroupId;
 use crate::status::Role;
-use crate::wire::Bundle;
+use crate::wire::bundle::{self, Bundle};
 use crate::wire::frame::BundleFrame;
 use bytes::Bytes;
 use hedgerow_topology::Class;
@@ -24,6 +24,10 @@ impl Engine {
             signed,
             signature,
         } = frame;
+        if !bundle::fits(signed.len(), payload.len()) {
+            // Every peer refuses it, so it ends here; an honest one never passes it on.
+            return self.count("bundles_oversized");
+        }
         let bundle = match Bundle::decode(signed, signature, payload) {
             Ok(bundle) => bundle,
             Err(error) => return self.on_malformed(from, &error),
@@ -36,6 +40,10 @@ impl Engine {
                 link.pull_budget = grown.min(self.config.groups.pull_bytes);
             }
         }
+        if pulled && let Some(remote) = self.remote_mut(from, bundle.header.group) {
+            // It has answered, whether or not this peer's own limits let it take the answer.
+            remote.failures = 0;
+        }
         if hops > HOPS_MAX || !self.may_receive(&bundle) {
             return;
         }
@@ -45,9 +53,6 @@ impl Engine {
         let (first, last) = (header.seq, header.last_seq());
         if let Some(remote) = self.remote_mut(from, id) {
             remote.has(key, first, last);
-            if pulled {
-                remote.failures = 0;
-            }
         }
         if pulled {
             self.on_served(from, &bundle);
@@ -77,6 +82,12 @@ impl Engine {
                 self.note_refused(&bundle);
             }
             return self.count("bundles_without_room");
+        }
+        if self.has_too_many_holes(id, key, &bundle) {
+            if !pulled {
+                self.note_refused(&bundle);
+            }
+            return self.count("bundles_with_holes");
         }
         self.verify_bundle(from, bundle, hops, pulled, false);
     }
@@ -158,6 +169,14 @@ impl Engine {
         in_window && fits && fits_in_all
     }
 
+    /// Whether the bundle would open one hole too many in its origin's log. What is missing before it
+    /// is mended first; then it is pulled.
+    fn has_too_many_holes(&self, id: GroupId, key: LogKey, bundle: &Bundle) -> bool {
+        let log = self.groups.get(&id).and_then(|group| group.logs.get(&key));
+        let header = &bundle.header;
+        log.is_some_and(|log| log.has_too_many_holes_for(header.seq, header.last_seq()))
+    }
+
     /// Whether no log holds more than `ahead` bytes that it cannot hand over: where all are
     /// stuck, one must get on.
     fn is_farthest_ahead(&self, ahead: usize) -> bool {
@@ -193,6 +212,9 @@ impl Engine {
         if arrival != Arrival::Local && !self.has_room(id, key, bundle) {
             return self.count("bundles_without_room");
         }
+        if self.has_too_many_holes(id, key, bundle) {
+            return self.count("bundles_with_holes");
+        }
         // Signed by its origin, so a life that has to make room for it is over.
         if fresh
             && let Some(displaced) = self.displaced_by(id, key)
@@ -209,6 +231,7 @@ impl Engine {
         }
         let unasked = log.missing.unasked_since(header.seq);
         let noticed = log.missing.since(header.seq);
+        let high = log.high();
         let entry = Entry {
             bundle: bundle.clone(),
             hops,
@@ -218,8 +241,9 @@ impl Engine {
         if !log.insert(entry, now) {
             return self.count("bundles_duplicate");
         }
-        let holes = log.unsettled(log.settled() + 1, header.seq);
-        let has_holes = log.missing.add(&holes, now) || !log.missing.is_empty();
+        // What lies below the highest entry so far was noticed when that came.
+        let has_holes =
+            log.missing.add_range(high + 1, header.seq - 1, now) || !log.missing.is_none();
         let weight = bundle.weight();
         self.held_bytes += weight;
         let Some(group) = self.groups.get_mut(&id) else {

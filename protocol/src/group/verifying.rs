@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::io::{Action, LinkId, VerifyId};
 use crate::message::Arrival;
+use crate::shares::Shares;
 use crate::wire::bundle::Hash;
 use crate::wire::{Bundle, WireError};
 use bytes::Bytes;
@@ -36,6 +37,7 @@ pub(crate) struct Verifying {
     pending: BTreeMap<VerifyId, Pending>,
     /// What they are, so that a second copy is not checked as well.
     content: BTreeMap<Content, VerifyId>,
+    shares: Shares,
 }
 
 impl Verifying {
@@ -66,7 +68,11 @@ impl Engine {
             }
             return self.count("bundles_duplicate");
         }
-        if self.verifying.len() >= self.config.flow.verifying_max {
+        let Some(peer) = self.links.get(&from).map(|link| link.peer) else {
+            return;
+        };
+        let (room, places) = (self.config.memory().checks, self.check_bytes(&bundle));
+        if !(self.verifying.shares).take_many(from, peer, places, room) {
             return self.leave_unchecked(&bundle, pulled);
         }
         let id = self.next_verify_id();
@@ -85,6 +91,13 @@ impl Engine {
             },
         );
         self.actions.push_back(Action::Verify { id, job });
+    }
+
+    /// What the check of a bundle takes of the memory for checks: what it weighs, and so much that
+    /// no more than `flow.verifying_max` have room.
+    fn check_bytes(&self, bundle: &Bundle) -> usize {
+        let least = self.config.memory().checks / self.config.flow.verifying_max.max(1);
+        bundle.weight().max(least)
     }
 
     /// Not lost: it is pulled again once there is room.
@@ -116,13 +129,19 @@ impl Engine {
             return;
         };
         self.verifying.content.remove(&content(&pending.bundle));
+        let bytes = self.check_bytes(&pending.bundle);
+        let peer = self.verifying.shares.give_back_many(pending.from, bytes);
         if !valid {
             self.count("bundles_forged");
-            let error = WireError::Invalid {
-                what: "bundle",
-                why: "bad signature",
-            };
-            return self.on_malformed(pending.from, &error);
+            if let Some(peer) = peer {
+                self.on_forgery(pending.from, peer, "bundle");
+            }
+            // The others have sent just the same, so they have not checked it either.
+            for link in pending.pushers {
+                let (what, why) = ("bundle", "bad signature");
+                self.on_malformed(link, &WireError::Invalid { what, why });
+            }
+            return;
         }
         if pending.evidence || self.contradicts(&pending.bundle) {
             return self.on_contradiction(&pending.bundle);

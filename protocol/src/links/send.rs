@@ -3,7 +3,7 @@
 use super::{Brought, Priority, Stage};
 use crate::engine::Engine;
 use crate::io::{Action, LinkEnd, LinkId};
-use crate::wire::Frame;
+use crate::wire::{FRAME_BYTES_MAX, Frame};
 use bytes::Bytes;
 
 /// The lanes of what is pushed.
@@ -13,16 +13,28 @@ impl Engine {
     /// Queues a control frame. A link that cannot even take control is closed.
     pub(crate) fn send(&mut self, link: LinkId, frame: impl Into<Frame>) {
         let frame = frame.into();
-        self.counts.sent(frame.kind());
         let chunks = frame.encode();
-        if chunks[0].len() > self.config.flow.frame_bytes_max {
-            // Senders of lists cut them to fit; this is the net below them.
-            debug_assert!(false, "a {} frame over the limit", frame.name());
-            self.count("frames_oversized_unsent");
-            return;
+        if chunks[0].len() + chunks[1].len() > FRAME_BYTES_MAX {
+            return self.send_in_parts(link, frame);
         }
+        self.counts.sent(frame.kind());
         if !self.enqueue(link, Priority::Control, None, chunks) {
             self.close_link(link, LinkEnd::Stuck);
+        }
+    }
+
+    /// Sends what a frame that is too long says in several. What an entry of a list weighs is often
+    /// up to others, so a sender's own count of entries does not bound a frame.
+    fn send_in_parts(&mut self, link: LinkId, frame: Frame) {
+        let kind = frame.name();
+        if let Some(parts) = frame.halves() {
+            self.count("frames_cut");
+            for part in parts {
+                self.send(link, part);
+            }
+        } else {
+            tracing::error!(kind, "a frame over the wire's limit is not sent");
+            self.count("frames_oversized_unsent");
         }
     }
 
@@ -71,7 +83,12 @@ impl Engine {
         }
         let share = self.config.memory().queues;
         let fair = share / self.config.links.links_max.max(1);
-        if link.queue.total() + bytes <= fair || !link.queue.waits(priority) {
+        // Records, digests and heartbeats are no reason to lose a link whose messages wait.
+        let waiting = match priority {
+            Priority::Control => link.queue.bytes_in(priority),
+            _ => link.queue.total(),
+        };
+        if waiting + bytes <= fair || !link.queue.waits(priority) {
             return true;
         }
         let all: usize = self.links.values().map(|link| link.queue.total()).sum();
@@ -124,6 +141,7 @@ impl Engine {
         let before = PUSHED.map(|lane| link.queue.is_pressed(lane));
         link.queue.written(bytes);
         self.pump(id);
+        self.go_on_with_records(id);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };

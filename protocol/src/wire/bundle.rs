@@ -1,6 +1,6 @@
 //! Bundles: what an origin signs, peers forward verbatim, log and pull.
 
-use super::{WireError, from_cbor, to_cbor};
+use super::{EPOCH_MAX, FRAME_BYTES_MAX, WireError, from_cbor, to_cbor};
 use crate::identity::{Keypair, PeerKey, Signer};
 use crate::name::GroupId;
 use crate::verify::{Domain, VerifyJob};
@@ -13,6 +13,16 @@ use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 pub const BUNDLE_MESSAGES_MAX: usize = 4_096;
 /// Fragments one message may have.
 pub const FRAGMENTS_MAX: u32 = 1 << 16;
+/// The longest signed header, bytes: 1,024 lengths and delays at their widest, and some more. Two
+/// of them fit into one frame as evidence.
+pub const HEADER_BYTES_MAX: usize = 16 << 10;
+/// What a bundle's frame has besides the signed header and the payload, at most, bytes: the frame's
+/// head, the signature, and what changes on the way (hops, whether it was pulled) at its widest.
+/// Today that is 86 bytes; the rest is for later wire versions.
+pub const BUNDLE_RESERVE_BYTES: usize = 512;
+/// The longest bundle, signed header and payload together, bytes. Every peer refuses a longer one
+/// when it comes, so that a bundle that is taken fits into a frame on every later hop.
+pub const BUNDLE_BYTES_MAX: usize = FRAME_BYTES_MAX - BUNDLE_RESERVE_BYTES;
 /// Sequence numbers stay below this, so that sums never overflow.
 pub const SEQ_MAX: u64 = 1 << 62;
 
@@ -60,6 +70,12 @@ pub struct Fragment {
     pub index: u32,
     /// Of how many.
     pub count: u32,
+}
+
+/// Whether a bundle with a signed header and a payload of these lengths can travel.
+pub(crate) fn fits(signed_bytes: usize, payload_bytes: usize) -> bool {
+    signed_bytes <= HEADER_BYTES_MAX
+        && signed_bytes.saturating_add(payload_bytes) <= BUNDLE_BYTES_MAX
 }
 
 /// By which overlay a bundle with these flags travels.
@@ -129,7 +145,7 @@ impl BundleHeader {
                 "as many delays as messages, or none",
             ),
             (self.seq >= 1 && self.seq < SEQ_MAX, "seq out of range"),
-            (self.epoch >= 1, "epochs begin at 1"),
+            ((1..=EPOCH_MAX).contains(&self.epoch), "epoch out of range"),
             (fragment_fits, "an impossible fragment"),
             (
                 (self.seq == 1) == (self.previous == [0; 32]),
@@ -191,13 +207,8 @@ impl Bundle {
         })
     }
 
-    /// The check of its signature and payload. `signer` is its origin.
+    /// The check of its signature and payload. `signer` must be its origin.
     pub fn verify_job(&self, signer: Signer) -> VerifyJob {
-        debug_assert_eq!(
-            signer.peer(),
-            self.header.origin,
-            "everyone speaks about itself"
-        );
         VerifyJob {
             signer,
             digest: Domain::Bundle.digest(&self.signed),
@@ -211,6 +222,7 @@ impl Bundle {
         let mut at = 0;
         self.header.lengths.iter().map(move |&length| {
             let end = at + length as usize;
+            // Decoding has compared the lengths with the payload.
             let message = self.payload.slice(at..end);
             at = end;
             message
@@ -220,5 +232,31 @@ impl Bundle {
     /// What it weighs in logs and queues, bytes.
     pub fn weight(&self) -> usize {
         self.signed.len() + self.payload.len() + 192
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::BundleFrame;
+
+    #[test]
+    fn what_is_reserved_is_enough_for_what_grows_on_the_way() {
+        for signed_bytes in [0, 1, 200, 5_000, HEADER_BYTES_MAX] {
+            let payload_bytes = BUNDLE_BYTES_MAX - signed_bytes;
+            assert!(fits(signed_bytes, payload_bytes));
+            assert!(!fits(signed_bytes, payload_bytes + 1));
+            let frame = BundleFrame {
+                hops: u16::MAX,
+                pulled: true,
+                signed: vec![1; signed_bytes].into(),
+                signature: [1; 64],
+            };
+            let head = frame.encode_head(payload_bytes).len();
+            assert!(head + payload_bytes <= FRAME_BYTES_MAX);
+            assert!(head - signed_bytes <= 86, "{}", head - signed_bytes);
+        }
+        assert!(!fits(HEADER_BYTES_MAX + 1, 0));
+        assert!(!fits(1, usize::MAX));
     }
 }

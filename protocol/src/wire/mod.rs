@@ -4,6 +4,7 @@
 //! and within the wire's own limits, no more.
 
 pub mod bundle;
+mod cut;
 pub mod delta;
 pub mod frame;
 pub mod record;
@@ -19,6 +20,15 @@ use serde::de::DeserializeOwned;
 
 /// The wire version this build speaks. Peers of another version are refused by name.
 pub const WIRE_VERSION: u16 = 1;
+/// The largest frame, head included, bytes: the same for every peer of a wire version, because a
+/// peer that took more than the next one would pass on what the next one must refuse. 256 KiB: a
+/// fragment of a large message, a fraction of what a link may have unsent.
+pub const FRAME_BYTES_MAX: usize = 256 << 10;
+/// The last epoch. Epochs are milliseconds since 1970, so this is far beyond any clock, yet far
+/// enough below `u64::MAX` that sums never overflow.
+pub const EPOCH_MAX: u64 = 1 << 53;
+/// The last version of a record within an epoch; the next statement takes a new epoch.
+pub const VERSION_MAX: u64 = 1 << 53;
 
 /// Why bytes are no frame, record or bundle.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

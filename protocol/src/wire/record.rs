@@ -2,7 +2,7 @@
 //! RFC 2328 section 12, except that every peer speaks of itself only).
 
 use super::frame::RecordName;
-use super::{WireError, from_cbor, to_cbor};
+use super::{EPOCH_MAX, VERSION_MAX, WireError, from_cbor, to_cbor};
 use crate::identity::{Keypair, PeerKey};
 use crate::message::{GroupSettings, Order};
 use crate::name::{Address, GroupName};
@@ -19,6 +19,9 @@ pub const ADDRESSES_MAX: usize = 8;
 pub const LINKS_MAX: usize = 256;
 /// Groups one record may state.
 pub const GROUPS_MAX: usize = 512;
+/// The longest signed record, bytes: the same for every peer, because all must hold the same
+/// records to compute the same overlays. Longer ones are neither issued nor taken.
+pub const RECORD_BYTES_MAX: usize = 16 << 10;
 /// The version of the overlay algorithms in this build; the lowest in a view is used.
 pub const ALGORITHM_VERSION: u16 = 1;
 
@@ -178,8 +181,8 @@ impl Record {
             ),
             (self.coordinate().is_valid(), "a coordinate out of range"),
             (
-                self.epoch >= 1 && self.version >= 1,
-                "epoch and version begin at 1",
+                (1..=EPOCH_MAX).contains(&self.epoch) && (1..=VERSION_MAX).contains(&self.version),
+                "epoch or version out of range",
             ),
             (
                 self.groups.iter().all(|group| group.role <= 2),
@@ -216,6 +219,8 @@ pub struct SignedRecord {
     pub place: u64,
     /// The peer's position on the ring.
     pub ring: u64,
+    /// About how much memory it takes: the bytes and what they are decoded to.
+    pub memory_bytes: usize,
     /// Of a peer in one group: which, and its role there. Whoever looks through thousands of records
     /// finds it without a look at the names.
     only_group: Option<(GroupTag, Option<Role>)>,
@@ -258,6 +263,7 @@ impl SignedRecord {
             shape: shape_hash(place, &record),
             place,
             ring: record.peer.ring_position(),
+            memory_bytes: memory_of(&record, &signed),
             record,
             signed,
             digest,
@@ -279,7 +285,6 @@ impl SignedRecord {
 
     /// Signs `record`; the keypair must be the peer's own.
     pub fn sign(record: Record, keypair: &Keypair) -> Self {
-        debug_assert_eq!(record.peer, keypair.peer(), "a peer speaks only of itself");
         let signed: Bytes = to_cbor(&record).into();
         let digest = Domain::Record.digest(&signed);
         let signature = keypair.sign(&digest);
@@ -319,6 +324,20 @@ impl SignedRecord {
 /// [`SignedRecord::hash`] of a record with these signed bytes.
 pub(crate) fn content_hash(signed: &[u8]) -> u64 {
     head_of(blake3::hash(signed))
+}
+
+/// A name on the heap: its text, two counters, and what the allocator adds.
+const TEXT_BYTES: usize = 32;
+
+fn memory_of(record: &Record, signed: &Bytes) -> usize {
+    let names = record.groups.iter().map(|group| group.name.as_str());
+    let texts = names.chain(record.addresses.iter().map(Address::as_str));
+    size_of::<SignedRecord>()
+        + signed.len()
+        + record.links.len() * size_of::<RecordLink>()
+        + record.groups.len() * size_of::<RecordGroup>()
+        + record.addresses.len() * size_of::<Address>()
+        + texts.map(|text| text.len() + TEXT_BYTES).sum::<usize>()
 }
 
 fn place_hash(record: &Record) -> u64 {

@@ -46,6 +46,8 @@ pub struct FrameDecoder {
     pending: BytesMut,
     /// What came last and has not been looked at.
     chunk: Bytes,
+    /// How long that was as it came: a frame cut out of it keeps all of it in memory.
+    chunk_bytes: usize,
     frame_bytes_max: usize,
 }
 
@@ -55,6 +57,7 @@ impl FrameDecoder {
         Self {
             pending: BytesMut::new(),
             chunk: Bytes::new(),
+            chunk_bytes: 0,
             frame_bytes_max,
         }
     }
@@ -68,6 +71,7 @@ impl FrameDecoder {
             }
             self.pending.extend_from_slice(&begun);
         }
+        self.chunk_bytes = bytes.len();
         self.chunk = bytes;
     }
 
@@ -110,7 +114,7 @@ impl FrameDecoder {
             if self.chunk.len() < total {
                 return Ok(None);
             }
-            return Ok(Some(own(self.chunk.split_to(total))));
+            return Ok(Some(own(self.chunk.split_to(total), self.chunk_bytes)));
         }
         if self.pending.len() < 4 {
             self.fill_to(4);
@@ -161,9 +165,10 @@ fn whole(length: [u8; 4]) -> usize {
     u32::from_be_bytes(length) as usize + 4
 }
 
-/// Small frames get memory of their own.
-fn own(frame: Bytes) -> Bytes {
-    if frame.len() < COPY_BELOW_BYTES {
+/// Small frames, and those that are the smaller part of their chunk, get memory of their own: a
+/// frame that is kept keeps at most twice its length.
+fn own(frame: Bytes, chunk_bytes: usize) -> Bytes {
+    if frame.len() < COPY_BELOW_BYTES || frame.len() < chunk_bytes / 2 {
         Bytes::copy_from_slice(&frame)
     } else {
         frame

@@ -3,7 +3,7 @@
 use super::{ELSEWHERE, EPOCH, LINK, Pair, key};
 use hedgerow_protocol::wire::delta::{RECORD_DELTAS, RecordDelta, RecordDeltas};
 use hedgerow_protocol::wire::frame::{RecordPull, Records};
-use hedgerow_protocol::wire::record::{ALGORITHM_VERSION, WireRecord};
+use hedgerow_protocol::wire::record::{ALGORITHM_VERSION, RECORD_BYTES_MAX, WireRecord};
 use hedgerow_protocol::wire::{Frame, Record, RecordGroup, RecordLink, SignedRecord};
 use hedgerow_protocol::{Config, GroupName, JoinOptions, PeerKey};
 
@@ -236,10 +236,9 @@ fn only_who_knows_deltas_gets_them() {
 fn what_is_passed_on_together_fits_into_frames() {
     let mut pair = Pair::with_features(RECORD_DELTAS);
     pair.link_elsewhere();
-    let config = Config::default();
     let records: Vec<_> = (100..180).map(|number| large(number, 1)).collect();
     for record in &records {
-        assert!(record.signed.len() <= config.database.record_bytes_max);
+        assert!(record.signed.len() <= RECORD_BYTES_MAX);
         pair.say_from_elsewhere(record);
     }
     pair.wait_ms(50);

@@ -2,7 +2,10 @@
 
 mod bundles;
 mod deltas;
+mod doors;
+mod limits;
 mod pressed;
+mod records;
 mod unfinished;
 
 use bytes::Bytes;
@@ -12,7 +15,9 @@ use hedgerow_protocol::wire::frame::{
     Baseline, BaselineOrigin, BundleFrame, Digest, DigestEntry, Hello, SignedHeader, Subscribe,
     Wants,
 };
-use hedgerow_protocol::wire::{Bundle, BundleHeader, Frame, FrameDecoder, WIRE_VERSION};
+use hedgerow_protocol::wire::{
+    Bundle, BundleHeader, FRAME_BYTES_MAX, Frame, FrameDecoder, WIRE_VERSION,
+};
 use hedgerow_protocol::{
     Action, Address, Config, Delivery, Engine, Event, GroupId, GroupName, History, Input,
     JoinOptions, Keypair, LinkId, Micros, NetworkName, Time, VerifyId, VerifyJob,
@@ -60,6 +65,7 @@ struct Pair {
     waiting: Vec<(VerifyId, VerifyJob)>,
     /// Whether the transport tells of nothing that it has written.
     writes_wait: bool,
+    dials: Vec<Action>,
 }
 
 impl Pair {
@@ -85,10 +91,11 @@ impl Pair {
             closed: Vec::new(),
             published: Vec::new(),
             heard: Vec::new(),
-            decoder: FrameDecoder::new(Config::default().flow.frame_bytes_max),
+            decoder: FrameDecoder::new(FRAME_BYTES_MAX),
             checks_wait: false,
             waiting: Vec::new(),
             writes_wait: false,
+            dials: Vec::new(),
         };
         pair.feed(Input::Linked {
             link: LINK,
@@ -153,6 +160,7 @@ impl Pair {
                         .handle_input(self.now, Input::Verified { id, valid });
                 }
                 Action::Deliver(delivery) => self.delivered.push(delivery),
+                dial @ Action::Dial { .. } => self.dials.push(dial),
                 Action::Event(event) => self.events.push(event),
                 Action::Close { link } => self.closed.push(link),
                 Action::Send { link: LINK, chunks } => {

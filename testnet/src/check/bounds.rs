@@ -1,6 +1,7 @@
 //! Memory stays within what the configuration allows.
 
 use super::{Findings, Snapshot};
+use hedgerow_protocol::wire::FRAME_BYTES_MAX;
 
 /// Judges one peer: links, queues, retention, records, checks under way.
 pub fn bounds(snapshot: &Snapshot) -> Findings {
@@ -8,7 +9,7 @@ pub fn bounds(snapshot: &Snapshot) -> Findings {
     let flow = &config.flow;
     let mut findings = Findings::default();
     // A frame is taken into a queue when there is room for a part of it.
-    let slack = flow.frame_bytes_max;
+    let slack = FRAME_BYTES_MAX;
     let mut limit = |what: &str, is: usize, max: usize| {
         if is > max {
             let node = snapshot.node;
@@ -17,6 +18,11 @@ pub fn bounds(snapshot: &Snapshot) -> Findings {
     };
     limit("links", status.links, config.links.links_max);
     limit("records", status.records, config.database.records_max);
+    limit(
+        "bytes of records",
+        status.record_bytes,
+        config.memory().records,
+    );
     limit(
         "signature checks under way",
         status.verifying,

@@ -1,18 +1,25 @@
 //! The commands about scenarios.
 
 mod check;
+mod children;
 mod replay;
 mod report;
 mod run;
+mod run_all;
 mod shipped;
+mod swarm;
 mod sweep;
+mod sweep_all;
 
 pub(crate) use check::{Arguments as CheckArguments, check};
 pub(crate) use replay::{Arguments as ReplayArguments, replay};
 pub(crate) use report::{Arguments as ReportArguments, report};
 pub(crate) use run::{Arguments as RunArguments, run};
+pub(crate) use run_all::{Arguments as RunAllArguments, run_all};
 pub(crate) use shipped::{Arguments as ListArguments, list};
+pub(crate) use swarm::{Arguments as SwarmArguments, swarm};
 pub(crate) use sweep::{Arguments as SweepArguments, sweep};
+pub(crate) use sweep_all::{Arguments as SweepAllArguments, sweep_all};
 
 use hedgerow_testnet::run::{RunError, worlds_in_markdown};
 use hedgerow_testnet::scenario::{Overrides, Scenario, ScenarioError, keys_in_markdown};

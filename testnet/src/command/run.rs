@@ -187,7 +187,7 @@ fn show(bar: &ProgressBar, progress: Progress) {
 }
 
 /// The verdicts for people.
-fn summary(results: &Results) -> String {
+pub(super) fn summary(results: &Results) -> String {
     let verdict = match results.failure {
         None => "passed".to_owned(),
         Some(failure) => format!("FAILED ({failure:?})")

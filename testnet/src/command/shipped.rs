@@ -18,6 +18,7 @@ const SHIPPED: &[(&str, &str)] = shipped![
     "churn",
     "flapping",
     "flash-crowd",
+    "hostile-aged-records",
     "hostile-all",
     "hostile-bad-signature",
     "hostile-copied-key",
@@ -25,7 +26,11 @@ const SHIPPED: &[(&str, &str)] = shipped![
     "hostile-delay",
     "hostile-drop",
     "hostile-equivocate",
+    "hostile-forged-acknowledgements",
     "hostile-forged-origin",
+    "hostile-framing",
+    "hostile-holes",
+    "hostile-linked-record-flood",
     "hostile-lying-coordinates",
     "hostile-lying-digests",
     "hostile-malformed",
@@ -57,6 +62,11 @@ const SHIPPED: &[(&str, &str)] = shipped![
     "steady-tree",
     "wan-processes",
 ];
+
+/// The names of all shipped scenarios.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    SHIPPED.iter().map(|(name, _)| *name)
+}
 
 /// The text of the shipped scenario `name`.
 pub(super) fn text(name: &str) -> Option<&'static str> {
@@ -119,6 +129,9 @@ pub(crate) fn list(arguments: &Arguments) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use hedgerow_testnet::scenario::{Overrides, Scenario};
+    use std::path::Path;
+
     #[test]
     fn every_file_is_shipped() {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
@@ -129,5 +142,19 @@ mod tests {
             assert!(super::text(name).is_some(), "{name} is not in SHIPPED");
         }
         assert!(super::SHIPPED.is_sorted());
+    }
+
+    #[test]
+    fn every_scenario_has_a_size_for_the_gate() {
+        let ci = Overrides {
+            ci: true,
+            set: Vec::new(),
+        };
+        for (name, text) in super::SHIPPED {
+            let has_one = text.lines().any(|line| line.trim() == "[ci]");
+            assert!(has_one, "{name} has no [ci] table");
+            let scenario = Scenario::parse(text, Path::new(name), &ci);
+            assert!(scenario.is_ok(), "{name}: {scenario:?}");
+        }
     }
 }

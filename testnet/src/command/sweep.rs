@@ -8,6 +8,7 @@ use hedgerow_testnet::run::RunError;
 use hedgerow_testnet::scenario::{Scenario, Window};
 use hedgerow_testnet::sweep::{run_all, runs_alone, shrink};
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -40,9 +41,15 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Seeds {
+pub(super) struct Seeds {
     from: u64,
     to: u64,
+}
+
+impl Seeds {
+    pub(super) fn all(self) -> RangeInclusive<u64> {
+        self.from..=self.to
+    }
 }
 
 impl FromStr for Seeds {
@@ -69,7 +76,7 @@ pub(crate) fn sweep(arguments: &Arguments) -> ExitCode {
         Ok(combinations) => combinations,
         Err(error) => return wrong(&error),
     };
-    let seeds = arguments.seeds.from..=arguments.seeds.to;
+    let seeds = arguments.seeds.all();
     let mut scenarios = Vec::new();
     for changes in &combinations {
         for seed in seeds.clone() {
@@ -89,10 +96,12 @@ pub(crate) fn sweep(arguments: &Arguments) -> ExitCode {
         jobs = 1;
     }
     let quiet = Quiet::new();
-    let results = run_all(&scenarios, jobs, || bar.inc(1));
+    let results = run_all(&scenarios, jobs, None, || bar.inc(1));
     drop(quiet);
     bar.finish_and_clear();
-    let results = match results.into_iter().collect::<Result<Vec<_>, _>>() {
+    // Without a limit of time all are run.
+    let results = results.into_iter().flatten();
+    let results = match results.collect::<Result<Vec<_>, _>>() {
         Ok(results) => results,
         Err(error) => return super::refused(&error),
     };
@@ -156,7 +165,15 @@ fn combinations(vary: &[String]) -> Result<Vec<Vec<String>>, String> {
 fn median(runs: &[Results], of: impl Fn(&Results) -> Option<f64>) -> Option<f64> {
     let mut values: Vec<f64> = runs.iter().filter_map(of).collect();
     values.sort_by(f64::total_cmp);
-    values.get(values.len().checked_sub(1)? / 2).copied()
+    middle(&values)
+}
+
+/// The median of values in ascending order: of an even number, the mean of the two in the middle.
+fn middle(values: &[f64]) -> Option<f64> {
+    let (low, high) = (values.len().checked_sub(1)? / 2, values.len() / 2);
+    // Equal ones stay as they are: their mean would be rounded.
+    let (low, high) = (values[low], values[high]);
+    Some(low + (high - low) / 2.0)
 }
 
 /// Columns of the table: title and what it shows.
@@ -264,7 +281,7 @@ fn summary(arguments: &Arguments, variants: &[Variant]) -> String {
 }
 
 /// What failed, in a few words.
-fn why(results: &Results) -> String {
+pub(super) fn why(results: &Results) -> String {
     let failed = |verdict: &&Verdict| !verdict.passed && !verdict.goal;
     match results.failure {
         Some(Failure::Assert) => {
@@ -306,7 +323,7 @@ fn json(variants: &[Variant]) -> serde_json::Value {
 }
 
 /// The smallest scenario that fails as this one did.
-fn smallest(scenario: &Scenario, failing: &Results) -> Result<Scenario, RunError> {
+pub(super) fn smallest(scenario: &Scenario, failing: &Results) -> Result<Scenario, RunError> {
     let _quiet = Quiet::new();
     let small = shrink(scenario, failing, SHRINK_RUNS)?;
     Ok(small.unwrap_or_else(|| scenario.clone()))
@@ -330,4 +347,18 @@ fn show(arguments: &Arguments, small: &Scenario) -> anyhow::Result<()> {
         path.display()
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::middle;
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
+        assert_eq!(middle(&[]), None);
+        assert_eq!(middle(&[3.0]), Some(3.0));
+        assert_eq!(middle(&[1.0, 2.0]), Some(1.5));
+        assert_eq!(middle(&[1.0, 2.0, 4.0]), Some(2.0));
+        assert_eq!(middle(&[1.0, 2.0, 4.0, 100.0]), Some(3.0));
+    }
 }

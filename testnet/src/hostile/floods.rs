@@ -1,8 +1,8 @@
 //! Too much, too large, or nothing that can be read.
 
 use super::origin::groups;
-use super::{Out, after, links_up, send};
-use crate::sim::{Mask, Random};
+use super::{Out, after, links_up, note, send};
+use crate::sim::{Mask, Offence, OffenceKind, Random};
 use bytes::Bytes;
 use hedgerow_protocol::wire::frame;
 use hedgerow_protocol::wire::record::ALGORITHM_VERSION;
@@ -88,7 +88,10 @@ impl Mask for Records {
 const NONSENSE_MS: u64 = 1_000;
 
 /// Announces frames of a gigabyte.
-pub(super) struct Oversized;
+#[derive(Default)]
+pub(super) struct Oversized {
+    offences: Vec<Offence>,
+}
 
 impl Mask for Oversized {
     fn action(&mut self, _: Time, _: &mut Engine, action: Action, out: &mut Out) {
@@ -100,14 +103,41 @@ impl Mask for Oversized {
             let mut head = vec![0; 64];
             head[..4].copy_from_slice(&(1u32 << 30).to_be_bytes());
             let chunks = [head.into(), Bytes::new()];
+            note(
+                &mut self.offences,
+                OffenceKind::Proven,
+                now,
+                (engine, link),
+                None,
+            );
             out.push_back(Action::Send { link, chunks });
         }
         Some(after(now, NONSENSE_MS))
     }
+
+    fn offences(&self) -> &[Offence] {
+        &self.offences
+    }
 }
 
+/// Kinds of frames that have a header which must be read. Kinds that a build does not know are
+/// skipped, so that later builds can add some: they prove nothing.
+const KNOWN_KINDS: [u8; 22] = [
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
+];
+
 /// Sends bytes that are no frames.
-pub(super) struct Malformed(pub(super) Random);
+pub(super) struct Malformed {
+    random: Random,
+    offences: Vec<Offence>,
+}
+
+impl Malformed {
+    pub(super) fn new(random: Random) -> Self {
+        let offences = Vec::new();
+        Self { random, offences }
+    }
+}
 
 impl Mask for Malformed {
     fn action(&mut self, _: Time, _: &mut Engine, action: Action, out: &mut Out) {
@@ -116,14 +146,45 @@ impl Mask for Malformed {
 
     fn timeout(&mut self, now: Time, engine: &mut Engine, out: &mut Out) -> Option<Time> {
         for link in links_up(engine) {
-            // A length that fits, a known kind, and noise for a header.
-            let mut bytes = vec![0, 0, 0, 60, self.0.index(27) as u8, 0, 0, 0, 55];
+            // A length that fits, a known kind, and for a header what no CBOR begins with, then
+            // noise.
+            let kind = KNOWN_KINDS[self.random.index(KNOWN_KINDS.len())];
+            let mut bytes = vec![0, 0, 0, 60, kind, 0, 0, 0, 55, 0xff];
             while bytes.len() < 64 {
-                bytes.push(self.0.bits() as u8);
+                bytes.push(self.random.bits() as u8);
             }
             let chunks = [bytes.into(), Bytes::new()];
+            note(
+                &mut self.offences,
+                OffenceKind::Proven,
+                now,
+                (engine, link),
+                None,
+            );
             out.push_back(Action::Send { link, chunks });
         }
         Some(after(now, NONSENSE_MS))
+    }
+
+    fn offences(&self) -> &[Offence] {
+        &self.offences
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hedgerow_protocol::wire::stream::FrameDecoder;
+
+    /// An honest peer must be able to tell: what a later build might send is skipped, not punished.
+    #[test]
+    fn no_kind_of_nonsense_can_be_read_or_skipped() {
+        for kind in KNOWN_KINDS {
+            let mut decoder = FrameDecoder::new(usize::MAX);
+            let head = [0, 0, 0, 6, kind, 0, 0, 0, 1, 0xff];
+            decoder.push(Bytes::copy_from_slice(&head));
+            let raw = decoder.next_frame().expect("a frame").expect("a whole one");
+            assert!(Frame::decode(raw).is_err(), "kind {kind}");
+        }
     }
 }

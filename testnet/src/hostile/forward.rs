@@ -1,26 +1,37 @@
 //! Offences of those who should pass on what others publish.
 
-use super::{Out, after, believe_sent, bundle_of, links_up, send};
-use crate::sim::{Mask, Random};
+use super::{Out, after, believe_sent, bundle_of, links_up, note, send};
+use crate::sim::OffenceKind::{Kept, Proven};
+use crate::sim::{Mask, Offence, Random};
 use hedgerow_protocol::wire::{Frame, frame::BundleFrame};
 use hedgerow_protocol::{Action, Engine, Time};
 use std::collections::VecDeque;
 
 /// Passes on nothing of others: a black hole that looks alive.
-pub(super) struct Drop;
+#[derive(Default)]
+pub(super) struct Drop {
+    offences: Vec<Offence>,
+}
 
 impl Mask for Drop {
     fn action(&mut self, now: Time, engine: &mut Engine, action: Action, out: &mut Out) {
         let me = engine.peer();
-        if bundle_of(&action).is_some_and(|(_, _, header, _)| header.origin != me) {
-            believe_sent(engine, now, &action);
-        } else {
-            out.push_back(action);
+        match bundle_of(&action) {
+            Some((link, _, header, _)) if header.origin != me => {
+                let to = (&*engine, link);
+                note(&mut self.offences, Kept, now, to, Some(&header));
+                believe_sent(engine, now, &action);
+            }
+            _ => out.push_back(action),
         }
     }
 
     fn timeout(&mut self, _: Time, _: &mut Engine, _: &mut Out) -> Option<Time> {
         None
+    }
+
+    fn offences(&self) -> &[Offence] {
+        &self.offences
     }
 }
 
@@ -97,13 +108,18 @@ impl Mask for Replay {
 }
 
 /// Passes payloads on with broken signatures.
-pub(super) struct BadSignature;
+#[derive(Default)]
+pub(super) struct BadSignature {
+    offences: Vec<Offence>,
+}
 
 impl Mask for BadSignature {
-    fn action(&mut self, _: Time, engine: &mut Engine, action: Action, out: &mut Out) {
+    fn action(&mut self, now: Time, engine: &mut Engine, action: Action, out: &mut Out) {
         let me = engine.peer();
         match bundle_of(&action) {
             Some((link, frame, header, payload)) if header.origin != me => {
+                let to = (&*engine, link);
+                note(&mut self.offences, Proven, now, to, Some(&header));
                 let mut signature = frame.signature;
                 signature[7] ^= 1;
                 let frame = BundleFrame { signature, ..frame };
@@ -115,5 +131,9 @@ impl Mask for BadSignature {
 
     fn timeout(&mut self, _: Time, _: &mut Engine, _: &mut Out) -> Option<Time> {
         None
+    }
+
+    fn offences(&self) -> &[Offence] {
+        &self.offences
     }
 }

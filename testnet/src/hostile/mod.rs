@@ -3,18 +3,24 @@
 //! The engine underneath is a normal one, so a hostile peer is well connected and does
 //! everything else as it should, which makes it worse than noise.
 
+mod acknowledgements;
 mod crowds;
 mod floods;
 mod forward;
+mod framing;
+mod holes;
 mod lies;
 mod origin;
+mod records;
 
 use crate::scenario::Behaviour;
-use crate::sim::{Mask, Random};
+use crate::sim::{Mask, Offence, OffenceKind, Random};
 use bytes::Bytes;
 use hedgerow_protocol::wire::stream::FrameDecoder;
 use hedgerow_protocol::wire::{BundleHeader, Frame, frame::BundleFrame};
-use hedgerow_protocol::{Action, Engine, Input, Keypair, LinkId, Micros, Time};
+use hedgerow_protocol::{
+    Action, Engine, GroupId, GroupName, Input, Keypair, LinkId, MessageId, Micros, Time,
+};
 use std::collections::VecDeque;
 
 /// Makes the mask of a peer; nothing for one that behaves, or whose offence is no mask.
@@ -22,20 +28,25 @@ pub fn mask(behaviour: Behaviour, keypair: Keypair, seed: [u8; 32]) -> Option<Bo
     let random = Random::from_key(seed);
     Some(match behaviour {
         Behaviour::Honest | Behaviour::CopiedKey => return None,
-        Behaviour::Drop => Box::new(forward::Drop),
+        Behaviour::Drop => Box::new(forward::Drop::default()),
         Behaviour::Delay => Box::new(forward::Delay::default()),
         Behaviour::Replay => Box::new(forward::Replay::new(random)),
-        Behaviour::BadSignature => Box::new(forward::BadSignature),
+        Behaviour::BadSignature => Box::new(forward::BadSignature::default()),
         Behaviour::ForgedOrigin => Box::new(origin::Forge::new(keypair, random)),
         Behaviour::Equivocate => Box::new(origin::Equivocate::new(keypair)),
         Behaviour::DataFlood => Box::new(floods::Data),
         Behaviour::RecordFlood => Box::new(floods::Records::new(random)),
-        Behaviour::Oversized => Box::new(floods::Oversized),
-        Behaviour::Malformed => Box::new(floods::Malformed(random)),
+        Behaviour::Oversized => Box::new(floods::Oversized::default()),
+        Behaviour::Malformed => Box::new(floods::Malformed::new(random)),
         Behaviour::LyingCoordinates => Box::new(lies::Coordinates::new(keypair)),
         Behaviour::LyingDigests => Box::new(lies::Digests),
         Behaviour::OneAddress => Box::new(crowds::OneAddress::default()),
         Behaviour::SlowHello => Box::new(crowds::SlowHello::default()),
+        Behaviour::Framing => Box::new(framing::Framing::new(random)),
+        Behaviour::Holes => Box::new(holes::Holes::new(keypair)),
+        Behaviour::LinkedRecordFlood => Box::new(records::Linked::new(random)),
+        Behaviour::AgedRecords => Box::new(records::Aged),
+        Behaviour::ForgedAcknowledgements => Box::new(acknowledgements::Forge::new(random)),
     })
 }
 
@@ -82,6 +93,38 @@ fn believe_sent(engine: &mut Engine, now: Time, action: &Action) {
 fn links_up(engine: &Engine) -> Vec<LinkId> {
     let links = engine.links().into_iter();
     links.filter(|link| link.up).map(|link| link.link).collect()
+}
+
+/// Notes what is done now to the neighbour on a link; about which message, if it is about one.
+fn note(
+    offences: &mut Vec<Offence>,
+    kind: OffenceKind,
+    now: Time,
+    (engine, link): (&Engine, LinkId),
+    header: Option<&BundleHeader>,
+) {
+    let message = header.and_then(|header| {
+        let id = MessageId {
+            origin: header.origin,
+            epoch: header.epoch,
+            seq: header.seq,
+        };
+        Some((group_of(engine, header)?, id))
+    });
+    let to = engine.links().into_iter().find(|known| known.link == link);
+    offences.extend(to.map(|to| Offence {
+        kind,
+        at: now.mono,
+        to: to.peer,
+        message,
+    }));
+}
+
+/// The name of a bundle's group.
+fn group_of(engine: &Engine, header: &BundleHeader) -> Option<GroupName> {
+    let network = engine.status().network;
+    let mut names = engine.groups().into_iter().filter_map(|group| group.group);
+    names.find(|name| GroupId::new(&network, name) == header.group)
 }
 
 /// So much later.

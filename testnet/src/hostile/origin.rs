@@ -1,7 +1,7 @@
 //! Offences of those who publish.
 
-use super::{Out, after, bundle_of, links_up, send};
-use crate::sim::{Mask, Random};
+use super::{Out, after, bundle_of, links_up, note, send};
+use crate::sim::{Mask, Offence, OffenceKind, Random};
 use bytes::Bytes;
 use hedgerow_protocol::status::Role;
 use hedgerow_protocol::wire::frame::BundleFrame;
@@ -28,15 +28,16 @@ pub(super) struct Forge {
     random: Random,
     /// The last message of somebody else that it got; who passes nothing on gets them, too.
     seen: Option<(GroupName, MessageId)>,
+    offences: Vec<Offence>,
 }
 
 impl Forge {
     pub(super) fn new(keypair: Keypair, random: Random) -> Self {
-        let seen = None;
         Self {
             keypair,
             random,
-            seen,
+            seen: None,
+            offences: Vec::new(),
         }
     }
 }
@@ -81,10 +82,21 @@ impl Mask for Forge {
                 bundle.payload,
             );
             for link in links_up(engine) {
+                note(
+                    &mut self.offences,
+                    OffenceKind::Proven,
+                    now,
+                    (engine, link),
+                    None,
+                );
                 out.push_back(send(link, &frame));
             }
         }
         Some(after(now, PUBLISH_MS))
+    }
+
+    fn offences(&self) -> &[Offence] {
+        &self.offences
     }
 }
 

@@ -188,6 +188,8 @@ pub struct GroupResult {
     pub expected: u64,
     pub delivered: u64,
     pub delivery_ratio: f64,
+    #[serde(default)]
+    pub delivery_ratio_joined: Option<f64>,
     pub reach: f64,
     pub app_duplicates: u64,
     pub order_violations: u64,
@@ -223,6 +225,7 @@ impl GroupResult {
             "received",
             "repaired",
             // These are nothing by themselves.
+            "delivery_ratio_joined",
             "rmr",
             "settled_ms",
         ];
@@ -313,9 +316,13 @@ pub struct Memory {
 )]
 pub struct Hostile {
     pub nodes: usize,
+    #[serde(default)]
+    pub offenders: usize,
     pub cut_off_ratio: Option<f64>,
     #[serde(default)]
     pub shunned_ratio: Option<f64>,
+    #[serde(default)]
+    pub kept_ms_max: f64,
     #[serde(default)]
     pub wronged: u64,
     pub reports: u64,

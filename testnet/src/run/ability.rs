@@ -131,8 +131,10 @@ const OTHERS: [Ability; 8] = [
     Ability {
         what: "asserts on what hostile nodes do, `virtual_s`",
         asked: Asked::Metric(&[
+            "hostile.offenders",
             "hostile.cut_off_ratio",
             "hostile.shunned_ratio",
+            "hostile.kept_ms_max",
             "hostile.wronged",
             "hostile.reports",
             "virtual_s",

@@ -71,6 +71,9 @@ impl Run<'_> {
             entry,
         };
         self.inflict(&mut active, occurrence);
+        if active.fault.kind == FaultKind::Crash {
+            self.parts = Some(self.parts_now());
+        }
         self.history[entry].hit = match active.fault.kind {
             FaultKind::Flap => active.pairs.len(),
             FaultKind::Bandwidth => self.narrowed(&active),

@@ -3,23 +3,19 @@
 use super::Run;
 use super::breaches::Breaches;
 use super::roles::link_graph;
-use crate::journal::{NodeJournal, Receipt};
+use crate::journal::Receipt;
 use crate::measure::{Scope, measure};
 use crate::results::{
-    Control, Convergence, FaultTime, GroupResult, Hostile, Memory, OverlayShape, Results,
-    TrafficResult,
+    Control, Convergence, FaultTime, GroupResult, Memory, OverlayShape, Results, TrafficResult,
 };
 use crate::scenario::Window;
 use hedgerow_protocol::status::COUNTERS;
-use hedgerow_protocol::{Event, GroupName, LinkEnd, Micros, PeerKey};
+use hedgerow_protocol::{GroupName, Micros};
 use hedgerow_topology::Cuts;
 use hedgerow_topology::metrics::{diameter_hops, shape_of};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Who is shunned may come back when its time is over, and is caught again within so long: nonsense
-/// is sent each second, and has a way to go.
-const UNTRIED: Micros = Micros::from_millis(2_000);
 /// Peers up to which the diameter is looked for.
 const DIAMETER_MAX: usize = 3_000;
 
@@ -83,6 +79,7 @@ impl Run<'_> {
             nodes: Some(nodes),
             within: due.within,
             survived: due.survived,
+            parts: self.parts.as_deref(),
         };
         let direct = |a, b| self.world.direct(a, b).unwrap_or_default();
         let mut measures = measure(journal, &scope, direct);
@@ -96,6 +93,8 @@ impl Run<'_> {
             expected: measures.expected,
             delivered: measures.delivered,
             delivery_ratio: ratio(measures.delivered, measures.expected),
+            delivery_ratio_joined: (measures.joined > 0)
+                .then(|| ratio(measures.joined_delivered, measures.joined)),
             reach: ratio(measures.reached, measures.expected),
             received: measures.latency.count,
             ldh_max: measures.ldh_max,
@@ -146,6 +145,7 @@ impl Run<'_> {
             nodes: Some(nodes),
             within: None,
             survived: None,
+            parts: None,
         };
         let measures = measure(self.world.journal(), &scope, |_, _| Micros(1));
         let late = measures.last_at.since(ends);
@@ -249,6 +249,7 @@ impl Run<'_> {
                     nodes: None,
                     within: None,
                     survived: None,
+                    parts: None,
                 };
                 measure(self.world.journal(), &scope, |_, _| Micros(1)).payload_bytes
             })
@@ -286,82 +287,9 @@ impl Run<'_> {
         }
         sums
     }
-
-    fn hostile(&self) -> Hostile {
-        let honest = self.cast.honest();
-        let journal = self.world.journal();
-        let mut reported = BTreeSet::new();
-        let mut shunned = BTreeSet::new();
-        let mut reports = 0;
-        let entries = journal.nodes.iter().zip(&honest);
-        let events = entries
-            .filter(|(_, honest)| **honest)
-            .flat_map(|(node, _)| &node.events);
-        for (_, event) in events {
-            match event {
-                Event::Equivocation { origin, .. } => {
-                    reports += 1;
-                    reported.insert(*origin);
-                }
-                Event::LinkDown { peer, reason, .. } if is_offence(*reason) => {
-                    shunned.insert(*peer);
-                }
-                _ => {}
-            }
-        }
-        let mut linked = vec![false; self.world.len()];
-        for node in self.world.alive().into_iter().filter(|&node| honest[node]) {
-            let untried = untried(&journal.nodes[node], self.world.now());
-            for other in self.world.neighbours(node) {
-                linked[other] |= !untried.contains(&self.world.key(other));
-            }
-        }
-        let (good, offenders): (Vec<usize>, Vec<usize>) =
-            (0..honest.len()).partition(|&node| honest[node]);
-        let reported = |node: usize| reported.contains(&self.world.key(node));
-        let told = |&&node: &&usize| reported(node) || shunned.contains(&self.world.key(node));
-        // An honest node whose key another has copied is not known from it.
-        let copied: BTreeSet<_> = offenders.iter().map(|&node| self.world.key(node)).collect();
-        let share =
-            |of: usize| (!offenders.is_empty()).then(|| ratio(of as u64, offenders.len() as u64));
-        let cut_off = offenders
-            .iter()
-            .filter(|&&node| !linked[node] || reported(node));
-        Hostile {
-            nodes: offenders.len(),
-            cut_off_ratio: share(cut_off.count()),
-            shunned_ratio: share(offenders.iter().filter(told).count()),
-            wronged: good
-                .iter()
-                .filter(told)
-                .filter(|&&node| !copied.contains(&self.world.key(node)))
-                .count() as u64,
-            reports,
-        }
-    }
 }
 
-/// Peers that a node has got a link to so lately that they may not have done anything yet.
-fn untried(node: &NodeJournal, now: Micros) -> BTreeSet<PeerKey> {
-    let lately = node.events.iter().rev();
-    lately
-        .take_while(|(at, _)| now.since(*at) < UNTRIED)
-        .filter_map(|(_, event)| match event {
-            Event::LinkUp { peer, .. } => Some(*peer),
-            _ => None,
-        })
-        .collect()
-}
-
-/// Whether a link ended because the other end broke the rules.
-fn is_offence(reason: LinkEnd) -> bool {
-    matches!(
-        reason,
-        LinkEnd::Malformed | LinkEnd::Shunned | LinkEnd::Equivocation
-    )
-}
-
-fn ratio(part: u64, of: u64) -> f64 {
+pub(super) fn ratio(part: u64, of: u64) -> f64 {
     if of == 0 {
         0.0
     } else {

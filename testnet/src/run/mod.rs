@@ -12,6 +12,7 @@ mod fault;
 mod fault_nodes;
 mod fault_ways;
 mod figures;
+mod hostile;
 mod judge;
 mod liveness;
 mod memory;
@@ -147,6 +148,8 @@ pub(crate) struct Run<'a> {
     lines: BTreeMap<usize, Bandwidth>,
     begun: u64,
     history: Vec<Occurrence>,
+    /// By node: which part of the network it was in right after the last crash, where there was one.
+    parts: Option<Vec<usize>>,
     /// Links that were up when a fault of links ended them.
     links_broken: usize,
     samples: Samples,

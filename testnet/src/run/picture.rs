@@ -102,6 +102,7 @@ impl Run<'_> {
                 published: self.zero..self.end + Micros(1),
                 within: None,
                 survived: None,
+                parts: None,
                 nodes: Some(&honest),
             };
             let direct = |a, b| self.world.direct(a, b).unwrap_or_default();

@@ -25,6 +25,26 @@ pub(super) fn link_graph(world: &dyn World, nodes: &[usize]) -> LinkGraph {
 }
 
 impl Run<'_> {
+    /// By node: which part of the network links join it with now. Nodes that do not run are each a
+    /// part of their own.
+    pub(super) fn parts_now(&self) -> Vec<usize> {
+        let mut parts: Vec<usize> = (0..self.world.len()).collect();
+        let alive = self.world.alive();
+        let mut seen = vec![false; parts.len()];
+        for &first in &alive {
+            let mut open = vec![first];
+            while let Some(node) = open.pop() {
+                if std::mem::replace(&mut seen[node], true) {
+                    continue;
+                }
+                parts[node] = first;
+                let linked = self.world.neighbours(node).into_iter();
+                open.extend(linked.filter(|&other| self.world.is_alive(other)));
+            }
+        }
+        parts
+    }
+
     /// Nodes with `role` now.
     pub(super) fn with_role(&self, role: Role) -> Vec<usize> {
         let alive = self.world.alive();

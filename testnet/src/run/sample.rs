@@ -111,7 +111,7 @@ impl Run<'_> {
         }
     }
 
-    fn totals(&self) -> Totals {
+    fn totals(&mut self) -> Totals {
         let journal = self.world.journal();
         let mut totals = Totals {
             published: journal

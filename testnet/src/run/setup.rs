@@ -37,6 +37,7 @@ impl<'a> Run<'a> {
             lines: BTreeMap::new(),
             begun: 0,
             history: Vec::new(),
+            parts: None,
             links_broken: 0,
             samples: Samples::default(),
             looks: Looks::default(),

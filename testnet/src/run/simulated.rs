@@ -3,7 +3,7 @@
 use super::world::World;
 use crate::check::{self, Snapshot, Wire};
 use crate::journal::Journal;
-use crate::sim::{Bandwidth, NodeState, Sim, Tally, Traffic, Way};
+use crate::sim::{Bandwidth, NodeState, Offence, Sim, Tally, Traffic, Way};
 use bytes::Bytes;
 use hedgerow_protocol::status::{MemberState, OverlayStatus, Role};
 use hedgerow_protocol::{
@@ -77,8 +77,8 @@ impl World for Sim {
         self.deref().traffic(node)
     }
 
-    fn tally(&self, node: usize) -> Tally {
-        self.deref().tally(node)
+    fn tally(&mut self, node: usize) -> Tally {
+        (**self).tally(node)
     }
 
     fn counters(&self, node: usize) -> BTreeMap<String, u64> {
@@ -86,6 +86,10 @@ impl World for Sim {
         counters
             .map(|(name, value)| (name.to_owned(), value))
             .collect()
+    }
+
+    fn offences(&self, node: usize) -> Vec<Offence> {
+        Sim::offences(self, node)
     }
 
     fn peak_rss_mib(&self) -> f64 {

@@ -2,7 +2,7 @@
 
 use crate::check::{Snapshot, Wire};
 use crate::journal::{Change, Journal};
-use crate::sim::{Bandwidth, NodeState, Tally, Traffic, Way};
+use crate::sim::{Bandwidth, NodeState, Offence, Tally, Traffic, Way};
 use bytes::Bytes;
 use hedgerow_protocol::status::OverlayStatus;
 use hedgerow_protocol::{GroupName, JoinError, JoinOptions, LinkId, Micros, PeerKey, PublishError};
@@ -92,10 +92,14 @@ pub(crate) trait World {
     fn wires(&self, nodes: &[usize]) -> Vec<Wire>;
     /// What a node sent so far.
     fn traffic(&self, node: usize) -> Traffic;
-    /// What a node's peers counted so far.
-    fn tally(&self, node: usize) -> Tally;
+    /// What a node's peers counted so far; never less than before.
+    fn tally(&mut self, node: usize) -> Tally;
     /// The counters of a node's peers by name, over all their lives.
     fn counters(&self, node: usize) -> BTreeMap<String, u64>;
+    /// What a node's peer has done to others, in this world's time.
+    fn offences(&self, _node: usize) -> Vec<Offence> {
+        Vec::new()
+    }
     /// The most memory that a process held, MiB; 0 where the system does not tell.
     fn peak_rss_mib(&self) -> f64;
     /// A node's links that are up.

@@ -314,6 +314,16 @@ pub enum Behaviour {
     Malformed,
     /// Run with another node's key.
     CopiedKey,
+    /// Fill frames and lists to the last byte.
+    Framing,
+    /// Leave out every second number of what they publish.
+    Holes,
+    /// Acknowledge in others' names.
+    ForgedAcknowledgements,
+    /// Flood records that state a link.
+    LinkedRecordFlood,
+    /// Tell others' records to be old.
+    AgedRecords,
     /// Connect without saying hello.
     SlowHello,
     /// Crowd one peer from one address.

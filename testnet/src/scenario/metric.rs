@@ -12,11 +12,12 @@ use std::fmt;
 pub struct Metric(Cow<'static, str>);
 
 /// Fields that each group has.
-pub const OF_A_GROUP: [&str; 26] = [
+pub const OF_A_GROUP: [&str; 27] = [
     "published",
     "expected",
     "delivered",
     "delivery_ratio",
+    "delivery_ratio_joined",
     "reach",
     "app_duplicates",
     "order_violations",
@@ -42,7 +43,7 @@ pub const OF_A_GROUP: [&str; 26] = [
 ];
 
 /// Fields that the run has.
-pub const OF_THE_RUN: [&str; 22] = [
+pub const OF_THE_RUN: [&str; 24] = [
     "control.bytes_per_node_s",
     "control.frames_per_node_s",
     "control.record_frames_per_node_s",
@@ -57,8 +58,10 @@ pub const OF_THE_RUN: [&str; 22] = [
     "memory.retained_mib_max",
     "memory.queued_mib_max",
     "memory.records_max",
+    "hostile.offenders",
     "hostile.cut_off_ratio",
     "hostile.shunned_ratio",
+    "hostile.kept_ms_max",
     "hostile.wronged",
     "hostile.reports",
     "events",

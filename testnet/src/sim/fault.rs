@@ -70,7 +70,8 @@ impl<P: Peer> World<P> {
     fn take_tally(&mut self, node: usize) {
         let at = &mut self.nodes[node];
         if let Some(peer) = &at.peer {
-            at.tally.add(&peer.tally());
+            at.counted.see(peer.tally());
+            at.counted.settle();
             for (name, value) in peer.counted() {
                 *at.counters.entry(name).or_default() += value;
             }

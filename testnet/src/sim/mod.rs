@@ -56,8 +56,10 @@ pub(crate) use loss::{Loss, either};
 pub use node::{NodeState, Traffic, Way};
 #[cfg(feature = "process")]
 pub(crate) use partition::Sides;
+#[cfg(feature = "process")]
+pub(crate) use peer::Counted;
 pub use peer::{Copies, Peer, RECORD_FRAMES, Tally};
-pub use player::{Mask, Player};
+pub use player::{Mask, Offence, OffenceKind, Player};
 pub use random::Random;
 pub use start::StartGraph;
 pub use swarm::Sim;

@@ -3,7 +3,7 @@
 use super::access::{AccessLink, Bandwidth};
 use super::connection::{EndRef, Segment};
 use super::job::Made;
-use super::peer::Tally;
+use super::peer::Counted;
 use hedgerow_protocol::{Input, LinkId, Micros, PeerKey, PersistId, Time};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -97,8 +97,8 @@ pub(crate) struct Node<P> {
     /// What the peer has asked to store since: it goes on asking.
     pub(crate) unstored: Vec<(PersistId, u64)>,
     pub(crate) traffic: Traffic,
-    /// What peers counted here that have ended.
-    pub(crate) tally: Tally,
+    /// What peers counted here, as far as they were asked.
+    pub(crate) counted: Counted,
     /// Their own counters.
     pub(crate) counters: BTreeMap<&'static str, u64>,
 }
@@ -168,7 +168,7 @@ impl<P> Node<P> {
             disk_full: false,
             unstored: Vec::new(),
             traffic: Traffic::default(),
-            tally: Tally::default(),
+            counted: Counted::default(),
             counters: BTreeMap::new(),
         }
     }

@@ -44,6 +44,21 @@ pub struct Copies {
     pub repaired: u64,
 }
 
+impl Copies {
+    fn add(&mut self, other: Self) {
+        self.copies += other.copies;
+        self.firsts += other.firsts;
+        self.repaired += other.repaired;
+    }
+
+    /// Whether these may be the same counts at a later moment.
+    fn includes(self, earlier: Self) -> bool {
+        self.copies >= earlier.copies
+            && self.firsts >= earlier.firsts
+            && self.repaired >= earlier.repaired
+    }
+}
+
 /// Kinds of frames that carry records, or are about them.
 pub const RECORD_FRAMES: [&str; 6] = [
     "Records",
@@ -59,10 +74,7 @@ impl Tally {
     pub fn add(&mut self, other: &Self) {
         self.record_frames += other.record_frames;
         for (group, copies) in &other.groups {
-            let sum = self.groups.entry(group.clone()).or_default();
-            sum.copies += copies.copies;
-            sum.firsts += copies.firsts;
-            sum.repaired += copies.repaired;
+            self.groups.entry(group.clone()).or_default().add(*copies);
         }
     }
 
@@ -84,6 +96,42 @@ impl Tally {
                 .filter_map(|name| frames.get(name))
                 .sum(),
         }
+    }
+}
+
+/// What a node's peers counted over all their lives. A peer forgets a group that it has left, and
+/// the counts of that group with it; here they stay.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counted {
+    /// Of lives that have ended, and of groups that were forgotten.
+    before: Tally,
+    /// What the present peer said last.
+    last: Tally,
+}
+
+impl Counted {
+    /// Takes what the present peer says.
+    pub(crate) fn see(&mut self, now: Tally) {
+        for (group, last) in std::mem::take(&mut self.last.groups) {
+            let goes_on = now.groups.get(&group).is_some_and(|now| now.includes(last));
+            if !goes_on {
+                let sum = self.before.groups.entry(group).or_default();
+                sum.add(last);
+            }
+        }
+        self.last = now;
+    }
+
+    /// The present peer has ended: the next one begins at nothing.
+    pub(crate) fn settle(&mut self) {
+        self.before.add(&std::mem::take(&mut self.last));
+    }
+
+    /// All that was seen.
+    pub(crate) fn sum(&self) -> Tally {
+        let mut sum = self.before.clone();
+        sum.add(&self.last);
+        sum
     }
 }
 

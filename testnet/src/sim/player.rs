@@ -1,7 +1,7 @@
 //! An engine, and what may stand between it and the network.
 
 use super::peer::{Peer, Tally};
-use hedgerow_protocol::{Action, Engine, Input, Time};
+use hedgerow_protocol::{Action, Engine, GroupName, Input, MessageId, Micros, PeerKey, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -24,6 +24,33 @@ pub trait Mask: Send {
         engine: &mut Engine,
         out: &mut VecDeque<Action>,
     ) -> Option<Time>;
+    /// What it has done to others so far.
+    fn offences(&self) -> &[Offence] {
+        &[]
+    }
+}
+
+/// Something that a hostile peer does to a neighbour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offence {
+    /// What.
+    pub kind: OffenceKind,
+    /// When: by a mask's own monotonic clock, or in the simulation's time
+    /// ([`Sim::offences`](super::Sim::offences)).
+    pub at: Micros,
+    /// To whom.
+    pub to: PeerKey,
+    /// The message that it is about: a peer that holds that message suffers nothing.
+    pub message: Option<(GroupName, MessageId)>,
+}
+
+/// What a neighbour can make of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffenceKind {
+    /// It sends what no honest peer sends, and what can be told from what an honest peer sends.
+    Proven,
+    /// It keeps what it should push. A bad line looks the same.
+    Kept,
 }
 
 /// What runs at a node of a simulation.
@@ -57,6 +84,12 @@ impl Player {
             now,
         });
         Self { engine, masked }
+    }
+
+    /// What the mask has done to others.
+    pub fn offences(&self) -> &[Offence] {
+        let masked = self.masked.as_ref();
+        masked.map_or(&[], |masked| masked.mask.offences())
     }
 }
 

@@ -4,7 +4,7 @@ use super::access::Bandwidth;
 use super::builder::SimBuilder;
 use super::dial::address_of;
 use super::node::NodeState;
-use super::player::{Mask, Player};
+use super::player::{Mask, Offence, Player};
 use super::random::Random;
 use super::world::World;
 use crate::check::{Snapshot, Wire};
@@ -251,6 +251,17 @@ impl Sim {
         }
     }
 
+    /// What a node's peer has done to others.
+    pub fn offences(&self, node: usize) -> Vec<Offence> {
+        let peer = self.world.peer(node).into_iter();
+        peer.flat_map(|player| player.offences())
+            .map(|offence| Offence {
+                at: self.world.virtual_time(node, offence.at),
+                ..offence.clone()
+            })
+            .collect()
+    }
+
     /// The engine at a node where one runs.
     pub fn engine(&self, node: usize) -> &Engine {
         self.world
@@ -344,6 +355,8 @@ impl Sim {
     /// Leaves a group.
     pub fn try_leave(&mut self, node: usize, group: &str) -> Result<(), JoinError> {
         let group = GroupName::new(group)?;
+        // The engine may forget the group, and what it has counted there.
+        let _ = self.world.tally(node);
         self.world
             .journal
             .change(self.world.now, node, Change::Leave(group.clone()));

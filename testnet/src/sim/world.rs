@@ -215,6 +215,11 @@ impl<P: Peer> World<P> {
         self.nodes[node].clock.time(self.now)
     }
 
+    /// The moment at which a node's monotonic clock shows `mono`.
+    pub fn virtual_time(&self, node: usize, mono: Micros) -> Micros {
+        mono.since(self.nodes[node].clock.mono_offset)
+    }
+
     /// Events so far.
     pub fn happened(&self) -> u64 {
         self.happened
@@ -270,14 +275,14 @@ impl<P: Peer> World<P> {
         self.nodes[node].traffic
     }
 
-    /// What a node's peers counted, over all their lives.
-    pub fn tally(&self, node: usize) -> Tally {
-        let at = &self.nodes[node];
-        let mut tally = at.tally.clone();
+    /// What a node's peers counted, over all their lives. It never shrinks; what a peer counts in a
+    /// group between two calls, and forgets with the group, is left out.
+    pub fn tally(&mut self, node: usize) -> Tally {
+        let at = &mut self.nodes[node];
         if let Some(peer) = &at.peer {
-            tally.add(&peer.tally());
+            at.counted.see(peer.tally());
         }
-        tally
+        at.counted.sum()
     }
 
     /// The counters of a node's peers, over all their lives.

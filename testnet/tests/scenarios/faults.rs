@@ -4,6 +4,8 @@ use crate::{passes, scenario};
 use hedgerow_protocol::Config;
 use hedgerow_testnet::results::FaultTime;
 use hedgerow_testnet::run::{Options, run};
+use hedgerow_testnet::scenario::{Overrides, Scenario};
+use std::path::Path;
 
 #[test]
 fn a_third_dies_in_silence() {
@@ -369,4 +371,39 @@ fn ways_that_are_drawn_again_at_every_cut_are_those_of_links() {
     assert_eq!(broken("again = true\n"), (12, 12));
     let (hit, broken) = broken("");
     assert!(hit == 3 && broken < 12, "{broken} of {hit} ways");
+}
+
+/// A peer forgets a group that it has left, and what it has counted in it.
+#[test]
+fn two_members_leave_a_group_together() {
+    let text = r#"
+[scenario]
+warmup = "8s"
+duration = "6s"
+quiet = "12s"
+[[nodes]]
+id = "publisher"
+count = 1
+[[nodes]]
+id = "member"
+count = 3
+[[group]]
+name = "news"
+[[workload]]
+group = "news"
+publishers = "publisher"
+rate = 20
+[[fault]]
+kind = "leave"
+group = "news"
+target = "member[0..2]"
+at = "3s"
+"#;
+    let overrides = Overrides::default();
+    let scenario = Scenario::parse(text, Path::new("leave.toml"), &overrides).expect("valid");
+    let outcome = run(&scenario, Options::default(), |_| {}).expect("this world can");
+    assert!(outcome.results.passed, "{:#?}", outcome.results);
+    let news = &outcome.results.groups["news"];
+    // The member that stays, and the two that had half of it.
+    assert!(news.payload_copies >= 120 + 2 * 55, "{news:#?}");
 }

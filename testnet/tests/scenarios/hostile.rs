@@ -42,11 +42,25 @@ fn what_is_forged_or_cannot_be_read_is_withstood_and_who_sends_it_shunned() {
         ("bad-signature", "bundles_forged", 0.5),
         ("oversized", "frames_malformed", 1.0),
         ("malformed", "frames_malformed", 1.0),
+        ("forged-acknowledgements", "acknowledgements_forged", 1.0),
     ] {
         let results = withstands(kind);
         assert!(counts(&results, counter), "{kind}: {:?}", results.counted);
         assert!(counts(&results, "peers_shunned"), "{kind}");
         assert_eq!(results.hostile.shunned_ratio, Some(shunned), "{kind}");
+    }
+}
+
+#[test]
+fn what_an_honest_peer_may_have_passed_on_bans_nobody() {
+    for (kind, counter) in [
+        ("framing", "bundles_oversized"),
+        ("holes", "bundles_with_holes"),
+    ] {
+        let results = withstands(kind);
+        assert!(counts(&results, counter), "{kind}: {:?}", results.counted);
+        assert!(!counts(&results, "peers_shunned"), "{kind}");
+        assert_eq!(results.hostile.wronged, 0, "{kind}");
     }
 }
 
@@ -69,6 +83,9 @@ fn floods_are_withstood() {
     // Of strangers 256 at once and one a second.
     let most = 14 + 256 + records.virtual_s as usize;
     assert!(records.memory.records_max <= most, "{:?}", records.memory);
+    let linked = withstands("linked-record-flood");
+    assert!(counts(&linked, "records_of_strangers"));
+    assert_eq!(linked.counted.get("records_evicted"), Some(&0));
     withstands("data-flood");
 }
 

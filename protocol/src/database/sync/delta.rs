@@ -10,8 +10,8 @@ use crate::identity::PeerKey;
 use crate::io::LinkId;
 use crate::wire::delta::{RECORD_DELTAS, RecordDelta, RecordDeltas};
 use crate::wire::frame::RecordPull;
-use crate::wire::record::content_hash;
-use crate::wire::{SignedRecord, WireError};
+use crate::wire::record::{RECORD_BYTES_MAX, content_hash};
+use crate::wire::{FRAME_BYTES_MAX, SignedRecord, WireError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ impl Engine {
                 }
             }
         }
-        let room = self.config.flow.frame_bytes_max / 2;
+        let room = FRAME_BYTES_MAX / 2;
         for deltas in in_frames(deltas, room, |delta| delta.block.len()) {
             self.send(to, RecordDeltas { deltas });
         }
@@ -69,7 +69,7 @@ impl Engine {
             if !self.is_news(from, &delta) {
                 continue;
             }
-            if delta.bytes as usize > self.config.database.record_bytes_max {
+            if delta.bytes as usize > RECORD_BYTES_MAX {
                 self.count("records_oversized");
                 continue;
             }
@@ -92,6 +92,7 @@ impl Engine {
             self.count("records_without_base");
             lacking.push(delta.name.0);
         }
+        self.go_on_asking(from);
         // Its holder is asked, whatever others have announced.
         if !lacking.is_empty() {
             self.send(from, RecordPull { prefixes: lacking });
@@ -122,6 +123,13 @@ impl Engine {
             (_, peer) => {
                 if let Some(peer) = peer {
                     self.knows_record(from, peer, delta.name);
+                }
+                if let Some(held) = self.database.named(prefix).cloned()
+                    && held.hash == delta.hash
+                    && delta.age_ms <= self.database.keep_ms()
+                    && self.database.lower_age(&held, delta.age_ms, self.now.mono)
+                {
+                    self.count("ages_lowered");
                 }
                 false
             }

@@ -5,7 +5,9 @@
 use crate::engine::Engine;
 use crate::io::{Action, LinkId, VerifyId};
 use crate::name::GroupId;
+use crate::shares::Shares;
 use crate::verify::{Domain, VerifyJob};
+use crate::wire::bundle::HEADER_BYTES_MAX;
 use crate::wire::frame::{Baseline, BaselineOrigin};
 use crate::wire::{BundleHeader, WireError};
 use std::collections::{BTreeSet, VecDeque};
@@ -19,9 +21,25 @@ const FRAMES_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct Proving {
     frames: VecDeque<(LinkId, Baseline)>,
+    /// How many frames of each link wait.
+    shares: Shares,
     /// Origins of the first frame whose checks have begun.
     begun: usize,
     checks: BTreeSet<VerifyId>,
+}
+
+impl Proving {
+    /// Takes the first frame, whose checks are done. The first of another link is next, so that
+    /// links take turns; the frames of each keep their order.
+    fn next_frame(&mut self) -> Option<(LinkId, Baseline)> {
+        let (from, frame) = self.frames.pop_front()?;
+        self.shares.give_back(from);
+        let others = self.frames.iter().position(|(other, _)| *other != from);
+        if let Some(next) = others.and_then(|at| self.frames.remove(at)) {
+            self.frames.push_front(next);
+        }
+        Some((from, frame))
+    }
 }
 
 impl Engine {
@@ -30,9 +48,6 @@ impl Engine {
         let group = self.groups.get(&frame.group);
         if !group.is_some_and(|group| group.baseline.is_waiting(now)) {
             return self.count("baselines_unasked");
-        }
-        if self.proving.frames.len() >= FRAMES_MAX {
-            return self.count("baselines_unchecked");
         }
         let id = frame.group;
         for origin in &mut frame.origins {
@@ -45,6 +60,12 @@ impl Engine {
                 };
                 return self.on_malformed(from, &error);
             }
+        }
+        let Some(peer) = self.links.get(&from).map(|link| link.peer) else {
+            return;
+        };
+        if !self.proving.shares.take(from, peer, FRAMES_MAX) {
+            return self.count("baselines_unchecked");
         }
         self.proving.frames.push_back((from, frame));
         self.prove_on();
@@ -65,7 +86,7 @@ impl Engine {
                 }
             } else if self.proving.checks.is_empty() {
                 self.proving.begun = 0;
-                if let Some((from, frame)) = self.proving.frames.pop_front() {
+                if let Some((from, frame)) = self.proving.next_frame() {
                     self.on_proven_baseline(from, frame);
                 }
             } else {
@@ -102,7 +123,14 @@ impl Engine {
             proving.checks.clear();
             proving.begun = 0;
         }
-        proving.frames.retain(|(from, _)| *from != link);
+        let Proving { frames, shares, .. } = proving;
+        frames.retain(|(from, _)| {
+            let stays = *from != link;
+            if !stays {
+                shares.give_back(link);
+            }
+            stays
+        });
         self.prove_on();
     }
 }
@@ -112,8 +140,10 @@ fn is_about(origin: &BaselineOrigin, group: GroupId) -> bool {
     let Some(proof) = &origin.proof else {
         return false;
     };
-    BundleHeader::decode(&proof.signed).is_ok_and(|header| {
-        header.group == group
+    let decoded = BundleHeader::decode(&proof.signed);
+    decoded.is_ok_and(|header| {
+        proof.signed.len() <= HEADER_BYTES_MAX
+            && header.group == group
             && (header.origin, header.epoch) == (origin.origin, origin.epoch)
             && header.last_seq() >= origin.settled
     })

@@ -20,6 +20,8 @@ impl Engine {
             ranges,
         } = not_held.wanted;
         let key = (origin, epoch);
+        // An answer to a pull, which asks for no more ranges.
+        let ranges = ranges.front(RANGES_PER_PULL);
         let ignore = self.in_ms(IGNORE_MS);
         let now = self.now.mono;
         let Some(remote) = self.remote_mut(from, id) else {
@@ -34,7 +36,7 @@ impl Engine {
                 ignored = remote.broken_claims >= BROKEN_CLAIMS_MAX;
             }
             if let Some(log) = remote.logs.get_mut(&key) {
-                for &(first, last) in ranges.as_slice().iter().take(RANGES_PER_PULL) {
+                for &(first, last) in ranges.as_slice() {
                     log.known.remove(first, last);
                 }
             }

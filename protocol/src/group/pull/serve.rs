@@ -22,11 +22,20 @@ impl Engine {
             let key = (wanted.origin, wanted.epoch);
             let mut bundles: Vec<Arc<Bundle>> = Vec::new();
             let mut hops = 0;
-            let mut absent = wanted.ranges.clone();
+            let asked = wanted.ranges.as_slice();
+            let ranges = &asked[..asked.len().min(RANGES_PER_PULL)];
+            if ranges.len() < asked.len() {
+                // Nobody honest asks for more at once; the rest is neither served nor denied.
+                self.count("pulls_cut_short");
+            }
+            let mut absent = RangeSet::new();
+            for &(first, last) in ranges {
+                absent.insert(first, last);
+            }
             let mut settled = 0;
             if let Some(log) = self.groups.get(&id).and_then(|group| group.logs.get(&key)) {
                 settled = log.settled();
-                for &(first, last) in wanted.ranges.as_slice().iter().take(RANGES_PER_PULL) {
+                for &(first, last) in ranges {
                     for entry in log.entries_in(first, last).take(room) {
                         absent.remove(entry.bundle.header.seq, entry.bundle.header.last_seq());
                         hops = hops.max(entry.hops);
@@ -41,7 +50,7 @@ impl Engine {
                 }
             }
             if room == 0 {
-                // Nobody honest asks for more at once; the rest is neither served nor denied.
+                // The same.
                 return self.count("pulls_cut_short");
             }
             self.deny(from, id, key, &absent, settled);

@@ -5,7 +5,7 @@ use crate::check::Snapshot;
 use crate::process::Peer;
 use crate::run::{Cast, setup};
 use crate::scenario::Scenario;
-use crate::sim::{Copies, RECORD_FRAMES, Random, Tally, Traffic};
+use crate::sim::{Copies, Counted, RECORD_FRAMES, Random, Tally, Traffic};
 use hedgerow_protocol::status::{GroupStatus, LinkStatus, Status};
 use hedgerow_protocol::{Config, GroupName, Keypair, PeerKey, SettingsPatch};
 use serde::Deserialize;
@@ -78,7 +78,9 @@ pub(super) struct Node {
     /// What it said last in this life.
     pub(super) seen: Option<Box<Metrics>>,
     /// What was counted in earlier lives.
-    before: (Traffic, Tally, BTreeMap<String, u64>),
+    before: (Traffic, BTreeMap<String, u64>),
+    /// What was counted in groups, in all lives.
+    counted: Counted,
 }
 
 /// All nodes of a scenario, none of them started.
@@ -114,6 +116,7 @@ pub(super) fn all(scenario: &Scenario, cast: &Cast, dir: &Path, places: &Places)
                 answers: false,
                 seen: None,
                 before: Default::default(),
+                counted: Counted::default(),
             });
         }
     }
@@ -140,26 +143,16 @@ impl Node {
         self.state == State::Running && self.joining.is_empty()
     }
 
-    /// Takes what its peer said. A group that was left has lost its counts there, but not here.
+    /// Takes what its peer said.
     pub(super) fn see(&mut self, seen: Box<Metrics>) {
-        let now = seen.tally();
-        let last = self.seen.as_ref().map(|last| last.tally());
-        for (group, counted) in last.into_iter().flat_map(|last| last.groups) {
-            let goes_on = now.groups.get(&group);
-            if goes_on.is_none_or(|now| now.copies < counted.copies) {
-                let left = Tally {
-                    groups: BTreeMap::from([(group, counted)]),
-                    record_frames: 0,
-                };
-                self.before.1.add(&left);
-            }
-        }
+        self.counted.see(seen.tally());
         self.seen = Some(seen);
     }
 
     /// Counts what the last life sent, which has ended.
     pub(super) fn settle_counts(&mut self) {
-        self.before = (self.traffic(), self.tally(), self.counters());
+        self.before = (self.traffic(), self.counters());
+        self.counted.settle();
         self.seen = None;
         self.answers = false;
         self.posts = 0;
@@ -177,16 +170,12 @@ impl Node {
     }
 
     pub(super) fn tally(&self) -> Tally {
-        let mut tally = self.before.1.clone();
-        if let Some(seen) = &self.seen {
-            tally.add(&seen.tally());
-        }
-        tally
+        self.counted.sum()
     }
 
     /// Counters of all lives by name.
     pub(super) fn counters(&self) -> BTreeMap<String, u64> {
-        let mut counters = self.before.2.clone();
+        let mut counters = self.before.1.clone();
         for (name, value) in self.seen.iter().flat_map(|seen| &seen.counters.values) {
             *counters.entry(name.clone()).or_default() += value;
         }

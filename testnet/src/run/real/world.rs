@@ -126,7 +126,7 @@ impl World for Real {
         self.nodes[node].traffic()
     }
 
-    fn tally(&self, node: usize) -> Tally {
+    fn tally(&mut self, node: usize) -> Tally {
         self.nodes[node].tally()
     }
 

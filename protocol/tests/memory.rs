@@ -131,9 +131,6 @@ impl Flooded {
     fn drain(&mut self) {
         while let Some(action) = self.engine.poll_action() {
             match action {
-                Action::Persist { id, .. } => {
-                    self.engine.handle_input(self.now, Input::Persisted { id });
-                }
                 Action::Verify { id, job } if self.checks => {
                     let valid = job.run();
                     self.engine

@@ -3,7 +3,7 @@
 use crate::driver::{Driver, Parts};
 use crate::node::Shared;
 use crate::outbox::Outboxes;
-use crate::store::Store;
+use crate::store::{Lost, Store};
 use crate::transport::{self, LinkLimits, Transport};
 use crate::{DeliveryConfig, Multiaddr, Node, NodeError, TransportConfig};
 use hedgerow_protocol::{Config, Keypair, NetworkName};
@@ -24,6 +24,7 @@ const REPORTS: usize = 16;
 pub struct NodeBuilder {
     identity: Option<Keypair>,
     data_dir: Option<PathBuf>,
+    lost: Lost,
     engine: Config,
     transport: TransportConfig,
     delivery: DeliveryConfig,
@@ -35,6 +36,20 @@ impl NodeBuilder {
     /// locked: one process, one directory.
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(path.into());
+        self
+    }
+
+    /// Takes a new identity where the data directory has lost its key. Without this such a
+    /// directory is refused: the key may only not be mounted. A key that is there stays.
+    pub fn new_identity(mut self, new: bool) -> Self {
+        self.lost.new_identity = new;
+        self
+    }
+
+    /// Forgets the kept groups where the data directory has lost them, or holds them damaged.
+    /// Without this such a directory is refused. Groups that can be read stay.
+    pub fn forget_groups(mut self, forget: bool) -> Self {
+        self.lost.forget_groups = forget;
         self
     }
 
@@ -97,6 +112,7 @@ impl NodeBuilder {
         let Self {
             identity,
             data_dir,
+            lost,
             mut engine,
             transport,
             delivery,
@@ -109,7 +125,7 @@ impl NodeBuilder {
 
         let opened = data_dir.clone();
         let store = tokio::task::spawn_blocking(move || match opened {
-            Some(path) => Store::open(&path, identity),
+            Some(path) => Store::open(&path, identity, lost),
             None => Store::in_memory(identity),
         })
         .await

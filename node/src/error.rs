@@ -39,6 +39,43 @@ pub enum NodeError {
         /// What is wrong with it.
         why: String,
     },
+    /// The data directory has been used, and its key is gone: a secret that was not mounted, say.
+    #[error(
+        "{} is missing, but a peer has used this directory before ({} is there): mount or restore \
+         the key, or start once with --new-identity to go on as another peer",
+        path.display(),
+        state
+    )]
+    IdentityMissing {
+        /// Where the key should be.
+        path: PathBuf,
+        /// A file that shows that there was one.
+        state: &'static str,
+    },
+    /// The kept groups cannot be read, so nobody knows which groups this peer should be in.
+    #[error(
+        "{} {why}: the groups that this peer should be in are unknown; restore the file, or start \
+         once with --forget-groups to go on without them",
+        path.display()
+    )]
+    GroupsLost {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Other users can write into the data directory.
+    #[error(
+        "other users can write into {} (mode {mode:o}), and so take over the peer; run `chmod \
+         go-w` on it",
+        path.display()
+    )]
+    OpenToOthers {
+        /// The data directory.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// An address to listen on could not be had.
     #[error("cannot listen on {address}: {why}")]
     Listen {

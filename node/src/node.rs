@@ -131,7 +131,8 @@ impl Node {
     }
 
     /// Makes the membership of a joined group survive restarts, until [`Node::leave`]. Returns
-    /// once that is stored; without a data directory it lasts as long as the process.
+    /// once that is stored; without a data directory it lasts as long as the process. If it cannot
+    /// be stored, the membership stays as it was.
     pub async fn keep(&self, group: &GroupName) -> Result<(), NodeError> {
         let name = group.clone();
         let written = self.call(move |driver| driver.keep(&name)).await??;
@@ -144,10 +145,19 @@ impl Node {
         self.call(move |driver| driver.is_kept(&name)).await
     }
 
-    /// Leaves a group, kept or not; its subscribers end. Returns once that is stored.
+    /// Leaves a group, kept or not; its subscribers end. That is stored first: if it cannot be,
+    /// the peer stays a member.
     pub async fn leave(&self, group: &GroupName) -> Result<(), NodeError> {
         let name = group.clone();
-        let written = self.call(move |driver| driver.leave(&name)).await??;
+        let written = self.call(move |driver| driver.forget(&name)).await??;
+        written.await.map_err(|_| NodeError::Stopped)??;
+        let name = group.clone();
+        self.call(move |driver| driver.leave(&name)).await?
+    }
+
+    /// Whether the data directory takes what is to be stored: writes a file there and removes it.
+    pub async fn check_store(&self) -> Result<(), NodeError> {
+        let written = self.call(|driver| driver.probe_store()).await?;
         written.await.map_err(|_| NodeError::Stopped)?
     }
 

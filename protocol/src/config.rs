@@ -112,7 +112,7 @@ pub struct LinkConfig {
     pub shun_min_ms: u64,
     /// The longest such time, ms (a day, as long as candidates are kept).
     pub shun_max_ms: u64,
-    /// Peers remembered for that.
+    /// Peers remembered for that. Beyond it a first offence displaces only peers whose ban is over.
     pub shunned_max: usize,
 }
 
@@ -308,7 +308,8 @@ pub struct FlowConfig {
     pub repair_queue_bytes: usize,
     /// Control frames waiting per link, bytes; more than this and the link is closed.
     pub control_queue_bytes: usize,
-    /// Signature checks under way over all links; more and bundles wait to be pulled.
+    /// Signature checks under way over all links; more and bundles wait to be pulled. One link gets
+    /// at most four fifths of them.
     pub verifying_max: usize,
 }
 

@@ -146,7 +146,7 @@ impl Engine {
             shunned: Shunned::default(),
             twins: Twins::default(),
             clocks: Clocks::default(),
-            database: Database::new(config.database.clone(), now.mono),
+            database: Database::new(&config, now.mono),
             own: OwnRecord::new(
                 epoch,
                 config.addresses.clone(),
@@ -332,7 +332,7 @@ impl Engine {
             (_, Frame::RecordDeltas(frame)) => self.on_record_deltas(id, frame.deltas),
             (_, Frame::RecordAnnounce(announce)) => self.on_record_announce(id, announce.names),
             (_, Frame::RecordPull(pull)) => self.on_record_pull(id, &pull.prefixes),
-            (_, Frame::Buckets(buckets)) => self.on_buckets(id, &buckets.hashes),
+            (_, Frame::Buckets(buckets)) => self.on_buckets(id, buckets),
             (_, Frame::BucketRecords(frame)) => self.on_bucket_records(id, frame),
             (Stage::Up, frame) => self.on_group_frame(id, frame),
             (Stage::Visitor | Stage::Closing, _) => self.count("frames_from_visitors"),

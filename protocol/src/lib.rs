@@ -34,6 +34,6 @@ pub use message::{
     Arrival, Delivery, GroupSettings, History, JoinError, JoinOptions, MessageId, Order,
     PublishError, PublishOptions, REDUNDANCY_MAX, SettingsPatch,
 };
-pub use name::{Address, BROADCAST, GroupId, GroupName, NameError, NetworkName};
+pub use name::{Address, BROADCAST, GroupId, GroupName, NameError, NetworkName, is_invisible};
 pub use time::{Micros, Time};
 pub use verify::{Domain, VerifyJob};

@@ -20,6 +20,8 @@ pub(crate) type RouteKey = (u64, u32, Class, u8);
 
 /// Deltas kept for every so many records: those on their way, and the others rest.
 const RECORDS_PER_DELTA: usize = 8;
+/// Memory that a record kept may take on average, bytes: twice what one with a dozen links takes.
+const RECORD_BYTES: usize = 4 << 10;
 /// Keys kept decoded: of who publishes much, and those are few at a time.
 const SIGNERS: usize = 256;
 
@@ -27,6 +29,9 @@ const SIGNERS: usize = 256;
 struct Tables {
     /// By signature; the signed bytes are compared.
     records: LruCache<[u8; 64], Arc<SignedRecord>>,
+    /// Memory that they take, and may, bytes.
+    record_bytes: usize,
+    record_bytes_max: usize,
     /// By the hashes of both records; none where the whole is no longer.
     deltas: LruCache<(u64, u64), Option<RecordDelta>>,
     snapshots: LruCache<u64, Arc<Snapshot>>,
@@ -40,6 +45,21 @@ struct Tables {
 #[derive(Clone, Debug)]
 pub struct Memo {
     tables: Arc<Mutex<Tables>>,
+}
+
+impl Tables {
+    /// Large ones displace several usual ones.
+    fn keep_record(&mut self, record: Arc<SignedRecord>) {
+        self.record_bytes += record.memory_bytes;
+        if let Some((_, former)) = self.records.push(record.signature, record) {
+            self.record_bytes = self.record_bytes.saturating_sub(former.memory_bytes);
+        }
+        while self.record_bytes > self.record_bytes_max
+            && let Some((_, former)) = self.records.pop_lru()
+        {
+            self.record_bytes = self.record_bytes.saturating_sub(former.memory_bytes);
+        }
+    }
 }
 
 impl Default for Memo {
@@ -65,6 +85,8 @@ impl Memo {
         Self {
             tables: Arc::new(Mutex::new(Tables {
                 records: LruCache::new(size(records)),
+                record_bytes: 0,
+                record_bytes_max: records.saturating_mul(RECORD_BYTES),
                 deltas: LruCache::new(size(records / RECORDS_PER_DELTA)),
                 snapshots: LruCache::new(size(snapshots)),
                 links: LruCache::new(size(links)),
@@ -93,7 +115,7 @@ impl Memo {
             return Ok(record.clone());
         }
         let record = Arc::new(decode()?);
-        self.tables().records.put(*signature, record.clone());
+        self.tables().keep_record(record.clone());
         Ok(record)
     }
 

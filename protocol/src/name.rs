@@ -29,6 +29,30 @@ pub enum NameError {
     /// A control character, which would break terminals and line-based output.
     #[error("control character U+{0:04X} at byte {1}: names are printable text")]
     Control(u32, usize),
+    /// A character that shows nothing, or changes how its neighbours are shown.
+    #[error("invisible character U+{0:04X} at byte {1}: names must look like what they are")]
+    Invisible(u32, usize),
+}
+
+/// Whether `c` shows nothing by itself, or changes how the text around it is shown: control
+/// characters, marks and overrides of direction, line and paragraph separators, the other format
+/// characters that show nothing, and fillers (letters that show nothing). The two joiners are not
+/// among them: emoji and several scripts need them.
+///
+/// Two texts that differ in such characters can look the same (Unicode Technical Report 36).
+pub fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}'
+            | '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
+            | '\u{115f}'..='\u{1160}' | '\u{3164}' | '\u{ffa0}')
+}
+
+/// The zero-width joiner and non-joiner. Beside a character of ASCII they show nothing.
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
 }
 
 fn check(text: &str, max: usize) -> Result<(), NameError> {
@@ -41,10 +65,20 @@ fn check(text: &str, max: usize) -> Result<(), NameError> {
             max,
         });
     }
-    match text.char_indices().find(|(_, c)| c.is_control()) {
-        Some((at, c)) => Err(NameError::Control(c as u32, at)),
-        None => Ok(()),
+    let mut before = None;
+    let mut characters = text.char_indices().peekable();
+    while let Some((at, c)) = characters.next() {
+        let after = characters.peek().map(|(_, c)| *c);
+        let joins_nothing = |beside: Option<char>| beside.is_none_or(|c| c.is_ascii());
+        if c.is_control() {
+            return Err(NameError::Control(c as u32, at));
+        }
+        if is_invisible(c) || is_joiner(c) && (joins_nothing(before) || joins_nothing(after)) {
+            return Err(NameError::Invisible(c as u32, at));
+        }
+        before = Some(c);
     }
+    Ok(())
 }
 
 macro_rules! text_name {
@@ -102,7 +136,7 @@ macro_rules! text_name {
 }
 
 text_name!(
-    /// A group's name: 1 to 128 bytes of UTF-8 without control characters.
+    /// A group's name: 1 to 128 bytes of UTF-8 without control or invisible characters.
     GroupName,
     NAME_BYTES_MAX
 );
@@ -190,6 +224,43 @@ mod tests {
                 max: 128
             })
         );
+    }
+
+    #[test]
+    fn names_look_like_what_they_are() {
+        for c in [
+            '\u{202e}',
+            '\u{202a}',
+            '\u{2066}',
+            '\u{2069}',
+            '\u{200e}',
+            '\u{200b}',
+            '\u{2028}',
+            '\u{2029}',
+            '\u{feff}',
+            '\u{ad}',
+            '\u{61c}',
+            '\u{e0041}',
+            '\u{3164}',
+            '\u{200d}',
+        ] {
+            let name = format!("ne{c}ws");
+            let error = NameError::Invisible(c as u32, 2);
+            assert_eq!(GroupName::new(&name), Err(error.clone()), "{name:?}");
+            assert_eq!(NetworkName::new(&name).err(), Some(error.clone()));
+            assert_eq!(Address::new(&name).err(), Some(error));
+        }
+        // The escape sequence of a terminal, in its 7-bit and its 8-bit form.
+        assert_eq!(GroupName::new("\u{9b}2J"), Err(NameError::Control(0x9b, 0)));
+        assert_eq!(
+            GroupName::new("\u{1b}[2J"),
+            Err(NameError::Control(0x1b, 0))
+        );
+        // Joiners where they mean something: a family, a Persian word.
+        for name in ["👩\u{200d}👩\u{200d}👧", "می\u{200c}خواهم", "❤\u{fe0f}"] {
+            assert!(GroupName::new(name).is_ok(), "{name:?}");
+        }
+        assert!(GroupName::new("👩\u{200d}").is_err());
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Status {
     pub capacity: u16,
     /// Records in the database.
     pub records: usize,
+    /// Memory that they take, bytes.
+    pub record_bytes: usize,
     /// Peers in the view, this one included.
     pub view_peers: usize,
     /// Hash of the view; in hex where it is written, for not every reader has 64-bit integers.
@@ -236,11 +238,16 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 92] = [
+pub const COUNTERS: [&str; 100] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
+    "addresses_withheld",
+    "ages_doubted",
+    "ages_lowered",
+    "announcements_withheld",
     "announcers_ignored",
+    "bans_without_room",
     "baselines_forged",
     "baselines_late",
     "baselines_unasked",
@@ -288,6 +295,7 @@ pub const COUNTERS: [&str; 92] = [
     "origins_cut_off",
     "origins_refused",
     "outbid",
+    "pages_unasked",
     "parents_charged",
     "parents_dropped",
     "parents_needed",
@@ -318,12 +326,14 @@ pub const COUNTERS: [&str; 92] = [
     "records_forged",
     "records_issued",
     "records_issued_for_drift",
+    "records_of_newcomers",
     "records_of_other_networks",
     "records_of_strangers",
     "records_oversized",
     "records_too_old",
     "records_unchecked",
     "records_without_base",
+    "records_without_room",
     "relays_refused",
     "repair_looks",
     "settings_damped",

@@ -4,8 +4,8 @@ use super::error::ApiError;
 use super::extract::Json;
 use super::server::Api;
 use super::types::{Check, Health};
-use crate::Multiaddr;
 use crate::config::Settings;
+use crate::{Multiaddr, NodeError};
 use axum::extract::State;
 use hedgerow_protocol::Address;
 use hedgerow_protocol::status::{IdentityConflict, LinkStatus, Status};
@@ -40,6 +40,7 @@ pub(super) async fn examine(State(api): State<Api>) -> Result<Json<Report>, ApiE
     let counter = |name: &str| counters.values.get(name).copied().unwrap_or_default();
     let checks = vec![
         identity(&status),
+        storage(api.node.check_store().await),
         clock(&status),
         listening(&listen),
         linked(&status, &links, settings),
@@ -98,6 +99,17 @@ fn identity(status: &Status) -> Check {
         return check("identity", Health::Warn, found, remedy);
     }
     check("identity", Health::Ok, found, "")
+}
+
+fn storage(written: Result<(), NodeError>) -> Check {
+    match written {
+        Ok(()) => check("storage", Health::Ok, "takes what is written", ""),
+        Err(error) => {
+            let remedy = "the peer cannot store its epoch, its groups and its neighbours: free \
+                          space on that disk, or make it writable";
+            check("storage", Health::Fail, error.to_string(), remedy)
+        }
+    }
 }
 
 fn clock(status: &Status) -> Check {

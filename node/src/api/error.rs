@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use hedgerow_protocol::{JoinError, PublishError};
+use hedgerow_protocol::{GroupName, JoinError, PublishError};
 
 /// An answer that is not a success.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -46,6 +46,14 @@ impl ApiError {
     pub(super) fn after(self, messages: u64) -> Self {
         Self {
             messages: Some(messages),
+            ..self
+        }
+    }
+
+    /// The same with another remedy.
+    pub(super) fn with_remedy(self, remedy: impl ToString) -> Self {
+        Self {
+            remedy: remedy.to_string(),
             ..self
         }
     }
@@ -91,16 +99,16 @@ impl From<JoinError> for ApiError {
                 "too_many_groups",
                 "leave a group, or raise groups.groups_max in the configuration",
             ),
-            JoinError::NotMember(_) => (
-                StatusCode::NOT_FOUND,
-                "not_member",
-                "join the group first: `hedgerow join GROUP`",
-            ),
+            JoinError::NotMember(group) => {
+                let remedy = format!("join the group first: `hedgerow join {}`", quoted(group));
+                return Self::new(StatusCode::NOT_FOUND, "not_member", error, remedy);
+            }
             JoinError::Stopped => return stopped(&error),
             JoinError::Name(_) => (
                 StatusCode::BAD_REQUEST,
                 "bad_name",
-                "a group name is 1 to 128 bytes of UTF-8 without control characters",
+                "a group name is 1 to 128 bytes of UTF-8 without control or invisible \
+                 characters",
             ),
         };
         Self::new(status, code, error, remedy)
@@ -128,6 +136,17 @@ impl From<PublishError> for ApiError {
     }
 }
 
+/// A group's name as a shell reads it.
+fn quoted(group: &GroupName) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./:@%+,".contains(c);
+    let name = group.as_str();
+    if name.chars().all(is_plain) {
+        name.to_owned()
+    } else {
+        format!("'{}'", name.replace('\'', r"'\''"))
+    }
+}
+
 fn stopped(error: &impl std::fmt::Display) -> ApiError {
     let remedy = "start it again: `hedgerow run`";
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", error, remedy)
@@ -145,6 +164,12 @@ impl From<NodeError> for ApiError {
             NodeError::Config(_) => Self::bad_request(
                 &error,
                 "`hedgerow config show --origin` says where it is set",
+            ),
+            NodeError::DataDir { .. } => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "not_stored",
+                error,
+                "nothing has changed; free space on that disk, or make it writable, and try again",
             ),
             error => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -181,8 +206,8 @@ impl From<QueryRejection> for ApiError {
 
 impl From<PathRejection> for ApiError {
     fn from(rejection: PathRejection) -> Self {
-        let remedy = "a group name is 1 to 128 bytes of UTF-8 without control characters, \
-                      percent-encoded in paths";
+        let remedy = "a group name is 1 to 128 bytes of UTF-8 without control or invisible \
+                      characters, percent-encoded in paths";
         Self::new(
             StatusCode::BAD_REQUEST,
             "bad_name",
@@ -213,4 +238,23 @@ pub(super) async fn method_not_allowed(
         format!("{} does not take {method}", uri.path()),
         "docs/api.md lists the methods of each endpoint",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remedies_name_the_group_as_a_shell_reads_it() {
+        for (name, shown) in [
+            ("news", "news"),
+            ("a/b-c.d", "a/b-c.d"),
+            ("two words", "'two words'"),
+            ("it's", r"'it'\''s'"),
+            ("$(x)", "'$(x)'"),
+        ] {
+            let group = GroupName::new(name).expect("valid");
+            assert_eq!(quoted(&group), shown);
+        }
+    }
 }

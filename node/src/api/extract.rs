@@ -1,6 +1,7 @@
 //! Extractors that reject in the API's own error format.
 
 use super::error::ApiError;
+use super::server::Api;
 use axum::body::Bytes;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request};
@@ -10,10 +11,34 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// A JSON body.
-#[derive(FromRequest)]
-#[from_request(via(axum::Json), rejection(ApiError))]
+/// A JSON body. It must come within `api.request_ms`.
 pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
+        let reading = <axum::Json<T> as FromRequest<Api>>::from_request(request, api);
+        let axum::Json(value) = in_time(api, reading).await?;
+        Ok(Self(value))
+    }
+}
+
+async fn in_time<T, E: Into<ApiError>>(
+    api: &Api,
+    reading: impl Future<Output = Result<T, E>>,
+) -> Result<T, ApiError> {
+    let limit = api.request_limit();
+    match tokio::time::timeout(limit, reading).await {
+        Ok(read) => read.map_err(Into::into),
+        Err(_) => Err(ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            format!("the request's body has not come within {limit:?}"),
+            "send it at once (api.request_ms)",
+        )),
+    }
+}
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
@@ -22,13 +47,15 @@ impl<T: Serialize> IntoResponse for Json<T> {
 }
 
 /// No body at all is no request for anything special.
-impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for Json<T> {
+impl<T: DeserializeOwned> OptionalFromRequest<Api> for Json<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, ApiError> {
-        let body = Bytes::from_request(request, state)
-            .await
-            .map_err(JsonRejection::from)?;
+    async fn from_request(request: Request, api: &Api) -> Result<Option<Self>, ApiError> {
+        let reading = async {
+            let body = Bytes::from_request(request, api).await;
+            body.map_err(JsonRejection::from)
+        };
+        let body = in_time(api, reading).await?;
         if body.is_empty() {
             return Ok(None);
         }

@@ -4,6 +4,7 @@ use super::error::ApiError;
 use super::extract::{Json, Path};
 use super::server::Api;
 use super::types::{Membership, SettingsRequest};
+use crate::NodeError;
 use axum::extract::State;
 use axum::http::StatusCode;
 use hedgerow_protocol::status::{GroupStatus, MemberStatus};
@@ -78,7 +79,15 @@ pub(super) async fn leave(
     State(api): State<Api>,
     Path(group): Path<GroupName>,
 ) -> Result<Json<Membership>, ApiError> {
-    api.memberships.leave(&group).await?;
+    api.memberships.leave(&group).await.map_err(|error| {
+        let is_unknown = matches!(error, NodeError::Join(JoinError::NotMember(_)));
+        let error = ApiError::from(error);
+        if is_unknown {
+            error.with_remedy("`hedgerow groups` lists the groups that this peer is in")
+        } else {
+            error
+        }
+    })?;
     Ok(Json(Membership {
         group,
         member: false,

@@ -24,6 +24,12 @@ struct Holders {
     held: BTreeSet<GroupName>,
 }
 
+impl Holders {
+    fn holds(&self, group: &GroupName) -> bool {
+        self.held.contains(group) || self.streams.contains_key(group)
+    }
+}
+
 impl Memberships {
     pub(super) fn new(node: Node) -> Self {
         Self {
@@ -40,11 +46,16 @@ impl Memberships {
         keep: bool,
     ) -> Result<Subscription, NodeError> {
         let mut holders = self.holders.lock().await;
+        let was_in = holders.holds(group) || self.node.is_kept(group).await?;
         let (_, subscription) = self.node.join(group, options).await?.into_subscription();
-        holders.held.insert(group.clone());
-        if keep {
-            self.node.keep(group).await?;
+        if keep && let Err(error) = self.node.keep(group).await {
+            // What is refused changes nothing.
+            if !was_in && let Err(error) = self.node.leave(group).await {
+                tracing::warn!(%group, %error, "joined, although that could not be stored");
+            }
+            return Err(error);
         }
+        holders.held.insert(group.clone());
         Ok(subscription)
     }
 

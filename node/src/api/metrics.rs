@@ -38,9 +38,12 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     async fn take(api: &Api) -> Result<Self, NodeError> {
+        let mut counters = api.node.counters().await?;
+        let cut_off = ("api_streams_cut_off", api.held.cut_off());
+        counters.values.extend([cut_off]);
         Ok(Self {
             status: api.node.status().await?,
-            counters: api.node.counters().await?,
+            counters,
             links: api.node.links().await?,
             groups: api.node.groups().await?,
         })

@@ -3,15 +3,20 @@
 //! `docs/api.md` documents every endpoint. The command line is one client of it; whatever that
 //! does, `curl --unix-socket` can do. Streams are JSON objects, one a line.
 
+mod accept;
+mod bare;
+mod body;
 mod config;
 mod doctor;
 mod error;
 mod extract;
 mod groups;
+mod held;
 mod membership;
 mod metrics;
 mod overlay;
 mod peer;
+mod pieces;
 mod publish;
 mod server;
 mod socket;

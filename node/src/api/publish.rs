@@ -11,21 +11,17 @@ use super::types::{Acknowledged, PublishQuery, Published, Split};
 use crate::outbox::{Acknowledging, Reply, Room, Submission};
 use crate::{AckResult, Node};
 use axum::Json;
-use axum::body::{Body, BodyDataStream};
+use axum::body::{Body, BodyDataStream, HttpBody};
 use axum::extract::State;
 use bytes::{Buf, Bytes, BytesMut};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use hedgerow_protocol::{GroupName, MessageId, PeerKey, PublishError, PublishOptions};
 use std::collections::{BTreeSet, VecDeque};
-use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Messages handed over whose acceptance has not been looked at.
 const WINDOW: usize = 512;
-/// How long the rest of a refused upload is read, and how long a pause ends that.
-const DISCARD: Duration = Duration::from_secs(2);
-const DISCARD_IDLE: Duration = Duration::from_millis(100);
 /// A group whose name is at least so similar may be the one that was meant: a letter or two of a
 /// short name differ.
 const SIMILAR_MIN: f64 = 0.6;
@@ -40,7 +36,17 @@ pub(super) async fn upload(
     let _slot = api.streams.take()?;
     let waiting = query.wait.then_some(acknowledging_max);
     let mut publisher = Publisher::new(&api.node, group, waiting);
-    let mut cutter = Cutter::new(api.node.shared.message_bytes_max);
+    let bytes_max = api.node.shared.message_bytes_max;
+    let bytes = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if query.split == Split::None && bytes > bytes_max {
+        // Before any of it is read: a client may wait to be told to go on.
+        let error = PublishError::TooLarge {
+            bytes,
+            max: bytes_max,
+        };
+        return Err(ApiError::from(error).after(0));
+    }
+    let mut cutter = Cutter::new(bytes_max);
     let mut body = body.into_data_stream();
     let result = match query.split {
         Split::None => publish_whole(&mut publisher, &mut cutter, &mut body).await,
@@ -50,23 +56,7 @@ pub(super) async fn upload(
     let settled = publisher.settle().await;
     match result.and(settled) {
         Ok(()) => Ok(Json(publisher.finish(&api.node).await?)),
-        Err(error) => {
-            discard(&mut body).await;
-            Err(error.after(publisher.accepted))
-        }
-    }
-}
-
-/// Reads what a client still sends, for a while: one that writes into a closed connection never
-/// comes to read why.
-async fn discard(body: &mut BodyDataStream) {
-    let until = Instant::now() + DISCARD;
-    while Instant::now() < until {
-        match tokio::time::timeout(DISCARD_IDLE, body.next()).await {
-            Ok(Some(Ok(_))) => {}
-            // The end, or a client that waits: it will read the answer.
-            Ok(_) | Err(_) => return,
-        }
+        Err(error) => Err(error.after(publisher.accepted)),
     }
 }
 

@@ -1,7 +1,10 @@
 //! The server: its state, its routes, its end.
 
+use super::accept::{Room, accept};
+use super::body::drain;
 use super::error::{method_not_allowed, not_found};
 use super::extract::refuse_query;
+use super::held::HeldMessages;
 use super::membership::Memberships;
 use super::socket::{ApiSocket, SocketError};
 use super::stream::StreamSlots;
@@ -54,7 +57,9 @@ pub struct Api {
     pub(super) node: Node,
     pub(super) effective: Arc<Effective>,
     pub(super) memberships: Arc<Memberships>,
+    pub(super) room: Room,
     pub(super) streams: StreamSlots,
+    pub(super) held: HeldMessages,
     pub(super) shutdown: Shutdown,
     pub(super) address: Arc<str>,
 }
@@ -68,9 +73,13 @@ impl Api {
         paths: &Paths,
     ) -> Result<(Self, ApiSocket), SocketError> {
         let socket = ApiSocket::bind(paths)?;
+        let settings = &effective.settings;
+        let room = Room::of(settings);
         let api = Self {
             memberships: Arc::new(Memberships::new(node.clone())),
-            streams: StreamSlots::new(effective.settings.api.streams_max),
+            room,
+            streams: StreamSlots::new(room.streams, settings.api.streams_max),
+            held: HeldMessages::new(settings.api.stream_bytes_max),
             node,
             effective: Arc::new(effective),
             shutdown: Shutdown::default(),
@@ -108,6 +117,11 @@ impl Api {
         self.memberships.hold(group, options, keep).await.map(drop)
     }
 
+    /// How long a request's head, and a body of JSON, may take to come.
+    pub(super) fn request_limit(&self) -> Duration {
+        Duration::from_millis(self.effective.settings.api.request_ms)
+    }
+
     fn router(self) -> Router {
         let body_bytes_max = self.effective.settings.api.body_bytes_max;
         let plain = Router::new()
@@ -141,6 +155,7 @@ impl Api {
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
             .layer(DefaultBodyLimit::max(body_bytes_max))
+            .layer(from_fn(drain))
             .with_state(self)
     }
 }
@@ -150,26 +165,20 @@ impl Api {
 pub struct Server {
     socket: ApiSocket,
     stop: watch::Sender<bool>,
-    task: JoinHandle<std::io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Server {
     /// Serves on the current runtime.
     pub fn start(mut socket: ApiSocket, api: &Api) -> Self {
+        let (room, request) = (api.room, api.request_limit());
         let router = api.clone().router();
-        let (stop, mut stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(false);
         let listener = socket.take_listener();
         let task = tokio::spawn(async move {
-            let Some(listener) = listener else {
-                return Ok(());
-            };
-            let end = async move {
-                // An error means that the server was dropped.
-                let _ = stopped.wait_for(|stop| *stop).await;
-            };
-            axum::serve(listener, router)
-                .with_graceful_shutdown(end)
-                .await
+            if let Some(listener) = listener {
+                accept(listener, router, room, request, stopped).await;
+            }
         });
         Self { socket, stop, task }
     }

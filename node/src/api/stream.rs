@@ -1,6 +1,7 @@
 //! Streams as answers: one JSON object a line, counted and bounded.
 
 use super::error::ApiError;
+use axum::BoxError;
 use axum::body::{Body, Bytes};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -18,28 +19,40 @@ pub(super) const CHUNK_BYTES: usize = 64 << 10;
 pub(super) struct StreamSlots {
     free: Arc<Semaphore>,
     most: usize,
+    /// Whether that is fewer than configured, for want of descriptors.
+    lowered: bool,
 }
 
 impl StreamSlots {
-    pub(super) fn new(most: usize) -> Self {
+    /// At most `most` streams, where `configured` were asked for.
+    pub(super) fn new(most: usize, configured: usize) -> Self {
         let most = most.min(Semaphore::MAX_PERMITS);
         Self {
             free: Arc::new(Semaphore::new(most)),
             most,
+            lowered: most < configured.min(Semaphore::MAX_PERMITS),
         }
     }
 
     /// A slot, held as long as the stream lives.
     pub(super) fn take(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         self.free.clone().try_acquire_owned().map_err(|_| {
+            let (limit, remedy) = if self.lowered {
+                (
+                    "what the limit of open files leaves",
+                    "end some, or let this user open more files (`ulimit -n`)",
+                )
+            } else {
+                (
+                    "the limit (api.streams_max)",
+                    "end some, or raise api.streams_max in the configuration",
+                )
+            };
             ApiError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too_many_streams",
-                format!(
-                    "{} streams are open, the limit (api.streams_max)",
-                    self.most
-                ),
-                "end some, or raise api.streams_max in the configuration",
+                format!("{} streams are open, {limit}", self.most),
+                remedy,
             )
         })
     }
@@ -69,9 +82,16 @@ pub(super) fn ndjson(
     chunks: impl Stream<Item = Bytes> + Send + 'static,
     slot: OwnedSemaphorePermit,
 ) -> Response {
-    let chunks = chunks.map(move |chunk| {
+    ndjson_pieces(chunks.map(Ok::<_, Infallible>), slot)
+}
+
+/// The answer that streams `chunks`, in which lines may go on; an error breaks the connection.
+pub(super) fn ndjson_pieces<E: Into<BoxError> + 'static>(
+    chunks: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+    slot: OwnedSemaphorePermit,
+) -> Response {
+    let chunks = chunks.inspect(move |_| {
         let _held = &slot;
-        Ok::<_, Infallible>(chunk)
     });
     let headers = [
         (header::CONTENT_TYPE, "application/x-ndjson"),

@@ -2,9 +2,11 @@
 
 use super::error::ApiError;
 use super::extract::{Path, Query};
+use super::held::{CutOff, Held, HeldMessages};
 use super::membership::Attachment;
+use super::pieces::{Pieces, WHOLE_BYTES};
 use super::server::{Api, Shutdown};
-use super::stream::{CHUNK_BYTES, ndjson, write_line};
+use super::stream::{CHUNK_BYTES, ndjson_pieces, write_line};
 use super::types::{MessageLine, SettingsConflict, SubscribeQuery, SubscriptionLine};
 use crate::{Events, Gap, Node, Subscription};
 use axum::body::Bytes;
@@ -44,11 +46,13 @@ pub(super) async fn open(
         group,
         subscription,
         events,
+        held: api.held,
+        writing: None,
         joined: false,
         ended: false,
         _attachment: attachment,
     };
-    Ok(ndjson(feed.chunks(), slot))
+    Ok(ndjson_pieces(feed.chunks(), slot))
 }
 
 /// A subscription being streamed.
@@ -58,6 +62,9 @@ struct Feed {
     group: GroupName,
     subscription: Subscription,
     events: Events,
+    held: HeldMessages,
+    /// The large message whose line is being written.
+    writing: Option<Held>,
     joined: bool,
     ended: bool,
     _attachment: Attachment,
@@ -69,33 +76,46 @@ enum Next {
 }
 
 impl Feed {
-    fn chunks(self) -> impl Stream<Item = Bytes> + Send + 'static {
+    fn chunks(self) -> impl Stream<Item = Result<Bytes, CutOff>> + Send + 'static {
         stream::unfold(self, |mut feed| async move {
             let chunk = feed.next_chunk().await?;
             Some((chunk, feed))
         })
     }
 
-    /// Waits for something, then takes what else is there, up to a chunk's size.
-    async fn next_chunk(&mut self) -> Option<Bytes> {
-        if self.ended {
-            return None;
-        }
+    /// Waits for something, then takes what else is there, up to a chunk's size. It is called when
+    /// there is room to write a chunk, so a client that does not read costs a few of them.
+    async fn next_chunk(&mut self) -> Option<Result<Bytes, CutOff>> {
         let mut buffer = Vec::new();
-        self.note_joined(&mut buffer);
-        while buffer.is_empty() && !self.ended {
-            match self.next().await {
-                Next::Item(item) => self.write_item(&mut buffer, item),
-                Next::Event(event) => self.write_event(&mut buffer, event),
+        while buffer.len() < CHUNK_BYTES {
+            if let Some(message) = &mut self.writing {
+                match message.write_next(&mut buffer) {
+                    Ok(false) => {}
+                    Ok(true) => self.writing = None,
+                    Err(cut_off) => {
+                        self.writing = None;
+                        self.ended = true;
+                        return Some(Err(cut_off));
+                    }
+                }
+            } else if self.ended {
+                break;
+            } else if buffer.is_empty() {
+                self.note_joined(&mut buffer);
+                if buffer.is_empty() {
+                    match self.next().await {
+                        Next::Item(item) => self.write_item(&mut buffer, item),
+                        Next::Event(event) => self.write_event(&mut buffer, event),
+                    }
+                }
+            } else {
+                let Some(item) = self.subscription.recv().now_or_never() else {
+                    break;
+                };
+                self.write_item(&mut buffer, item);
             }
         }
-        while !self.ended && buffer.len() < CHUNK_BYTES {
-            let Some(item) = self.subscription.recv().now_or_never() else {
-                break;
-            };
-            self.write_item(&mut buffer, item);
-        }
-        Some(buffer.into())
+        (!buffer.is_empty()).then(|| Ok(buffer.into()))
     }
 
     async fn next(&mut self) -> Next {
@@ -131,6 +151,10 @@ impl Feed {
     fn write_item(&mut self, buffer: &mut Vec<u8>, item: Option<Result<Delivery, Gap>>) {
         let group = || self.group.clone();
         let line = match item {
+            Some(Ok(delivery)) if delivery.payload.len() > WHOLE_BYTES => {
+                self.writing = Some(self.held.begin(Pieces::new(&delivery)));
+                return;
+            }
             Some(Ok(delivery)) => SubscriptionLine::Message(MessageLine::from(&delivery)),
             Some(Err(Gap::Lost {
                 origin,

@@ -117,6 +117,12 @@ pub(super) struct ConfigArgs {
     /// Do not look for peers on the local network
     #[arg(long)]
     no_mdns: bool,
+    /// Become a new peer where the data directory has lost its key
+    #[arg(long)]
+    pub(super) new_identity: bool,
+    /// Forget the kept groups where the data directory has lost them
+    #[arg(long)]
+    pub(super) forget_groups: bool,
     /// Set any key of the configuration (`--set links.degree=6`)
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,

@@ -13,7 +13,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio_util::io::StreamReader;
@@ -40,7 +41,13 @@ pub(super) enum ClientError {
         why: String,
     },
     /// The peer says no.
-    #[error("{}{}{}", detail.message, if detail.remedy.is_empty() { "" } else { "; " }, detail.remedy)]
+    #[error(
+        "{}{}{}{}",
+        detail.message,
+        if detail.remedy.is_empty() { "" } else { "; " },
+        detail.remedy,
+        accepted_before(*messages)
+    )]
     Refused {
         /// The status of the answer.
         status: StatusCode,
@@ -49,8 +56,28 @@ pub(super) enum ClientError {
         /// Messages accepted before, for uploads.
         messages: Option<u64>,
     },
+    /// The socket is another user's.
+    #[error(
+        "no permission for {}{}; run as the user that runs the peer",
+        socket.display(),
+        owner.as_ref().map_or_else(String::new, |owner| format!(", which belongs to {owner}"))
+    )]
+    Denied {
+        /// The socket, or the directory above it that cannot be entered.
+        socket: PathBuf,
+        /// Whose it is.
+        owner: Option<String>,
+    },
+    /// What was to be sent could not be read.
+    #[error("cannot read {what}: {why}")]
+    Input {
+        /// The file, or stdin.
+        what: String,
+        /// What the system says.
+        why: String,
+    },
     /// The connection ended before the answer did.
-    #[error("the peer went away: {0}")]
+    #[error("the connection to the peer broke: {0}")]
     Broken(String),
     /// An answer that does not mean what it should.
     #[error("the peer's answer makes no sense ({0}); do both have the same version?")]
@@ -125,16 +152,13 @@ impl Client {
                 },
                 io::ErrorKind::NotADirectory => ClientError::NoPeer {
                     data_dir,
-                    why: "it is no directory".to_owned(),
+                    why: "it is not a directory".to_owned(),
                 },
                 io::ErrorKind::ConnectionRefused => ClientError::NoPeer {
                     data_dir,
                     why: "its socket is stale: the peer died without cleaning up".to_owned(),
                 },
-                io::ErrorKind::PermissionDenied => ClientError::Broken(format!(
-                    "{}: permission denied; run as the user that runs the peer",
-                    socket.display()
-                )),
+                io::ErrorKind::PermissionDenied => denied(&socket),
                 _ => ClientError::Broken(format!("{}: {error}", socket.display())),
             })
     }
@@ -238,6 +262,41 @@ impl Client {
     }
 }
 
+/// How many messages of an upload were accepted before it was refused.
+fn accepted_before(messages: Option<u64>) -> String {
+    match messages {
+        None | Some(0) => String::new(),
+        Some(1) => "; 1 message was accepted before".to_owned(),
+        Some(messages) => format!("; {messages} messages were accepted before"),
+    }
+}
+
+/// The error for a socket that this user may not use: it, or the directory that hides it.
+fn denied(socket: &Path) -> ClientError {
+    let seen = socket
+        .ancestors()
+        .find_map(|path| Some((path, std::fs::metadata(path).ok()?)));
+    let (path, owner) = match seen {
+        Some((path, metadata)) => (path, Some(user(metadata.uid()))),
+        None => (socket, None),
+    };
+    ClientError::Denied {
+        socket: path.to_owned(),
+        owner,
+    }
+}
+
+/// A user by name, where the list of users has one.
+fn user(id: u32) -> String {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(id)).then_some(name)
+    });
+    named.map_or_else(|| format!("user {id}"), str::to_owned)
+}
+
 /// An answer to `send` as what it says.
 pub(super) async fn read<T: DeserializeOwned>(
     response: Response<Incoming>,
@@ -276,5 +335,44 @@ impl Lines {
     /// The next line as what it says.
     pub(super) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ClientError> {
         self.next_bytes().await?.map(parse).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_of_another_user_is_named_with_its_owner() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let uid = std::fs::metadata(dir.path()).expect("is there").uid();
+        // What cannot be seen is named by the directory that can.
+        let error = denied(&dir.path().join("hidden/api.sock")).to_string();
+        let expected = format!(
+            "no permission for {}, which belongs to {}; run as the user that runs the peer",
+            dir.path().display(),
+            user(uid)
+        );
+        assert_eq!(error, expected);
+        assert_eq!(user(0), "root");
+        assert_eq!(user(u32::MAX), format!("user {}", u32::MAX));
+    }
+
+    #[test]
+    fn an_upload_that_was_refused_says_how_much_was_accepted() {
+        let error = |messages| ClientError::Refused {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            detail: ErrorDetail {
+                code: String::new(),
+                message: "too large".to_owned(),
+                remedy: "cut it".to_owned(),
+            },
+            messages,
+        };
+        assert_eq!(error(None).to_string(), "too large; cut it");
+        assert_eq!(
+            error(Some(7)).to_string(),
+            "too large; cut it; 7 messages were accepted before"
+        );
     }
 }

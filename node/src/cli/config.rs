@@ -34,9 +34,7 @@ pub(super) async fn show(context: &Context, args: ConfigShowArgs) -> Result<(), 
             .output
             .value(&json!({ "settings": entries(&effective) }));
     }
-    context
-        .output
-        .bytes(to_toml(&effective, args.origin).as_bytes())
+    context.output.text(&to_toml(&effective, args.origin))
 }
 
 pub(super) fn check(context: &Context, file: &Path) -> Result<(), CliError> {

@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::args::ConfigArgs;
+use super::descriptors;
 use super::error::CliError;
 use crate::Node;
 use crate::api::{Api, Server, Shutdown, await_end};
@@ -38,10 +39,17 @@ pub(super) struct Daemon {
 
 impl Daemon {
     /// Starts a peer with these settings, joins its groups and serves its API.
-    pub(super) async fn start(context: &Context, effective: Effective) -> Result<Self, CliError> {
+    pub(super) async fn start(
+        context: &Context,
+        args: &ConfigArgs,
+        effective: Effective,
+    ) -> Result<Self, CliError> {
+        descriptors::raise();
         let settings = &effective.settings;
         let node = Node::builder()
             .data_dir(context.paths.data_dir())
+            .new_identity(args.new_identity)
+            .forget_groups(args.forget_groups)
             .engine(settings.engine())
             .transport(settings.transport())
             .delivery(settings.delivery.clone())

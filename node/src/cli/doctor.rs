@@ -9,8 +9,13 @@ use super::table::{table, text};
 use crate::api::types::{Check, Health};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+/// Written to see whether that can be done: one block of most file systems.
+const PROBE_BYTES: usize = 4096;
 
 #[derive(Deserialize)]
 struct Report {
@@ -31,6 +36,7 @@ pub(super) async fn doctor(context: &Context) -> Result<(), CliError> {
         Err(error) => {
             let remedy = match &error {
                 ClientError::NoPeer { .. } => "start the peer: `hedgerow run`",
+                ClientError::Denied { .. } => "run as the user that runs the peer",
                 _ => "run as the user that runs the peer, with the same version",
             };
             checks.push(check("socket", Health::Fail, error.to_string(), remedy));
@@ -89,14 +95,35 @@ fn data_dir(directory: &Path) -> Check {
         Ok(metadata) if !metadata.is_dir() => check(
             "data directory",
             Health::Fail,
-            format!("{shown} is no directory"),
+            format!("{shown} is not a directory"),
             remedy,
         ),
         Ok(metadata) if metadata.permissions().mode() & 0o022 != 0 => {
             let remedy = "others may write into it: `chmod go-w` it";
             check("data directory", Health::Fail, shown, remedy)
         }
-        Ok(_) => check("data directory", Health::Ok, shown, ""),
+        Ok(_) => match probe(directory) {
+            Ok(()) => check("data directory", Health::Ok, shown, ""),
+            Err(error) => {
+                let remedy = "nothing can be written there: free space on that disk, or run as \
+                              the user that it belongs to";
+                let found = format!("{shown}: {error}");
+                check("data directory", Health::Fail, found, remedy)
+            }
+        },
+    }
+}
+
+/// Writes a file in `directory` and removes it.
+fn probe(directory: &Path) -> io::Result<()> {
+    let path = directory.join(format!(".doctor-{}", std::process::id()));
+    let written = File::create(&path).and_then(|mut file| {
+        file.write_all(&[0; PROBE_BYTES])?;
+        file.sync_all()
+    });
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => written.and(Err(error)),
+        _ => written,
     }
 }
 

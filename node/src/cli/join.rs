@@ -4,6 +4,7 @@ use super::Context;
 use super::args::JoinArgs;
 use super::client::{Lines, group_path, parse, with_query};
 use super::error::CliError;
+use super::hangup::stdout_hung_up;
 use super::one_shot::OneShot;
 use super::signals::Signals;
 use crate::api::types::{Membership, MessageLine, SubscribeQuery, SubscriptionLine};
@@ -28,6 +29,7 @@ pub(super) async fn join(context: &Context, args: JoinArgs) -> Result<(), CliErr
     let result = tokio::select! {
         result = within(args.timeout, "not all messages came", print(context, &args)) => result,
         () = signals.next() => Ok(()),
+        () = stdout_hung_up() => Err(CliError::BrokenPipe),
     };
     peer.stop().await;
     result
@@ -104,7 +106,7 @@ impl Printer<'_> {
             if matches!(self.style, Style::Json)
                 && let Some(fields) = line.strip_prefix(MESSAGE)
             {
-                self.context.output.parts(&[b"{", fields, b"\n"])?;
+                self.context.output.json(&[b"{", fields, b"\n"])?;
                 if self.was_last() {
                     return Ok(());
                 }
@@ -153,7 +155,7 @@ impl Printer<'_> {
         match self.style {
             Style::Json => output.value(message),
             Style::Raw => output.bytes(&payload()?),
-            Style::Lines => output.parts(&[&payload()?, b"\n"]),
+            Style::Lines => output.payload(&payload()?, b"\n"),
         }
     }
 

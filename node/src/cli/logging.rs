@@ -1,6 +1,7 @@
 //! Logs on stderr.
 
 use super::error::CliError;
+use super::safe::LogWriter;
 use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 
@@ -18,11 +19,19 @@ pub(super) fn init(verbose: u8, serves: bool) -> Result<(), CliError> {
     let directives = std::env::var("HEDGEROW_LOG").unwrap_or_else(|_| directives.to_owned());
     let filter = EnvFilter::try_new(&directives)
         .map_err(|error| CliError::Usage(format!("HEDGEROW_LOG={directives}: {error}")))?;
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let terminal = io::stderr().is_terminal();
+    let colour = terminal && std::env::var_os("NO_COLOR").is_none();
+    let writer = move || -> Box<dyn io::Write> {
+        if terminal {
+            Box::new(LogWriter(io::stderr()))
+        } else {
+            Box::new(io::stderr())
+        }
+    };
     // An error means that a subscriber is installed already, as in tests.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(writer)
         .with_ansi(colour)
         // Where the disk that holds the log is full, saying so on stderr would be a panic.
         .log_internal_errors(false)

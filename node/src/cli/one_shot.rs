@@ -24,7 +24,7 @@ impl OneShot {
             return Ok(Self(None));
         }
         let effective = daemon::settings(context, args, Vec::new())?;
-        Ok(Self(Some(Daemon::start(context, effective).await?)))
+        Ok(Self(Some(Daemon::start(context, args, effective).await?)))
     }
 
     /// Whether it was started here.

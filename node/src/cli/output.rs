@@ -1,7 +1,11 @@
 //! stdout: data, written whole and flushed line by line. stderr: everything else.
+//!
+//! On a terminal nothing is written that could control it (see [`safe`]): every way to print but
+//! [`Output::bytes`] escapes. Pipes and files get what there is, byte for byte.
 
 use super::client::ClientError;
 use super::error::CliError;
+use super::safe;
 use crate::api::types::{ErrorBody, ErrorDetail};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
@@ -10,11 +14,16 @@ use std::io::{self, IsTerminal, Write};
 #[derive(Clone, Debug)]
 pub(super) struct Output {
     json: bool,
+    /// Whether stdout is a terminal.
+    terminal: bool,
 }
 
 impl Output {
     pub(super) fn new(json: bool) -> Self {
-        Self { json }
+        Self {
+            json,
+            terminal: io::stdout().is_terminal(),
+        }
     }
 
     /// Whether JSON was asked for.
@@ -22,25 +31,37 @@ impl Output {
         self.json
     }
 
-    /// Writes data as it is.
+    /// Writes bytes as they are, to a terminal as well: for what is asked for so, or comes from
+    /// this program.
+    #[allow(clippy::unused_self)] // whoever prints shows that it may
     pub(super) fn bytes(&self, bytes: &[u8]) -> Result<(), CliError> {
-        self.parts(&[bytes])
+        write(&[bytes])
     }
 
-    /// Writes data that lies in several places, one behind the other.
-    #[allow(clippy::unused_self)] // whoever prints shows that it may
-    pub(super) fn parts(&self, parts: &[&[u8]]) -> Result<(), CliError> {
-        let mut stdout = io::stdout().lock();
-        parts
-            .iter()
-            .try_for_each(|part| stdout.write_all(part))
-            .and_then(|()| stdout.flush())
-            .map_err(CliError::stdout)
+    /// Writes a payload and what follows it.
+    pub(super) fn payload(&self, payload: &[u8], end: &[u8]) -> Result<(), CliError> {
+        if self.terminal {
+            return write(&[safe::bytes(payload).as_bytes(), end]);
+        }
+        write(&[payload, end])
+    }
+
+    /// Writes text as it is.
+    pub(super) fn text(&self, text: &str) -> Result<(), CliError> {
+        self.payload(text.as_bytes(), b"")
+    }
+
+    /// Writes JSON that lies in several places, one behind the other.
+    pub(super) fn json(&self, parts: &[&[u8]]) -> Result<(), CliError> {
+        if self.terminal {
+            return write(&[&safe::json(&parts.concat())]);
+        }
+        write(parts)
     }
 
     /// Writes a line.
     pub(super) fn line(&self, text: impl std::fmt::Display) -> Result<(), CliError> {
-        self.bytes(format!("{text}\n").as_bytes())
+        self.text(&format!("{text}\n"))
     }
 
     /// Writes a value as a line of JSON.
@@ -48,14 +69,13 @@ impl Output {
         let mut line = serde_json::to_vec(value)
             .map_err(|error| CliError::io("cannot write JSON", error.into()))?;
         line.push(b'\n');
-        self.bytes(&line)
+        self.json(&[&line])
     }
 
     /// Says something to the person at the terminal.
     #[allow(clippy::unused_self)] // as above
     pub(super) fn notice(&self, text: impl std::fmt::Display) {
-        // Nobody to hear it is no reason to fail.
-        let _ = writeln!(io::stderr(), "hedgerow: {text}");
+        say(&format!("hedgerow: {text}"));
     }
 
     /// Says why the command failed.
@@ -70,7 +90,8 @@ impl Output {
             } else {
                 ("", "")
             };
-            let _ = writeln!(io::stderr(), "{on}error:{off} {error}");
+            let _ = write!(io::stderr(), "{on}error:{off} ");
+            say(&error.to_string());
             return;
         }
         let body = match error {
@@ -89,10 +110,37 @@ impl Output {
                 messages: None,
             },
         };
-        if let Ok(text) = serde_json::to_string(&body) {
-            let _ = writeln!(io::stderr(), "{text}");
+        if let Ok(mut text) = serde_json::to_vec(&body) {
+            text.push(b'\n');
+            let mut stderr = io::stderr();
+            let _ = if stderr.is_terminal() {
+                stderr.write_all(&safe::json(&text))
+            } else {
+                stderr.write_all(&text)
+            };
         }
     }
+}
+
+/// Writes to stdout what lies in several places, one behind the other.
+fn write(parts: &[&[u8]]) -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    parts
+        .iter()
+        .try_for_each(|part| stdout.write_all(part))
+        .and_then(|()| stdout.flush())
+        .map_err(CliError::stdout)
+}
+
+/// Writes a line to stderr.
+fn say(text: &str) {
+    let mut stderr = io::stderr();
+    // Nobody to hear it is no reason to fail.
+    let _ = if stderr.is_terminal() {
+        writeln!(stderr, "{}", safe::text(text))
+    } else {
+        writeln!(stderr, "{text}")
+    };
 }
 
 fn code(error: &CliError) -> &'static str {

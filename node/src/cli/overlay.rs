@@ -25,7 +25,10 @@ pub(super) async fn overlay(context: &Context, args: OverlayArgs) -> Result<(), 
     if !text.ends_with('\n') {
         text.push('\n');
     }
-    context.output.bytes(text.as_bytes())
+    if format == "json" {
+        return context.output.json(&[text.as_bytes()]);
+    }
+    context.output.text(&text)
 }
 
 fn print(context: &Context, overlay: &Value) -> Result<(), CliError> {

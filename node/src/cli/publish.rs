@@ -9,7 +9,7 @@ use super::join::within;
 use super::one_shot::OneShot;
 use super::signals::Signals;
 use super::table::list;
-use crate::api::types::{Acknowledged, PublishQuery, Published};
+use crate::api::types::{Acknowledged, PublishQuery, Published, Split};
 use hedgerow_protocol::GroupName;
 use hyper::Method;
 use serde::Deserialize;
@@ -30,6 +30,7 @@ pub(super) async fn publish(
     let mut signals = Signals::new()?;
     // A mistake in the arguments should start nothing.
     let input = Input::open(&args).await?;
+    let is_lines = input.split == Split::Lines;
     let peer = OneShot::find_or_start(context, &args.config).await?;
     let work = async {
         if peer.is_own() {
@@ -48,6 +49,12 @@ pub(super) async fn publish(
     };
     let confirmed = peer.stop().await;
     let published = result?;
+    if is_lines && !context.output.is_json() {
+        let messages = published.messages;
+        context
+            .output
+            .notice(format!("{messages} messages accepted"));
+    }
     report(context, &published, args.allow_nobody)?;
     if !confirmed {
         return Err(CliError::Partial(
@@ -68,6 +75,7 @@ async fn upload(
         body,
         split,
         progress,
+        failure,
     } = input;
     let path = with_query(
         &group_path(group, "messages"),
@@ -78,7 +86,8 @@ async fn upload(
         .send(Method::POST, &path, "application/octet-stream", body)
         .await;
     progress.finish_and_clear();
-    Ok(read(sent?).await?)
+    let sent = sent.map_err(|error| failure.or(error))?;
+    Ok(read(sent).await?)
 }
 
 fn report(context: &Context, published: &Published, allow_nobody: bool) -> Result<(), CliError> {

@@ -18,7 +18,7 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<(), CliError
     }
     let effective = daemon::settings(context, &args.config, flags)?;
     let mut signals = Signals::new()?;
-    let daemon = Daemon::start(context, effective).await?;
+    let daemon = Daemon::start(context, &args.config, effective).await?;
     let mut events = daemon.node.events();
     let shutdown = daemon.shutdown();
     match context.output.value(&daemon.api.identity()) {

@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::error::CliError;
+use super::hangup::stdout_hung_up;
 use super::signals::Signals;
 use super::table::{bytes, millis, pairs, span, table, text};
 use crate::Multiaddr;
@@ -92,7 +93,7 @@ pub(super) async fn metrics(context: &Context) -> Result<(), CliError> {
         return context.output.value(&metrics);
     }
     let metrics = context.client.text("/metrics").await?;
-    context.output.bytes(metrics.as_bytes())
+    context.output.text(&metrics)
 }
 
 pub(super) async fn events(context: &Context) -> Result<(), CliError> {
@@ -100,15 +101,14 @@ pub(super) async fn events(context: &Context) -> Result<(), CliError> {
     let mut lines = context.client.lines(Method::GET, "/v1/events").await?;
     let print = async {
         while let Some(line) = lines.next_bytes().await? {
-            let mut line = line.to_vec();
-            line.push(b'\n');
-            context.output.bytes(&line)?;
+            context.output.json(&[line, b"\n"])?;
         }
         Err(CliError::Ended("the peer has stopped".to_owned()))
     };
     tokio::select! {
         result = print => result,
         () = signals.next() => Ok(()),
+        () = stdout_hung_up() => Err(CliError::BrokenPipe),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tables for people, from the API's JSON.
 
+use super::safe;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use hedgerow_protocol::PeerKey;
@@ -43,7 +44,8 @@ pub(super) fn text(value: &Value) -> String {
         Value::Null => "-".to_owned(),
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
-        Value::String(text) => text.clone(),
+        // One cell is one line, and no wider than it looks; a pipe gets that as well.
+        Value::String(text) => safe::text(text).replace(['\n', '\t'], " "),
         Value::Array(items) if items.is_empty() => "-".to_owned(),
         Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(" "),
         other => other.to_string(),
@@ -95,6 +97,10 @@ mod tests {
         assert_eq!(text(&json!(null)), "-");
         assert_eq!(text(&json!(true)), "yes");
         assert_eq!(text(&json!(["ring", "near"])), "ring near");
+        assert_eq!(
+            text(&json!("a\nb\u{1b}[2J\u{202e}")),
+            "a b\\x1b[2J\\u{202e}"
+        );
         assert_eq!(millis(&json!(1_500)), "1.5 ms");
         assert_eq!(bytes(&json!(65_536)), "64.00 KiB");
         assert_eq!(span(&json!(61_500)), "1m 1s");

@@ -74,9 +74,16 @@ pub struct ApiSettings {
     /// The largest JSON body of a request, bytes; 64 KiB is far above any that makes sense.
     /// Messages have a limit of their own, `groups.message_bytes_max`.
     pub body_bytes_max: usize,
+    /// How long a request's head, and a body of JSON, may take to come, ms. Uploads may pause: a
+    /// log that is followed has hours without a line. 30 s: a person who types it by hand.
+    pub request_ms: u64,
     /// Streams (subscriptions, uploads, events, traces) open at once; each holds a few buffers,
-    /// an upload one message.
+    /// an upload one message. Fewer where the limit of open files leaves fewer.
     pub streams_max: usize,
+    /// Payload bytes that subscriptions may hold of large messages while their clients read them,
+    /// each message counted once. Beyond it the stream that has not moved for longest is cut off.
+    /// 128 MiB: two of the largest messages.
+    pub stream_bytes_max: usize,
     /// Acknowledged publications of one upload that may be under way at once; more wait. 256: the
     /// engine follows 1,024 a group, whoever publishes.
     pub acknowledging_max: usize,
@@ -86,7 +93,9 @@ impl Default for ApiSettings {
     fn default() -> Self {
         Self {
             body_bytes_max: 64 << 10,
+            request_ms: 30_000,
             streams_max: 1_024,
+            stream_bytes_max: 128 << 20,
             acknowledging_max: 256,
         }
     }
@@ -126,6 +135,9 @@ impl Settings {
         };
         if self.api.streams_max == 0 {
             return Err(error("api.streams_max", 0));
+        }
+        if self.api.request_ms == 0 {
+            return Err(error("api.request_ms", 0));
         }
         if self.api.acknowledging_max == 0 {
             return Err(error("api.acknowledging_max", 0));

@@ -206,7 +206,8 @@ impl Driver {
         {
             let (store, group) = (self.store.clone(), group.clone());
             tokio::task::spawn_blocking(move || {
-                if let Err(error) = store.save_group(group, settings) {
+                // Left meanwhile, it is not brought back.
+                if let Err(error) = store.update_group(&group, settings) {
                     tracing::warn!(%error, "the group's new settings are not stored");
                 }
             });

@@ -88,17 +88,30 @@ impl Driver {
         self.store.has_group(group)
     }
 
-    /// Leaves a group and forgets it.
-    pub(crate) fn leave(&mut self, group: &GroupName) -> Result<Written, NodeError> {
+    /// Forgets a kept group, before it is left. Refused where there is nothing to leave.
+    pub(crate) fn forget(&mut self, group: &GroupName) -> Result<Written, NodeError> {
+        if !self.members.contains(group) && !self.store.has_group(group) {
+            return Err(JoinError::NotMember(group.clone()).into());
+        }
+        let group = group.clone();
+        Ok(self.write(move |store| store.remove_group(&group)))
+    }
+
+    /// Leaves a group that has been forgotten.
+    pub(crate) fn leave(&mut self, group: &GroupName) -> Result<(), NodeError> {
         match self.engine.leave(self.clock.now(), group) {
-            // It could not be rejoined, and is to be forgotten all the same.
-            Err(JoinError::NotMember(_)) if self.store.has_group(group) => {}
-            left => left?,
+            // It could not be rejoined, or was left meanwhile.
+            Ok(()) | Err(JoinError::NotMember(_)) => {}
+            Err(error) => return Err(error.into()),
         }
         self.members.remove(group);
         self.rings.close(group);
-        let group = group.clone();
-        Ok(self.write(move |store| store.remove_group(&group)))
+        Ok(())
+    }
+
+    /// Whether the disk takes what is to be stored.
+    pub(crate) fn probe_store(&self) -> Written {
+        self.write(crate::store::Store::probe)
     }
 
     fn write(

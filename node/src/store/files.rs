@@ -8,6 +8,12 @@ use std::path::{Path, PathBuf};
 
 /// Locked while the directory is held; says by whom.
 const LOCK: &str = "lock";
+/// Begins a file that carries its checksum: this line of JSON with the BLAKE3 of what follows.
+const CHECKSUM: (&str, &str) = ("{\"blake3\":\"", "\"}\n");
+/// Written and removed to see whether that can be done.
+const PROBE: &str = "probe";
+/// Bytes of that: one block of most file systems, so that it does not fit into an inode.
+const PROBE_BYTES: usize = 4096;
 /// No stored file is larger; a larger one is damaged.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
@@ -19,13 +25,21 @@ pub(super) struct DataDir {
 }
 
 impl DataDir {
-    /// Opens or creates (0700) a directory and locks it.
+    /// Opens or creates (0700) a directory and locks it. Refuses one that others can write.
     pub(super) fn open(path: &Path) -> Result<Self, NodeError> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(path)
             .map_err(NodeError::data_dir(path))?;
+        let metadata = fs::metadata(path).map_err(NodeError::data_dir(path))?;
+        let mode = metadata.permissions().mode() & 0o7777;
+        if mode & 0o022 != 0 {
+            return Err(NodeError::OpenToOthers {
+                path: path.to_owned(),
+                mode,
+            });
+        }
         let lock = lock(path)?;
         Ok(Self {
             path: path.to_owned(),
@@ -63,6 +77,41 @@ impl DataDir {
         self.read(name)
     }
 
+    /// Whether there is such a file.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.path.join(name).exists()
+    }
+
+    /// The content of a file that [`DataDir::write_checked`] wrote.
+    pub(super) fn read_checked(&self, name: &str) -> Result<Option<Vec<u8>>, NodeError> {
+        let Some(bytes) = self.read(name)? else {
+            return Ok(None);
+        };
+        match checked(&bytes) {
+            Ok(content) => Ok(Some(content.to_vec())),
+            Err(why) => Err(self.damaged(name, why.to_owned())),
+        }
+    }
+
+    /// Replaces a file like [`DataDir::write`], and lets it begin with its checksum.
+    pub(super) fn write_checked(&self, name: &str, content: &[u8]) -> Result<(), NodeError> {
+        let hash = blake3::hash(content).to_hex();
+        let line = [
+            CHECKSUM.0.as_bytes(),
+            hash.as_bytes(),
+            CHECKSUM.1.as_bytes(),
+        ]
+        .concat();
+        self.write(name, &[&line, content].concat())
+    }
+
+    /// Writes a file as every change is written, and removes it.
+    pub(super) fn probe(&self) -> Result<(), NodeError> {
+        self.write(PROBE, &[0; PROBE_BYTES])?;
+        let path = self.path.join(PROBE);
+        fs::remove_file(&path).map_err(NodeError::data_dir(path))
+    }
+
     /// Replaces a file (0600) by `bytes`, durably: after a crash it is the old or the new one.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), NodeError> {
         let path = self.path.join(name);
@@ -82,10 +131,18 @@ impl DataDir {
             .create_new(true)
             .mode(0o600)
             .open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
+        if let Err(error) = file.write_all(bytes).and_then(|()| file.sync_all()) {
+            // What there is of it would only take up room.
+            let _ = fs::remove_file(&temporary);
+            return Err(error);
+        }
         fs::rename(&temporary, path)?;
         File::open(&self.path)?.sync_all()
+    }
+
+    /// Where a file of this name lies.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
     }
 
     /// The error for a file that does not hold what it should.
@@ -94,6 +151,22 @@ impl DataDir {
             path: self.path.join(name),
             why,
         }
+    }
+}
+
+/// What stands behind the checksum, if that is the right one.
+fn checked(bytes: &[u8]) -> Result<&[u8], &'static str> {
+    let rest = bytes.strip_prefix(CHECKSUM.0.as_bytes());
+    let (hash, rest) = rest
+        .and_then(|rest| rest.split_at_checked(2 * blake3::OUT_LEN))
+        .ok_or("it does not begin with its checksum")?;
+    let content = rest
+        .strip_prefix(CHECKSUM.1.as_bytes())
+        .ok_or("it does not begin with its checksum")?;
+    if blake3::hash(content).to_hex().as_bytes() == hash {
+        Ok(content)
+    } else {
+        Err("its checksum is not that of its content")
     }
 }
 

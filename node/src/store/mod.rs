@@ -19,8 +19,17 @@ const IDENTITY: &str = "identity.key";
 const EPOCH: &str = "epoch";
 /// Peers with their addresses, JSON.
 const PEERS: &str = "peers.json";
-/// Kept groups with their settings, JSON.
+/// Kept groups with their settings, JSON. It is there before the first epoch is.
 const GROUPS: &str = "groups.json";
+
+/// What to do about a directory that has lost something.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lost {
+    /// Take a new identity where the key is missing, though a peer has used the directory.
+    pub(crate) new_identity: bool,
+    /// Forget the kept groups where they cannot be read.
+    pub(crate) forget_groups: bool,
+}
 
 /// A peer's memory, in a directory or for this process only. Calls block on the disk.
 #[derive(Debug)]
@@ -29,6 +38,8 @@ pub(crate) struct Store {
     dir: Option<DataDir>,
     /// Held while writing, so that the last change is what stays on disk.
     state: Mutex<State>,
+    /// Held while the disk is tried.
+    probing: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -53,21 +64,22 @@ impl Store {
             identity,
             dir: None,
             state: Mutex::default(),
+            probing: Mutex::default(),
         })
     }
 
     /// Opens or creates a data directory and holds it until dropped.
-    pub(crate) fn open(path: &Path, identity: Option<Keypair>) -> Result<Self, NodeError> {
+    pub(crate) fn open(
+        path: &Path,
+        identity: Option<Keypair>,
+        lost: Lost,
+    ) -> Result<Self, NodeError> {
         let dir = DataDir::open(path)?;
         let identity = match identity {
             Some(identity) => identity,
-            None => load_identity(&dir)?,
+            None => load_identity(&dir, lost.new_identity)?,
         };
-        let groups = match dir.read(GROUPS)? {
-            Some(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|error| dir.damaged(GROUPS, error.to_string()))?,
-            None => BTreeMap::new(),
-        };
+        let groups = load_groups(&dir, lost.forget_groups)?;
         let state = State {
             epoch: load_epoch(&dir)?,
             groups,
@@ -77,6 +89,7 @@ impl Store {
             identity,
             dir: Some(dir),
             state: Mutex::new(state),
+            probing: Mutex::default(),
         })
     }
 
@@ -157,6 +170,27 @@ impl Store {
         self.state().groups.contains_key(group)
     }
 
+    /// Whether the disk takes what is to be stored: writes something and removes it.
+    pub(crate) fn probe(&self) -> Result<(), NodeError> {
+        let _probing = self.probing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.dir.as_ref().map_or(Ok(()), DataDir::probe)
+    }
+
+    /// Stores new settings of a group that is to be rejoined, if it still is.
+    pub(crate) fn update_group(
+        &self,
+        group: &GroupName,
+        settings: SettingsPatch,
+    ) -> Result<(), NodeError> {
+        self.change_groups(|groups| match groups.get_mut(group) {
+            Some(known) if *known != settings => {
+                *known = settings;
+                true
+            }
+            _ => false,
+        })
+    }
+
     /// Stores a group to be rejoined, or its new settings.
     pub(crate) fn save_group(
         &self,
@@ -185,10 +219,9 @@ impl Store {
     }
 
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), NodeError> {
-        let mut bytes = serde_json::to_vec_pretty(value)
-            .map_err(|error| NodeError::data_dir(name)(error.into()))?;
-        bytes.push(b'\n');
-        self.write(name, &bytes)
+        self.dir
+            .as_ref()
+            .map_or(Ok(()), |dir| write_json(dir, name, value))
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), NodeError> {
@@ -198,6 +231,13 @@ impl Store {
     }
 }
 
+fn write_json(dir: &DataDir, name: &str, value: &impl Serialize) -> Result<(), NodeError> {
+    let mut bytes = serde_json::to_vec_pretty(value)
+        .map_err(|error| NodeError::data_dir(name)(error.into()))?;
+    bytes.push(b'\n');
+    dir.write_checked(name, &bytes)
+}
+
 fn new_identity() -> Result<Keypair, NodeError> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret)
@@ -205,8 +245,20 @@ fn new_identity() -> Result<Keypair, NodeError> {
     Ok(Keypair::from_secret(secret))
 }
 
-fn load_identity(dir: &DataDir) -> Result<Keypair, NodeError> {
+fn load_identity(dir: &DataDir, new: bool) -> Result<Keypair, NodeError> {
     let Some(bytes) = dir.read_secret(IDENTITY)? else {
+        // The key is the first that a directory gets.
+        let state = [EPOCH, GROUPS, PEERS]
+            .into_iter()
+            .find(|name| dir.has(name));
+        if let Some(state) = state
+            && !new
+        {
+            return Err(NodeError::IdentityMissing {
+                path: dir.file(IDENTITY),
+                state,
+            });
+        }
         let identity = new_identity()?;
         let encoded = to_libp2p(&identity)?
             .to_protobuf_encoding()
@@ -216,8 +268,12 @@ fn load_identity(dir: &DataDir) -> Result<Keypair, NodeError> {
         return Ok(identity);
     };
     let damaged = |why: String| dir.damaged(IDENTITY, why);
+    if bytes.is_empty() {
+        return Err(damaged("it is empty".to_owned()));
+    }
+    // What the library says of another kind of key is advice about its own features.
     let decoded = libp2p::identity::Keypair::from_protobuf_encoding(&bytes)
-        .map_err(|error| damaged(error.to_string()))?;
+        .map_err(|_| damaged("it holds no ed25519 key in libp2p's encoding".to_owned()))?;
     let decoded = decoded
         .try_into_ed25519()
         .map_err(|_| damaged("a key of another kind than ed25519".to_owned()))?;
@@ -233,6 +289,42 @@ fn load_identity(dir: &DataDir) -> Result<Keypair, NodeError> {
 pub(crate) fn to_libp2p(identity: &Keypair) -> Result<libp2p::identity::Keypair, NodeError> {
     libp2p::identity::Keypair::ed25519_from_bytes(identity.secret())
         .map_err(|error| NodeError::Setup(error.to_string()))
+}
+
+/// The stored groups. Where they cannot be read, starting without them would leave them in silence.
+fn load_groups(
+    dir: &DataDir,
+    forget: bool,
+) -> Result<BTreeMap<GroupName, SettingsPatch>, NodeError> {
+    let lost = |why: String| NodeError::GroupsLost {
+        path: dir.file(GROUPS),
+        why,
+    };
+    let read = match dir.read_checked(GROUPS) {
+        Ok(Some(bytes)) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| lost(format!("is damaged: {error}"))),
+        Ok(None) if dir.has(EPOCH) => Err(lost(
+            "is missing, but a peer has used this directory before".to_owned(),
+        )),
+        Ok(None) => Ok(None),
+        Err(NodeError::Damaged { why, .. }) => Err(lost(format!("is damaged: {why}"))),
+        Err(error) => Err(error),
+    };
+    let groups = match read {
+        Ok(groups) => groups,
+        Err(error @ NodeError::GroupsLost { .. }) if forget => {
+            tracing::warn!(%error, "forgetting the kept groups, as asked for");
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    if let Some(groups) = groups {
+        return Ok(groups);
+    }
+    let none = BTreeMap::new();
+    write_json(dir, GROUPS, &none)?;
+    Ok(none)
 }
 
 /// The stored epoch. A damaged one, or one that no peer would believe, costs nothing: the next is
@@ -256,11 +348,18 @@ fn load_epoch(dir: &DataDir) -> Result<u64, NodeError> {
 
 /// The stored peers. Damaged ones cost only a slower start.
 fn load_peers(dir: &DataDir) -> Result<Vec<KnownPeer>, NodeError> {
-    let Some(bytes) = dir.read(PEERS)? else {
-        return Ok(Vec::new());
+    let read = match dir.read_checked(PEERS) {
+        Ok(None) => return Ok(Vec::new()),
+        Ok(Some(bytes)) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+        Err(NodeError::Damaged { why, .. }) => Err(why),
+        Err(error) => return Err(error),
     };
-    Ok(serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-        tracing::warn!(file = PEERS, %error, "the remembered peers are damaged; forgetting them");
+    Ok(read.unwrap_or_else(|why| {
+        tracing::warn!(
+            file = PEERS,
+            why,
+            "the remembered peers are damaged; forgetting them"
+        );
         Vec::new()
     }))
 }

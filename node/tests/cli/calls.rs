@@ -49,7 +49,7 @@ fn a_stale_socket_is_no_running_peer() {
     std::fs::write(&file, "").expect("writes");
     let done = run(&file, "status");
     assert_eq!(done.code, 3, "{}", done.stderr);
-    assert!(done.stderr.contains("no directory"), "{}", done.stderr);
+    assert!(done.stderr.contains("not a directory"), "{}", done.stderr);
 }
 
 #[test]

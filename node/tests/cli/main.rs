@@ -5,7 +5,9 @@
 mod api;
 mod calls;
 mod copies;
+mod faults;
 mod lifecycle;
 mod messages;
 mod one_shot;
 mod peers;
+mod terminal;

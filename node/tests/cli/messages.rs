@@ -276,6 +276,7 @@ fn a_message_over_the_limit_is_refused_and_those_before_it_are_published() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("groups.message_bytes_max"), "{stderr}");
+    assert!(stderr.contains("1 message was accepted before"), "{stderr}");
     assert_eq!(
         peer.run("join news --last 9 --count 1").ok().text(),
         "fine\n"

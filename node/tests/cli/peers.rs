@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc;
@@ -208,10 +209,25 @@ impl Peer {
 
     /// A peer in this directory.
     pub(crate) fn start_in(dir: &Path, line: &str) -> Self {
+        Self::start_with(dir, line, |command| command)
+    }
+
+    /// A peer in this directory, started by what `prepare` makes of the command.
+    pub(crate) fn start_with(
+        dir: &Path,
+        line: &str,
+        prepare: impl FnOnce(Command) -> Command,
+    ) -> Self {
         let line = format!("run --listen /ip4/127.0.0.1/tcp/0 --no-mdns {QUICK} {line}");
-        let mut command = hedgerow(dir, &line);
+        let mut command = prepare(hedgerow(dir, &line));
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         // Kept when something fails, and never a full pipe that would stop the peer.
-        std::fs::create_dir_all(dir).expect("a directory");
+        // Whatever the umask is: a directory that others can write is refused.
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(dir).expect("a directory");
+        let private = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(dir, private).expect("ours");
         let log = std::fs::File::create(dir.join("log")).expect("a log");
         command.stderr(log);
         let mut process = Process::spawn(command);

@@ -82,6 +82,33 @@ async fn a_crashed_node_comes_back_as_the_same_peer() {
 }
 
 #[tokio::test]
+async fn a_change_of_membership_that_cannot_be_stored_is_not_made() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let node = spawn(builder().data_dir(dir.path())).await;
+    let _news = join(&node, "news").await;
+    let _sport = join(&node, "sport").await;
+    node.keep(&group("news")).await.expect("is stored");
+    // A file cannot take the place of a directory.
+    let blocked = dir.path().join(".groups.json.new");
+    std::fs::create_dir(&blocked).expect("created");
+    for error in [
+        node.leave(&group("news")).await.expect_err("not stored"),
+        node.keep(&group("sport")).await.expect_err("not stored"),
+    ] {
+        assert!(matches!(error, NodeError::DataDir { .. }), "{error}");
+    }
+    assert_eq!(memberships(&node).await, ["news", "sport"]);
+    assert!(node.is_kept(&group("news")).await.expect("answers"));
+    assert!(!node.is_kept(&group("sport")).await.expect("answers"));
+    // Nothing is stored of a membership that is not kept.
+    node.leave(&group("sport")).await.expect("leaves");
+
+    std::fs::remove_dir(&blocked).expect("removed");
+    node.leave(&group("news")).await.expect("leaves");
+    assert!(memberships(&node).await.is_empty());
+}
+
+#[tokio::test]
 async fn one_data_directory_is_one_process() {
     let dir = tempfile::tempdir().expect("a directory");
     let first = spawn(builder().data_dir(dir.path())).await;

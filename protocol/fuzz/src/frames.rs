@@ -302,11 +302,14 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
             };
             Frame::Buckets(Buckets {
                 hashes: vec![number(input)?; buckets],
+                from: number(input)?,
             })
         }
         8 => Frame::BucketRecords(BucketRecords {
             buckets: few(input, |input| input.arbitrary())?,
             names: names(input)?,
+            from: number(input)?,
+            until: input.arbitrary()?,
         }),
         9 => Frame::Wants(Wants {
             wants: input.arbitrary()?,

@@ -45,8 +45,7 @@ impl Whereabouts {
 #[derive(Debug)]
 struct Candidate {
     whereabouts: Whereabouts,
-    /// When it became a candidate, and when it was last heard of.
-    first: Micros,
+    /// When it was last heard of.
     seen: Micros,
 }
 
@@ -82,25 +81,18 @@ impl Candidates {
             known.seen = now;
             return;
         }
+        if self.peers.len() >= CANDIDATES_MAX {
+            // The longest-lived are kept: a flood of new names displaces nobody.
+            self.evicted += 1;
+            return;
+        }
         self.peers.insert(
             peer,
             Candidate {
                 whereabouts,
-                first: now,
                 seen: now,
             },
         );
-        if self.peers.len() > CANDIDATES_MAX {
-            // The longest-lived are kept: whoever floods with new names displaces only those.
-            let newest = self
-                .peers
-                .iter()
-                .max_by_key(|(_, candidate)| candidate.first);
-            if let Some(newest) = newest.map(|(peer, _)| *peer) {
-                self.peers.remove(&newest);
-                self.evicted += 1;
-            }
-        }
     }
 
     pub(crate) fn forget(&mut self, peer: PeerKey) {
@@ -220,8 +212,7 @@ impl Engine {
             .peers
             .retain(|_, candidate| now.since(candidate.seen) <= keep);
         let me = self.me;
-        let view = &self.view;
-        self.database.expire(me, now, |peer| view.contains(peer));
+        self.database.expire(me, now);
         self.sort_candidates();
         let trouble = self.trouble();
         if trouble == BURST {

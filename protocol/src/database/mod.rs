@@ -7,6 +7,7 @@ mod algorithm;
 mod candidates;
 mod epoch;
 mod own;
+mod room;
 mod search;
 mod snapshot;
 mod sync;
@@ -15,21 +16,30 @@ mod table;
 pub(crate) use candidates::{Candidates, LINKS_FEW, Whereabouts};
 pub(crate) use epoch::{Epochs, first_epoch};
 pub(crate) use own::OwnRecord;
+pub(crate) use room::Standing;
 pub(crate) use snapshot::{GroupGraph, Snapshot, group_graph};
-pub(crate) use sync::{KnownNews, RecordSync};
+pub(crate) use sync::{Comparison, KnownNews, RecordSync, Requests};
 
-use crate::config::DatabaseConfig;
+use crate::config::{Config, DatabaseConfig};
 use crate::identity::PeerKey;
 use crate::memo::Memo;
 use crate::time::Micros;
 use crate::wire::SignedRecord;
 use crate::wire::frame::RecordName;
-use std::collections::BTreeMap;
+use room::NewPeers;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use table::{Row, Table};
 
 /// How many records of one peer may come in a row before its damping is enforced.
 const BURST: u64 = 6;
+/// A row states the used allowance in so many parts of `database.reissue_ms`.
+const AHEAD_PARTS: u64 = 64;
+/// A row states the age that it was told with in so many parts of the time that records are kept.
+const TOLD_PARTS: u64 = 50_000;
+/// A smaller age that is told later is noted if it is less by one part in so many of the time that
+/// records are kept: less than that is what the ways differ by.
+const YOUNGER_PARTS: u64 = 60;
 
 /// What became of a record that was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,18 +54,42 @@ pub(crate) enum Offer {
     Damped,
     /// Its epoch is ahead of time, and one that is not is held.
     Ahead,
+    /// The table is full of records that stay.
+    NoRoom,
+    /// The view has got as many new peers within a minute as it may.
+    TooManyNew,
+}
+
+/// What is remembered of a peer whose record was dropped for its age.
+#[derive(Clone, Copy, Debug)]
+struct Tombstone {
+    /// (epoch, version) of that record: it does not come back.
+    order: (u64, u64),
+    at: Micros,
+    /// When the peer was first heard of, minutes.
+    first_min: u32,
 }
 
 /// The table.
 #[derive(Debug)]
 pub(crate) struct Database {
     config: DatabaseConfig,
+    /// Memory that all records may take, bytes.
+    bytes_max: usize,
     /// When it began: its rows count time from there, so that peers whose clocks differ can share
     /// them.
     began: Micros,
     table: Table,
-    /// (epoch, version) of records that were dropped for age or room, and when.
-    tombstones: BTreeMap<PeerKey, ((u64, u64), Micros)>,
+    /// Peers of the table that are outside the view, as far as is known: the view is taken a moment
+    /// after records have come, and until then those are inside that somebody inside vouches for.
+    outside: BTreeSet<PeerKey>,
+    /// Memory of all records, and of those outside, bytes.
+    bytes: usize,
+    outside_bytes: usize,
+    /// How many peers were known for long when records last expired.
+    known: usize,
+    new_peers: NewPeers,
+    tombstones: BTreeMap<PeerKey, Tombstone>,
     hash: u64,
     shape: u64,
     buckets: [u64; 256],
@@ -65,13 +99,26 @@ pub(crate) struct Database {
     pub(crate) damped: u64,
 }
 
+/// Records whose signatures are being checked have this part of the memory for records.
+const CHECKED_SHARE: usize = 8;
+
+/// Memory that records being checked may take, bytes.
+fn checked_bytes(config: &Config) -> usize {
+    config.memory().records / CHECKED_SHARE
+}
+
+/// Memory that those held may take.
+fn table_bytes(config: &Config) -> usize {
+    config.memory().records - checked_bytes(config)
+}
+
 fn bucket(peer: PeerKey) -> usize {
     // Keys are curve points: any byte but the last is as good as random.
     peer.0[0] as usize
 }
 
-/// What a record adds to the hashes that neighbours compare. Without links it is in no view, and
-/// not everybody takes it: see `sync`.
+/// What a record inside the view adds to the hashes that neighbours compare. One without links is
+/// in no view for long.
 fn compared(record: &SignedRecord) -> u64 {
     if record.record.links.is_empty() {
         0
@@ -81,11 +128,21 @@ fn compared(record: &SignedRecord) -> u64 {
 }
 
 impl Database {
-    pub(crate) fn new(config: DatabaseConfig, now: Micros) -> Self {
+    pub(crate) fn new(config: &Config, now: Micros) -> Self {
+        Self::with(config.database.clone(), table_bytes(config), now)
+    }
+
+    fn with(config: DatabaseConfig, bytes_max: usize, now: Micros) -> Self {
         Self {
             config,
+            bytes_max,
             began: now,
             table: Table::default(),
+            outside: BTreeSet::new(),
+            bytes: 0,
+            outside_bytes: 0,
+            known: 0,
+            new_peers: NewPeers::default(),
             tombstones: BTreeMap::new(),
             hash: 0,
             shape: 0,
@@ -100,10 +157,13 @@ impl Database {
     pub(crate) fn begun_at(&self, now: Micros) -> Self {
         Self {
             table: self.table.clone(),
+            outside: self.outside.clone(),
+            bytes: self.bytes,
+            outside_bytes: self.outside_bytes,
             hash: self.hash,
             shape: self.shape,
             buckets: self.buckets,
-            ..Self::new(self.config.clone(), now)
+            ..Self::with(self.config.clone(), self.bytes_max, now)
         }
     }
 
@@ -111,7 +171,13 @@ impl Database {
         self.table.len()
     }
 
-    /// Hash over all records that state links: databases with equal hashes give equal views.
+    /// Memory that the records take, bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Hash over all records of the view: databases with equal hashes give equal views. Others are
+    /// left out, for not everybody takes the same ones: see `sync`.
     pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
@@ -135,15 +201,74 @@ impl Database {
     }
 
     /// How old the record of `peer` is by now, ms.
+    ///
+    /// Nobody signs ages, so what others tell must not make a living peer expire: in the view, a
+    /// record is as old as it was heard here. A peer that lives issues another one in time. Elsewhere
+    /// the smallest age counts that was told: a peer that is gone is not to be kept alive by those
+    /// who hear of it late.
     pub(crate) fn age_ms(&self, peer: PeerKey, now: Micros) -> u64 {
         let now = now.since(self.began);
-        self.table.get(peer).map_or(0, |row| row.age_ms(now))
+        self.table.get(peer).map_or(0, |row| {
+            let told_ms = if self.outside.contains(&peer) {
+                u64::from(row.told) * self.told_unit_ms()
+            } else {
+                0
+            };
+            told_ms.saturating_add(row.held_ms(now))
+        })
     }
 
-    /// The names of the records in a bucket.
-    pub(crate) fn names_in(&self, bucket: u8) -> impl Iterator<Item = RecordName> + '_ {
+    /// How long a record is kept, ms.
+    pub(crate) fn keep_ms(&self) -> u64 {
+        let config = &self.config;
+        config.refresh_ms.saturating_mul(config.refreshes_kept)
+    }
+
+    fn told_unit_ms(&self) -> u64 {
+        (self.keep_ms() / TOLD_PARTS).max(1)
+    }
+
+    /// `record` has been told again: the smallest age counts. Gives whether that is another.
+    pub(crate) fn lower_age(&mut self, record: &SignedRecord, age_ms: u64, now: Micros) -> bool {
+        let peer = record.record.peer;
+        let (now, unit_ms) = (now.since(self.began), self.told_unit_ms());
+        let Some(row) = self.table.get(peer) else {
+            return false;
+        };
+        let told = age_ms.saturating_sub(row.held_ms(now)) / unit_ms;
+        let least = TOLD_PARTS / YOUNGER_PARTS;
+        let is_younger = told.saturating_add(least) <= u64::from(row.told);
+        if row.record.hash != record.hash || !is_younger {
+            return false;
+        }
+        self.table.change(peer, |row| row.told = told as u16);
+        true
+    }
+
+    /// The names of the records in a bucket that others may lack, ascending by key prefix, from this
+    /// one on. Strangers without links are of no use to them.
+    pub(crate) fn names_in(&self, bucket: u8, from: u64) -> impl Iterator<Item = RecordName> + '_ {
         let rows = self.table.bucket(bucket).iter();
-        rows.map(|row| row.record.name())
+        rows.map(|row| &row.record)
+            .filter(|record| record.record.left || !record.record.links.is_empty())
+            .map(|record| record.name())
+            .skip_while(move |(prefix, ..)| *prefix < from)
+    }
+
+    /// The key prefixes of those to whom somebody inside the view states a link and who are not inside.
+    pub(crate) fn linked_from_inside(&self) -> BTreeSet<u64> {
+        let rows = self.table.iter().map(|row| &row.record.record);
+        let inside = rows.filter(|record| !self.is_outside(record.peer));
+        let linked = inside.flat_map(|record| record.links.iter().map(|link| link.peer));
+        linked
+            .filter(|peer| self.get(*peer).is_none() || self.is_outside(*peer))
+            .map(PeerKey::prefix)
+            .collect()
+    }
+
+    /// Whether `peer` is held and not known to be inside the view.
+    pub(crate) fn is_outside(&self, peer: PeerKey) -> bool {
+        self.outside.contains(&peer)
     }
 
     /// Whose key begins so, among those held, and how a record of theirs of this epoch and version
@@ -158,7 +283,7 @@ impl Database {
 
     fn compare_with(&self, row: Option<&Row>, peer: PeerKey, order: (u64, u64)) -> Offer {
         let held = row.map(|row| row.record.order());
-        let held = held.max(self.tombstones.get(&peer).map(|(order, _)| *order));
+        let held = held.max(self.tombstones.get(&peer).map(|grave| grave.order));
         match held.map_or(std::cmp::Ordering::Greater, |held| order.cmp(&held)) {
             std::cmp::Ordering::Greater => Offer::Newer,
             std::cmp::Ordering::Equal => Offer::Same,
@@ -191,135 +316,158 @@ impl Database {
         match (record.order(), record.hash).cmp(&ours) {
             std::cmp::Ordering::Less => Offer::Older,
             std::cmp::Ordering::Equal => Offer::Same,
-            std::cmp::Ordering::Greater if row.tokens_at > self.burst_limit(now) => Offer::Damped,
+            std::cmp::Ordering::Greater if self.ahead(row, now) > BURST * AHEAD_PARTS => {
+                Offer::Damped
+            }
             std::cmp::Ordering::Greater => Offer::Newer,
         }
     }
 
-    fn burst_limit(&self, now: Micros) -> Micros {
-        now.since(self.began) + Micros::from_millis(self.config.reissue_ms * BURST)
+    /// How much of a peer's allowance is still used up.
+    fn ahead(&self, row: &Row, now: Micros) -> u64 {
+        let held = Micros::from_millis(row.held_ms(now.since(self.began)));
+        let unit_us = (self.config.reissue_ms.saturating_mul(1_000) / AHEAD_PARTS).max(1);
+        u64::from(row.ahead).saturating_sub(held.0 / unit_us)
     }
 
-    /// Puts `record` in if it is newer. Its signature has been verified.
-    pub(crate) fn insert(&mut self, record: Arc<SignedRecord>, age_ms: u64, now: Micros) -> Offer {
-        match self.replace(record, age_ms, now) {
-            Ok(_) => Offer::Newer,
-            Err(offer) => offer,
-        }
-    }
-
-    /// The same; gives what was held before.
+    /// Puts `record` in if it is newer and there is room. Its signature has been verified. Gives what
+    /// was held before. No peer for which `keep` is true makes room.
     ///
     /// # Errors
     ///
-    /// What it is where it is not newer; then nothing has changed but the count of what was damped.
+    /// What it is where it was not put in; then nothing has changed but counts.
     pub(crate) fn replace(
         &mut self,
         record: Arc<SignedRecord>,
         age_ms: u64,
         now: Micros,
+        standing: Standing,
+        keep: impl Fn(PeerKey) -> bool,
     ) -> Result<Option<Arc<SignedRecord>>, Offer> {
         let peer = record.record.peer;
-        let row = self.table.get(peer);
-        let offer = self.offer_beside(row, &record, now);
-        let tokens_at = row.map(|row| row.tokens_at);
+        let offer = self.offer(&record, now);
         if offer == Offer::Damped {
             self.damped += 1;
         }
         if offer != Offer::Newer {
             return Err(offer);
         }
-        let now = now.since(self.began);
-        let tokens_at = tokens_at.map_or(now, |at| at.max(now))
-            + Micros::from_millis(self.config.reissue_ms / 2);
+        self.make_room(&record, standing, now, keep)?;
+        let row = self.table.get(peer);
+        let ahead = row.map_or(0, |row| self.ahead(row, now)) + AHEAD_PARTS / 2;
+        let first_min = self.first_heard(peer, now);
+        let told = age_ms / self.told_unit_ms();
         self.tombstones.remove(&peer);
-        Ok(self.put(Row::new(record, age_ms, now, tokens_at)))
+        let mut row = Row::new(record, now.since(self.began), first_min);
+        row.ahead = u16::try_from(ahead).unwrap_or(u16::MAX);
+        row.told = u16::try_from(told).unwrap_or(u16::MAX);
+        Ok(self.put(row, standing))
     }
 
     /// Puts this peer's own record in, whatever is held.
     pub(crate) fn replace_own(&mut self, record: Arc<SignedRecord>, now: Micros) {
-        let now = now.since(self.began);
-        self.put(Row::new(record, 0, now, now));
+        let first_min = self.first_heard(record.record.peer, now);
+        let row = Row::new(record, now.since(self.began), first_min);
+        self.put(row, Standing::Linked);
     }
 
-    fn put(&mut self, row: Row) -> Option<Arc<SignedRecord>> {
+    fn put(&mut self, row: Row, standing: Standing) -> Option<Arc<SignedRecord>> {
+        let peer = row.peer();
+        let former = self.get(peer).cloned();
+        if let Some(former) = &former {
+            self.subtract(former);
+        }
+        if standing == Standing::Outside || row.record.record.left {
+            self.outside.insert(peer);
+        } else {
+            self.outside.remove(&peer);
+        }
         self.add(&row.record);
-        let former = self.table.put(row)?.record;
-        self.subtract(&former);
-        Some(former)
+        self.table.put(row);
+        former
     }
 
     fn add(&mut self, record: &SignedRecord) {
-        let compared = compared(record);
-        self.hash = self.hash.wrapping_add(compared);
         self.shape = self.shape.wrapping_add(record.shape);
-        let at = bucket(record.record.peer);
-        self.buckets[at] = self.buckets[at].wrapping_add(compared);
-    }
-
-    fn subtract(&mut self, record: &SignedRecord) {
-        let compared = compared(record);
-        self.hash = self.hash.wrapping_sub(compared);
-        self.shape = self.shape.wrapping_sub(record.shape);
-        let at = bucket(record.record.peer);
-        self.buckets[at] = self.buckets[at].wrapping_sub(compared);
-    }
-
-    /// Drops a record and remembers its version, so that it does not come back.
-    fn bury(&mut self, peer: PeerKey, now: Micros) {
-        let Some(row) = self.table.remove(peer) else {
-            return;
-        };
-        self.subtract(&row.record);
-        self.tombstones.insert(peer, (row.record.order(), now));
-        if self.tombstones.len() > self.config.tombstones_max
-            && let Some(oldest) = self
-                .tombstones
-                .iter()
-                .min_by_key(|(_, (_, at))| *at)
-                .map(|(peer, _)| *peer)
-        {
-            self.tombstones.remove(&oldest);
+        self.bytes += record.memory_bytes;
+        if self.outside.contains(&record.record.peer) {
+            self.outside_bytes += record.memory_bytes;
+        } else {
+            self.compare(record, u64::wrapping_add);
         }
     }
 
-    /// Drops records that are too old, then, while there are too many, those of peers for which
-    /// `keep` is false, oldest first. `me` always stays.
-    pub(crate) fn expire(&mut self, me: PeerKey, now: Micros, keep: impl Fn(PeerKey) -> bool) {
-        let limit_ms = self
-            .config
-            .refresh_ms
-            .saturating_mul(self.config.refreshes_kept);
-        let clock = now.since(self.began);
-        let old: Vec<PeerKey> = self
-            .table
-            .iter()
-            .filter(|row| row.age_ms(clock) > limit_ms)
-            .map(|row| row.record.record.peer)
-            .filter(|peer| *peer != me)
+    fn subtract(&mut self, record: &SignedRecord) {
+        self.shape = self.shape.wrapping_sub(record.shape);
+        self.bytes = self.bytes.saturating_sub(record.memory_bytes);
+        if self.outside.contains(&record.record.peer) {
+            self.outside_bytes = self.outside_bytes.saturating_sub(record.memory_bytes);
+        } else {
+            self.compare(record, u64::wrapping_sub);
+        }
+    }
+
+    /// Adds or takes away what a record inside the view adds to the hashes.
+    fn compare(&mut self, record: &SignedRecord, change: fn(u64, u64) -> u64) {
+        let compared = compared(record);
+        self.hash = change(self.hash, compared);
+        let at = bucket(record.record.peer);
+        self.buckets[at] = change(self.buckets[at], compared);
+    }
+
+    /// The view has been taken: `inside` are its peers, ascending; `None`: all that have not left.
+    pub(crate) fn note_view(&mut self, inside: Option<impl Iterator<Item = PeerKey>>) {
+        let rows = self.table.iter().map(|row| &row.record.record);
+        let now: BTreeSet<PeerKey> = match inside {
+            None => {
+                let has_left = |peer: &PeerKey| self.get(*peer).is_some_and(|r| r.record.left);
+                self.outside.iter().copied().filter(has_left).collect()
+            }
+            Some(inside) => {
+                let mut inside = inside.peekable();
+                let is_outside = |peer: &PeerKey| {
+                    // Both ascend.
+                    while inside.next_if(|inside| inside < peer).is_some() {}
+                    inside.peek() != Some(peer)
+                };
+                rows.map(|record| record.peer).filter(is_outside).collect()
+            }
+        };
+        let moved: Vec<PeerKey> = now.symmetric_difference(&self.outside).copied().collect();
+        for peer in moved {
+            let Some(record) = self.get(peer).cloned() else {
+                continue;
+            };
+            // As when it goes and comes: all sums follow.
+            self.subtract(&record);
+            if !self.outside.remove(&peer) {
+                self.outside.insert(peer);
+            }
+            self.add(&record);
+        }
+        self.outside = now;
+    }
+
+    fn remove(&mut self, peer: PeerKey) -> Option<Row> {
+        let row = self.table.remove(peer)?;
+        self.subtract(&row.record);
+        self.outside.remove(&peer);
+        Some(row)
+    }
+
+    /// Drops records that are too old. `me` always stays.
+    pub(crate) fn expire(&mut self, me: PeerKey, now: Micros) {
+        let limit_ms = self.keep_ms();
+        let peers = self.table.iter().map(Row::peer);
+        let old: Vec<PeerKey> = peers
+            .filter(|peer| *peer != me && self.age_ms(*peer, now) > limit_ms)
             .collect();
         for peer in old {
             self.expired += 1;
             self.bury(peer, now);
         }
-        if self.table.len() > self.config.records_max {
-            let mut order: Vec<(bool, std::cmp::Reverse<u64>, PeerKey)> = self
-                .table
-                .iter()
-                .map(|row| (row.record.record.peer, row.age_ms(clock)))
-                .filter(|(peer, _)| *peer != me)
-                .map(|(peer, age_ms)| (keep(peer), std::cmp::Reverse(age_ms), peer))
-                .collect();
-            order.sort_unstable();
-            let surplus = self.table.len() - self.config.records_max;
-            for (_, _, peer) in order.into_iter().take(surplus) {
-                self.evicted += 1;
-                self.bury(peer, now);
-            }
-        }
-        let forget = Micros::from_millis(self.config.tombstone_ms);
-        self.tombstones
-            .retain(|_, (_, at)| now.since(*at) <= forget);
+        self.count_known(now);
+        self.trim_tombstones(now);
     }
 
     /// The graph of all records whose peers have not left; `former` is the one before.

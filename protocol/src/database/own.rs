@@ -28,6 +28,8 @@ const DRIFT_US: u32 = 1_000;
 /// A coordinate that has moved is stated after a pause that grows with the view, once for so many
 /// peers in it: whatever its size, no more such records travel at a time.
 const MOVED_PEERS: usize = 100;
+/// What links take that do not stand, microseconds.
+const BESIDES_US: u32 = 20_000;
 /// After so many pauses without drift the pause is as short as at first.
 const CALM_PAUSES: u64 = 4;
 
@@ -113,6 +115,8 @@ pub(crate) struct OwnRecord {
     /// As records tell it.
     pub(crate) steady: Coordinate,
     pub(crate) flaps: Flaps,
+    /// Peers to whom links are stated that do not stand; see [`Engine::state_links`].
+    pub(crate) besides: Vec<PeerKey>,
     /// A link was lost since the last record: the next is due at once.
     pub(crate) lost_a_link: bool,
     drift: Drift,
@@ -137,6 +141,7 @@ impl OwnRecord {
             coordinate: Coordinate::origin(),
             steady: Coordinate::origin(),
             flaps: Flaps::default(),
+            besides: Vec::new(),
             lost_a_link: false,
             drift: Drift::default(),
             stated: None,
@@ -287,7 +292,7 @@ impl Engine {
 
     fn record_now(&self) -> Record {
         let now = self.now.mono;
-        let links: Vec<RecordLink> = self
+        let mut links: Vec<RecordLink> = self
             .up
             .iter()
             .filter_map(|(peer, id)| {
@@ -301,6 +306,15 @@ impl Engine {
             })
             .take(LINKS_MAX)
             .collect();
+        if !self.own.besides.is_empty() {
+            let besides = self.own.besides.iter();
+            links.extend(besides.map(|&peer| RecordLink {
+                peer,
+                rtt_us: BESIDES_US,
+            }));
+            links.sort_unstable_by_key(|link| link.peer);
+            links.dedup_by_key(|link| link.peer);
+        }
         let mut groups: Vec<RecordGroup> = self
             .groups
             .values()
@@ -372,7 +386,7 @@ impl Engine {
         let former = self.database.get(self.me).cloned();
         self.database.replace_own(signed, self.now.mono);
         self.touch_view();
-        self.spread_record(self.me, former, None);
+        self.spread_record(self.me, former, None, false);
         self.wake_at(self.in_ms(self.config.database.refresh_ms));
     }
 

@@ -1,14 +1,18 @@
 //! How records travel: pushed along one tree for all issuers, announced elsewhere, pulled when
 //! they do not come, reconciled when hashes stay unequal.
 
+mod admit;
 mod delta;
 mod news;
 mod reconcile;
+mod requests;
 mod spread;
 
 pub(crate) use news::KnownNews;
+pub(crate) use reconcile::Comparison;
+pub(crate) use requests::Requests;
 
-use super::Offer;
+use super::{Offer, Standing, checked_bytes};
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::{LinkId, VerifyId};
@@ -29,16 +33,11 @@ const ANNOUNCE_SHARE: u64 = 9;
 /// Records and announcements in one frame.
 const RECORDS_PER_FRAME: usize = 64;
 const NAMES_PER_FRAME: usize = 4_096;
-/// Records that are to be pulled, over all links.
+/// Announced records that are to be pulled, over all links and from one of them.
 const PULLS_MAX: usize = 16_384;
-/// Records whose signatures are being checked.
-const CHECKS_MAX: usize = 8_192;
+const PULLS_PER_LINK: usize = PULLS_MAX / 4;
 /// A link with more waiting is not reconciled, bytes.
 const CONGESTED_BYTES: usize = 32 << 10;
-/// Strangers that neighbours may tell of at once, enough for some hundreds that start together; and
-/// how long it takes until they may tell of one more.
-const STRANGERS: u64 = 256;
-const STRANGER_EVERY: Micros = Micros::from_millis(1_000);
 
 #[derive(Debug)]
 struct RecordPullState {
@@ -53,6 +52,8 @@ struct Check {
     record: Arc<SignedRecord>,
     age_ms: u64,
     from: LinkId,
+    /// Whether it came with many others that were asked for.
+    is_bulk: bool,
 }
 
 /// Records on their way.
@@ -70,12 +71,15 @@ pub(crate) struct RecordSync {
     announce: Option<Micros>,
     /// By key prefix.
     pulls: BTreeMap<u64, RecordPullState>,
+    /// How many of those there are for each link.
+    pulls_of: BTreeMap<LinkId, usize>,
     checks: BTreeMap<VerifyId, Check>,
     /// By the hash of the record.
     checking: BTreeMap<u64, VerifyId>,
+    admission: admit::Admission,
+    missing: requests::Missing,
+    /// Memory of the records whose signatures are being checked, bytes.
     shares: Shares,
-    /// How far the allowance for strangers is used up.
-    strangers_at: Micros,
 }
 
 impl RecordSync {
@@ -84,7 +88,19 @@ impl RecordSync {
             .into_iter()
             .chain(self.announce)
             .chain(self.pulls.values().map(|pull| pull.due))
+            .chain(self.missing.due())
             .min()
+    }
+
+    fn remove_pull(&mut self, prefix: u64) -> Option<RecordPullState> {
+        let pull = self.pulls.remove(&prefix)?;
+        if let Some(count) = self.pulls_of.get_mut(&pull.link) {
+            *count -= 1;
+            if *count == 0 {
+                self.pulls_of.remove(&pull.link);
+            }
+        }
+        Some(pull)
     }
 
     pub(crate) fn checking(&self) -> usize {
@@ -115,32 +131,34 @@ impl Engine {
                 Err(error) => return self.on_malformed(from, &error),
             }
         }
+        self.go_on_asking(from);
     }
 
     fn on_record(&mut self, from: LinkId, record: Arc<SignedRecord>, age_ms: u64) {
         let peer = record.record.peer;
+        let is_bulk = self.note_answer(from, peer.prefix());
         if record.record.network != self.network_hash {
             self.count("records_of_other_networks");
             return;
         }
-        let limit = self.config.database.refresh_ms * self.config.database.refreshes_kept;
-        if age_ms > limit {
+        if age_ms > self.database.keep_ms() {
             self.count("records_too_old");
-            return;
-        }
-        if self.is_of_a_stranger(from, &record) && !self.may_introduce() {
-            self.count("records_of_strangers");
             return;
         }
         self.knows_record(from, peer, record.name());
         match self.offer_in_time(&record) {
-            Offer::Newer => {}
-            Offer::Same => return,
             Offer::Older => return self.push_record(from, peer),
             // Of this peer's own it matters who signed it.
             Offer::Ahead if peer == self.me => {}
             Offer::Ahead => return self.on_record_ahead(from, &record),
             Offer::Damped => return self.count("records_damped"),
+            Offer::Newer => {}
+            _ => {
+                if self.database.lower_age(&record, age_ms, self.now.mono) {
+                    self.count("ages_lowered");
+                }
+                return;
+            }
         }
         if self.sync.checking.contains_key(&record.hash) {
             return;
@@ -148,7 +166,11 @@ impl Engine {
         let Some(sender) = self.links.get(&from).map(|link| link.peer) else {
             return;
         };
-        if !self.sync.shares.take(from, sender, CHECKS_MAX) {
+        if !self.may_check(from, &record, age_ms) {
+            return;
+        }
+        let checked = checked_bytes(&self.config);
+        if !(self.sync.shares).take_many(from, sender, record.memory_bytes, checked) {
             self.count("records_unchecked");
             return;
         }
@@ -161,32 +183,11 @@ impl Engine {
                 record,
                 age_ms,
                 from,
+                is_bulk,
             },
         );
         self.actions
             .push_back(crate::io::Action::Verify { id, job });
-    }
-
-    /// Whether a record tells of somebody who is not known and is linked to nobody. Others do well
-    /// without it until there is a link; and keys cost nothing, so that whoever passes such records
-    /// on could fill every database with them.
-    fn is_of_a_stranger(&self, from: LinkId, record: &SignedRecord) -> bool {
-        let peer = record.record.peer;
-        record.record.links.is_empty()
-            && self.database.get(peer).is_none()
-            && self.links.get(&from).is_none_or(|link| link.peer != peer)
-    }
-
-    /// Whether one more stranger may be told of: a token bucket over all links, for what one
-    /// neighbour has no room for comes by another.
-    fn may_introduce(&mut self) -> bool {
-        let now = self.now.mono;
-        let at = self.sync.strangers_at.max(now);
-        let has_room = at.since(now) < STRANGER_EVERY.times(STRANGERS);
-        if has_room {
-            self.sync.strangers_at = at + STRANGER_EVERY;
-        }
-        has_room
     }
 
     /// The answer to a record's check; `false`: the id is none of a record.
@@ -195,12 +196,13 @@ impl Engine {
             record,
             age_ms,
             from,
+            is_bulk,
         }) = self.sync.checks.remove(&id)
         else {
             return false;
         };
         self.sync.checking.remove(&record.hash);
-        let sender = self.sync.shares.give_back(from);
+        let sender = (self.sync.shares).give_back_many(from, record.memory_bytes);
         if !valid {
             self.count("records_forged");
             if let Some(sender) = sender {
@@ -208,11 +210,17 @@ impl Engine {
             }
             return true;
         }
-        self.accept_record(from, record, age_ms);
+        self.accept_record(from, record, age_ms, is_bulk);
         true
     }
 
-    fn accept_record(&mut self, from: LinkId, record: Arc<SignedRecord>, age_ms: u64) {
+    fn accept_record(
+        &mut self,
+        from: LinkId,
+        record: Arc<SignedRecord>,
+        age_ms: u64,
+        is_bulk: bool,
+    ) {
         let peer = record.record.peer;
         if peer == self.me {
             let (epoch, _) = record.order();
@@ -229,16 +237,29 @@ impl Engine {
             return;
         }
         self.let_ahead_give_way(&record);
-        let Ok(former) = self.database.replace(record, age_ms, self.now.mono) else {
-            return;
+        let standing = self.standing_of(&record);
+        let place = record.place;
+        let (me, up) = (self.me, &self.up);
+        let keep = |peer| peer == me || up.contains_key(&peer);
+        let former = self
+            .database
+            .replace(record, age_ms, self.now.mono, standing, keep);
+        let former = match former {
+            Ok(former) => former,
+            Err(offer) => return self.count_refused(offer),
         };
         self.count("records_accepted");
         self.note_own_epoch_of(from, peer);
-        self.sync.pulls.remove(&peer.prefix());
-        self.sync.accepted = self.now.mono;
+        self.sync.remove_pull(peer.prefix());
+        if standing != Standing::Outside {
+            self.sync.accepted = self.now.mono;
+            if former.as_ref().is_none_or(|former| former.place != place) {
+                self.note_missing_records(from, peer);
+            }
+        }
         self.on_record_for_groups(peer);
         self.touch_view();
-        self.spread_record(peer, former, Some(from));
+        self.spread_record(peer, former, Some(from), is_bulk);
     }
 
     /// The other end of `from` has this record: it need not be told.
@@ -270,9 +291,12 @@ impl Engine {
             .pulls
             .get(&prefix)
             .is_some_and(|pull| pull.order >= order);
-        if known || self.sync.pulls.len() >= PULLS_MAX {
+        let of_link = self.sync.pulls_of.get(&from).copied().unwrap_or(0);
+        if known || self.sync.pulls.len() >= PULLS_MAX || of_link >= PULLS_PER_LINK {
             return;
         }
+        self.sync.remove_pull(prefix);
+        *self.sync.pulls_of.entry(from).or_default() += 1;
         self.sync.pulls.insert(
             prefix,
             RecordPullState {
@@ -297,7 +321,7 @@ impl Engine {
             .collect();
         for prefix in due {
             // Asked once: should the answer not come, hashes stay unequal and are reconciled.
-            let Some(pull) = self.sync.pulls.remove(&prefix) else {
+            let Some(pull) = self.sync.remove_pull(prefix) else {
                 continue;
             };
             let (_, offer) = self.database.compare_named(prefix, pull.order);
@@ -318,11 +342,11 @@ impl Engine {
     }
 
     pub(crate) fn on_record_pull(&mut self, from: LinkId, prefixes: &[u64]) {
-        let peers: Vec<PeerKey> = prefixes
-            .iter()
-            .take(NAMES_PER_FRAME)
-            .filter_map(|prefix| self.database.peer_of(*prefix))
-            .collect();
-        self.send_records(from, peers.into_iter());
+        for prefix in prefixes.iter().take(NAMES_PER_FRAME) {
+            if let Some(peer) = self.database.peer_of(*prefix) {
+                self.owe_record(from, peer);
+            }
+        }
+        self.send_owed_records(from);
     }
 }

@@ -9,41 +9,42 @@ use crate::wire::SignedRecord;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-/// One record, and what is known of its age.
+/// One record, and what is known of it. 32 bytes: see the top of this file.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     /// The first bytes of the key: keys are compared by it, and only then by themselves.
     prefix: u64,
     pub(super) record: Arc<SignedRecord>,
-    /// When the record was issued, ms; negative: before the database began.
-    issued_ms: i64,
-    /// Allowance for further records of this peer: a token bucket.
-    pub(super) tokens_at: Micros,
+    /// When this version was first heard, ms.
+    pub(super) heard_ms: u64,
+    /// When its peer was first heard of, minutes.
+    pub(super) first_min: u32,
+    /// The smallest age that this version was told to have when it was first heard, in units that
+    /// the database chooses. Nobody signs ages.
+    pub(super) told: u16,
+    /// How far the allowance for further records of this peer was used up then (a token bucket), in
+    /// such units.
+    pub(super) ahead: u16,
 }
 
 impl Row {
-    pub(super) fn new(
-        record: Arc<SignedRecord>,
-        age_ms: u64,
-        now: Micros,
-        tokens_at: Micros,
-    ) -> Self {
+    pub(super) fn new(record: Arc<SignedRecord>, now: Micros, first_min: u32) -> Self {
         Self {
             prefix: record.record.peer.prefix(),
-            issued_ms: (now.as_millis() as i64)
-                .saturating_sub_unsigned(age_ms.min(i64::MAX as u64)),
             record,
-            tokens_at,
+            heard_ms: now.as_millis(),
+            first_min,
+            told: 0,
+            ahead: 0,
         }
     }
 
-    /// How old the record is by now, ms.
-    pub(super) fn age_ms(&self, now: Micros) -> u64 {
-        let age = (now.as_millis() as i64).saturating_sub(self.issued_ms);
-        age.max(0) as u64
+    /// How long ago this version was first heard, ms.
+    pub(super) fn held_ms(&self, now: Micros) -> u64 {
+        now.as_millis().saturating_sub(self.heard_ms)
     }
 
-    fn peer(&self) -> PeerKey {
+    pub(super) fn peer(&self) -> PeerKey {
         self.record.record.peer
     }
 }
@@ -94,6 +95,13 @@ impl Table {
         // No key equals its own beginning: the search ends before those that share it.
         let before_equals = |at: usize| self.rows[at].prefix.cmp(&prefix).then(Ordering::Greater);
         search(self.rows.len(), prefix, before_equals).unwrap_or_else(|at| at)
+    }
+
+    /// Changes the row of a peer.
+    pub(super) fn change(&mut self, peer: PeerKey, change: impl FnOnce(&mut Row)) {
+        if let Ok(at) = self.find(peer) {
+            change(&mut Arc::make_mut(&mut self.rows)[at]);
+        }
     }
 
     /// Puts a row in, or in the place of the peer's former one, which is given back.

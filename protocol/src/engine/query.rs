@@ -26,6 +26,7 @@ impl Engine {
             shunned: self.shunned.count(self.now.mono),
             capacity: self.own.capacity,
             records: self.database.len(),
+            record_bytes: self.database.bytes(),
             view_peers: self.view.peers,
             view_hash: self.view.hash,
             algorithm: self.view.algorithm().0,

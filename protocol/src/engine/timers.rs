@@ -43,6 +43,7 @@ impl Engine {
             self.view.due(&self.config.database),
             Some(self.own.due(&self.config.database)),
             self.sync.due(),
+            self.requests_due(),
             self.candidates.due(),
             Some(self.chooser.due()),
             self.groups_due(),

@@ -89,6 +89,12 @@ impl View {
         Some(settled.min(stale).max(self.taken + self.spacing()))
     }
 
+    /// How long after a change, at the most, the view shows it.
+    pub(crate) fn settling(&self, config: &DatabaseConfig) -> Micros {
+        let stale = config.stale_tree_ms.max(config.debounce_ms);
+        self.spacing().max(Micros::from_millis(stale))
+    }
+
     /// The least time between two views of this size.
     pub(crate) fn spacing(&self) -> Micros {
         let beyond = self.peers.saturating_sub(UNSPACED_PEERS) as u64;
@@ -158,11 +164,12 @@ impl Engine {
         self.view.me = me;
         self.view.component = component;
         self.view.snapshot = Some(snapshot);
+        self.view.peers = summary.peers;
+        self.note_view_in_database();
         let changed = summary.hash != self.view.hash;
         let (peers, hash) = (summary.peers, summary.hash);
         self.view.hash = hash;
         self.view.who = summary.who;
-        self.view.peers = peers;
         self.chooser
             .note_view(peers, self.view.spacing(), self.now.mono);
         if changed {
@@ -181,6 +188,13 @@ impl Engine {
             self.on_view_changed_for_groups();
             self.event(Event::ViewChanged { peers, hash });
         }
+    }
+
+    /// The database follows who is in the view.
+    fn note_view_in_database(&mut self) {
+        let everybody = self.view.is_all_of(self.database.shape());
+        let inside = (!everybody).then(|| self.view.peers());
+        self.database.note_view(inside);
     }
 
     /// Other peers are in the view than `before`.

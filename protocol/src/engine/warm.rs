@@ -4,16 +4,18 @@
 //! Nothing a real peer may do: what is given here is taken without a check.
 
 use super::Engine;
-use crate::database::{Candidates, Database};
+use crate::database::{Candidates, Database, Standing};
 use crate::identity::PeerKey;
 use crate::io::{Event, LinkId};
 pub use crate::links::WarmChoice;
 use crate::links::{FEATURES, Link, Stage, reason_to_wire};
 use crate::name::{Address, GroupId, GroupName};
 use crate::time::{Micros, Time};
+use crate::wire::SignedRecord;
 use hedgerow_topology::{Coordinate, Reason};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::sync::Arc;
 
 /// A link as it is when it has been up for long.
 #[derive(Clone, Debug)]
@@ -46,14 +48,26 @@ impl WarmDatabase {
     /// What these peers say of themselves.
     pub fn of<'a>(peers: impl IntoIterator<Item = &'a Engine>) -> Option<Self> {
         let mut peers = peers.into_iter().peekable();
-        let config = peers.peek()?.config.database.clone();
-        let mut database = Database::new(config, Micros(0));
+        let mut database = Database::new(&peers.peek()?.config, Micros(0));
         for engine in peers {
             if let Some(record) = engine.database.get(engine.me) {
-                database.insert(record.clone(), 0, Micros(0));
+                let all = |_| true;
+                let _ = database.replace(record.clone(), 0, Micros(0), Standing::Inside, all);
             }
         }
         Some(Self { database })
+    }
+
+    /// Adds records of peers that no engine stands behind; whether all of them had room.
+    pub fn add(&mut self, records: impl IntoIterator<Item = Arc<SignedRecord>>) -> bool {
+        let standing = Standing::Inside;
+        let mut records = records.into_iter();
+        records.all(|record| {
+            let put = self
+                .database
+                .replace(record, 0, Micros(0), standing, |_| true);
+            put.is_ok()
+        })
     }
 }
 
@@ -66,6 +80,11 @@ impl Engine {
     /// This peer's epoch.
     pub fn epoch(&self) -> u64 {
         self.own.epoch
+    }
+
+    /// States links to these in its record from now on, besides its own: for peers that do not run.
+    pub fn state_links(&mut self, peers: Vec<PeerKey>) {
+        self.own.besides = peers;
     }
 
     /// Takes these links as its own, up and measured, and states them in its record, which goes

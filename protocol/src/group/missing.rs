@@ -183,6 +183,8 @@ impl Missing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn spans(missing: &Missing) -> Vec<(u64, u64)> {
         missing
@@ -214,5 +216,46 @@ mod tests {
         assert_eq!(spans(&missing), [(7, 10)]);
         missing.split(0, 8);
         assert_eq!(spans(&missing), [(7, 8), (9, 10)]);
+    }
+
+    #[test]
+    fn what_had_no_room_is_added_once_half_of_it_is_free() {
+        let mut missing = Missing::default();
+        let holes = RANGES_MAX as u64 + 100;
+        for hole in 1..=holes {
+            missing.add_range(2 * hole, 2 * hole, Micros(1));
+        }
+        assert_eq!(missing.len(), RANGES_MAX as u64);
+        assert!(!missing.take_incomplete(), "no room yet");
+        missing.remove(0, RANGES_MAX as u64 + 2);
+        assert!(missing.take_incomplete());
+        assert!(!missing.take_incomplete(), "once");
+        missing.remove(0, u64::MAX);
+        assert!(missing.is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_set_of_numbers(
+            steps in prop::collection::vec((any::<bool>(), 0_u64..60, 0_u64..12), 0..60),
+        ) {
+            let mut missing = Missing::default();
+            let mut numbers = BTreeSet::new();
+            for (add, from, length) in steps {
+                let to = from + length;
+                if add {
+                    let is_new = (from..=to).any(|number| !numbers.contains(&number));
+                    prop_assert_eq!(missing.add_range(from, to, Micros(1)), is_new);
+                    numbers.extend(from..=to);
+                } else {
+                    missing.remove(from, to);
+                    numbers.retain(|number| !(from..=to).contains(number));
+                }
+                let lacks = missing.lacks();
+                prop_assert!(lacks.windows(2).all(|w| w[0].to < w[1].from));
+            }
+            let all = missing.lacks().iter().flat_map(|lack| lack.from..=lack.to);
+            prop_assert_eq!(all.collect::<BTreeSet<_>>(), numbers);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Dials: a budget, a time limit, backoff that doubles.
 
+use super::reach::Strikes;
 use super::{Link, Stage};
 use crate::config::LinkConfig;
 use crate::database::LINKS_FEW;
@@ -28,6 +29,8 @@ pub(crate) enum Target {
 #[derive(Debug)]
 struct Dial {
     target: Target,
+    /// Where a peer of the database was dialled.
+    addresses: Vec<Address>,
     reason: Option<Reason>,
     ends: Micros,
 }
@@ -46,6 +49,7 @@ pub(crate) struct Dialer {
     next: u64,
     dials: BTreeMap<DialId, Dial>,
     backoffs: BTreeMap<Target, Backoff>,
+    pub(super) strikes: Strikes,
     /// Addresses without a known peer: bootstrap, discovered, remembered; and who answered.
     loose: BTreeMap<Address, Option<PeerKey>>,
     /// When to look again whether bootstrap addresses are needed.
@@ -62,6 +66,7 @@ impl Dialer {
             next: 0,
             dials: BTreeMap::new(),
             backoffs: BTreeMap::new(),
+            strikes: Strikes::default(),
             loose,
             next_bootstrap: Some(Micros(0)),
         }
@@ -146,6 +151,16 @@ impl Dialer {
         known.map(|(address, _)| address.clone()).collect()
     }
 
+    /// Somebody who was expected at an address has been reached there.
+    pub(crate) fn forget_strikes(&mut self, address: &Address) {
+        self.strikes.forget(address);
+    }
+
+    /// Addresses that no record stated.
+    pub(super) fn loose_addresses(&self) -> impl Iterator<Item = &Address> {
+        self.loose.keys()
+    }
+
     /// Addresses nobody in the view is known to answer at.
     pub(crate) fn loose_outside(&self, in_view: impl Fn(PeerKey) -> bool) -> Vec<Address> {
         self.loose
@@ -181,6 +196,19 @@ impl Engine {
         if addresses.is_empty() || peer.is_some_and(|peer| self.may_not_be_dialled(peer)) {
             return false;
         }
+        let stated = addresses.len();
+        let addresses = match peer {
+            Some(peer) => self.within_reach(peer, addresses),
+            None => addresses,
+        };
+        if addresses.len() < stated {
+            self.count_many("addresses_withheld", (stated - addresses.len()) as u64);
+        }
+        if addresses.is_empty() {
+            // It is looked at again when it would be dialled again.
+            self.back_off(target);
+            return false;
+        }
         let dial = DialId(self.dialer.next);
         self.dialer.next += 1;
         // Whoever has links goes on to others soon: a mass crash leaves many who never answer.
@@ -194,6 +222,11 @@ impl Engine {
             dial,
             Dial {
                 target,
+                addresses: if peer.is_some() {
+                    addresses.clone()
+                } else {
+                    Vec::new()
+                },
                 reason,
                 ends,
             },
@@ -231,7 +264,12 @@ impl Engine {
     /// A dial has been answered by `peer`: the reason it was made for. A peer other than the one
     /// dialled counts as a failure of that one.
     pub(crate) fn on_dial_answered(&mut self, dial: DialId, peer: PeerKey) -> Option<Reason> {
-        let Dial { target, reason, .. } = self.dialer.dials.remove(&dial)?;
+        let Dial {
+            target,
+            reason,
+            addresses,
+            ..
+        } = self.dialer.dials.remove(&dial)?;
         match &target {
             Target::Address(address) => {
                 if let Some(known) = self.dialer.loose.get_mut(address) {
@@ -246,7 +284,11 @@ impl Engine {
                 }
                 reason
             }
-            Target::Peer(_) => {
+            Target::Peer(expected) => {
+                for address in &addresses {
+                    let (strikes, now) = (&mut self.dialer.strikes, self.now.mono);
+                    strikes.note(address, *expected, Some(peer), now);
+                }
                 self.back_off(target);
                 None
             }
@@ -254,10 +296,21 @@ impl Engine {
     }
 
     pub(crate) fn on_dial_failed(&mut self, dial: DialId) {
-        let Some(Dial { target, ends, .. }) = self.dialer.dials.remove(&dial) else {
+        let Some(Dial {
+            target,
+            ends,
+            addresses,
+            ..
+        }) = self.dialer.dials.remove(&dial)
+        else {
             return;
         };
         self.count("dials_failed");
+        if let Target::Peer(peer) = target {
+            for address in &addresses {
+                (self.dialer.strikes).note(address, peer, None, self.now.mono);
+            }
+        }
         self.back_off(target.clone());
         if ends <= self.now.mono {
             self.dialer.note_late(&target);

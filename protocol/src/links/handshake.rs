@@ -166,6 +166,9 @@ impl Engine {
         link.heard = now;
         link.next_heartbeat = now;
         let (peer, dialled) = (link.peer, link.dialled);
+        if let Some(address) = link.address.as_ref().filter(|_| dialled) {
+            self.dialer.forget_strikes(address);
+        }
         link.stated_from = self.own.flaps.stated_from(peer, now);
         self.up.insert(peer, id);
         self.view.lost.remove(&peer);

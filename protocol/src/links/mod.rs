@@ -8,6 +8,7 @@ mod dial;
 mod handshake;
 mod heartbeat;
 mod queue;
+mod reach;
 mod rtt;
 mod send;
 mod shun;
@@ -24,7 +25,7 @@ pub(crate) use twins::Twins;
 pub(crate) use uplink::Uplink;
 
 use crate::config::Config;
-use crate::database::KnownNews;
+use crate::database::{Comparison, KnownNews, Requests};
 use crate::group::RemoteGroup;
 use crate::identity::PeerKey;
 use crate::io::LinkId;
@@ -32,6 +33,7 @@ use crate::name::{Address, GroupId};
 use crate::network_time::HeardClock;
 use crate::time::Micros;
 use crate::wire::delta::RECORD_DELTAS;
+use crate::wire::frame::Buckets;
 use crate::wire::{FRAME_BYTES_MAX, FrameDecoder};
 use hedgerow_topology::Reason;
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,13 +103,19 @@ pub(crate) struct Link {
     pub(crate) equal_at: Option<Micros>,
     /// What the other end's database hash was, and since when it has differed from ours.
     pub(crate) unequal_since: Option<Micros>,
-    pub(crate) reconciled: Option<Micros>,
+    /// What this end compares with the other's database, and lacks of that.
+    pub(crate) comparison: Comparison,
+    pub(crate) requests: Requests,
+    /// The page of this end's database that the other one waits for.
+    pub(crate) page_asked: Option<Buckets>,
     /// What the other end is and holds in each group.
     pub(crate) groups: BTreeMap<GroupId, RemoteGroup>,
     /// Records that it need not be told of.
     pub(crate) known_news: KnownNews,
-    /// Peers whose records it is to be given.
+    /// Peers whose records it is to be given: with the next batch; and as soon as there is room, for
+    /// it has asked for them or lacks them.
     pub(crate) record_push: BTreeSet<PeerKey>,
+    pub(crate) records_owed: BTreeSet<PeerKey>,
     /// When a bundle or a part of one last came: repair that still flows is slow, not silent.
     pub(crate) bulk_heard: Micros,
     /// Bytes that may be asked for and not yet received; grows while pulls are answered.
@@ -162,10 +170,13 @@ impl Link {
             stated_from: now,
             equal_at: None,
             unequal_since: None,
-            reconciled: None,
+            comparison: Comparison::default(),
+            requests: Requests::default(),
+            page_asked: None,
             groups: BTreeMap::new(),
             known_news: KnownNews::default(),
             record_push: BTreeSet::new(),
+            records_owed: BTreeSet::new(),
             bulk_heard: now,
             pull_budget: PULL_BUDGET_START,
             bytes: [0; 2],

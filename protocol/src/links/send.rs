@@ -83,7 +83,12 @@ impl Engine {
         }
         let share = self.config.memory().queues;
         let fair = share / self.config.links.links_max.max(1);
-        if link.queue.total() + bytes <= fair || !link.queue.waits(priority) {
+        // Records, digests and heartbeats are no reason to lose a link whose messages wait.
+        let waiting = match priority {
+            Priority::Control => link.queue.bytes_in(priority),
+            _ => link.queue.total(),
+        };
+        if waiting + bytes <= fair || !link.queue.waits(priority) {
             return true;
         }
         let all: usize = self.links.values().map(|link| link.queue.total()).sum();
@@ -142,6 +147,7 @@ impl Engine {
         let before = PUSHED.map(|lane| link.queue.is_pressed(lane));
         link.queue.written(bytes);
         self.pump(id);
+        self.go_on_with_records(id);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };

@@ -39,9 +39,12 @@ impl Shunned {
         shunned.count()
     }
 
-    /// Shuns a peer from now on; gives for how long. At the bound the one that would be let in
-    /// again first is.
-    fn add(&mut self, peer: PeerKey, now: Micros, config: &LinkConfig) -> Micros {
+    /// Bans a peer from now on; gives for how long.
+    ///
+    /// Keys cost nothing: at the bound a first offence displaces only peers whose ban is over, of those
+    /// whoever was banned for the shortest time. `None`: all bans are in force, and this one is not
+    /// kept.
+    fn add(&mut self, peer: PeerKey, now: Micros, config: &LinkConfig) -> Option<Micros> {
         self.peers.retain(|_, shun| now < shun.forgotten_at());
         let lasts = self.peers.get(&peer).map_or_else(
             || Micros::from_millis(config.shun_min_ms),
@@ -51,14 +54,14 @@ impl Shunned {
             },
         );
         if self.peers.len() >= config.shunned_max && !self.peers.contains_key(&peer) {
-            let soonest = self.peers.iter().min_by_key(|(_, shun)| shun.until);
-            if let Some(peer) = soonest.map(|(peer, _)| *peer) {
-                self.peers.remove(&peer);
-            }
+            let over = self.peers.iter().filter(|(_, shun)| shun.until <= now);
+            let least = over.min_by_key(|(_, shun)| (shun.lasts, shun.until));
+            let least = least.map(|(peer, _)| *peer)?;
+            self.peers.remove(&least);
         }
         let until = now + lasts;
         self.peers.insert(peer, Shun { until, lasts });
-        lasts
+        Some(lasts)
     }
 }
 
@@ -69,7 +72,9 @@ impl Engine {
             // Another connection of the same offence.
             return;
         }
-        let lasts = self.shunned.add(peer, self.now.mono, &self.config.links);
+        let Some(lasts) = self.shunned.add(peer, self.now.mono, &self.config.links) else {
+            return self.count("bans_without_room");
+        };
         self.count("peers_shunned");
         tracing::warn!(%peer, seconds = lasts.as_millis() / 1_000, "shunned");
     }
@@ -105,7 +110,7 @@ mod tests {
         let mut shunned = Shunned::default();
         let mut now = at(0);
         for lasts in [1_000, 2_000, 4_000, 5_000, 5_000].map(at) {
-            assert_eq!(shunned.add(peer(1), now, &config()), lasts);
+            assert_eq!(shunned.add(peer(1), now, &config()), Some(lasts));
             assert!(shunned.contains(peer(1), now));
             now = now + lasts;
             assert!(!shunned.contains(peer(1), now), "it may come back");
@@ -116,19 +121,36 @@ mod tests {
     fn what_is_long_ago_is_forgotten() {
         let mut shunned = Shunned::default();
         shunned.add(peer(1), at(0), &config());
-        assert_eq!(shunned.add(peer(1), at(1_500), &config()), at(2_000));
-        assert_eq!(shunned.add(peer(1), at(5_500), &config()), at(1_000));
+        assert_eq!(shunned.add(peer(1), at(1_500), &config()), Some(at(2_000)));
+        assert_eq!(shunned.add(peer(1), at(5_500), &config()), Some(at(1_000)));
+    }
+
+    /// Whoever is offended by one throwaway key after another remembers the first offenders.
+    #[test]
+    fn at_the_bound_throwaway_keys_displace_no_ban_in_force() {
+        let mut shunned = Shunned::default();
+        for number in 1..=2 {
+            assert!(shunned.add(peer(number), at(0), &config()).is_some());
+        }
+        for number in 3..=100 {
+            assert_eq!(shunned.add(peer(number), at(10), &config()), None);
+        }
+        let kept = (1..=100).filter(|number| shunned.contains(peer(*number), at(10)));
+        assert_eq!(kept.collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(shunned.count(at(10)), 2);
     }
 
     #[test]
-    fn at_the_bound_the_shortest_makes_room() {
+    fn at_the_bound_the_shortest_ban_that_is_over_makes_room() {
         let mut shunned = Shunned::default();
-        for number in 1..=3 {
-            shunned.add(peer(number), at(u64::from(number)), &config());
-        }
-        let now = at(10);
-        let kept = (1..=3).filter(|number| shunned.contains(peer(*number), now));
-        assert_eq!(kept.collect::<Vec<_>>(), [2, 3]);
-        assert_eq!(shunned.count(now), 2);
+        shunned.add(peer(1), at(0), &config());
+        // It relapses, and is banned until 3,000.
+        assert_eq!(shunned.add(peer(1), at(1_000), &config()), Some(at(2_000)));
+        // Banned until 2,800, and remembered for as long again.
+        shunned.add(peer(2), at(1_800), &config());
+        assert!(shunned.add(peer(3), at(3_500), &config()).is_some());
+        // The relapsed one is still known: it is banned for the third time.
+        assert_eq!(shunned.add(peer(1), at(3_600), &config()), Some(at(4_000)));
+        assert!(shunned.contains(peer(3), at(3_600)));
     }
 }

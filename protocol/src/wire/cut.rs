@@ -5,8 +5,8 @@
 
 use super::delta::RecordDeltas;
 use super::frame::{
-    Acknowledge, Baseline, BucketRecords, Digest, Frame, NotHeld, Pull, RecordAnnounce, RecordPull,
-    Records, Wanted,
+    Acknowledge, Baseline, Digest, Frame, NotHeld, Pull, RecordAnnounce, RecordPull, Records,
+    Wanted,
 };
 
 impl Frame {
@@ -25,7 +25,6 @@ impl Frame {
             Self::RecordPull(frame) => {
                 halves_of(frame.prefixes, no_part)?.map(|prefixes| RecordPull { prefixes }.into())
             }
-            Self::BucketRecords(frame) => halves_of_buckets(frame)?.map(Self::from),
             Self::Baseline(frame) => {
                 let Baseline {
                     group,
@@ -120,6 +119,8 @@ impl Frame {
             | Self::Fork(_)
             | Self::Probe(_)
             | Self::ProbeAnswer(_)
+            // Senders cut these into pages.
+            | Self::BucketRecords(_)
             | Self::Bundle(..) => return None,
         })
     }
@@ -144,30 +145,6 @@ fn halves_of_wanted(wanted: &Wanted) -> Option<[Wanted; 2]> {
         ranges,
         ..wanted.clone()
     }))
-}
-
-/// By buckets, for what is named of a bucket is all that is in it. The names of a single bucket go
-/// in two frames of no bucket: they can be asked for, and nothing is said to be all.
-fn halves_of_buckets(frame: BucketRecords) -> Option<[BucketRecords; 2]> {
-    let BucketRecords { buckets, names } = frame;
-    let Some([first, second]) = halves_of(buckets, no_part) else {
-        return Some(halves_of(names, no_part)?.map(|names| BucketRecords {
-            buckets: Vec::new(),
-            names,
-        }));
-    };
-    let is_in_second = |name: &(u64, u64, u64)| second.contains(&((name.0 >> 56) as u8));
-    let (of_second, of_first) = names.into_iter().partition(is_in_second);
-    Some([
-        BucketRecords {
-            buckets: first,
-            names: of_first,
-        },
-        BucketRecords {
-            buckets: second,
-            names: of_second,
-        },
-    ])
 }
 
 #[cfg(test)]

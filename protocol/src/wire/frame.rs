@@ -78,20 +78,27 @@ pub struct RecordPull {
     pub prefixes: Vec<u64>,
 }
 
-/// Hashes of all records by the first byte of their hashed key: finds where databases differ.
+/// Hashes of the records in the sender's view by the first byte of their key: finds where databases
+/// differ. Asks for one page of [`BucketRecords`].
 #[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
 pub struct Buckets {
     /// 256 hashes.
     pub hashes: Vec<u64>,
+    /// The page begins with this key prefix.
+    pub from: u64,
 }
 
-/// "In these buckets I hold these records": the answer to [`Buckets`].
+/// "In these buckets I hold these records": a page of the answer to [`Buckets`].
 #[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
 pub struct BucketRecords {
-    /// Which buckets.
+    /// Which buckets differ and begin in this page or before it.
     pub buckets: Vec<u8>,
-    /// Everything in them.
+    /// Everything in them whose key prefix lies in the page.
     pub names: Vec<RecordName>,
+    /// The key prefix that the page begins with, as asked.
+    pub from: u64,
+    /// The one that the next page begins with. `None`: this is the last page.
+    pub until: Option<u64>,
 }
 
 /// Why the sender wants this link now; 0: it does not.

@@ -220,6 +220,8 @@ pub struct SignedRecord {
     pub place: u64,
     /// The peer's position on the ring.
     pub ring: u64,
+    /// About how much memory it takes: the bytes and what they are decoded to.
+    pub memory_bytes: usize,
     /// Of a peer in one group: which, and its role there. Whoever looks through thousands of records
     /// finds it without a look at the names.
     only_group: Option<(GroupTag, Option<Role>)>,
@@ -262,6 +264,7 @@ impl SignedRecord {
             shape: shape_hash(place, &record),
             place,
             ring: record.peer.ring_position(),
+            memory_bytes: memory_of(&record, &signed),
             record,
             signed,
             digest,
@@ -322,6 +325,20 @@ impl SignedRecord {
 /// [`SignedRecord::hash`] of a record with these signed bytes.
 pub(crate) fn content_hash(signed: &[u8]) -> u64 {
     head_of(blake3::hash(signed))
+}
+
+/// A name on the heap: its text, two counters, and what the allocator adds.
+const TEXT_BYTES: usize = 32;
+
+fn memory_of(record: &Record, signed: &Bytes) -> usize {
+    let names = record.groups.iter().map(|group| group.name.as_str());
+    let texts = names.chain(record.addresses.iter().map(Address::as_str));
+    size_of::<SignedRecord>()
+        + signed.len()
+        + record.links.len() * size_of::<RecordLink>()
+        + record.groups.len() * size_of::<RecordGroup>()
+        + record.addresses.len() * size_of::<Address>()
+        + texts.map(|text| text.len() + TEXT_BYTES).sum::<usize>()
 }
 
 fn place_hash(record: &Record) -> u64 {

@@ -282,8 +282,8 @@ fn one_link_does_not_take_the_room_for_checks_of_all() {
         pair.push_on(LINK, &bundle(seq, vec![1]));
     }
     let greedy = pair.waiting.len();
-    assert_eq!(greedy, 8);
-    assert_eq!(pair.counted("bundles_unchecked"), 32);
+    assert_eq!(greedy, 13);
+    assert_eq!(pair.counted("bundles_unchecked"), 27);
     let honest = pair.bundle_of(key(5));
     pair.push_on(ELSEWHERE, &honest);
     assert_eq!(

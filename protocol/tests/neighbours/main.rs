@@ -2,8 +2,10 @@
 
 mod bundles;
 mod deltas;
+mod doors;
 mod limits;
 mod pressed;
+mod records;
 mod time;
 mod unfinished;
 
@@ -66,6 +68,7 @@ struct Pair {
     writes_wait: bool,
     /// Whether what is to be stored is stored at once, or never.
     stores: bool,
+    dials: Vec<Action>,
 }
 
 impl Pair {
@@ -96,6 +99,7 @@ impl Pair {
             waiting: Vec::new(),
             writes_wait: false,
             stores: true,
+            dials: Vec::new(),
         };
         pair.feed(Input::Linked {
             link: LINK,
@@ -164,6 +168,7 @@ impl Pair {
                     self.engine.handle_input(self.now, Input::Persisted { id });
                 }
                 Action::Deliver(delivery) => self.delivered.push(delivery),
+                dial @ Action::Dial { .. } => self.dials.push(dial),
                 Action::Event(event) => self.events.push(event),
                 Action::Close { link } => self.closed.push(link),
                 Action::Send { link: LINK, chunks } => {

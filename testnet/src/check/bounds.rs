@@ -19,6 +19,11 @@ pub fn bounds(snapshot: &Snapshot) -> Findings {
     limit("links", status.links, config.links.links_max);
     limit("records", status.records, config.database.records_max);
     limit(
+        "bytes of records",
+        status.record_bytes,
+        config.memory().records,
+    );
+    limit(
         "signature checks under way",
         status.verifying,
         flow.verifying_max,

@@ -5,7 +5,7 @@ use super::{Out, after, links_up, send};
 use crate::sim::{Mask, Random};
 use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;
-use hedgerow_protocol::wire::bundle::HEADER_BYTES_MAX;
+use hedgerow_protocol::wire::bundle::BUNDLE_MESSAGES_MAX;
 use hedgerow_protocol::wire::frame::{BundleFrame, Pull, Wanted};
 use hedgerow_protocol::wire::{Bundle, BundleHeader, FRAME_BYTES_MAX, Frame};
 use hedgerow_protocol::{Action, Engine, GroupId, Keypair, Time};
@@ -16,6 +16,11 @@ const EVERY_MS: u64 = 1_000;
 const RANGES: u64 = 13_793;
 /// After so many hops CBOR writes the next number of them in one more byte.
 const HOPS: u16 = 23;
+
+/// Messages, without a byte and each a little later than the first, that make a header as long as it
+/// may be (16,000 bytes and what is around them) and longer.
+const LONG: usize = 4_000;
+const TOO_LONG: usize = BUNDLE_MESSAGES_MAX;
 
 /// Sends bundles whose frame is full to the last byte, bundles with headers as long as they may be
 /// and longer, and pulls of more ranges than a denial could hold.
@@ -29,7 +34,7 @@ impl Framing {
     }
 
     /// The first bundle of an origin that nobody has heard of.
-    fn bundle(&mut self, group: GroupId, now: Time, lengths: Vec<u32>) -> Bundle {
+    fn bundle(&mut self, group: GroupId, now: Time, lengths: Vec<u32>, delays: Vec<u32>) -> Bundle {
         let mut secret = [0; 32];
         secret[..8].copy_from_slice(&self.random.bits().to_le_bytes());
         let keypair = Keypair::from_secret(secret);
@@ -42,7 +47,7 @@ impl Framing {
             flags: 0,
             published_at: now.wall_ms,
             lengths,
-            delays: Vec::new(),
+            delays,
             fragment: None,
             previous: [0; 32],
             // Signing sets it.
@@ -71,15 +76,9 @@ impl Mask for Framing {
         let network = engine.status().network;
         for group in groups(engine) {
             let group = GroupId::new(&network, &group);
-            let probe = frame(self.bundle(group, now, vec![200_000]));
-            let around = probe.encode().iter().map(Bytes::len).sum::<usize>() - 200_000;
+            let measure = frame(self.bundle(group, now, vec![200_000], Vec::new()));
+            let around = measure.encode().iter().map(Bytes::len).sum::<usize>() - 200_000;
             let full = vec![(FRAME_BYTES_MAX - around) as u32];
-            // Empty messages take a byte each, those of 24 bytes two.
-            let long = vec![24; (HEADER_BYTES_MAX - 300) / 2 / 2];
-            let too_long = vec![70_000; 3]
-                .into_iter()
-                .chain(vec![24; 8_000])
-                .collect::<Vec<u32>>();
             let wanted = (0..RANGES).map(|at| ((1 << 40) + 2 * at, (1 << 40) + 2 * at));
             let wanted = Wanted {
                 origin: engine.peer(),
@@ -91,9 +90,9 @@ impl Mask for Framing {
                 wanted: vec![wanted],
             };
             let frames = [
-                frame(self.bundle(group, now, full)),
-                frame(self.bundle(group, now, long)),
-                frame(self.bundle(group, now, too_long)),
+                frame(self.bundle(group, now, full, Vec::new())),
+                frame(self.bundle(group, now, vec![0; LONG], vec![1_000; LONG])),
+                frame(self.bundle(group, now, vec![0; TOO_LONG], vec![1 << 20; TOO_LONG])),
                 pull.into(),
             ];
             for link in links_up(engine) {

@@ -10,6 +10,7 @@ mod framing;
 mod holes;
 mod lies;
 mod origin;
+mod records;
 mod time;
 
 use crate::scenario::Behaviour;
@@ -42,6 +43,8 @@ pub fn mask(behaviour: Behaviour, keypair: Keypair, seed: [u8; 32]) -> Option<Bo
         Behaviour::LyingDigests => Box::new(lies::Digests),
         Behaviour::Framing => Box::new(framing::Framing::new(random)),
         Behaviour::Holes => Box::new(holes::Holes::new(keypair)),
+        Behaviour::LinkedRecordFlood => Box::new(records::Linked::new(random)),
+        Behaviour::AgedRecords => Box::new(records::Aged),
         Behaviour::ForgedAcknowledgements => Box::new(acknowledgements::Forge::new(random)),
     })
 }

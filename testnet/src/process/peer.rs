@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -267,8 +268,11 @@ fn output_file(plan: &PeerPlan) -> PathBuf {
 }
 
 fn spawn(place: &dyn Place, binary: &Path, plan: &PeerPlan) -> Result<Child> {
+    // Whatever the umask is: a peer refuses a directory that others can write.
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
     for dir in [&plan.data_dir, &plan.log_dir] {
-        std::fs::create_dir_all(dir).map_err(at(dir))?;
+        builder.create(dir).map_err(at(dir))?;
     }
     // Output goes to files rather than pipes, so that a peer can outlive whoever started it.
     let output = File::create(output_file(plan)).map_err(at(output_file(plan)))?;

@@ -320,6 +320,10 @@ pub enum Behaviour {
     Holes,
     /// Acknowledge in others' names.
     ForgedAcknowledgements,
+    /// Flood records that state a link.
+    LinkedRecordFlood,
+    /// Tell others' records to be old.
+    AgedRecords,
     /// Change groups' settings all the time, some of them as members, others as strangers.
     SettingsWar,
     /// State records of later lives of another node, whose key it once had.

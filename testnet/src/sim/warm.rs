@@ -9,11 +9,13 @@ use super::peer::Peer;
 use super::random::Random;
 use super::swarm::Sim;
 use super::world::World;
+use hedgerow_protocol::wire::SignedRecord;
 use hedgerow_protocol::{
     Engine, LinkConfig, LinkId, Micros, PeerKey, WarmChoice, WarmDatabase, WarmLink,
 };
 use hedgerow_topology::model::{Effort, Model, ModelLink, Newcomer};
 use hedgerow_topology::{Coordinate, Limits};
+use std::sync::Arc;
 
 /// With more peers than this they do not look for links that shorten their paths before they rest:
 /// each such look takes a tree.
@@ -61,6 +63,21 @@ impl Sim {
     /// groups, go on as after a long life with each other. Each must have a key of its own and no
     /// mask.
     pub fn warm_up(&mut self, nodes: &[usize]) {
+        self.warm_up_among(nodes, &[], &[]);
+    }
+
+    /// The same among peers that do not run, of which there are only `records`. Each node, in the
+    /// order given, states links to those in `stated` besides its own.
+    pub fn warm_up_among(
+        &mut self,
+        nodes: &[usize],
+        records: &[Arc<SignedRecord>],
+        stated: &[Vec<PeerKey>],
+    ) {
+        for (&node, peers) in nodes.iter().zip(stated) {
+            self.world
+                .call(node, |player, _| player.state_links(peers.clone()));
+        }
         let mut order = nodes.to_vec();
         order.sort_by_key(|&node| self.world.key(node));
         if order.is_empty() {
@@ -72,9 +89,10 @@ impl Sim {
             });
         }
         let engines = order.iter().map(|&node| self.engine(node));
-        let Some(database) = WarmDatabase::of(engines) else {
+        let Some(mut database) = WarmDatabase::of(engines) else {
             return;
         };
+        assert!(database.add(records.iter().cloned()), "no room for them");
         for &node in &order {
             self.world.call(node, |player, now| {
                 player.begin_with_database(now, &database);

@@ -76,7 +76,7 @@ fn changes(sim: &Sim, node: usize) -> u64 {
 
 #[test]
 fn a_peer_at_a_tenth_of_its_uplink_feeds_fewer_until_it_has_it_back() {
-    for seed in [1, 2, 4] {
+    for seed in [1, 2, 6] {
         assert_feeds_fewer_until_it_has_its_line_back(network(seed));
     }
 }

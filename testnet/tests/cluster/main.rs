@@ -38,6 +38,7 @@ mod slow_peer;
 mod small_networks;
 mod suspended;
 mod ten_origins;
+mod thousands;
 mod trace;
 mod twins;
 mod warm_start;

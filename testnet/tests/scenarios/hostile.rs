@@ -83,6 +83,9 @@ fn floods_are_withstood() {
     // Of strangers 256 at once and one a second.
     let most = 14 + 256 + records.virtual_s as usize;
     assert!(records.memory.records_max <= most, "{:?}", records.memory);
+    let linked = withstands("linked-record-flood");
+    assert!(counts(&linked, "records_of_strangers"));
+    assert_eq!(linked.counted.get("records_evicted"), Some(&0));
     withstands("data-flood");
 }
 

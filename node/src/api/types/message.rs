@@ -38,12 +38,29 @@ pub enum Encoding {
     Base64,
 }
 
+impl Encoding {
+    /// How this payload is written.
+    pub fn of(payload: &[u8]) -> Self {
+        match std::str::from_utf8(payload) {
+            Ok(_) => Self::Utf8,
+            Err(_) => Self::Base64,
+        }
+    }
+}
+
 impl From<&Delivery> for MessageLine {
     fn from(delivery: &Delivery) -> Self {
         let (encoding, payload) = match std::str::from_utf8(&delivery.payload) {
             Ok(text) => (Encoding::Utf8, text.to_owned()),
             Err(_) => (Encoding::Base64, BASE64_STANDARD.encode(&delivery.payload)),
         };
+        Self::new(delivery, encoding, payload)
+    }
+}
+
+impl MessageLine {
+    /// The line of `delivery` with its payload written like this.
+    pub fn new(delivery: &Delivery, encoding: Encoding, payload: String) -> Self {
         Self {
             group: delivery.group.clone(),
             origin: delivery.id.origin,
@@ -56,9 +73,7 @@ impl From<&Delivery> for MessageLine {
             arrival: delivery.arrival,
         }
     }
-}
 
-impl MessageLine {
     /// The content's bytes.
     pub fn bytes(&self) -> Result<std::borrow::Cow<'_, [u8]>, base64::DecodeError> {
         match self.encoding {

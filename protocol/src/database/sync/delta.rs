@@ -92,6 +92,7 @@ impl Engine {
             self.count("records_without_base");
             lacking.push(delta.name.0);
         }
+        self.go_on_asking(from);
         // Its holder is asked, whatever others have announced.
         if !lacking.is_empty() {
             self.send(from, RecordPull { prefixes: lacking });
@@ -122,6 +123,13 @@ impl Engine {
             (_, peer) => {
                 if let Some(peer) = peer {
                     self.knows_record(from, peer, delta.name);
+                }
+                if let Some(held) = self.database.named(prefix).cloned()
+                    && held.hash == delta.hash
+                    && delta.age_ms <= self.database.keep_ms()
+                    && self.database.lower_age(&held, delta.age_ms, self.now.mono)
+                {
+                    self.count("ages_lowered");
                 }
                 false
             }

@@ -3,16 +3,18 @@
 use super::{
     ANNOUNCE_MS, ANNOUNCE_SHARE, BATCH_MS, BATCH_SHARE, NAMES_PER_FRAME, RECORDS_PER_FRAME,
 };
+use crate::database::Database;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::LinkId;
-use crate::links::{Link, Stage};
+use crate::links::{Link, Priority, Stage};
 use crate::time::Micros;
 use crate::wire::frame::{RecordAnnounce, RecordName, Records};
 use crate::wire::record::WireRecord;
 use crate::wire::{FRAME_BYTES_MAX, SignedRecord};
 use hedgerow_topology::Class;
 use hedgerow_topology::petgraph::graph::NodeIndex;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Where views rest between changes, a record tree that is broken here, so that records flood, rests
@@ -21,6 +23,10 @@ const BROKEN_SHARE: u64 = 5;
 
 /// What a record has around it in a frame: signature, age, name, hashes.
 const AROUND_BYTES: usize = 160;
+
+/// While a link has more control bytes waiting, records for it wait in sets, where a newer one of a
+/// peer takes the older one's place, and it is told no news: neighbours compare their views.
+const RECORDS_WAITING_BYTES: usize = 256 << 10;
 
 /// This peer's neighbours on the record tree.
 ///
@@ -39,14 +45,18 @@ pub(super) struct RecordTree {
 impl Engine {
     /// Sends the record of `peer` on: the own one is pushed to everybody, another's along the record
     /// tree and announced on the other links. A record of a peer outside the view is pushed
-    /// to everybody: it may be what joins two parts. `former` is what was held before it.
+    /// to everybody: it may be what joins two parts. `former` is what was held before it. One that was
+    /// asked for with many others (`is_bulk`) is only announced: most neighbours hold it.
     pub(crate) fn spread_record(
         &mut self,
         peer: PeerKey,
         former: Option<Arc<SignedRecord>>,
         from: Option<LinkId>,
+        is_bulk: bool,
     ) {
-        let eager = if peer == self.me {
+        let eager = if is_bulk {
+            Some(Vec::new())
+        } else if peer == self.me {
             None
         } else {
             self.record_neighbours(peer)
@@ -182,6 +192,7 @@ impl Engine {
     pub(crate) fn forget_record_pushes(&mut self) {
         for link in self.links.values_mut() {
             link.record_push.clear();
+            link.records_owed.clear();
             link.known_news.clear();
         }
         self.sync.flush = None;
@@ -203,19 +214,70 @@ impl Engine {
         if self.sync.pulls.values().any(|pull| pull.due <= now) {
             self.pull_records();
         }
+        self.on_requests_timeout();
     }
 
     pub(super) fn flush_records(&mut self) {
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
         for id in ids {
-            let Some(link) = self.links.get_mut(&id) else {
-                continue;
-            };
-            let push = std::mem::take(&mut link.record_push);
-            let whole = self.send_deltas(id, push);
-            self.send_records(id, whole.into_iter());
+            self.push_records(id);
         }
         self.sync.replaced.clear();
+    }
+
+    /// Sends a link the records that are to be pushed to it, as far as it has room. The others follow
+    /// when it has written.
+    fn push_records(&mut self, id: LinkId) {
+        while let Some(link) = self.links.get_mut(&id)
+            && !link.record_push.is_empty()
+            && link.has_room_for_records()
+        {
+            let page = take_first(&mut link.record_push, &self.database);
+            let whole = self.send_deltas(id, page);
+            self.send_records(id, whole.into_iter());
+        }
+    }
+
+    /// The other end of `to` is to have this record as soon as there is room.
+    pub(super) fn owe_record(&mut self, to: LinkId, peer: PeerKey) {
+        if let Some(link) = self.links.get_mut(&to) {
+            link.records_owed.insert(peer);
+        }
+    }
+
+    /// Sends a link the records that it is owed, as far as it has room.
+    pub(super) fn send_owed_records(&mut self, id: LinkId) {
+        while let Some(link) = self.links.get_mut(&id)
+            && !link.records_owed.is_empty()
+            && link.has_room_for_records()
+        {
+            let page = take_first(&mut link.records_owed, &self.database);
+            self.send_records(id, page.into_iter());
+        }
+    }
+
+    /// A link has written something: what waits for room may go.
+    pub(crate) fn go_on_with_records(&mut self, id: LinkId) {
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
+        if link.page_asked.is_some() {
+            self.answer_page(id);
+        }
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
+        // What is to be pushed with the next batch waits for it.
+        let is_batched = self.sync.flush.is_some();
+        if link.records_owed.is_empty() && (is_batched || link.record_push.is_empty()) {
+            return;
+        }
+        if link.queue.bytes_in(Priority::Control) <= RECORDS_WAITING_BYTES / 2 {
+            self.send_owed_records(id);
+            if !is_batched {
+                self.push_records(id);
+            }
+        }
     }
 
     pub(super) fn flush_announcements(&mut self) {
@@ -227,6 +289,11 @@ impl Engine {
             .map(|(id, _, names)| (id, names))
             .collect();
         for (id, names) in lacking {
+            let link = self.links.get(&id);
+            if link.is_some_and(|link| !link.has_room_for_records()) {
+                self.count_many("announcements_withheld", names.len() as u64);
+                continue;
+            }
             for names in names.chunks(NAMES_PER_FRAME) {
                 self.send(
                     id,
@@ -246,6 +313,27 @@ impl Engine {
             self.send(to, Records { records });
         }
     }
+}
+
+impl Link {
+    fn has_room_for_records(&self) -> bool {
+        self.queue.bytes_in(Priority::Control) < RECORDS_WAITING_BYTES
+    }
+}
+
+/// As many as go into a frame or a little more.
+fn take_first(peers: &mut BTreeSet<PeerKey>, database: &Database) -> BTreeSet<PeerKey> {
+    let mut room = RECORDS_WAITING_BYTES / 2;
+    let mut page = BTreeSet::new();
+    while page.len() < RECORDS_PER_FRAME
+        && room > 0
+        && let Some(peer) = peers.pop_first()
+    {
+        let bytes = database.get(peer).map_or(0, |record| record.signed.len());
+        room = room.saturating_sub(bytes);
+        page.insert(peer);
+    }
+    page
 }
 
 /// Cuts what is sent together so that it fits into frames: each holds no more than its number, and

@@ -75,19 +75,6 @@ fn oversized() -> Vec<Frame> {
             prefixes: vec![u64::MAX; 60_000],
         }
         .into(),
-        BucketRecords {
-            buckets: (0..=255).collect(),
-            names: names.clone(),
-        }
-        .into(),
-        BucketRecords {
-            buckets: vec![0],
-            names: names
-                .iter()
-                .map(|name| (name.0 >> 8, name.1, name.2))
-                .collect(),
-        }
-        .into(),
         Baseline {
             group: GROUP,
             older_ms: u64::MAX,
@@ -156,20 +143,6 @@ fn the_parts_of_a_frame_say_what_it_said() {
                     ranges.extend(&part.wanted.ranges);
                 }
                 assert_eq!(ranges, whole.wanted.ranges);
-            }
-            Frame::BucketRecords(whole) if whole.buckets.len() > 1 => {
-                let mut names = Vec::new();
-                for part in &parts {
-                    let Frame::BucketRecords(part) = part else {
-                        panic!("another kind");
-                    };
-                    let of_them =
-                        |name: &(u64, u64, u64)| part.buckets.contains(&((name.0 >> 56) as u8));
-                    assert!(part.names.iter().all(of_them), "a bucket in two parts");
-                    names.extend(part.names.clone());
-                }
-                names.sort_unstable();
-                assert_eq!(names, whole.names);
             }
             Frame::Baseline(_) => {
                 let last = parts.iter().map(|part| match part {

@@ -91,7 +91,7 @@ impl Pair {
             let links = [key(50).peer()];
             pair.say_on(HONEST, &whole(&linked(&key(number), 1, &links)));
         }
-        pair.live_ms(2_000);
+        pair.both_live_ms(2_000);
         assert_eq!(pair.engine.status().view_peers, 23);
         pair
     }
@@ -110,6 +110,7 @@ impl Pair {
                     coordinate: [0.0, 0.0, 0.0, 1.0, 1.0],
                     wall_ms: 1_700_000_000_000,
                     database: 0,
+                    wall_ms: self.now.wall_ms,
                     groups: Vec::new(),
                 }),
             );
@@ -117,7 +118,7 @@ impl Pair {
     }
 
     /// Time passes, and both neighbours live.
-    fn live_ms(&mut self, ms: u64) {
+    fn both_live_ms(&mut self, ms: u64) {
         for _ in 0..ms / 500 {
             self.wait_ms(500);
             self.beat();
@@ -146,10 +147,10 @@ impl Pair {
         let links = [key(50).peer(), new.peer()];
         self.say_on(HONEST, &whole(&linked(&one, 2, &links)));
         // What came too early is asked for.
-        self.live_ms(500);
+        self.both_live_ms(500);
         if self.lives([new.peer()]) == 0 {
             self.say_on(HONEST, &whole(&linked(&new, 1, &[one.peer()])));
-            self.live_ms(1_000);
+            self.both_live_ms(1_000);
         }
         assert_eq!(self.lives([new.peer()]), 1, "a newcomer is met");
     }
@@ -190,10 +191,10 @@ fn a_flood_of_large_records_that_state_a_link_leaves_links_memory_and_the_view_a
             records.clear();
         }
         if number % 4_000 == 0 {
-            pair.live_ms(1_000);
+            pair.both_live_ms(1_000);
         }
     }
-    pair.live_ms(5_000);
+    pair.both_live_ms(5_000);
     pair.both_are_linked();
     assert_eq!(pair.honest_live(), 21);
     let status = pair.engine.status();
@@ -222,10 +223,10 @@ fn a_flood_of_records_that_vouch_for_each_other_leaves_everything_alone() {
             records.clear();
         }
         if number % 10_000 == 0 {
-            pair.live_ms(1_000);
+            pair.both_live_ms(1_000);
         }
     }
-    pair.live_ms(5_000);
+    pair.both_live_ms(5_000);
     pair.both_are_linked();
     assert_eq!(pair.honest_live(), 21);
     let records = pair.engine.status().records;
@@ -260,7 +261,7 @@ fn invented_peers_below_a_real_link_displace_nobody() {
             pair.say(&whole(&linked(one, 1, &[keypair.peer()])));
         }
     }
-    pair.live_ms(40_000);
+    pair.both_live_ms(40_000);
     pair.both_are_linked();
     assert_eq!(pair.honest_live(), 21);
     assert_eq!(pair.engine.status().records, 400);
@@ -278,11 +279,11 @@ fn a_neighbour_that_tells_old_ages_makes_nobody_expire() {
         pair.say(&aged(&record, kept_ms - 1_000));
     }
     assert_eq!(pair.counted("ages_doubted"), 20);
-    pair.live_ms(10 * MINUTE_MS);
+    pair.both_live_ms(10 * MINUTE_MS);
     assert_eq!(pair.honest_live(), 21);
     assert_eq!(pair.counted("records_expired"), 0);
     // The peers do not say anything more: they are gone when their time is over.
-    pair.live_ms(21 * MINUTE_MS);
+    pair.both_live_ms(21 * MINUTE_MS);
     assert_eq!(pair.counted("records_expired"), 22);
 }
 
@@ -304,7 +305,7 @@ fn the_smallest_age_that_was_told_counts() {
     assert_eq!(pair.counted("ages_lowered"), 1);
     // An older age changes nothing.
     pair.say(&aged(&records[0], kept_ms - MINUTE_MS));
-    pair.live_ms(2 * MINUTE_MS);
+    pair.both_live_ms(2 * MINUTE_MS);
     assert_eq!(pair.engine.status().records, before + 1);
     // It is told on as it was told.
     pair.heard.clear();
@@ -358,7 +359,7 @@ impl Pair {
                 all.push(record);
             }
         }
-        self.live_ms(5_000);
+        self.both_live_ms(5_000);
         all
     }
 }
@@ -403,7 +404,7 @@ fn a_database_is_told_page_by_page_and_no_faster_than_the_link_takes_it() {
         link: LINK,
         bytes: 128 << 10,
     });
-    pair.live_ms(1_000);
+    pair.both_live_ms(1_000);
     let told: BTreeSet<Vec<u8>> = pair.told().iter().map(|r| r.0.to_vec()).collect();
     assert_eq!(told.len(), names.len());
     pair.both_are_linked();
@@ -429,7 +430,7 @@ fn what_is_lacking_is_asked_for_in_portions() {
     records.push(linked(&key(60), 2, &links));
     records.sort_by_key(|record| record.record.peer);
     // Different hashes for a while, and the engine asks.
-    pair.live_ms(12_000);
+    pair.both_live_ms(12_000);
     pair.heard.clear();
     let (mut most, mut asked) = (0, BTreeSet::new());
     for _ in 0..400 {
@@ -463,7 +464,7 @@ fn what_is_lacking_is_asked_for_in_portions() {
                 _ => {}
             }
         }
-        pair.live_ms(500);
+        pair.both_live_ms(500);
         if pair.engine.status().view_peers == 23 + below.len() {
             break;
         }
@@ -482,11 +483,11 @@ fn what_comes_with_many_others_is_announced() {
     let record = linked(&new, 1, &[key(60).peer()]);
     let links = [key(50).peer(), new.peer()];
     pair.say_on(HONEST, &whole(&linked(&key(60), 2, &links)));
-    pair.live_ms(500);
+    pair.both_live_ms(500);
     pair.heard.clear();
     // It was missing, and asked for.
     pair.say_on(HONEST, &whole(&record));
-    pair.live_ms(500);
+    pair.both_live_ms(500);
     let is_told = |frame: &Frame| match frame {
         Frame::RecordAnnounce(RecordAnnounce { names }) => names.contains(&record.name()),
         _ => false,

@@ -75,7 +75,6 @@ fn dialled(own: &[&str], stated: &[&str]) -> Vec<Address> {
             held_us: 0,
             ask: false,
             coordinate: [0.0, 0.0, 0.0, 1.0, 1.0],
-            wall_ms: 1_700_000_000_000,
             database: 0,
             wall_ms: pair.now.wall_ms,
             groups: Vec::new(),

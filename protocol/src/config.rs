@@ -9,7 +9,9 @@ mod memory;
 pub use memory::Memory;
 
 use crate::name::{Address, NetworkName};
+use crate::source::Prefix;
 use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The engine's configuration. All fields have defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,8 +29,13 @@ pub struct Config {
     /// read yet, frames that wait for links, checks under way ([`Config::memory`] says which share
     /// each has). 512 MiB: eight of the largest messages.
     pub memory_max: usize,
+    /// The old fault that is active; only in builds that have such, which no user has.
+    #[cfg(feature = "planted")]
+    pub planted: crate::Planted,
     /// Links and whom to connect to.
     pub links: LinkConfig,
+    /// What strangers may use.
+    pub limits: LimitConfig,
     /// Records and the view.
     pub database: DatabaseConfig,
     /// Logs, retention and repair.
@@ -45,7 +52,10 @@ impl Default for Config {
             addresses: Vec::new(),
             last_epoch: 0,
             memory_max: 512 << 20,
+            #[cfg(feature = "planted")]
+            planted: crate::Planted::None,
             links: LinkConfig::default(),
+            limits: LimitConfig::default(),
             database: DatabaseConfig::default(),
             groups: GroupConfig::default(),
             flow: FlowConfig::default(),
@@ -147,6 +157,57 @@ impl Default for LinkConfig {
     }
 }
 
+/// What strangers may use, by the address that they come from. Keys cost nothing, addresses do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitConfig {
+    /// Prefixes of addresses without a limit of their own. Loopback: one machine may run many
+    /// peers, and who can start processes on it needs no connections to harm it.
+    pub trusted: Vec<Prefix>,
+    /// Connections from one IPv4 address or IPv6 /56 that have not said hello yet. 8: crossing
+    /// dials of a few peers behind one address.
+    pub pending_per_address: usize,
+    /// Connections from one such address, at once. 32: a laboratory behind one address, and a
+    /// quarter of all that a peer takes.
+    pub links_per_address: usize,
+    /// Links and connections kept for peers known for `known_ms`, a quarter of all at most.
+    pub reserved: usize,
+    /// A peer first linked so long ago is known, ms: such a link is not shed for a newcomer. One
+    /// hour: longer than an attack goes unnoticed by an operator.
+    pub known_ms: u64,
+    /// While many strangers have yet to say hello, each has so long, ms; otherwise
+    /// `links.handshake_ms`. Two seconds: a dozen round trips of a slow path.
+    pub hello_ms: u64,
+}
+
+impl Default for LimitConfig {
+    fn default() -> Self {
+        let loopback = [
+            (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
+            (IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+        ];
+        let trusted = loopback.into_iter();
+        Self {
+            trusted: trusted
+                .filter_map(|(network, bits)| Prefix::new(network, bits))
+                .collect(),
+            pending_per_address: 8,
+            links_per_address: 32,
+            reserved: 16,
+            known_ms: 3_600_000,
+            hello_ms: 2_000,
+        }
+    }
+}
+
+impl LimitConfig {
+    /// Whether connections from an address have no limit of their own.
+    pub fn is_trusted(&self, address: &Address) -> bool {
+        let ip = crate::source::ip_of(address);
+        ip.is_some_and(|ip| self.trusted.iter().any(|prefix| prefix.contains(ip)))
+    }
+}
+
 /// The link-state database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -222,7 +283,8 @@ pub struct GroupConfig {
     pub groups_max: usize,
     /// Groups a peer relays for without being in them.
     pub relayed_max: usize,
-    /// Origins with a log in one group.
+    /// Lives of publishers with a log in one group. Beyond it logs that hold nothing give way, then
+    /// those of peers outside the view, the newest first, then older lives.
     pub origins_max: usize,
     /// The largest message, bytes.
     pub message_bytes_max: usize,
@@ -235,7 +297,8 @@ pub struct GroupConfig {
     pub bulk_bytes: usize,
     /// In a mesh, extra parents announce instead of pushing above this, bytes.
     pub mesh_push_bytes: usize,
-    /// How far ahead of the settled point an origin's entries are taken.
+    /// How far ahead of the settled point an origin's entries are taken. Whoever is farther behind
+    /// goes on where a neighbour can serve.
     pub window: u64,
     /// Bytes received ahead of delivery, per origin, before more is left to be pulled later.
     pub ahead_bytes_max: usize,

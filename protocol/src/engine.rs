@@ -19,7 +19,7 @@ use crate::database::{Candidates, Database, Epochs, OwnRecord, RecordSync, first
 use crate::group::{Acknowledging, Charges, Forks, Group, OwnLog, Probes, Proving, Verifying};
 use crate::identity::{Keypair, PeerKey};
 use crate::io::{Action, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
-use crate::links::{Chooser, Dialer, Link, Shunned, Stage, Twins, Uplink};
+use crate::links::{Chooser, Dialer, Guard, Link, Shunned, Stage, Twins, Uplink};
 use crate::memo::Memo;
 use crate::name::GroupId;
 use crate::network_time::Clocks;
@@ -57,6 +57,7 @@ pub struct Engine {
     pub(crate) shunned: Shunned,
     pub(crate) clocks: Clocks,
     pub(crate) twins: Twins,
+    pub(crate) guard: Guard,
 
     pub(crate) database: Database,
     pub(crate) own: OwnRecord,
@@ -146,6 +147,7 @@ impl Engine {
             shunned: Shunned::default(),
             twins: Twins::default(),
             clocks: Clocks::default(),
+            guard: Guard::default(),
             database: Database::new(&config, now.mono),
             own: OwnRecord::new(
                 epoch,
@@ -347,6 +349,7 @@ impl Engine {
             Frame::Digest(digest) => self.on_digest(id, digest),
             Frame::Pull(pull) => self.on_pull(id, pull),
             Frame::NotHeld(not_held) => self.on_not_held(id, not_held),
+            Frame::OriginRefused(refused) => self.on_origin_refused(id, &refused),
             Frame::Acknowledge(acknowledge) => self.on_acknowledge(id, acknowledge),
             Frame::AskAcknowledge(ask) => self.on_ask_acknowledge(id, &ask),
             Frame::Fork(fork) => self.on_fork(id, fork),

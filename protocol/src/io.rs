@@ -36,7 +36,8 @@ pub enum Input {
         peer: PeerKey,
         /// The dial it answers.
         dial: Option<DialId>,
-        /// The address it was dialled at or came from, for people.
+        /// The address it was dialled at or came from: for people, and for limits per address
+        /// ([`crate::LimitConfig`]).
         address: Option<Address>,
     },
     /// A connection ended, by the other end, the transport, or after [`Action::Close`].
@@ -298,6 +299,14 @@ pub enum Event {
         path: Vec<PeerKey>,
         /// From sending the probe to its answer, microseconds.
         round_trip_us: u64,
+    },
+    /// A neighbour has no room for what this peer publishes in a group: `groups.origins_max` logs
+    /// of other publishers, all in use, or 64 later lives of this identity. At most one a second.
+    OriginRefused {
+        /// The group.
+        group: GroupName,
+        /// Which neighbour.
+        peer: PeerKey,
     },
     /// An origin signed two different messages under one name and is cut off.
     Equivocation {

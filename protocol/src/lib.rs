@@ -11,6 +11,7 @@ pub mod memo;
 pub mod message;
 pub mod name;
 pub mod ranges;
+pub mod source;
 pub mod status;
 pub mod time;
 pub mod verify;
@@ -23,17 +24,22 @@ mod links;
 mod network_time;
 mod shares;
 
-pub use config::{Config, ConfigError, DatabaseConfig, FlowConfig, GroupConfig, LinkConfig};
+pub use config::{
+    Config, ConfigError, DatabaseConfig, FlowConfig, GroupConfig, LimitConfig, LinkConfig,
+};
 pub use engine::{Engine, WarmChoice, WarmDatabase, WarmLink};
+#[cfg(feature = "planted")]
+pub use group::Planted;
 pub use identity::{Keypair, ParsePeerError, PeerKey, Signer};
 pub use io::{
     Action, DialId, Event, IdentityUser, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId,
 };
 pub use memo::Memo;
 pub use message::{
-    Arrival, Delivery, GroupSettings, History, JoinError, JoinOptions, MessageId, Order,
-    PublishError, PublishOptions, REDUNDANCY_MAX, SettingsPatch,
+    Arrival, Delivery, GroupSettings, HISTORY_LAST_MAX, History, JoinError, JoinOptions, MessageId,
+    Order, PublishError, PublishOptions, REDUNDANCY_MAX, SettingsPatch,
 };
 pub use name::{Address, BROADCAST, GroupId, GroupName, NameError, NetworkName, is_invisible};
+pub use source::{Prefix, Source};
 pub use time::{Micros, Time};
 pub use verify::{Domain, VerifyJob};

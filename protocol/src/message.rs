@@ -148,6 +148,10 @@ impl GroupSettings {
     }
 }
 
+/// The largest [`History::Last`]: a neighbour lists each of these messages in its answer.
+/// [`History::SinceMs`] has no such limit.
+pub const HISTORY_LAST_MAX: u64 = 8_192;
+
 /// How much of the past a joiner asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -155,7 +159,8 @@ pub enum History {
     /// Nothing: what is published from now on.
     #[default]
     None,
-    /// The last so many messages by time of publication, as far as they are retained.
+    /// The last so many messages by time of publication, as far as they are retained; at most
+    /// [`HISTORY_LAST_MAX`].
     Last(u64),
     /// What was published in the last so many milliseconds, as far as it is retained.
     SinceMs(u64),
@@ -190,6 +195,14 @@ pub enum JoinError {
     TooManyGroups {
         /// The limit.
         max: usize,
+    },
+    /// More messages of the past than neighbours list.
+    #[error("the last {count} messages are more than {max}, the limit; join with `since` instead")]
+    HistoryTooLong {
+        /// What was asked for.
+        count: u64,
+        /// [`HISTORY_LAST_MAX`].
+        max: u64,
     },
     /// Not in the group.
     #[error("not a member of group {0}")]

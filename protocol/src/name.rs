@@ -256,6 +256,17 @@ mod tests {
             GroupName::new("\u{1b}[2J"),
             Err(NameError::Control(0x1b, 0))
         );
+        // Names that arrive are held to the same rule.
+        for (name, right) in [
+            ("news", true),
+            ("ne\u{202e}ws", false),
+            ("ne\u{1b}ws", false),
+        ] {
+            let mut bytes = Vec::new();
+            ciborium::into_writer(name, &mut bytes).expect("writes");
+            let read: Result<GroupName, _> = ciborium::from_reader(bytes.as_slice());
+            assert_eq!(read.is_ok(), right, "{name:?}");
+        }
         // Joiners where they mean something: a family, a Persian word.
         for name in ["👩\u{200d}👩\u{200d}👧", "می\u{200c}خواهم", "❤\u{fe0f}"] {
             assert!(GroupName::new(name).is_ok(), "{name:?}");

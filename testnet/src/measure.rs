@@ -218,7 +218,9 @@ fn tally(
         published: messages.len() as u64,
         ..Measures::default()
     };
-    let mut receipts: Vec<Vec<(u32, Receipt)>> = vec![Vec::new(); messages.len()];
+    // Node and place among its receipts: ten million of them are no rarity.
+    let mut receipts: Vec<Vec<(u32, u32)>> = vec![Vec::new(); messages.len()];
+    let mut count = 0;
     let pulled_at = first_pulls(journal, scope, &slots, messages.len());
     let mut seen_by = vec![usize::MAX; messages.len()];
     for (node, entries) in journal.nodes.iter().enumerate() {
@@ -243,7 +245,7 @@ fn tally(
             let joined = due.filter(|((by, _), _)| scope.joins(by.node, node));
             measures.joined += joined.count() as u64;
         }
-        for receipt in &entries.receipts {
+        for (place, receipt) in entries.receipts.iter().enumerate() {
             let slot = slots[receipt.message as usize];
             if slot == NOT_MEASURED || seen_by[slot as usize] == node {
                 continue;
@@ -262,15 +264,22 @@ fn tally(
             }
             if receipt.arrival != Arrival::Local {
                 measures.payload_bytes += bytes;
-                receipts[slot].push((node as u32, *receipt));
+                receipts[slot].push((node as u32, place as u32));
+                count += 1;
             }
         }
     }
     let mut tally = Tally::default();
-    for ((published, _), receipts) in messages.iter().zip(&mut receipts) {
-        receipts.sort_by_key(|(node, receipt)| (receipt.at, *node));
-        tally.add(receipts, published.at, |node| direct(published.node, node));
-        *receipts = Vec::new();
+    tally.reserve(count);
+    let receipt = |node: u32, place: u32| journal.nodes[node as usize].receipts[place as usize];
+    let mut of_message: Vec<(u32, Receipt)> = Vec::new();
+    for ((published, _), places) in messages.iter().zip(receipts) {
+        of_message.clear();
+        of_message.extend(places.iter().map(|&(node, at)| (node, receipt(node, at))));
+        of_message.sort_by_key(|(node, receipt)| (receipt.at, *node));
+        tally.add(&of_message, published.at, |node| {
+            direct(published.node, node)
+        });
     }
     (measures, tally)
 }
@@ -341,6 +350,13 @@ fn first_pulls(
 }
 
 impl Tally {
+    /// Makes room for so many receipts more, and for no others.
+    fn reserve(&mut self, receipts: usize) {
+        self.latencies.reserve_exact(receipts);
+        self.directs.reserve_exact(receipts);
+        self.ratios.reserve_exact(receipts);
+    }
+
     fn add(
         &mut self,
         receipts: &[(u32, Receipt)],

@@ -13,6 +13,7 @@ use rustix::process::{Resource, getrlimit};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -24,6 +25,9 @@ const FILES: usize = 64;
 /// Refusals under way at once, and how long each may take. More wait.
 const REFUSALS: usize = 8;
 const REFUSAL: Duration = Duration::from_secs(1);
+/// How long the rest of what a client sends is read after an error, and how much at once.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 16 << 10;
 /// How long to wait after the system has refused a connection.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Buffered for a connection, each way. The longest path that is read (65,534 bytes) must fit.
@@ -169,10 +173,11 @@ impl Connection {
             (&mut connection).await
         };
         match tokio::time::timeout(whole, serving).await {
-            Ok(Err(error)) if error.is_timeout() => {
+            Ok(Err(error)) if error.is_timeout() || error.is_parse() => {
                 let parts = connection.into_parts();
+                let stream = parts.io.into_inner().into_inner();
                 // A connection that only rests between two requests just ends.
-                if !parts.read_buf.is_empty() {
+                if error.is_timeout() && !parts.read_buf.is_empty() {
                     let answer = answer(
                         "408 Request Timeout",
                         "request_timeout",
@@ -180,13 +185,24 @@ impl Connection {
                         "send it at once (api.request_ms)",
                     );
                     // A client that does not read has no use for it.
-                    let _ = parts.io.into_inner().into_inner().try_write(&answer);
+                    let _ = stream.try_write(&answer);
                 }
+                linger(stream).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "a connection to the API broke"),
             Ok(Ok(())) | Err(_) => {}
         }
     }
+}
+
+/// Reads what the client still sends, for a while: closed with something unread, a connection is
+/// reset, and the client may not come to read the answer.
+async fn linger(mut stream: UnixStream) {
+    // Either end may have closed it already.
+    let _ = stream.shutdown().await;
+    let mut buffer = vec![0; LINGER_BYTES];
+    let reading = async { while matches!(stream.read(&mut buffer).await, Ok(1..)) {} };
+    let _ = tokio::time::timeout(LINGER, reading).await;
 }
 
 #[cfg(test)]

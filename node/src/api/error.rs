@@ -51,9 +51,9 @@ impl ApiError {
     }
 
     /// The same with another remedy.
-    pub(super) fn with_remedy(self, remedy: impl ToString) -> Self {
+    pub(super) fn with_remedy(self, remedy: &str) -> Self {
         Self {
-            remedy: remedy.to_string(),
+            remedy: remedy.to_owned(),
             ..self
         }
     }
@@ -98,6 +98,11 @@ impl From<JoinError> for ApiError {
                 StatusCode::CONFLICT,
                 "too_many_groups",
                 "leave a group, or raise groups.groups_max in the configuration",
+            ),
+            JoinError::HistoryTooLong { .. } => (
+                StatusCode::BAD_REQUEST,
+                "history_too_long",
+                "ask for fewer, or for a duration: `--since 10m`",
             ),
             JoinError::NotMember(group) => {
                 let remedy = format!("join the group first: `hedgerow join {}`", quoted(group));

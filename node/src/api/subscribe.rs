@@ -115,6 +115,10 @@ impl Feed {
                 self.write_item(&mut buffer, item);
             }
         }
+        // The chunk waits in the connection as long as the client does not read.
+        if buffer.capacity() - buffer.len() > CHUNK_BYTES / 4 {
+            buffer.shrink_to_fit();
+        }
         (!buffer.is_empty()).then(|| Ok(buffer.into()))
     }
 

@@ -36,9 +36,9 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    fn of(what: impl ToString) -> Self {
+    fn of(what: &str) -> Self {
         Self {
-            what: what.to_string(),
+            what: what.to_owned(),
             why: Arc::default(),
         }
     }
@@ -66,7 +66,7 @@ impl Input {
                     return Err(error(io::ErrorKind::IsADirectory.into()));
                 }
                 let progress = progress(metadata.len());
-                let failure = Failure::of(path.display());
+                let failure = Failure::of(&path.display().to_string());
                 let body = stream(file, &progress, &failure);
                 (body, Split::None, progress, failure)
             }

@@ -266,6 +266,9 @@ fn log(event: &Event) {
         } => {
             tracing::info!(%group, %settings, lost, "group settings");
         }
+        Event::OriginRefused { group, peer } => {
+            tracing::warn!(%group, %peer, "a neighbour has no room for what is published here");
+        }
         Event::Equivocation {
             group,
             origin,

@@ -50,7 +50,7 @@ fn seen(peer: &Peer, line: &str) -> String {
 fn a_terminal_shows_what_would_control_it_and_a_pipe_gets_the_bytes() {
     let peer = Peer::start("--join news");
     peer.feed("pub news --split none", ATTACK).ok();
-    let text = format!("plain\n\ttext \u{9b}2J\u{2066}");
+    let text = "plain\n\ttext \u{9b}2J\u{2066}";
     peer.feed("pub news --split none", text.as_bytes()).ok();
     let join = "join news --last 2 --count 2";
 

@@ -70,6 +70,11 @@ impl Tracking {
         self.confirmed.0 == epoch && self.confirmed.1 >= seq
     }
 
+    /// The log of `key` is gone.
+    pub(crate) fn forget(&mut self, key: LogKey) {
+        self.wanted.remove(&key);
+    }
+
     /// The message that began with the entry `former` (epoch and seq) is the first of `epoch` now.
     pub(crate) fn restart(&mut self, former: (u64, u64), epoch: u64) {
         for tracked in &mut self.tracked {
@@ -159,6 +164,10 @@ impl Engine {
         if group.role != Role::Member {
             return;
         }
+        if !group.logs.contains_key(&key) {
+            // Its origin will ask again; nobody else's word is worth remembering.
+            return;
+        }
         let wanted = &mut group.tracking.wanted;
         if wanted.len() < WANTED_MAX || wanted.contains_key(&key) {
             let up_to = wanted.entry(key).or_insert(last);
@@ -184,10 +193,15 @@ impl Engine {
             if let Some(group) = self.groups.get_mut(&id) {
                 group.tracking.wanted.remove(&key);
             }
-            let signed = signed_bytes(id, key, self.me, up_to, &gaps);
-            let signature = self.keypair.sign(&Domain::Acknowledgement.digest(&signed));
-            self.pass_acknowledgement(id, key, MemberAck(self.me, up_to, gaps, signature));
+            self.acknowledge(id, key, up_to, gaps);
         }
+    }
+
+    /// Says that this peer has everything up to `up_to` but `gaps`.
+    pub(super) fn acknowledge(&mut self, id: GroupId, key: LogKey, up_to: u64, gaps: RangeSet) {
+        let signed = signed_bytes(id, key, self.me, up_to, &gaps);
+        let signature = self.keypair.sign(&Domain::Acknowledgement.digest(&signed));
+        self.pass_acknowledgement(id, key, MemberAck(self.me, up_to, gaps, signature));
     }
 
     /// Puts an acknowledgement on its way; the newest of each member travels.

@@ -19,14 +19,14 @@ use super::LogKey;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::{Event, LinkId};
-use crate::message::History;
+use crate::message::{HISTORY_LAST_MAX, History};
 use crate::name::GroupId;
 use crate::time::Micros;
 use crate::wire::frame::{Baseline, SignedHeader};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Messages of the past that one neighbour lists.
-const LISTED_MAX: usize = 8_192;
+const LISTED_MAX: usize = HISTORY_LAST_MAX as usize;
 /// Origins taken from all answers.
 const ORIGINS_MAX: usize = 65_536;
 /// With the past asked for, further neighbours' answers are waited for so long, ms.
@@ -122,8 +122,10 @@ impl Gathered {
                 self.proofs.entry(key).or_insert(proof);
             }
             for (seq, published_at) in origin.past {
-                if self.past.len() < 4 * LISTED_MAX {
-                    self.past.insert((published_at, key, seq));
+                self.past.insert((published_at, key, seq));
+                if self.past.len() > 4 * LISTED_MAX {
+                    // The oldest; nobody asks for so many.
+                    self.past.pop_first();
                 }
             }
         }
@@ -389,19 +391,26 @@ impl Engine {
             if key == own {
                 continue;
             }
+            let proof = proofs.remove(&key);
+            let group = self.groups.get(&id);
+            if proof.is_none() && !group.is_some_and(|group| group.logs.contains_key(&key)) {
+                // A neighbour's word alone makes no log; without one, all of it is due anyway.
+                continue;
+            }
             if let Some(log) = self.log_mut(id, key) {
                 if log.next() <= base.seq {
                     skipped += log.held().within(log.next(), base.seq).len();
                 }
                 log.rebase(base.seq);
                 log.note_published(base.settled, base.came);
-                if let Some(proof) = proofs.remove(&key) {
+                if let Some(proof) = proof {
                     log.note_head(&proof);
                 }
                 log.progress = now;
                 if base.seq > 0 {
                     self.log_changed(id, key);
                 }
+                self.note_claims(id, key);
             }
         }
         self.count_many("messages_before_join", skipped);
@@ -416,7 +425,7 @@ impl Engine {
         let Some(log) = group.logs.get_mut(&key) else {
             return;
         };
-        self.retained_bytes -= group.retention.forget(key);
+        self.retained_bytes -= group.retention.forget(&[key].into());
         log.reopen(base, now);
         self.retain(id, key);
         self.log_changed(id, key);

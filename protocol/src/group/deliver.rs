@@ -58,6 +58,10 @@ impl Engine {
         }
         let (origin, epoch) = key;
         for next in ready {
+            #[cfg(feature = "planted")]
+            if self.is_dropped_by_clock(id, &next) {
+                continue;
+            }
             self.hand_over(&name, id, origin, epoch, next);
         }
     }

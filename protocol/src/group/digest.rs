@@ -2,7 +2,7 @@
 //! hashes differ or a link is new.
 
 use super::remote::RemoteGroup;
-use super::{Group, LogKey};
+use super::{Group, LogKey, OriginLog};
 use crate::engine::Engine;
 use crate::io::LinkId;
 use crate::name::GroupId;
@@ -12,6 +12,8 @@ use crate::wire::bundle::SEQ_MAX;
 use crate::wire::frame::{Digest, DigestEntry};
 use std::collections::BTreeMap;
 
+/// A log hash is good for so long, ms: what it covers changes with time alone.
+const HASH_KEPT_MS: u64 = 1_000;
 /// Origins in one frame.
 const ENTRIES_PER_FRAME: usize = 1_024;
 /// Ranges told of one origin, and of all in one digest, roughly: the more origins, the fewer of
@@ -47,13 +49,22 @@ impl Group {
         }
     }
 
-    /// A hash of all logs: equal contents, equal hashes.
-    fn log_hash(&mut self) -> u64 {
-        if let Some(hash) = self.hash {
+    /// A hash of the logs that matter still: equal contents, equal hashes. A log of which nothing
+    /// is held, and which retention would have let go by now, does not count: peers forget such
+    /// logs at different times.
+    fn log_hash(&mut self, now: Micros) -> u64 {
+        if let Some((hash, taken)) = self.hash
+            && now.since(taken) < Micros::from_millis(HASH_KEPT_MS)
+        {
             return hash;
         }
+        let kept = Micros::from_millis(self.settings.values.retention_ms);
+        let matters = |log: &OriginLog| {
+            let is_recent = || now.since(log.progress) < kept && log.age_of(log.high(), now) < kept;
+            log.high() > 0 && (!log.held().is_empty() || is_recent())
+        };
         let mut hasher = blake3::Hasher::new();
-        for ((origin, epoch), log) in self.logs.iter().filter(|(_, log)| log.high() > 0) {
+        for ((origin, epoch), log) in self.logs.iter().filter(|(_, log)| matters(log)) {
             hasher.update(&origin.0);
             hasher.update(&epoch.to_be_bytes());
             hasher.update(&log.settled().to_be_bytes());
@@ -66,7 +77,7 @@ impl Group {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
         let hash = u64::from_be_bytes(bytes);
-        self.hash = Some(hash);
+        self.hash = Some((hash, now));
         hash
     }
 }
@@ -270,6 +281,7 @@ impl Engine {
             self.answer_digest(from, id);
         }
         let equal = self.had_equal_trees(from, id, now);
+        self.make_room_for_names(from, id);
         let Some(remote) = self.remote_mut(from, id) else {
             return;
         };
@@ -284,7 +296,7 @@ impl Engine {
         }
         if !ignored {
             for entry in digest.entries {
-                self.note_missing(id, &entry);
+                self.note_missing(from, id, &entry);
             }
         }
     }
@@ -301,10 +313,9 @@ impl Engine {
     }
 
     /// A neighbour has what this peer lacks.
-    fn note_missing(&mut self, id: GroupId, entry: &DigestEntry) {
+    fn note_missing(&mut self, from: LinkId, id: GroupId, entry: &DigestEntry) {
         let now = self.now.mono;
         let key = (entry.origin, entry.epoch);
-        let window = self.config.groups.window;
         let own = key == (self.me, self.own.epoch);
         if own || self.is_cut_off(key) {
             return;
@@ -313,25 +324,28 @@ impl Engine {
             return;
         };
         let relay = group.role == crate::status::Role::Relay;
-        let high = entry
-            .above
-            .last()
-            .unwrap_or(entry.settled)
-            .max(entry.settled);
         let known = group.logs.get(&key);
-        if high == 0 || known.is_some_and(|log| log.is_settled(1, high)) {
-            return;
-        }
         // A relay pulls nothing of origins that nobody has given it.
         if relay && known.is_none() {
             return;
         }
-        let Some(log) = self.log_mut(id, key) else {
+        let high = entry.above.last().unwrap_or(0).max(entry.settled);
+        let settled = known.map_or_else(|| group.past.high(key), OriginLog::settled);
+        if high <= settled || known.is_some_and(|log| log.is_settled(1, high)) {
+            return;
+        }
+        if known.is_none() {
+            // Only what is held there can be had, and prove that there is such a log.
+            let holds = high >= entry.floor && high > settled;
+            if !holds || !self.seek(from, id, key) {
+                return;
+            }
+        }
+        let theirs = self.within_window(id, entry, settled);
+        let log = (self.groups.get_mut(&id)).and_then(|group| group.log_or_sought_mut(key));
+        let Some(log) = log else {
             return;
         };
-        let limit = log.settled().saturating_add(window);
-        let mut theirs = entry.above.within(1, limit);
-        theirs.insert(1, entry.settled.min(limit));
         let mut lacking = RangeSet::new();
         for &(from, to) in theirs.as_slice() {
             lacking.extend(&log.unsettled(from, to));
@@ -341,8 +355,28 @@ impl Engine {
         }
     }
 
+    /// What of an entry can be taken in: up to the window after what is settled here; or, where
+    /// nobody can serve any of that, after the first entry that is held there.
+    fn within_window(&self, id: GroupId, entry: &DigestEntry, settled: u64) -> RangeSet {
+        let window = self.config.groups.window;
+        let mut first = 1;
+        let mut limit = settled.saturating_add(window);
+        if entry.floor > limit {
+            let key = (entry.origin, entry.epoch);
+            let can_be_had = self.first_to_be_had(id, key, settled);
+            if can_be_had.is_some_and(|seq| seq > limit) {
+                first = entry.floor;
+                limit = entry.floor.saturating_add(window - 1);
+            }
+        }
+        let mut theirs = entry.above.within(first, limit);
+        theirs.insert(first, entry.settled.min(limit));
+        theirs
+    }
+
     /// The log hashes of the groups that a neighbour shares.
     pub(crate) fn log_hashes_for(&mut self, link: LinkId) -> Vec<(GroupId, u64)> {
+        let now = self.now.mono;
         let Some(link) = self.links.get(&link) else {
             return Vec::new();
         };
@@ -357,7 +391,7 @@ impl Engine {
             .filter_map(|id| {
                 let group = self.groups.get_mut(&id)?;
                 let ready = !matches!(group.baseline, super::Baselining::Waiting(_));
-                ready.then(|| (id, group.log_hash()))
+                ready.then(|| (id, group.log_hash(now)))
             })
             .collect()
     }
@@ -371,7 +405,7 @@ impl Engine {
             let Some(group) = self.groups.get_mut(&id) else {
                 continue;
             };
-            let equal = group.log_hash() == theirs;
+            let equal = group.log_hash(now) == theirs;
             let Some(remote) = self.remote_mut(from, id) else {
                 continue;
             };

@@ -157,6 +157,7 @@ impl Engine {
         self.count("origins_cut_off");
         tracing::warn!(%origin, epoch, "equivocation: the origin is cut off");
         for (id, group) in &mut self.groups {
+            group.sought.remove(&(origin, epoch));
             if let Some(log) = group.logs.get_mut(&(origin, epoch)) {
                 log.missing.remove(0, u64::MAX);
                 log.progress = Micros(0);

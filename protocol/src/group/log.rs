@@ -68,6 +68,8 @@ pub(crate) struct OriginLog {
     pub(crate) missing: Missing,
     /// The highest header known of what is not held (any more).
     head: Option<Head>,
+    /// When this peer made it: the first signed evidence of the origin's life.
+    pub(crate) made: Micros,
     /// Up to which entry all had been published by when; entries held tell more of later ones.
     published: (u64, Micros),
     /// The last time an entry came, or a link that may have some.
@@ -100,6 +102,7 @@ impl OriginLog {
             proven: base,
             missing: Missing::default(),
             head: None,
+            made: now,
             published: (base, now),
             progress: now,
             ahead_bytes: 0,
@@ -135,6 +138,11 @@ impl OriginLog {
     /// Whether nothing has ever come.
     pub(crate) fn is_unused(&self) -> bool {
         self.seen.0 == 0
+    }
+
+    /// Whether it holds nothing, lacks nothing and has handed over what there was.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.entries.is_empty() && self.missing.is_none() && self.next > self.settled
     }
 
     /// The highest entry settled.

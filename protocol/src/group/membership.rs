@@ -1,11 +1,12 @@
 //! Joining, leaving, and what neighbours tell each other about it.
 
+use super::past::PastLogs;
 use super::{Group, LogKey, OwnLog};
 use crate::database::GroupGraph;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::LinkId;
-use crate::message::{GroupSettings, History, JoinError, JoinOptions};
+use crate::message::{GroupSettings, HISTORY_LAST_MAX, History, JoinError, JoinOptions};
 use crate::name::{GroupId, GroupName};
 use crate::status::Role;
 use crate::time::Time;
@@ -32,6 +33,12 @@ impl Engine {
         self.advance(now);
         if self.stopping.is_some() {
             return Err(JoinError::Stopped);
+        }
+        if let History::Last(count) = options.history
+            && count > HISTORY_LAST_MAX
+        {
+            let max = HISTORY_LAST_MAX;
+            return Err(JoinError::HistoryTooLong { count, max });
         }
         let id = GroupId::new(&self.config.network, &group);
         let settings = self.settings_for_join(id, &group, &options)?;
@@ -197,9 +204,9 @@ impl Engine {
             .copied()
             .filter(|(origin, _)| *origin != me)
             .collect();
-        for key in others {
-            self.drop_log(id, key);
-        }
+        known.sought.clear();
+        known.past = PastLogs::default();
+        self.drop_logs(id, &others);
         self.close_idle_relay(id);
         self.tell_neighbours(id);
         self.consider_record();

@@ -12,18 +12,24 @@ mod digest;
 mod fork;
 mod forward;
 mod log;
+mod logs;
 mod membership;
 mod missing;
 mod overlays;
 mod owed;
+mod past;
+#[cfg(feature = "planted")]
+mod planted;
 mod probe;
 mod publish;
 mod pull;
 mod pushed;
 mod receive;
+mod refused;
 mod remote;
 mod retention;
 mod settings;
+mod sought;
 mod unfinished;
 mod verifying;
 
@@ -34,6 +40,8 @@ pub(crate) use fork::Forks;
 pub(crate) use log::OriginLog;
 pub(crate) use overlays::Overlays;
 pub(crate) use owed::Charges;
+#[cfg(feature = "planted")]
+pub use planted::Planted;
 pub(crate) use probe::Probes;
 pub(crate) use publish::OwnLog;
 pub(crate) use remote::RemoteGroup;
@@ -47,6 +55,8 @@ use crate::message::GroupSettings;
 use crate::name::{GroupId, GroupName};
 use crate::status::Role;
 use crate::time::Micros;
+use past::PastLogs;
+use sought::Sought;
 use std::collections::BTreeMap;
 
 /// Names a log in a group: origin and epoch.
@@ -65,6 +75,12 @@ pub(crate) struct Group {
     /// Who has changed them, and which changes wait.
     pub(crate) changes: Changes,
     pub(crate) logs: BTreeMap<LogKey, OriginLog>,
+    /// Logs that only digests speak of.
+    pub(crate) sought: BTreeMap<LogKey, Sought>,
+    /// How far logs had come that are no longer kept.
+    pub(crate) past: PastLogs,
+    /// When to look for logs whose life is over.
+    pub(crate) logs_due: Option<Micros>,
     pub(crate) own: OwnLog,
     pub(crate) baseline: Baselining,
     pub(crate) retention: Retention,
@@ -86,8 +102,8 @@ pub(crate) struct Group {
     pub(crate) asked_digests: Micros,
     /// First wait before a pull: how late pushed entries come, smoothed, microseconds.
     pub(crate) lateness_us: u64,
-    /// The log hash, while nothing has changed.
-    pub(crate) hash: Option<u64>,
+    /// The log hash, while nothing has changed, and when it was taken.
+    pub(crate) hash: Option<(u64, Micros)>,
     /// What follows from the group's graph.
     pub(crate) overlays: Overlays,
     /// The hash of the group's graph, and when it was first seen.
@@ -116,6 +132,9 @@ impl Group {
             settings: Settings::default(),
             changes: Changes::default(),
             logs: BTreeMap::new(),
+            sought: BTreeMap::new(),
+            past: PastLogs::default(),
+            logs_due: None,
             own: OwnLog::default(),
             baseline: Baselining::default(),
             retention: Retention::default(),
@@ -183,6 +202,11 @@ impl Group {
             .map(|((origin, _), _)| *origin)
     }
 
+    /// A life that is over is forgotten when nothing has come of it for so long, ms.
+    pub(crate) fn idle_ms(&self) -> u64 {
+        self.settings.values.retention_ms.saturating_mul(2)
+    }
+
     fn retention_due(&self) -> Option<Micros> {
         let idles = matches!(self.role, Role::Relay | Role::Sender);
         self.retention.due(&self.settings.values, idles)
@@ -195,6 +219,7 @@ impl Group {
             .chain(self.unfinished_due)
             .chain(self.baseline.due())
             .chain(self.retention_due())
+            .chain(self.logs_due)
             .chain(self.tracking.due())
             .chain(self.changes.due())
             .min()
@@ -226,12 +251,13 @@ impl Engine {
         let Some(group) = self.groups.get(&id) else {
             return;
         };
-        let (announce, repair, unfinished, baseline, retention, tracking, settings) = (
+        let (announce, repair, unfinished, baseline, retention, logs, tracking, settings) = (
             is_due(group.announce_due),
             is_due(group.repair_due),
             is_due(group.unfinished_due),
             is_due(group.baseline.due()),
             is_due(group.retention_due()),
+            is_due(group.logs_due),
             is_due(group.tracking.due()),
             is_due(group.changes.due()),
         );
@@ -255,6 +281,9 @@ impl Engine {
         }
         if retention {
             self.on_retention_timeout(id);
+        }
+        if logs {
+            self.on_logs_timeout(id);
         }
     }
 }

@@ -182,7 +182,7 @@ impl Engine {
         let noticed = self
             .groups
             .get(&id)
-            .and_then(|group| group.logs.get(&key)?.missing.since(seq));
+            .and_then(|group| group.log_or_sought(key)?.missing.since(seq));
         let Some(noticed) = noticed else { return };
         if asked.is_some_and(|asked| now.since(asked) < pause)
             || !self.owed(parent, id, key, seq, noticed)

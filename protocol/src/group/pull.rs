@@ -17,7 +17,7 @@ use hedgerow_topology::Class;
 use std::collections::BTreeMap;
 
 /// Ranges in one pull, and pulls per round and log.
-const RANGES_PER_PULL: usize = 256;
+pub(super) const RANGES_PER_PULL: usize = 256;
 /// The wait before a first pull lies within these, microseconds.
 const GRACE_US: (u64, u64) = (30_000, 500_000);
 /// How often missing things are looked at, ms.
@@ -95,10 +95,21 @@ impl Engine {
             .filter(|(_, log)| !log.missing.is_none())
             .map(|(key, _)| *key)
             .collect();
-        if keys.is_empty() {
+        let links: Vec<LinkId> = self.group_links(id).map(|(_, link)| link).collect();
+        self.seek_more(id, &links);
+        let sought: Vec<LogKey> = (self.groups.get(&id))
+            .map(|group| group.sought.keys().copied().collect())
+            .unwrap_or_default();
+        if keys.is_empty() && sought.is_empty() {
+            if self.has_more_to_seek(id, &links) {
+                self.schedule_repair(id, self.now.mono);
+            }
             return;
         }
         let mut looks = 0;
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
         for key in &keys {
             if let Some(log) = group.logs.get_mut(key) {
                 if log.missing.take_incomplete() {
@@ -111,10 +122,9 @@ impl Engine {
         let rest = Micros::from_millis(ROUND_MS).times(looks / LOOKS_PER_ROUND);
         group.repair_rests_until = self.now.mono + rest;
         self.count_many("repair_looks", looks);
-        let links: Vec<LinkId> = self.group_links(id).map(|(_, link)| link).collect();
         let mut asks = Asks::new();
         let mut unclaimed = false;
-        for key in &keys {
+        for key in keys.iter().chain(&sought) {
             self.fail_late_pulls(id, *key);
             unclaimed |= self.ask_for(id, *key, &links, &mut asks);
             self.give_up_lost(id, *key, &links);
@@ -139,11 +149,14 @@ impl Engine {
         if unclaimed {
             self.ask_digests(id, &links);
         }
-        self.deliver(id);
-        let left = self
-            .groups
-            .get(&id)
-            .is_some_and(|group| group.logs.values().any(|log| !log.missing.is_none()));
+        self.end_vain_searches(id, &links);
+        if !keys.is_empty() {
+            self.deliver(id);
+        }
+        let left = self.has_more_to_seek(id, &links)
+            || self.groups.get(&id).is_some_and(|group| {
+                !group.sought.is_empty() || group.logs.values().any(|log| !log.missing.is_none())
+            });
         if left {
             self.schedule_repair(id, self.now.mono);
         }
@@ -158,7 +171,7 @@ impl Engine {
             let (links, groups) = (&self.links, &mut self.groups);
             let Some(log) = groups
                 .get_mut(&id)
-                .and_then(|group| group.logs.get_mut(&key))
+                .and_then(|group| group.log_or_sought_mut(key))
             else {
                 return;
             };
@@ -206,7 +219,7 @@ impl Engine {
         let now = self.now.mono;
         let grace = self.grace(id);
         let lacks = (self.groups.get(&id))
-            .and_then(|group| group.logs.get(&key))
+            .and_then(|group| group.log_or_sought(key))
             .map_or(&[][..], |log| log.missing.lacks());
         let is_due = |lack: &Lack| lack.asked.is_none() && now.since(lack.since) >= grace;
         if !lacks.iter().any(is_due) {
@@ -218,7 +231,7 @@ impl Engine {
         let (all_links, groups) = (&self.links, &mut self.groups);
         let Some(log) = groups
             .get_mut(&id)
-            .and_then(|group| group.logs.get_mut(&key))
+            .and_then(|group| group.log_or_sought_mut(key))
         else {
             return false;
         };
@@ -350,7 +363,7 @@ impl Engine {
     }
 
     /// Asks all neighbours what they hold: nobody known has what is missing.
-    fn ask_digests(&mut self, id: GroupId, links: &[LinkId]) {
+    pub(super) fn ask_digests(&mut self, id: GroupId, links: &[LinkId]) {
         let now = self.now.mono;
         let pause = Micros::from_millis(ASK_MS);
         let Some(group) = self.groups.get_mut(&id) else {
@@ -382,7 +395,7 @@ impl Engine {
         let (all_links, groups) = (&self.links, &mut self.groups);
         let Some(log) = groups
             .get_mut(&id)
-            .and_then(|group| group.logs.get_mut(&key))
+            .and_then(|group| group.log_or_sought_mut(key))
         else {
             return;
         };
@@ -417,8 +430,11 @@ impl Engine {
         }
         let empty = log.high() == 0 && log.held().is_empty() && log.missing.is_empty();
         self.count("ranges_given_up");
-        if empty {
-            self.drop_log(id, key);
+        let is_known = (self.groups.get(&id)).is_some_and(|group| group.logs.contains_key(&key));
+        if !is_known {
+            // Nothing signed has come of it: the search ends, and nothing is told of it.
+        } else if empty {
+            self.drop_logs(id, &[key]);
         } else {
             self.log_changed(id, key);
         }
@@ -444,7 +460,8 @@ impl Engine {
         let now = self.now.mono;
         let mut touched = Vec::new();
         for (id, group) in &mut self.groups {
-            for log in group.logs.values_mut() {
+            let sought = (group.sought.values_mut()).map(|sought| &mut sought.log);
+            for log in group.logs.values_mut().chain(sought) {
                 for lack in log.missing.lacks_mut() {
                     if lack.asked.is_some_and(|(asked, _)| asked == link) {
                         lack.asked = None;

@@ -7,8 +7,9 @@ use crate::io::LinkId;
 use crate::message::Arrival;
 use crate::name::GroupId;
 use crate::status::Role;
-use crate::wire::bundle::{self, Bundle};
+use crate::wire::bundle;
 use crate::wire::frame::BundleFrame;
+use crate::wire::{Bundle, BundleHeader};
 use bytes::Bytes;
 use hedgerow_topology::Class;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ impl Engine {
         let id = header.group;
         let key = (header.origin, header.epoch);
         let (first, last) = (header.seq, header.last_seq());
+        self.make_room_for_names(from, id);
         if let Some(remote) = self.remote_mut(from, id) {
             remote.has(key, first, last);
         }
@@ -77,10 +79,14 @@ impl Engine {
             }
             return self.count("bundles_duplicate");
         }
+        if last <= group.past.high(key) {
+            return self.count("bundles_duplicate");
+        }
         if !self.has_room(id, key, &bundle) {
             if !pulled {
                 self.note_refused(&bundle);
             }
+            self.ask_for_floors(id, key, &bundle);
             return self.count("bundles_without_room");
         }
         if self.has_too_many_holes(id, key, &bundle) {
@@ -152,11 +158,8 @@ impl Engine {
         let Some(group) = self.groups.get(&id) else {
             return false;
         };
-        let (ahead, settled) = match group.logs.get(&key) {
-            Some(log) => (log.ahead_bytes, log.settled()),
-            None if group.logs.len() >= limits.origins_max => return false,
-            None => (0, 0),
-        };
+        let ahead = group.logs.get(&key).map_or(0, |log| log.ahead_bytes);
+        let settled = self.settled_for(id, key, &bundle.header);
         let would_be = ahead + bundle.weight();
         // What comes next in line lets the rest go: it has room for one more message.
         let is_next = bundle.header.seq <= settled + 1;
@@ -167,6 +170,55 @@ impl Engine {
         let fits_in_all = in_all <= self.config.ahead_bytes()
             || is_next && in_all <= self.config.memory().ahead && self.is_farthest_ahead(ahead);
         in_window && fits && fits_in_all
+    }
+
+    /// Up to where a log is settled when the bundle comes in.
+    ///
+    /// Beyond the window that is not where the log stands: whoever meets an origin late, or was
+    /// away for long, begins where it can. A relay has no use for the past. A member begins at the
+    /// first entry that a neighbour can serve, once one has told; what lies before is lost.
+    fn settled_for(&self, id: GroupId, key: LogKey, header: &BundleHeader) -> u64 {
+        let Some(group) = self.groups.get(&id) else {
+            return 0;
+        };
+        let log = group.logs.get(&key);
+        let settled = log.map_or_else(|| group.past.high(key), OriginLog::settled);
+        if header.last_seq() <= settled.saturating_add(self.config.groups.window) {
+            settled
+        } else if group.role == Role::Relay {
+            header.seq - 1
+        } else {
+            let first = self.first_to_be_had(id, key, settled);
+            first.map_or(settled, |first| settled.max(first - 1))
+        }
+    }
+
+    /// The first entry after `settled` that a neighbour can serve, once one has told what it holds.
+    pub(super) fn first_to_be_had(&self, id: GroupId, key: LogKey, settled: u64) -> Option<u64> {
+        let now = self.now.mono;
+        let remotes = (self.group_links(id))
+            .filter_map(|(_, link)| self.links.get(&link)?.groups.get(&id))
+            .filter(|remote| !remote.is_ignored(now));
+        let (mut first, mut has_told) = (None::<u64>, false);
+        for remote in remotes {
+            has_told |= remote.stated.contains_key(&key);
+            let Some(theirs) = remote.logs.get(&key) else {
+                continue;
+            };
+            if let Some(from) = theirs.can_serve(settled + 1, u64::MAX).first() {
+                first = Some(first.map_or(from, |first| first.min(from)));
+            }
+        }
+        first.filter(|_| has_told)
+    }
+
+    /// What comes lies beyond the window: only neighbours know from where on it can be had.
+    fn ask_for_floors(&mut self, id: GroupId, key: LogKey, bundle: &Bundle) {
+        let settled = self.settled_for(id, key, &bundle.header);
+        if bundle.header.last_seq() > settled.saturating_add(self.config.groups.window) {
+            let links: Vec<LinkId> = self.group_links(id).map(|(_, link)| link).collect();
+            self.ask_digests(id, &links);
+        }
     }
 
     /// Whether the bundle would open one hole too many in its origin's log. What is missing before it
@@ -215,20 +267,18 @@ impl Engine {
         if self.has_too_many_holes(id, key, bundle) {
             return self.count("bundles_with_holes");
         }
-        // Signed by its origin, so a life that has to make room for it is over.
-        if fresh
-            && let Some(displaced) = self.displaced_by(id, key)
-            && !self.is_too_old(key, displaced)
-        {
-            self.end_log(id, displaced);
-        }
+        let point = self.settled_for(id, key, header);
         let Some(log) = self.log_mut(id, key) else {
-            return;
+            return self.refuse_bundle(id, bundle, from);
         };
-        if fresh && (relay || arrival == Arrival::Local) {
+        let is_beyond = point > log.settled();
+        if relay && (fresh || is_beyond) || fresh && arrival == Arrival::Local {
             // A relay's business begins with what it is given, an origin's with what it gives.
             log.rebase(header.seq - 1);
             log.note_published(header.seq - 1, now);
+        } else if is_beyond {
+            // No neighbour can serve any of it.
+            log.give_up(log.settled() + 1, point);
         }
         let unasked = log.missing.unasked_since(header.seq);
         let noticed = log.missing.since(header.seq);
@@ -247,6 +297,9 @@ impl Engine {
             log.missing.add_range(high + 1, header.seq - 1, now) || !log.missing.is_none();
         let weight = bundle.weight();
         self.held_bytes += weight;
+        if fresh {
+            self.note_claims(id, key);
+        }
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
@@ -271,60 +324,6 @@ impl Engine {
         self.log_changed(id, key);
         self.forward(id, bundle, hops, from);
         self.deliver_log(id, key);
-    }
-
-    /// The log of `key`, made when there is room; the two newest epochs of an origin are kept.
-    /// For what is published here there always is: whoever publishes has been told that it goes
-    /// out, so this one log more may be held, and it goes only when its epoch has ended.
-    pub(crate) fn log_mut(&mut self, id: GroupId, key: LogKey) -> Option<&mut OriginLog> {
-        let now = self.now.mono;
-        let own = (self.me, self.own.epoch);
-        let group = self.groups.get(&id)?;
-        if !group.logs.contains_key(&key) {
-            if key != own && group.logs.len() >= self.config.groups.origins_max {
-                self.count("origins_refused");
-                return None;
-            }
-            if let Some(displaced) = self.displaced_by(id, key) {
-                if self.is_too_old(key, displaced) {
-                    self.count("epochs_too_old");
-                    return None;
-                }
-                if self.has_later_life(displaced) {
-                    self.end_log(id, displaced);
-                }
-                self.drop_log(id, displaced);
-            }
-            let group = self.groups.get_mut(&id)?;
-            group.logs.insert(key, OriginLog::new(0, now));
-        }
-        self.groups.get_mut(&id)?.logs.get_mut(&key)
-    }
-
-    /// The older life of the same origin that a log of `key` takes the place of, or the one that it
-    /// is too old to displace.
-    fn displaced_by(&self, id: GroupId, key: LogKey) -> Option<LogKey> {
-        let own = (self.me, self.own.epoch);
-        let group = self.groups.get(&id)?;
-        let lives = (group.logs.range((key.0, 0)..=(key.0, u64::MAX))).map(|(key, _)| *key);
-        let is_full = !group.logs.contains_key(&key) && lives.clone().count() >= 2;
-        is_full.then(|| lives.into_iter().find(|life| *life != own))?
-    }
-
-    fn is_too_old(&self, key: LogKey, displaced: LogKey) -> bool {
-        key != (self.me, self.own.epoch) && key < displaced
-    }
-
-    /// Forgets a log.
-    pub(crate) fn drop_log(&mut self, id: GroupId, key: LogKey) {
-        let Some(group) = self.groups.get_mut(&id) else {
-            return;
-        };
-        if let Some(log) = group.logs.remove(&key) {
-            self.held_bytes -= log.weight;
-            self.retained_bytes -= group.retention.forget(key);
-            group.hash = None;
-        }
     }
 
     /// Something in the log has changed: neighbours that did not bring it about are told soon.

@@ -7,8 +7,9 @@ use crate::time::Micros;
 use crate::wire::frame::DigestEntry;
 use std::collections::BTreeMap;
 
-/// Logs remembered per neighbour and group.
-const LOGS_MAX: usize = 16_384;
+/// Logs remembered per neighbour and group: those that this peer has (`groups.origins_max`), and
+/// names that its digests bring.
+const LOGS_MAX: usize = 20_480;
 /// Ranges remembered of a single log; a neighbour with more holes is taken to hold less.
 const RANGES_MAX: usize = 1_024;
 /// Ranges remembered of all logs of a group, roughly: the more logs, the fewer of each.
@@ -59,6 +60,11 @@ pub(crate) struct RemoteGroup {
     /// Up to where it has stated in digests to have settled each log: not what was merely
     /// sent to it.
     pub(crate) stated: BTreeMap<LogKey, u64>,
+    /// After which log to look on for what it holds and this peer has neither got nor sought;
+    /// `Some(None)`: from the first.
+    pub(crate) unsought: Option<Option<LogKey>>,
+    /// When it was last told that there is no room for an origin, and when it last said so.
+    pub(crate) refused: [Option<Micros>; 2],
     /// When either end last told the other what is new.
     pub(crate) told: Option<Micros>,
     /// When it last got a full digest.

@@ -6,7 +6,7 @@ use crate::message::GroupSettings;
 use crate::name::GroupId;
 use crate::status::Role;
 use crate::time::Micros;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// How often retention by time is looked at, ms.
 const ROUND_MS: u64 = 5_000;
@@ -43,10 +43,10 @@ impl Retention {
         self.kept.len()
     }
 
-    /// A log is gone; returns what of it was retained, in bytes.
-    pub(crate) fn forget(&mut self, key: LogKey) -> usize {
+    /// Logs are gone; returns what of them was retained, in bytes.
+    pub(crate) fn forget(&mut self, keys: &BTreeSet<LogKey>) -> usize {
         let before = self.bytes;
-        self.kept.retain(|kept| kept.key != key);
+        self.kept.retain(|kept| !keys.contains(&kept.key));
         self.bytes = self.kept.iter().map(|kept| kept.weight).sum();
         before - self.bytes
     }

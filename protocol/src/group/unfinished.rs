@@ -96,7 +96,7 @@ impl Engine {
     }
 
     /// Whether the origin has been out of reach for a while, or is in a later life.
-    fn has_ended(&self, key: LogKey) -> bool {
+    pub(super) fn has_ended(&self, key: LogKey) -> bool {
         self.has_later_life(key) || !self.is_near(key.0)
     }
 

@@ -151,6 +151,12 @@ impl Dialer {
         known.map(|(address, _)| address.clone()).collect()
     }
 
+    /// Whether somebody is being dialled at an address that records state.
+    pub(super) fn is_dialling_at(&self, address: &Address) -> bool {
+        let mut dials = self.dials.values();
+        dials.any(|dial| dial.addresses.contains(address))
+    }
+
     /// Somebody who was expected at an address has been reached there.
     pub(crate) fn forget_strikes(&mut self, address: &Address) {
         self.strikes.forget(address);

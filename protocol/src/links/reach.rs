@@ -153,10 +153,13 @@ impl Strikes {
         self.addresses.remove(address);
     }
 
-    fn allows(&self, address: &Address, peer: PeerKey, now: Micros) -> bool {
+    /// Whether `peer` may be dialled there, where somebody is (`is_dialled`) or is not being dialled
+    /// now.
+    fn allows(&self, address: &Address, peer: PeerKey, is_dialled: bool, now: Micros) -> bool {
         let strike = self.addresses.get(address);
         strike.is_none_or(|strike| {
-            strike.rests_until() <= now || strike.rests == Micros(0) || strike.reached == Some(peer)
+            let is_awake = strike.rests_until() <= now && !is_dialled;
+            is_awake || strike.rests == Micros(0) || strike.reached == Some(peer)
         })
     }
 }
@@ -176,7 +179,8 @@ impl Engine {
                     own.any(|own| scope_of(own) == scope) || self.has_met(scope)
                 }
             };
-            reaches && self.dialer.strikes.allows(address, peer, now)
+            let is_dialled = self.dialer.is_dialling_at(address);
+            reaches && (self.dialer.strikes).allows(address, peer, is_dialled, now)
         };
         let within = addresses.into_iter().filter(may_be_dialled);
         within.collect()
@@ -261,17 +265,27 @@ mod tests {
         for _ in 0..10 {
             strikes.note(&door, peer(1), None, at(0));
         }
-        assert!(strikes.allows(&door, peer(1), at(0)), "one key, restarted");
+        assert!(
+            strikes.allows(&door, peer(1), false, at(0)),
+            "one key, restarted"
+        );
         strikes.note(&door, peer(2), None, at(0));
-        assert!(strikes.allows(&door, peer(3), at(0)));
+        assert!(strikes.allows(&door, peer(3), false, at(0)));
         strikes.note(&door, peer(3), Some(peer(9)), at(0));
-        assert!(!strikes.allows(&door, peer(4), at(4_999)));
-        assert!(strikes.allows(&door, peer(9), at(0)), "who lives there");
-        assert!(strikes.allows(&door, peer(4), at(5_000)));
+        assert!(!strikes.allows(&door, peer(4), false, at(4_999)));
+        assert!(
+            strikes.allows(&door, peer(9), false, at(0)),
+            "who lives there"
+        );
+        assert!(strikes.allows(&door, peer(4), false, at(5_000)));
+        assert!(
+            !strikes.allows(&door, peer(4), true, at(5_000)),
+            "one at a time"
+        );
         strikes.note(&door, peer(4), None, at(5_000));
-        assert!(!strikes.allows(&door, peer(5), at(14_999)));
+        assert!(!strikes.allows(&door, peer(5), false, at(14_999)));
         strikes.forget(&door);
-        assert!(strikes.allows(&door, peer(5), at(5_000)));
+        assert!(strikes.allows(&door, peer(5), false, at(5_000)));
     }
 
     #[test]

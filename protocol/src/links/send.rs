@@ -14,6 +14,8 @@ impl Engine {
     pub(crate) fn send(&mut self, link: LinkId, frame: impl Into<Frame>) {
         let frame = frame.into();
         let chunks = frame.encode();
+        #[cfg(feature = "planted")]
+        self.end_if_over_limit(&frame, chunks[0].len());
         if chunks[0].len() + chunks[1].len() > FRAME_BYTES_MAX {
             return self.send_in_parts(link, frame);
         }

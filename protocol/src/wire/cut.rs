@@ -116,6 +116,7 @@ impl Frame {
             | Self::Bye(_)
             | Self::Subscribe(_)
             | Self::AskAcknowledge(_)
+            | Self::OriginRefused(_)
             | Self::Fork(_)
             | Self::Probe(_)
             | Self::ProbeAnswer(_)

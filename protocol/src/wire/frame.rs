@@ -252,6 +252,17 @@ pub struct NotHeld {
     pub gone: bool,
 }
 
+/// "I have no room for this origin": what the receiver pushed of it is not kept here.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct OriginRefused {
+    /// The group.
+    pub group: GroupId,
+    /// The origin.
+    pub origin: PeerKey,
+    /// Its epoch.
+    pub epoch: u64,
+}
+
 /// One member's word that it has an origin's messages.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemberAck(
@@ -409,7 +420,7 @@ const BUNDLE_BESIDES_BYTES: usize = 96;
 const BUNDLE_KIND: u8 = 16;
 
 /// Numbers of kinds are less than this; a greater one does not compile.
-pub(crate) const KINDS: usize = 27;
+pub(crate) const KINDS: usize = 28;
 
 frames! {
     /// See [`struct@Hello`].
@@ -454,6 +465,8 @@ frames! {
     25 Probe,
     /// See [`struct@ProbeAnswer`].
     26 ProbeAnswer,
+    /// See [`struct@OriginRefused`].
+    27 OriginRefused,
 }
 
 impl BundleFrame {

@@ -8,7 +8,7 @@ use hedgerow_protocol::{Config, GroupId, LinkId, MessageId, PublishOptions};
 
 impl Pair {
     /// A member whose baseline is taken, with a log of key 3.
-    fn joined(config: Config) -> Self {
+    pub(super) fn joined(config: Config) -> Self {
         let mut pair = Self::with(0, config);
         pair.answer(0, None);
         assert!(pair.has_joined());
@@ -26,7 +26,7 @@ impl Pair {
     }
 
     /// Publishes; gives the message's name when it has been delivered here.
-    fn publish_own(&mut self, payload: &'static [u8]) -> Option<MessageId> {
+    pub(super) fn publish_own(&mut self, payload: &'static [u8]) -> Option<MessageId> {
         let (options, payload) = (PublishOptions::default(), Bytes::from_static(payload));
         let id = self
             .engine

@@ -133,6 +133,6 @@ fn peers_of_one_host_dial_each_other() {
 #[test]
 fn one_address_that_many_state_is_dialled_rarely() {
     let dials = dialled(&["/ip4/198.51.100.1/tcp/1"], &["/ip4/203.0.113.9/tcp/443"]).len();
-    // Three, then after 5, 10, 20, 40 s, and once a minute; a few at a time.
-    assert!((3..40).contains(&dials), "{dials} dials in five minutes");
+    // As many as are dialled at once, then after 5, 10, 20, 40 s, and once a minute.
+    assert!((3..24).contains(&dials), "{dials} dials in five minutes");
 }

@@ -64,6 +64,9 @@ pub fn bounds(snapshot: &Snapshot) -> Findings {
     for group in &snapshot.groups {
         let max = group.settings.retention_bytes as usize;
         limit("bytes retained for a group", group.retained_bytes, max);
+        // This peer's own log has room in any case.
+        let max = config.groups.origins_max + 1;
+        limit("logs in a group", group.origins, max);
     }
     findings
 }

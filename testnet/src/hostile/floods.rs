@@ -2,7 +2,7 @@
 
 use super::origin::groups;
 use super::{Out, after, links_up, note, send};
-use crate::sim::{Mask, Offence, OffenceKind, Random};
+use crate::sim::{Mask, Offence, Random};
 use bytes::Bytes;
 use hedgerow_protocol::wire::frame;
 use hedgerow_protocol::wire::record::ALGORITHM_VERSION;
@@ -103,13 +103,7 @@ impl Mask for Oversized {
             let mut head = vec![0; 64];
             head[..4].copy_from_slice(&(1u32 << 30).to_be_bytes());
             let chunks = [head.into(), Bytes::new()];
-            note(
-                &mut self.offences,
-                OffenceKind::Proven,
-                now,
-                (engine, link),
-                None,
-            );
+            note(&mut self.offences, now, (engine, link), None);
             out.push_back(Action::Send { link, chunks });
         }
         Some(after(now, NONSENSE_MS))
@@ -154,13 +148,7 @@ impl Mask for Malformed {
                 bytes.push(self.random.bits() as u8);
             }
             let chunks = [bytes.into(), Bytes::new()];
-            note(
-                &mut self.offences,
-                OffenceKind::Proven,
-                now,
-                (engine, link),
-                None,
-            );
+            note(&mut self.offences, now, (engine, link), None);
             out.push_back(Action::Send { link, chunks });
         }
         Some(after(now, NONSENSE_MS))

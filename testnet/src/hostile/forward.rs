@@ -1,37 +1,26 @@
 //! Offences of those who should pass on what others publish.
 
 use super::{Out, after, believe_sent, bundle_of, links_up, note, send};
-use crate::sim::OffenceKind::{Kept, Proven};
 use crate::sim::{Mask, Offence, Random};
 use hedgerow_protocol::wire::{Frame, frame::BundleFrame};
 use hedgerow_protocol::{Action, Engine, Time};
 use std::collections::VecDeque;
 
 /// Passes on nothing of others: a black hole that looks alive.
-#[derive(Default)]
-pub(super) struct Drop {
-    offences: Vec<Offence>,
-}
+pub(super) struct Drop;
 
 impl Mask for Drop {
     fn action(&mut self, now: Time, engine: &mut Engine, action: Action, out: &mut Out) {
         let me = engine.peer();
-        match bundle_of(&action) {
-            Some((link, _, header, _)) if header.origin != me => {
-                let to = (&*engine, link);
-                note(&mut self.offences, Kept, now, to, Some(&header));
-                believe_sent(engine, now, &action);
-            }
-            _ => out.push_back(action),
+        if bundle_of(&action).is_some_and(|(_, _, header, _)| header.origin != me) {
+            believe_sent(engine, now, &action);
+        } else {
+            out.push_back(action);
         }
     }
 
     fn timeout(&mut self, _: Time, _: &mut Engine, _: &mut Out) -> Option<Time> {
         None
-    }
-
-    fn offences(&self) -> &[Offence] {
-        &self.offences
     }
 }
 
@@ -119,7 +108,7 @@ impl Mask for BadSignature {
         match bundle_of(&action) {
             Some((link, frame, header, payload)) if header.origin != me => {
                 let to = (&*engine, link);
-                note(&mut self.offences, Proven, now, to, Some(&header));
+                note(&mut self.offences, now, to, Some(&header));
                 let mut signature = frame.signature;
                 signature[7] ^= 1;
                 let frame = BundleFrame { signature, ..frame };

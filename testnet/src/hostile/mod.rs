@@ -4,17 +4,19 @@
 //! everything else as it should, which makes it worse than noise.
 
 mod acknowledgements;
+mod crowds;
 mod floods;
 mod forward;
 mod framing;
 mod holes;
 mod lies;
 mod origin;
+mod origins;
 mod records;
 mod time;
 
 use crate::scenario::Behaviour;
-use crate::sim::{Mask, Offence, OffenceKind, Random};
+use crate::sim::{Mask, Offence, Random};
 use bytes::Bytes;
 use hedgerow_protocol::wire::stream::FrameDecoder;
 use hedgerow_protocol::wire::{BundleHeader, Frame, frame::BundleFrame};
@@ -29,7 +31,7 @@ pub fn mask(behaviour: Behaviour, keypair: Keypair, seed: [u8; 32]) -> Option<Bo
     Some(match behaviour {
         Behaviour::Honest | Behaviour::CopiedKey | Behaviour::EpochAbuse => return None,
         Behaviour::SettingsWar => Box::new(time::SettingsWar::new(keypair, seed)),
-        Behaviour::Drop => Box::new(forward::Drop::default()),
+        Behaviour::Drop => Box::new(forward::Drop),
         Behaviour::Delay => Box::new(forward::Delay::default()),
         Behaviour::Replay => Box::new(forward::Replay::new(random)),
         Behaviour::BadSignature => Box::new(forward::BadSignature::default()),
@@ -41,7 +43,11 @@ pub fn mask(behaviour: Behaviour, keypair: Keypair, seed: [u8; 32]) -> Option<Bo
         Behaviour::Malformed => Box::new(floods::Malformed::new(random)),
         Behaviour::LyingCoordinates => Box::new(lies::Coordinates::new(keypair)),
         Behaviour::LyingDigests => Box::new(lies::Digests),
-        Behaviour::Framing => Box::new(framing::Framing::new(random)),
+        Behaviour::OriginFlood => Box::new(origins::Keys::new(random)),
+        Behaviour::DigestFlood => Box::new(origins::Names::new(random)),
+        Behaviour::Framing => Box::new(framing::Framing::new(keypair)),
+        Behaviour::OneAddress => Box::new(crowds::OneAddress::default()),
+        Behaviour::SlowHello => Box::new(crowds::SlowHello::default()),
         Behaviour::Holes => Box::new(holes::Holes::new(keypair)),
         Behaviour::LinkedRecordFlood => Box::new(records::Linked::new(random)),
         Behaviour::AgedRecords => Box::new(records::Aged),
@@ -99,10 +105,10 @@ fn links_up(engine: &Engine) -> Vec<LinkId> {
     links.filter(|link| link.up).map(|link| link.link).collect()
 }
 
-/// Notes what is done now to the neighbour on a link; about which message, if it is about one.
+/// Notes that what is sent now on a link proves its sender hostile, and which message is broken in
+/// it, if one is.
 fn note(
     offences: &mut Vec<Offence>,
-    kind: OffenceKind,
     now: Time,
     (engine, link): (&Engine, LinkId),
     header: Option<&BundleHeader>,
@@ -117,7 +123,6 @@ fn note(
     });
     let to = engine.links().into_iter().find(|known| known.link == link);
     offences.extend(to.map(|to| Offence {
-        kind,
         at: now.mono,
         to: to.peer,
         message,

@@ -1,7 +1,7 @@
 //! Offences of those who publish.
 
 use super::{Out, after, bundle_of, links_up, note, send};
-use crate::sim::{Mask, Offence, OffenceKind, Random};
+use crate::sim::{Mask, Offence, Random};
 use bytes::Bytes;
 use hedgerow_protocol::status::Role;
 use hedgerow_protocol::wire::frame::BundleFrame;
@@ -82,13 +82,7 @@ impl Mask for Forge {
                 bundle.payload,
             );
             for link in links_up(engine) {
-                note(
-                    &mut self.offences,
-                    OffenceKind::Proven,
-                    now,
-                    (engine, link),
-                    None,
-                );
+                note(&mut self.offences, now, (engine, link), None);
                 out.push_back(send(link, &frame));
             }
         }

@@ -322,8 +322,6 @@ pub struct Hostile {
     #[serde(default)]
     pub shunned_ratio: Option<f64>,
     #[serde(default)]
-    pub kept_ms_max: f64,
-    #[serde(default)]
     pub wronged: u64,
     pub reports: u64,
 }

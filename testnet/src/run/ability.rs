@@ -134,7 +134,6 @@ const OTHERS: [Ability; 8] = [
             "hostile.offenders",
             "hostile.cut_off_ratio",
             "hostile.shunned_ratio",
-            "hostile.kept_ms_max",
             "hostile.wronged",
             "hostile.reports",
             "virtual_s",

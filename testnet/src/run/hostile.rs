@@ -4,17 +4,15 @@ use super::Run;
 use super::figures::ratio;
 use crate::journal::NodeJournal;
 use crate::results::Hostile;
-use crate::sim::{Offence, OffenceKind};
+use crate::sim::Offence;
 use hedgerow_protocol::{Event, LinkEnd, Micros, PeerKey};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A shunned peer may come back when its time is over, and is caught again within so long: nonsense
 /// is sent each second, and has a way to go.
 const UNTRIED: Micros = Micros::from_millis(2_000);
 /// An offence is read within so long after it had the direct way to go: it waits in queues, too.
 const UNDER_WAY: Micros = Micros::from_millis(100);
-/// A parent that kept nothing from a neighbour for so long has let go of it, or it of the parent.
-const LET_GO: Micros = Micros::from_millis(10_000);
 
 impl Run<'_> {
     pub(super) fn hostile(&self) -> Hostile {
@@ -42,7 +40,6 @@ impl Run<'_> {
             offenders,
             cut_off_ratio: share(cut_off, hostile.len()),
             shunned_ratio: share(told.len(), offenders),
-            kept_ms_max: self.kept_ms_max(&hostile, &honest),
             wronged: wronged.filter(|&node| !copied.contains(&key(node))).count() as u64,
             reports,
         }
@@ -87,32 +84,8 @@ impl Run<'_> {
     /// reason to read it: a broken copy of a message that it holds already is dropped unread, so a
     /// peer that feeds nobody can break what it likes.
     fn has_offended(&self, node: usize, honest: &[bool]) -> bool {
-        let offences = self.world.offences(node).into_iter();
-        let mut proven = offences.filter(|offence| offence.kind == OffenceKind::Proven);
-        proven.any(|offence| self.victim(node, &offence, honest).is_some())
-    }
-
-    /// The longest time for which one hostile peer kept from one honest neighbour what that needed,
-    /// ms: a pause of [`LET_GO`] ends it.
-    fn kept_ms_max(&self, hostile: &[usize], honest: &[bool]) -> f64 {
-        let mut longest = Micros(0);
-        for &node in hostile {
-            // By victim: since when, and when it was last.
-            let mut runs: BTreeMap<usize, (Micros, Micros)> = BTreeMap::new();
-            let offences = self.world.offences(node).into_iter();
-            for kept in offences.filter(|offence| offence.kind == OffenceKind::Kept) {
-                let Some(victim) = self.victim(node, &kept, honest) else {
-                    continue;
-                };
-                let (since, last) = runs.entry(victim).or_insert((kept.at, kept.at));
-                if kept.at.since(*last) > LET_GO {
-                    *since = kept.at;
-                }
-                *last = kept.at;
-                longest = longest.max(last.since(*since));
-            }
-        }
-        longest.0 as f64 / 1e3
+        let is_read = |offence: &Offence| self.victim(node, offence, honest).is_some();
+        self.world.offences(node).iter().any(is_read)
     }
 
     /// The honest node that an offence has hit.

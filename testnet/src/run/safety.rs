@@ -81,6 +81,10 @@ impl Run<'_> {
             return !receipt.intact;
         }
         let origin = self.world.node_of(message.id.origin);
-        origin.is_none_or(|origin| self.cast.behaviours[origin] == Behaviour::Honest)
+        match origin {
+            Some(origin) => self.cast.behaviours[origin] == Behaviour::Honest,
+            // A throwaway key's own.
+            None => !self.cast.behaviours.contains(&Behaviour::OriginFlood),
+        }
     }
 }

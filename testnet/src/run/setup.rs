@@ -240,12 +240,21 @@ fn simulated(scenario: &Scenario, cast: &Cast) -> Sim {
         .loss_ppm(topology.loss.ppm())
         .clock_skew_ms(topology.clock_skew.0.as_millis())
         .build();
+    #[cfg(feature = "planted")]
+    {
+        let active = |config: &hedgerow_protocol::Config| {
+            config.planted == hedgerow_protocol::Planted::ForgottenGroup
+        };
+        sim.forgets_left_groups = scenario.configs.iter().any(active);
+    }
     // As many as are needed: see `ability::check`.
     let mut victims = cast.victims().into_iter();
     let publishers = cast.all_publishers().filter(|&node| cast.honest()[node]);
     let mut abused: Vec<usize> = publishers.collect();
     abused.dedup();
     let mut abused = abused.into_iter().cycle();
+    let is_crowd = |behaviour: &Behaviour| *behaviour == Behaviour::OneAddress;
+    let crowd = cast.behaviours.iter().position(is_crowd);
     for node in 0..cast.len() {
         let behaviour = cast.behaviours[node];
         match behaviour {
@@ -264,6 +273,9 @@ fn simulated(scenario: &Scenario, cast: &Cast) -> Sim {
             _ => sim.set_mask(node, move |keypair, seed| {
                 hostile::mask(behaviour, keypair, seed).expect("it does not behave")
             }),
+        }
+        if let Some(first) = crowd.filter(|_| is_crowd(&behaviour)) {
+            sim.share_address(node, first);
         }
     }
     for (index, (_, nodes)) in cast.classes.iter().enumerate() {

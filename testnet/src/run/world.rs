@@ -96,7 +96,7 @@ pub(crate) trait World {
     fn tally(&mut self, node: usize) -> Tally;
     /// The counters of a node's peers by name, over all their lives.
     fn counters(&self, node: usize) -> BTreeMap<String, u64>;
-    /// What a node's peer has done to others, in this world's time.
+    /// What a node's peer has sent that proves it hostile, in this world's time.
     fn offences(&self, _node: usize) -> Vec<Offence> {
         Vec::new()
     }

@@ -308,6 +308,10 @@ pub enum Behaviour {
     RecordFlood,
     /// Flood payloads.
     DataFlood,
+    /// Publish one byte with each of many throwaway keys.
+    OriginFlood,
+    /// Flood digests that name origins and lives that do not exist.
+    DigestFlood,
     /// Send frames over the limit.
     Oversized,
     /// Send bytes that are no frames.
@@ -328,6 +332,10 @@ pub enum Behaviour {
     SettingsWar,
     /// State records of later lives of another node, whose key it once had.
     EpochAbuse,
+    /// Connect without saying hello.
+    SlowHello,
+    /// Crowd one peer from one address.
+    OneAddress,
 }
 
 /// `[[group]]`

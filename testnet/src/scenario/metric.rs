@@ -43,7 +43,7 @@ pub const OF_A_GROUP: [&str; 27] = [
 ];
 
 /// Fields that the run has.
-pub const OF_THE_RUN: [&str; 24] = [
+pub const OF_THE_RUN: [&str; 23] = [
     "control.bytes_per_node_s",
     "control.frames_per_node_s",
     "control.record_frames_per_node_s",
@@ -61,7 +61,6 @@ pub const OF_THE_RUN: [&str; 24] = [
     "hostile.offenders",
     "hostile.cut_off_ratio",
     "hostile.shunned_ratio",
-    "hostile.kept_ms_max",
     "hostile.wronged",
     "hostile.reports",
     "events",

@@ -59,7 +59,7 @@ pub(crate) use partition::Sides;
 #[cfg(feature = "process")]
 pub(crate) use peer::Counted;
 pub use peer::{Copies, Peer, RECORD_FRAMES, Tally};
-pub use player::{Mask, Offence, OffenceKind, Player};
+pub use player::{Mask, Offence, Player};
 pub use random::Random;
 pub use start::StartGraph;
 pub use swarm::Sim;

@@ -127,6 +127,15 @@ impl Counted {
         self.before.add(&std::mem::take(&mut self.last));
     }
 
+    /// What is told where the present peer's counts are not remembered: the old fault
+    /// `forgotten-group`.
+    #[cfg(feature = "planted")]
+    pub(crate) fn forgetful_sum(&self, now: &Tally) -> Tally {
+        let mut sum = self.before.clone();
+        sum.add(now);
+        sum
+    }
+
     /// All that was seen.
     pub(crate) fn sum(&self) -> Tally {
         let mut sum = self.before.clone();

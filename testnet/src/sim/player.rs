@@ -24,33 +24,23 @@ pub trait Mask: Send {
         engine: &mut Engine,
         out: &mut VecDeque<Action>,
     ) -> Option<Time>;
-    /// What it has done to others so far.
+    /// What it has sent so far that proves it hostile to whoever reads it.
     fn offences(&self) -> &[Offence] {
         &[]
     }
 }
 
-/// Something that a hostile peer does to a neighbour.
+/// Something that no honest peer sends, and that its receiver can tell from what an honest peer
+/// sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offence {
-    /// What.
-    pub kind: OffenceKind,
-    /// When: by a mask's own monotonic clock, or in the simulation's time
+    /// When it was sent: by a mask's own monotonic clock, or in the simulation's time
     /// ([`Sim::offences`](super::Sim::offences)).
     pub at: Micros,
     /// To whom.
     pub to: PeerKey,
-    /// The message that it is about: a peer that holds that message suffers nothing.
+    /// The message that is broken in it: a peer that holds that message reads no more of it.
     pub message: Option<(GroupName, MessageId)>,
-}
-
-/// What a neighbour can make of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OffenceKind {
-    /// It sends what no honest peer sends, and what can be told from what an honest peer sends.
-    Proven,
-    /// It keeps what it should push. A bad line looks the same.
-    Kept,
 }
 
 /// What runs at a node of a simulation.
@@ -86,7 +76,7 @@ impl Player {
         Self { engine, masked }
     }
 
-    /// What the mask has done to others.
+    /// What the mask has sent that proves it hostile.
     pub fn offences(&self) -> &[Offence] {
         let masked = self.masked.as_ref();
         masked.map_or(&[], |masked| masked.mask.offences())

@@ -257,7 +257,7 @@ impl Sim {
         }
     }
 
-    /// What a node's peer has done to others.
+    /// What a node's peer has sent that proves it hostile.
     pub fn offences(&self, node: usize) -> Vec<Offence> {
         let peer = self.world.peer(node).into_iter();
         peer.flat_map(|player| player.offences())

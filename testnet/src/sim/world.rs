@@ -147,6 +147,9 @@ pub struct World<P> {
     /// Threads that call peers, if more than one does.
     pub(crate) crew: Option<Crew<P>>,
     pub(crate) claims: Claims,
+    /// Whether the old fault is active that [`World::tally`] had.
+    #[cfg(feature = "planted")]
+    pub(crate) forgets_left_groups: bool,
     happened: u64,
 }
 
@@ -175,6 +178,8 @@ impl<P: Peer> World<P> {
             answers: Vec::new(),
             crew: None,
             claims: Claims::default(),
+            #[cfg(feature = "planted")]
+            forgets_left_groups: false,
             happened: 0,
         }
     }
@@ -188,6 +193,11 @@ impl<P: Peer> World<P> {
             .push(Node::new(bandwidth, mono_offset, wall_offset_ms));
         self.journal.add_node();
         self.nodes.len() - 1
+    }
+
+    /// Lets a node's connections come from the address of another, as behind one router.
+    pub fn share_address(&mut self, node: usize, with: usize) {
+        self.nodes[node].host = Some(with);
     }
 
     /// Nodes, with and without a running peer.
@@ -275,6 +285,10 @@ impl<P: Peer> World<P> {
     pub fn tally(&mut self, node: usize) -> Tally {
         let at = &mut self.nodes[node];
         if let Some(peer) = &at.peer {
+            #[cfg(feature = "planted")]
+            if self.forgets_left_groups {
+                return at.counted.forgetful_sum(&peer.tally());
+            }
             at.counted.see(peer.tally());
         }
         at.counted.sum()

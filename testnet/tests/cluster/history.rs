@@ -122,3 +122,26 @@ fn a_sender_that_joins_gets_as_much_of_the_past_as_it_asks_for() {
     crate::support::assert_all_delivered(&mut sim, 5_000);
     assert_clean(&mut sim);
 }
+
+#[test]
+fn last_reaches_back_over_eight_lives_of_a_publisher() {
+    let mut sim = seven_with_a_past(8, 1);
+    for life in 0..8 {
+        sim.publish(5, GROUP, format!("life {life}"));
+        sim.run_for(2_000);
+        sim.kill(5);
+        sim.restart(5);
+        sim.run_for(3_000);
+    }
+    sim.start_node(12);
+    sim.join_with(12, GROUP, with_history(History::Last(8)));
+    wait(&mut sim, 10_000, "history", |sim| {
+        sim.deliveries(12).count() >= 8
+    });
+    sim.run_for(5_000);
+    let mut got = texts(&sim, 12);
+    got.sort();
+    let lives: Vec<String> = (0..8).map(|life| format!("life {life}")).collect();
+    assert_eq!(got, lives);
+    assert_clean(&mut sim);
+}

@@ -140,3 +140,31 @@ fn with_a_full_disk_a_peer_comes_back_with_what_it_stored_before() {
     assert!(meet_again(&full_from(10)), "stored before it was full");
     assert!(!meet_again(&full_from(0)), "there was no room for it");
 }
+
+#[test]
+fn a_member_that_slept_gets_what_a_publisher_said_in_six_lives() {
+    for seed in 7..=8 {
+        let mut sim = settled(6, seed);
+        sim.run_for(5_000);
+        sim.pause(4);
+        let mut ids = Vec::new();
+        for life in 0..6 {
+            ids.push(sim.publish(3, GROUP, format!("life {life}")));
+            sim.run_for(2_000);
+            sim.kill(3);
+            sim.run_for(2_000);
+            sim.restart(3);
+        }
+        sim.kill(3);
+        sim.run_for(1_000);
+        sim.resume(4);
+        for id in &ids {
+            wait_for(&mut sim, *id, &[4], 20_000);
+        }
+        sim.run_for(5_000);
+        for id in ids {
+            assert_once(&sim, id, [0, 1, 2, 4, 5]);
+        }
+        assert_clean(&mut sim);
+    }
+}

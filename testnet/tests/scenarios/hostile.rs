@@ -36,18 +36,19 @@ fn forwarders_that_do_not_behave_are_withstood() {
 
 #[test]
 fn what_is_forged_or_cannot_be_read_is_withstood_and_who_sends_it_shunned() {
-    for (kind, counter, shunned) in [
-        ("forged-origin", "bundles_forged", 1.0),
+    for (kind, counter, offenders) in [
+        ("forged-origin", "bundles_forged", 2),
         // One of the two is a leaf of all trees: who passes nothing on breaks no signature.
-        ("bad-signature", "bundles_forged", 0.5),
-        ("oversized", "frames_malformed", 1.0),
-        ("malformed", "frames_malformed", 1.0),
-        ("forged-acknowledgements", "acknowledgements_forged", 1.0),
+        ("bad-signature", "bundles_forged", 1),
+        ("oversized", "frames_malformed", 2),
+        ("malformed", "frames_malformed", 2),
+        ("forged-acknowledgements", "acknowledgements_forged", 2),
     ] {
         let results = withstands(kind);
         assert!(counts(&results, counter), "{kind}: {:?}", results.counted);
         assert!(counts(&results, "peers_shunned"), "{kind}");
-        assert_eq!(results.hostile.shunned_ratio, Some(shunned), "{kind}");
+        assert_eq!(results.hostile.offenders, offenders, "{kind}");
+        assert_eq!(results.hostile.shunned_ratio, Some(1.0), "{kind}");
     }
 }
 
@@ -87,6 +88,12 @@ fn floods_are_withstood() {
     assert!(counts(&linked, "records_of_strangers"));
     assert_eq!(linked.counted.get("records_evicted"), Some(&0));
     withstands("data-flood");
+}
+
+#[test]
+fn connections_that_take_places_are_withstood() {
+    withstands("slow-hello");
+    withstands("one-address");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The answer to a joiner: what is settled here, with proof, and the past that it asked for.
 
 use super::super::LogKey;
-use super::super::log::{ListClock, OriginLog};
+use super::super::log::{Entry, ListClock, OriginLog};
 use super::LISTED_MAX;
 use crate::engine::Engine;
 use crate::io::LinkId;
@@ -201,56 +201,67 @@ fn past_of(
     history: History,
     clock: ListClock,
 ) -> BTreeMap<LogKey, Vec<(u64, u64)>> {
-    let (count, within_ms) = match history {
-        History::None => return BTreeMap::new(),
-        History::Last(count) => (usize::try_from(count).unwrap_or(usize::MAX), u64::MAX),
-        History::SinceMs(ms) => (usize::MAX, ms),
-    };
-    let count = count.min(LISTED_MAX);
+    match history {
+        History::None => BTreeMap::new(),
+        History::Last(count) => {
+            let count = usize::try_from(count).unwrap_or(usize::MAX);
+            last(logs, count.min(LISTED_MAX), clock)
+        }
+        History::SinceMs(ms) => {
+            // Only where each origin begins matters, however much follows.
+            let first = |log| first_within(log, ms, clock).map(|first| vec![first]);
+            let firsts = logs.iter();
+            let firsts = firsts.filter_map(|(key, log)| Some((*key, first(log)?)));
+            firsts.collect()
+        }
+    }
+}
+
+/// The last `count` messages of all logs, by origin.
+fn last(
+    logs: &BTreeMap<LogKey, OriginLog>,
+    count: usize,
+    clock: ListClock,
+) -> BTreeMap<LogKey, Vec<(u64, u64)>> {
     let mut listed: Vec<Listed> = Vec::new();
     for (key, log) in logs {
-        list(*key, log, (count, within_ms), clock, &mut listed);
+        let newest = messages(log, u64::MAX, clock).take(count);
+        listed.extend(newest.map(|(seq, at)| (at, *key, seq)));
     }
     listed.sort_unstable_by(|a, b| b.cmp(a));
     let mut past: BTreeMap<LogKey, Vec<(u64, u64)>> = BTreeMap::new();
-    if matches!(history, History::SinceMs(_)) {
-        // Only where each origin begins matters.
-        for (published_at, key, seq) in listed {
-            past.insert(key, vec![(seq, published_at)]);
-        }
-    } else {
-        for (published_at, key, seq) in listed.into_iter().take(count) {
-            past.entry(key).or_default().push((seq, published_at));
-        }
+    for (published_at, key, seq) in listed.into_iter().take(count) {
+        past.entry(key).or_default().push((seq, published_at));
     }
     past
 }
 
-/// The newest messages of a log, at most so many, published within so many ms.
-fn list(
-    key: LogKey,
+/// The first message that was published within so many ms and all after it.
+fn first_within(log: &OriginLog, ms: u64, clock: ListClock) -> Option<(u64, u64)> {
+    messages(log, ms, clock).last()
+}
+
+/// The messages held of a log that were published within so many ms, the newest first: seq and
+/// time of publication.
+fn messages(
     log: &OriginLog,
-    (count, within_ms): (usize, u64),
+    within_ms: u64,
     clock: ListClock,
-    listed: &mut Vec<Listed>,
-) {
-    let mut messages = 0;
-    for entry in log.entries().rev() {
-        let header = &entry.bundle.header;
-        if header.fragment.is_some_and(|fragment| fragment.index > 0) {
-            continue;
-        }
-        let by = log.published_by(entry);
-        for index in (0..header.lengths.len()).rev() {
-            let published_at = header.published_at(index);
-            if messages >= count || !log.is_within(entry, published_at, within_ms, clock) {
-                return;
-            }
-            let at = clock.listed_at(published_at, by);
-            listed.push((at, key, header.seq + index as u64));
-            messages += 1;
-        }
-    }
+) -> impl Iterator<Item = (u64, u64)> + '_ {
+    let begins = |entry: &&Entry| {
+        let fragment = entry.bundle.header.fragment;
+        fragment.is_none_or(|piece| piece.index == 0)
+    };
+    let all = log.entries().rev().filter(begins).flat_map(|entry| {
+        let indices = (0..entry.bundle.header.lengths.len()).rev();
+        indices.map(move |index| (entry, index))
+    });
+    all.map(|(entry, index)| (entry, index, entry.bundle.header.published_at(index)))
+        .take_while(move |(entry, _, at)| log.is_within(entry, *at, within_ms, clock))
+        .map(move |(entry, index, at)| {
+            let seq = entry.bundle.header.seq + index as u64;
+            (seq, clock.listed_at(at, log.published_by(entry)))
+        })
 }
 
 #[cfg(test)]

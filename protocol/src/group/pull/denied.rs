@@ -48,7 +48,7 @@ impl Engine {
         let Some(log) = self
             .groups
             .get_mut(&id)
-            .and_then(|group| group.logs.get_mut(&key))
+            .and_then(|group| group.log_or_sought_mut(key))
         else {
             return;
         };

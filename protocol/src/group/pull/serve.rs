@@ -19,6 +19,10 @@ impl Engine {
         let id = pull.group;
         let mut room = ENTRIES_PER_PULL;
         for wanted in pull.wanted {
+            #[cfg(feature = "planted")]
+            if self.deny_whole(from, id, &wanted) {
+                continue;
+            }
             let key = (wanted.origin, wanted.epoch);
             let mut bundles: Vec<Arc<Bundle>> = Vec::new();
             let mut hops = 0;
@@ -90,7 +94,14 @@ impl Engine {
     }
 
     /// Says what of a pull is not held: gone for good up to the settled point, else not yet.
-    fn deny(&mut self, to: LinkId, id: GroupId, key: LogKey, absent: &RangeSet, settled: u64) {
+    pub(in crate::group) fn deny(
+        &mut self,
+        to: LinkId,
+        id: GroupId,
+        key: LogKey,
+        absent: &RangeSet,
+        settled: u64,
+    ) {
         for (ranges, gone) in [
             (absent.within(1, settled), true),
             (absent.within(settled + 1, u64::MAX), false),

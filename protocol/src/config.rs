@@ -9,7 +9,9 @@ mod memory;
 pub use memory::Memory;
 
 use crate::name::{Address, NetworkName};
+use crate::source::Prefix;
 use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The engine's configuration. All fields have defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +34,8 @@ pub struct Config {
     pub planted: crate::Planted,
     /// Links and whom to connect to.
     pub links: LinkConfig,
+    /// What strangers may use.
+    pub limits: LimitConfig,
     /// Records and the view.
     pub database: DatabaseConfig,
     /// Logs, retention and repair.
@@ -51,6 +55,7 @@ impl Default for Config {
             #[cfg(feature = "planted")]
             planted: crate::Planted::None,
             links: LinkConfig::default(),
+            limits: LimitConfig::default(),
             database: DatabaseConfig::default(),
             groups: GroupConfig::default(),
             flow: FlowConfig::default(),
@@ -149,6 +154,57 @@ impl Default for LinkConfig {
             shun_max_ms: 86_400_000,
             shunned_max: 4_096,
         }
+    }
+}
+
+/// What strangers may use, by the address that they come from. Keys cost nothing, addresses do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitConfig {
+    /// Prefixes of addresses without a limit of their own. Loopback: one machine may run many
+    /// peers, and who can start processes on it needs no connections to harm it.
+    pub trusted: Vec<Prefix>,
+    /// Connections from one IPv4 address or IPv6 /56 that have not said hello yet. 8: crossing
+    /// dials of a few peers behind one address.
+    pub pending_per_address: usize,
+    /// Connections from one such address, at once. 32: a laboratory behind one address, and a
+    /// quarter of all that a peer takes.
+    pub links_per_address: usize,
+    /// Links and connections kept for peers known for `known_ms`, a quarter of all at most.
+    pub reserved: usize,
+    /// A peer first linked so long ago is known, ms: such a link is not shed for a newcomer. One
+    /// hour: longer than an attack goes unnoticed by an operator.
+    pub known_ms: u64,
+    /// While many strangers have yet to say hello, each has so long, ms; otherwise
+    /// `links.handshake_ms`. Two seconds: a dozen round trips of a slow path.
+    pub hello_ms: u64,
+}
+
+impl Default for LimitConfig {
+    fn default() -> Self {
+        let loopback = [
+            (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
+            (IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+        ];
+        let trusted = loopback.into_iter();
+        Self {
+            trusted: trusted
+                .filter_map(|(network, bits)| Prefix::new(network, bits))
+                .collect(),
+            pending_per_address: 8,
+            links_per_address: 32,
+            reserved: 16,
+            known_ms: 3_600_000,
+            hello_ms: 2_000,
+        }
+    }
+}
+
+impl LimitConfig {
+    /// Whether connections from an address have no limit of their own.
+    pub fn is_trusted(&self, address: &Address) -> bool {
+        let ip = crate::source::ip_of(address);
+        ip.is_some_and(|ip| self.trusted.iter().any(|prefix| prefix.contains(ip)))
     }
 }
 

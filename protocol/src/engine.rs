@@ -19,7 +19,7 @@ use crate::database::{Candidates, Database, Epochs, OwnRecord, RecordSync, first
 use crate::group::{Acknowledging, Charges, Forks, Group, OwnLog, Probes, Proving, Verifying};
 use crate::identity::{Keypair, PeerKey};
 use crate::io::{Action, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
-use crate::links::{Chooser, Dialer, Link, Shunned, Stage, Twins, Uplink};
+use crate::links::{Chooser, Dialer, Guard, Link, Shunned, Stage, Twins, Uplink};
 use crate::memo::Memo;
 use crate::name::GroupId;
 use crate::network_time::Clocks;
@@ -57,6 +57,7 @@ pub struct Engine {
     pub(crate) shunned: Shunned,
     pub(crate) clocks: Clocks,
     pub(crate) twins: Twins,
+    pub(crate) guard: Guard,
 
     pub(crate) database: Database,
     pub(crate) own: OwnRecord,
@@ -146,6 +147,7 @@ impl Engine {
             shunned: Shunned::default(),
             twins: Twins::default(),
             clocks: Clocks::default(),
+            guard: Guard::default(),
             database: Database::new(&config, now.mono),
             own: OwnRecord::new(
                 epoch,

@@ -36,7 +36,8 @@ pub enum Input {
         peer: PeerKey,
         /// The dial it answers.
         dial: Option<DialId>,
-        /// The address it was dialled at or came from, for people.
+        /// The address it was dialled at or came from: for people, and for limits per address
+        /// ([`crate::LimitConfig`]).
         address: Option<Address>,
     },
     /// A connection ended, by the other end, the transport, or after [`Action::Close`].

@@ -11,6 +11,7 @@ pub mod memo;
 pub mod message;
 pub mod name;
 pub mod ranges;
+pub mod source;
 pub mod status;
 pub mod time;
 pub mod verify;
@@ -23,7 +24,9 @@ mod links;
 mod network_time;
 mod shares;
 
-pub use config::{Config, ConfigError, DatabaseConfig, FlowConfig, GroupConfig, LinkConfig};
+pub use config::{
+    Config, ConfigError, DatabaseConfig, FlowConfig, GroupConfig, LimitConfig, LinkConfig,
+};
 pub use engine::{Engine, WarmChoice, WarmDatabase, WarmLink};
 #[cfg(feature = "planted")]
 pub use group::Planted;
@@ -37,5 +40,6 @@ pub use message::{
     Order, PublishError, PublishOptions, REDUNDANCY_MAX, SettingsPatch,
 };
 pub use name::{Address, BROADCAST, GroupId, GroupName, NameError, NetworkName, is_invisible};
+pub use source::{Prefix, Source};
 pub use time::{Micros, Time};
 pub use verify::{Domain, VerifyJob};

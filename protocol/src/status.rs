@@ -238,7 +238,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 103] = [
+pub const COUNTERS: [&str; 106] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -282,13 +282,16 @@ pub const COUNTERS: [&str; 103] = [
     "frames_unknown",
     "frames_without_memory",
     "groups_unstated",
+    "hellos_late",
     "identity_conflicts",
+    "links_of_one_address",
     "links_outdated",
     "links_reconsidered",
     "links_refused",
     "links_refused_by_peer",
     "links_shed",
     "links_shunned",
+    "links_throttled",
     "logs_displaced",
     "messages_before_join",
     "messages_oversized",

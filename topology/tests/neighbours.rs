@@ -273,6 +273,8 @@ fn link(peer: usize, mine: Option<Reason>, theirs: Option<Reason>, rtt_us: u32) 
         mine,
         theirs,
         is_bridge: false,
+        is_long_known: false,
+        crowd: 0,
         own_dial: false,
         rtt_us,
     }
@@ -303,6 +305,30 @@ fn a_full_peer_sheds_the_weakest_but_no_ring_link_and_no_bridge() {
     assert_eq!(shed(&links), Some(6));
     assert!(is_closable(&links[6]) && !is_closable(&links[5]) && !is_closable(&links[1]));
     assert_eq!(shed(&links[..2]), None);
+}
+
+#[test]
+fn a_full_peer_sheds_a_crowd_first_and_no_link_of_a_peer_known_for_long() {
+    let ring = Some(Reason::RingSuccessor);
+    let of_crowd = |peer| LinkUse {
+        crowd: 2,
+        ..link(peer, None, ring, 1)
+    };
+    let links = [
+        LinkUse {
+            is_long_known: true,
+            ..link(0, None, None, 900)
+        },
+        link(1, Some(Reason::Path), None, 900),
+        link(2, None, ring, 900),
+        of_crowd(3),
+        of_crowd(4),
+        of_crowd(5),
+    ];
+    assert_eq!(shed(&links), Some(3), "what it says of the ring is nothing");
+    assert_eq!(shed(&links[..3]), Some(1));
+    assert_eq!(shed(&links[..1]), None);
+    assert!(is_closable(&links[0]), "it ends when nobody wants it");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use crate::{DeliveryConfig, Multiaddr, TransportConfig};
 use hedgerow_protocol::{
-    ConfigError, DatabaseConfig, FlowConfig, GroupConfig, GroupName, LinkConfig, NetworkName,
+    ConfigError, DatabaseConfig, FlowConfig, GroupConfig, GroupName, LimitConfig, LinkConfig,
+    NetworkName,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,8 @@ pub struct Settings {
     pub delivery: DeliveryConfig,
     /// Links and whom to connect to.
     pub links: LinkConfig,
+    /// What strangers may use.
+    pub limits: LimitConfig,
     /// Records and the view.
     pub database: DatabaseConfig,
     /// Logs, retention and repair.
@@ -60,6 +63,7 @@ impl Default for Settings {
             transport: TransportConfig::default(),
             delivery: DeliveryConfig::default(),
             links: LinkConfig::default(),
+            limits: LimitConfig::default(),
             database: DatabaseConfig::default(),
             groups: GroupConfig::default(),
             flow: FlowConfig::default(),
@@ -109,6 +113,7 @@ impl Settings {
             network: self.network.clone(),
             memory_max: self.memory_max,
             links: self.links.clone(),
+            limits: self.limits.clone(),
             database: self.database.clone(),
             groups: self.groups.clone(),
             flow: self.flow.clone(),

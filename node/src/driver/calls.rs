@@ -187,6 +187,7 @@ impl Driver {
             ("node_control_bytes", self.tally.control_bytes),
             ("node_control_frames", self.tally.control_frames),
             ("node_delivered", self.tally.delivered),
+            ("node_connections_denied", self.transport.denied()),
             ("node_dials", self.tally.dials),
             ("node_dials_failed", self.tally.dials_failed),
             ("node_discovered", self.tally.discovered),

@@ -13,7 +13,7 @@ use crate::delivery::Rings;
 use crate::node::{AckResult, ProbeAnswer};
 use crate::outbox::{ClosesOutboxes, Outbox, Outboxes};
 use crate::store::Store;
-use crate::transport::{LinkEvent, LinkHandle, LinkLimits, Transport, TransportEvent};
+use crate::transport::{LinkEvent, LinkHandle, LinkLimits, Request, Transport, TransportEvent};
 use crate::{DeliveryConfig, NodeError};
 use bytes::Bytes;
 use clock::Clock;
@@ -324,6 +324,11 @@ impl Driver {
         self.probes.retain(|_, answers| !answers.is_closed());
         self.acknowledging.retain(|_, result| !result.is_closed());
         while self.link_tasks.try_join_next().is_some() {}
+        let known = self.engine.long_known();
+        if !known.is_empty() {
+            // What a full queue misses comes with the next sweep.
+            let _ = self.transport.requests.try_send(Request::Known(known));
+        }
         self.sweeps += 1;
         if self.sweeps.is_power_of_two() || self.sweeps.is_multiple_of(SWEEPS_PER_SAVE) {
             self.save_peers();
@@ -368,9 +373,7 @@ impl Driver {
                 let task = async move {
                     task.await;
                     // The swarm may have stopped.
-                    let _ = requests
-                        .send(crate::transport::Request::Close(connection))
-                        .await;
+                    let _ = requests.send(Request::Close(connection)).await;
                 };
                 self.link_tasks.spawn(task.in_current_span());
                 self.links.insert(link, handle);

@@ -7,6 +7,7 @@
 mod address;
 mod behaviour;
 mod dials;
+mod gate;
 mod handler;
 mod link;
 mod listen;

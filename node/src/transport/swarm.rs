@@ -14,6 +14,8 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, SwarmEvent};
 use libp2p::{Stream, Swarm, SwarmBuilder, dns, mdns};
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -38,6 +40,8 @@ pub(crate) enum Request {
     },
     /// End a connection.
     Close(ConnectionId),
+    /// Keep places for these peers.
+    Known(Vec<PeerKey>),
 }
 
 /// What the swarm reports.
@@ -66,6 +70,7 @@ pub(crate) struct Transport {
     pub(crate) events: mpsc::Receiver<TransportEvent>,
     listening: watch::Receiver<Vec<Multiaddr>>,
     addresses: Vec<Address>,
+    denied: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -76,7 +81,8 @@ impl Transport {
         engine: &Config,
         config: &TransportConfig,
     ) -> Result<Self, NodeError> {
-        let mut swarm = Box::new(build(identity, engine, config)?);
+        let denied = Arc::<AtomicU64>::default();
+        let mut swarm = Box::new(build(identity, engine, config, &denied)?);
         let (listeners, early) = Listeners::start(&mut swarm, &config.listen).await?;
         let local = *swarm.local_peer_id();
         let (requests, request_inbox) = mpsc::channel(REQUESTS);
@@ -98,6 +104,7 @@ impl Transport {
             events,
             listening,
             addresses,
+            denied,
             task,
         })
     }
@@ -112,6 +119,11 @@ impl Transport {
         self.addresses.clone()
     }
 
+    /// Connections from outside that were not taken, so far.
+    pub(crate) fn denied(&self) -> u64 {
+        self.denied.load(Ordering::Relaxed)
+    }
+
     /// Ends the swarm. Returns once its sockets are released.
     pub(crate) async fn stop(self) {
         self.task.abort();
@@ -124,6 +136,7 @@ fn build(
     identity: &Keypair,
     engine: &Config,
     config: &TransportConfig,
+    denied: &Arc<AtomicU64>,
 ) -> Result<Swarm<Behaviour>, NodeError> {
     let key = store::to_libp2p(identity)?;
     let setup = |error: &dyn std::fmt::Display| NodeError::Setup(error.to_string());
@@ -150,7 +163,7 @@ fn build(
     macro_rules! finish {
         ($base:expr) => {
             $base
-                .with_behaviour(|key| Behaviour::new(key, config))
+                .with_behaviour(|key| Behaviour::new(key, &engine.limits, config, denied.clone()))
                 .map_err(|error| setup(&error))?
                 .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(idle_timeout))
                 .with_connection_timeout(dial_timeout)
@@ -225,6 +238,11 @@ impl SwarmTask {
             }
             Request::Close(connection) => {
                 self.swarm.close_connection(connection);
+                None
+            }
+            Request::Known(peers) => {
+                let peers = peers.iter().filter_map(|peer| peer.to_peer_id());
+                self.swarm.behaviour_mut().gate.set_known(peers.collect());
                 None
             }
         }

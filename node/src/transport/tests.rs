@@ -101,6 +101,42 @@ async fn a_dial_over_quic_gives_both_ends_one_stream() {
     linked_pair(QUIC).await;
 }
 
+/// Connections from one address that say nothing take no place from another address.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn silent_connections_from_one_address_keep_nobody_else_out() {
+    let mut engine = Config::default();
+    engine.limits.trusted.clear();
+    let config = TransportConfig {
+        listen: vec![TCP.parse().expect("valid")],
+        ..TransportConfig::default()
+    };
+    let listener = Transport::start(&identity(1), &engine, &config).await;
+    let mut listener = listener.expect("listens");
+    let at = listener.addresses();
+    let mut parts = at[0].as_str().split('/').skip_while(|part| *part != "tcp");
+    let port: u16 = parts
+        .nth(1)
+        .and_then(|port| port.parse().ok())
+        .expect("TCP");
+    let mut silent = Vec::new();
+    for _ in 0..2 * config.pending_max {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        let from = "127.0.0.2:0".parse().expect("valid");
+        socket.bind(from).expect("Linux has all of 127.0.0.0/8");
+        let to = format!("127.0.0.1:{port}").parse().expect("valid");
+        silent.push(socket.connect(to).await.expect("the kernel accepts"));
+    }
+    let mut dialler = start(2, &[]).await.expect("starts");
+    dial(&dialler, 7, Some(identity(1).peer()), at).await;
+    let ((who, ..), (caller, ..)) = futures::join!(linked(&mut dialler), linked(&mut listener));
+    assert_eq!((who, caller), (identity(1).peer(), identity(2).peer()));
+    let most = engine.limits.pending_per_address as u64;
+    assert_eq!(listener.denied(), silent.len() as u64 - most);
+    dialler.stop().await;
+    listener.stop().await;
+}
+
 const LIMITS: LinkLimits = LinkLimits {
     read_bytes: 64 << 10,
     pressed_bytes_per_s: 1 << 20,

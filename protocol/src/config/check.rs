@@ -38,7 +38,7 @@ impl Config {
     }
 
     /// Everything in ms.
-    fn durations(&self) -> [(&'static str, u64); 40] {
+    fn durations(&self) -> [(&'static str, u64); 42] {
         named!(
             self,
             links.capacity_full_ms,
@@ -59,6 +59,8 @@ impl Config {
             links.flap_max_ms,
             links.shun_min_ms,
             links.shun_max_ms,
+            limits.known_ms,
+            limits.hello_ms,
             database.reissue_ms,
             database.drift_ms,
             database.refresh_ms,
@@ -85,13 +87,21 @@ impl Config {
     }
 
     /// What nothing works without, and whether it is there.
-    fn counts(&self) -> [(&'static str, bool); 12] {
+    fn counts(&self) -> [(&'static str, bool); 14] {
         let (links, database) = (&self.links, &self.database);
         let (groups, flow) = (&self.groups, &self.flow);
         [
             ("links.capacity", links.capacity > 0),
             ("links.dials_max", links.dials_max > 0),
             ("links.shunned_max", links.shunned_max > 0),
+            (
+                "limits.pending_per_address",
+                self.limits.pending_per_address > 0,
+            ),
+            (
+                "limits.links_per_address",
+                self.limits.links_per_address > 0,
+            ),
             ("database.records_max", database.records_max > 0),
             ("database.refreshes_kept", database.refreshes_kept > 0),
             ("groups.groups_max", groups.groups_max > 0),

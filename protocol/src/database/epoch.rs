@@ -143,8 +143,7 @@ impl Engine {
     /// one that is not differ by that alone.
     pub(crate) fn offer_in_time(&self, record: &SignedRecord) -> Offer {
         let epoch = record.record.epoch;
-        let held = self.database.get(record.record.peer);
-        match held.map(|held| held.record.epoch) {
+        match self.database.last_epoch(record.record.peer) {
             Some(held) if held < epoch && self.has_overtaken_time(epoch, held) => Offer::Ahead,
             Some(held) if held > epoch && self.has_overtaken_time(held, epoch) => Offer::Newer,
             _ => self.database.offer(record, self.now.mono),
@@ -158,10 +157,10 @@ impl Engine {
     /// What is held of a peer and ahead of time gives way to a record that is not.
     pub(crate) fn let_ahead_give_way(&mut self, record: &SignedRecord) {
         let peer = record.record.peer;
-        let held = self.database.get(peer).map(|held| held.record.epoch);
+        let held = self.database.last_epoch(peer);
         if held.is_some_and(|held| self.has_overtaken_time(held, record.record.epoch)) {
             self.count("records_ahead");
-            self.database.give_way(peer);
+            self.database.give_way(peer, self.now.mono);
         }
     }
 
@@ -185,12 +184,18 @@ impl Engine {
 }
 
 impl Database {
-    /// Forgets a record as if it had never come.
-    fn give_way(&mut self, peer: PeerKey) {
-        if let Some(row) = self.table.remove(peer) {
-            self.subtract(&row.record);
+    /// The epoch of the record that is held of a peer, or was and does not come back.
+    fn last_epoch(&self, peer: PeerKey) -> Option<u64> {
+        let held = self.get(peer).map(|held| held.record.epoch);
+        held.max(self.tombstones.get(&peer).map(|grave| grave.order.0))
+    }
+
+    /// Forgets how far a peer had come, but not since when it is known.
+    fn give_way(&mut self, peer: PeerKey, now: Micros) {
+        self.bury(peer, now);
+        if let Some(grave) = self.tombstones.get_mut(&peer) {
+            grave.order = (0, 0);
         }
-        self.tombstones.remove(&peer);
     }
 }
 

@@ -52,12 +52,12 @@ pub(crate) enum Offer {
     Older,
     /// Its peer issues faster than it may.
     Damped,
+    /// Its epoch is ahead of time, and one that is not is held.
+    Ahead,
     /// The table is full of records that stay.
     NoRoom,
     /// The view has got as many new peers within a minute as it may.
     TooManyNew,
-    /// Its epoch is ahead of time, and one that is not is held.
-    Ahead,
 }
 
 /// What is remembered of a peer whose record was dropped for its age.

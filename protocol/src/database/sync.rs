@@ -21,7 +21,7 @@ use crate::time::Micros;
 use crate::wire::SignedRecord;
 use crate::wire::frame::{RecordName, RecordPull};
 use crate::wire::record::{RECORD_BYTES_MAX, WireRecord};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Records wait so long to travel together, and announcements, which are only the net below
@@ -78,6 +78,8 @@ pub(crate) struct RecordSync {
     checking: BTreeMap<u64, VerifyId>,
     admission: admit::Admission,
     missing: requests::Missing,
+    /// To whom the view states links that are not inside it, and when that was looked up.
+    linked: Option<(Micros, Arc<BTreeSet<u64>>)>,
     /// Memory of the records whose signatures are being checked, bytes.
     shares: Shares,
 }

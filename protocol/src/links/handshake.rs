@@ -27,8 +27,15 @@ impl Engine {
         let reason = dial.and_then(|dial| self.on_dial_answered(dial, peer));
         let now = self.now.mono;
         let dialled = dial.is_some();
+        let source = if dialled {
+            None
+        } else {
+            self.source_of(address.as_ref())
+        };
+        let is_crowded = self.is_crowded(source.as_ref(), peer);
         let mut link = Link::new(id, peer, address, dialled, &self.config, now);
         link.wants = reason;
+        link.source = source;
         self.links.insert(id, link);
         let refusal = if self.stopping.is_some() {
             Some(LinkEnd::Stopped)
@@ -37,7 +44,9 @@ impl Engine {
             Some(LinkEnd::Shunned)
         } else if peer == self.me || (dialled && self.has_own_dial_to(peer, id)) {
             Some(LinkEnd::Duplicate)
-        } else if self.links.len() > 2 * self.config.links.links_max {
+        } else if is_crowded
+            || self.links.len() > self.places_for(peer, 2 * self.config.links.links_max)
+        {
             Some(LinkEnd::Full)
         } else {
             None
@@ -47,6 +56,7 @@ impl Engine {
         }
         self.send_hello(id);
         self.wake_at(self.in_ms(self.config.links.handshake_ms));
+        self.hurry_strangers();
     }
 
     /// Whether this peer has another connection that it dialled itself. The dialler settles this
@@ -171,6 +181,7 @@ impl Engine {
         }
         link.stated_from = self.own.flaps.stated_from(peer, now);
         self.up.insert(peer, id);
+        self.note_met(peer);
         self.view.lost.remove(&peer);
         tracing::debug!(%peer, "link up");
         self.event(Event::LinkUp { link: id, peer });
@@ -296,6 +307,7 @@ impl Engine {
             self.counts.link_ended(end);
             tracing::debug!(peer = %link.peer, reason = ?end, "link ended");
             self.back_off_after(&link, end);
+            self.note_end_for_guard(&link, end);
             self.event(Event::LinkDown {
                 link: id,
                 peer: link.peer,
@@ -349,6 +361,9 @@ impl Engine {
                     Stage::Visitor => LinkEnd::Refused,
                     _ => LinkEnd::HandshakeTimeout,
                 };
+                if end == LinkEnd::HandshakeTimeout && self.was_hurried(id) {
+                    self.count("hellos_late");
+                }
                 self.close_link(id, end);
             } else if link.is_up() && self.silence_of(link) <= now {
                 self.close_link(id, LinkEnd::Silence);

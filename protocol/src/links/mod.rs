@@ -5,6 +5,7 @@
 
 mod choose;
 mod dial;
+mod guard;
 mod handshake;
 mod heartbeat;
 mod queue;
@@ -18,6 +19,7 @@ mod uplink;
 pub(crate) use choose::Chooser;
 pub use choose::WarmChoice;
 pub(crate) use dial::{Dialer, Target};
+pub(crate) use guard::Guard;
 pub(crate) use queue::{Brought, Priority, SendQueue};
 pub(crate) use rtt::RttEstimator;
 pub(crate) use shun::Shunned;
@@ -31,6 +33,7 @@ use crate::identity::PeerKey;
 use crate::io::LinkId;
 use crate::name::{Address, GroupId};
 use crate::network_time::HeardClock;
+use crate::source::Source;
 use crate::time::Micros;
 use crate::wire::delta::RECORD_DELTAS;
 use crate::wire::frame::Buckets;
@@ -62,6 +65,8 @@ pub(crate) struct Link {
     pub(crate) id: LinkId,
     pub(crate) peer: PeerKey,
     pub(crate) address: Option<Address>,
+    /// The place it comes from, where limits for one place hold.
+    pub(crate) source: Option<Source>,
     /// Whether this peer dialled.
     pub(crate) dialled: bool,
     pub(crate) stage: Stage,
@@ -146,6 +151,7 @@ impl Link {
             id,
             peer,
             address,
+            source: None,
             dialled,
             stage: Stage::Handshake,
             opened: now,

@@ -68,9 +68,9 @@ struct Pair {
     waiting: Vec<(VerifyId, VerifyJob)>,
     /// Whether the transport tells of nothing that it has written.
     writes_wait: bool,
-    dials: Vec<Action>,
     /// Whether what is to be stored is stored at once, or never.
     stores: bool,
+    dials: Vec<Action>,
 }
 
 impl Pair {
@@ -100,8 +100,8 @@ impl Pair {
             checks_wait: false,
             waiting: Vec::new(),
             writes_wait: false,
-            dials: Vec::new(),
             stores: true,
+            dials: Vec::new(),
         };
         pair.feed(Input::Linked {
             link: LINK,

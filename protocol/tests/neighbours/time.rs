@@ -42,7 +42,7 @@ impl Pair {
     }
 
     /// Time passes, and the neighbour is alive.
-    fn live_ms(&mut self, ms: u64) {
+    fn stay_ms(&mut self, ms: u64) {
         for _ in 0..ms / 500 {
             self.wait_ms(500);
             self.say(&Frame::Wants(Wants { wants: 1 }));
@@ -108,7 +108,7 @@ fn record_of(number: u8, epoch: u64, capacity: u16, pair: &Pair) -> SignedRecord
 fn what_comes_to_a_member_that_joined_alone_is_due_whatever_its_clock_says() {
     for ahead_ms in [-(HOUR_MS as i64), HOUR_MS as i64] {
         let mut pair = Pair::new();
-        pair.live_ms(4_000);
+        pair.stay_ms(4_000);
         assert!(pair.has_joined());
         pair.now.wall_ms = pair.now.wall_ms.saturating_add_signed(ahead_ms);
         for _ in 0..3 {
@@ -124,7 +124,7 @@ fn what_comes_to_a_member_that_joined_alone_is_due_whatever_its_clock_says() {
 fn what_has_lain_at_a_neighbour_for_longer_than_a_member_has_waited_is_not_due() {
     let mut pair = Pair::new();
     let past: Vec<Bundle> = (0..3).map(|_| pair.publish()).collect();
-    pair.live_ms(8_000);
+    pair.stay_ms(8_000);
     assert!(pair.has_joined());
     pair.link_up(ELSEWHERE, 50);
     pair.answer_alone(11_000, 3, &past[2]);
@@ -140,7 +140,7 @@ fn what_has_lain_at_a_neighbour_for_longer_than_a_member_has_waited_is_not_due()
 fn an_answer_that_calls_old_what_may_be_due_is_asked_for_again() {
     let mut pair = Pair::new();
     let first = pair.publish();
-    pair.live_ms(8_000);
+    pair.stay_ms(8_000);
     assert!(pair.has_joined());
     pair.heard.clear();
     // Joined five seconds ago: this tells of four.
@@ -156,7 +156,7 @@ fn an_answer_that_calls_old_what_may_be_due_is_asked_for_again() {
 fn what_was_pushed_is_not_old_whatever_a_neighbour_says() {
     let mut pair = Pair::new();
     let bundles: Vec<Bundle> = (0..3).map(|_| pair.publish()).collect();
-    pair.live_ms(8_000);
+    pair.stay_ms(8_000);
     pair.push_on(LINK, &bundles[1]);
     pair.answer_alone(60_000, 3, &bundles[2]);
     pair.push_on(LINK, &bundles[2]);
@@ -182,7 +182,7 @@ fn nothing_is_sent_in_a_life_that_is_not_stored() {
         .publish(pair.now, &news(), message, PublishOptions::default());
     let id = id.expect("is taken");
     pair.drain();
-    pair.live_ms(2_000);
+    pair.stay_ms(2_000);
     pair.engine.shutdown(pair.now);
     pair.wait_ms(3_000);
     assert_eq!(pair.heard, []);
@@ -235,7 +235,7 @@ fn time_comes_as_far_as_an_epoch_that_was_ahead() {
     let own = pair.engine.epoch();
     pair.clock_on(LINK, 0);
     pair.say(&whole(&pair.own_of_life(own + HOUR_MS, 1)));
-    pair.live_ms(60_000);
+    pair.stay_ms(60_000);
     pair.clock_on(LINK, 0);
     assert_eq!(pair.engine.epoch(), own);
     pair.now.wall_ms += HOUR_MS;
@@ -354,7 +354,7 @@ fn settings_ahead_of_time_are_taken_when_time_has_come_so_far() {
     let version = pair.now.wall_ms + 600_000 + 5_000;
     pair.say(&stating(&pair, 1, 1, version, 3));
     assert_eq!(settings(&pair).1, 1);
-    pair.live_ms(6_000);
+    pair.stay_ms(6_000);
     assert_eq!(settings(&pair), (version, 3));
 }
 
@@ -370,9 +370,37 @@ fn a_member_that_changes_settings_all_the_time_is_followed_once_a_minute() {
             start + change,
             1 + (change % 8) as u8,
         ));
+        pair.stay_ms(500);
     }
     assert_eq!(settings(&pair).0, start + 4);
     assert!(pair.counted("settings_damped") > 0);
-    pair.live_ms(61_000);
+    pair.stay_ms(61_000);
     assert_eq!(settings(&pair).0, start + 20, "the last one");
+}
+
+#[test]
+fn lives_ahead_of_time_make_room_for_the_present_one() {
+    let mut pair = Pair::new();
+    pair.answer(0, None);
+    pair.clock_on(LINK, 0);
+    let first = pair.publish();
+    for life in 0..70 {
+        let mut header = first.header.clone();
+        header.epoch = EPOCH_MAX - life;
+        let bundle = Bundle::sign(header, first.payload.clone(), &key(3));
+        pair.push_on(LINK, &bundle);
+    }
+    pair.delivered.clear();
+    let now_ms = pair.now.wall_ms;
+    let present = |seq: u64| {
+        let mut header = first.header.clone();
+        (header.epoch, header.seq) = (now_ms, seq);
+        header.previous = [u8::from(seq > 1); 32];
+        Bundle::sign(header, first.payload.clone(), &key(3))
+    };
+    let present = [present(1), present(2)];
+    for bundle in &present {
+        pair.push_on(LINK, bundle);
+    }
+    assert_eq!(pair.seqs(), [1, 2]);
 }

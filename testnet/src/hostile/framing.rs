@@ -2,7 +2,7 @@
 
 use super::origin::groups;
 use super::{Out, after, links_up, send};
-use crate::sim::{Mask, Random};
+use crate::sim::Mask;
 use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;
 use hedgerow_protocol::wire::bundle::BUNDLE_MESSAGES_MAX;
@@ -25,24 +25,24 @@ const TOO_LONG: usize = BUNDLE_MESSAGES_MAX;
 /// Sends bundles whose frame is full to the last byte, bundles with headers as long as they may be
 /// and longer, and pulls of more ranges than a denial could hold.
 pub(super) struct Framing {
-    random: Random,
+    keypair: Keypair,
+    /// Bundles signed so far: each begins another life of this peer.
+    lives: u64,
 }
 
 impl Framing {
-    pub(super) fn new(random: Random) -> Self {
-        Self { random }
+    pub(super) fn new(keypair: Keypair) -> Self {
+        Self { keypair, lives: 0 }
     }
 
-    /// The first bundle of an origin that nobody has heard of.
+    /// The first bundle of a life of this peer that nobody has heard of.
     fn bundle(&mut self, group: GroupId, now: Time, lengths: Vec<u32>, delays: Vec<u32>) -> Bundle {
-        let mut secret = [0; 32];
-        secret[..8].copy_from_slice(&self.random.bits().to_le_bytes());
-        let keypair = Keypair::from_secret(secret);
+        self.lives += 1;
         let payload = vec![b'!'; lengths.iter().sum::<u32>() as usize];
         let header = BundleHeader {
             group,
-            origin: keypair.peer(),
-            epoch: now.wall_ms,
+            origin: self.keypair.peer(),
+            epoch: now.wall_ms + self.lives,
             seq: 1,
             flags: 0,
             published_at: now.wall_ms,
@@ -53,7 +53,7 @@ impl Framing {
             // Signing sets it.
             payload_hash: [0; 32],
         };
-        Bundle::sign(header, payload.into(), &keypair)
+        Bundle::sign(header, payload.into(), &self.keypair)
     }
 }
 

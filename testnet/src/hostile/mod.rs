@@ -4,6 +4,7 @@
 //! everything else as it should, which makes it worse than noise.
 
 mod acknowledgements;
+mod crowds;
 mod floods;
 mod forward;
 mod framing;
@@ -44,7 +45,9 @@ pub fn mask(behaviour: Behaviour, keypair: Keypair, seed: [u8; 32]) -> Option<Bo
         Behaviour::LyingDigests => Box::new(lies::Digests),
         Behaviour::OriginFlood => Box::new(origins::Keys::new(random)),
         Behaviour::DigestFlood => Box::new(origins::Names::new(random)),
-        Behaviour::Framing => Box::new(framing::Framing::new(random)),
+        Behaviour::Framing => Box::new(framing::Framing::new(keypair)),
+        Behaviour::OneAddress => Box::new(crowds::OneAddress::default()),
+        Behaviour::SlowHello => Box::new(crowds::SlowHello::default()),
         Behaviour::Holes => Box::new(holes::Holes::new(keypair)),
         Behaviour::LinkedRecordFlood => Box::new(records::Linked::new(random)),
         Behaviour::AgedRecords => Box::new(records::Aged),

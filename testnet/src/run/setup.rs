@@ -253,6 +253,8 @@ fn simulated(scenario: &Scenario, cast: &Cast) -> Sim {
     let mut abused: Vec<usize> = publishers.collect();
     abused.dedup();
     let mut abused = abused.into_iter().cycle();
+    let is_crowd = |behaviour: &Behaviour| *behaviour == Behaviour::OneAddress;
+    let crowd = cast.behaviours.iter().position(is_crowd);
     for node in 0..cast.len() {
         let behaviour = cast.behaviours[node];
         match behaviour {
@@ -271,6 +273,9 @@ fn simulated(scenario: &Scenario, cast: &Cast) -> Sim {
             _ => sim.set_mask(node, move |keypair, seed| {
                 hostile::mask(behaviour, keypair, seed).expect("it does not behave")
             }),
+        }
+        if let Some(first) = crowd.filter(|_| is_crowd(&behaviour)) {
+            sim.share_address(node, first);
         }
     }
     for (index, (_, nodes)) in cast.classes.iter().enumerate() {

@@ -332,6 +332,10 @@ pub enum Behaviour {
     SettingsWar,
     /// State records of later lives of another node, whose key it once had.
     EpochAbuse,
+    /// Connect without saying hello.
+    SlowHello,
+    /// Crowd one peer from one address.
+    OneAddress,
 }
 
 /// `[[group]]`

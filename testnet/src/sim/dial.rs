@@ -218,7 +218,8 @@ impl<P: Peer> World<P> {
         self.nodes[node].links.push((link, end));
         let peer = self.nodes[dialler].key;
         // Where it came from is no address to dial.
-        let address = Address::new(&format!("{SCHEME}{dialler}/outbound")).ok();
+        let host = self.nodes[dialler].host.unwrap_or(dialler);
+        let address = Address::new(&format!("{SCHEME}{host}/outbound")).ok();
         self.feed(
             node,
             Input::Linked {

@@ -90,6 +90,8 @@ pub(crate) struct Node<P> {
     pub(crate) losing: bool,
     /// The process reads nothing from its sockets.
     pub(crate) deaf: bool,
+    /// The node whose address its connections come from, where that is not its own.
+    pub(crate) host: Option<usize>,
     /// Nothing can be stored.
     pub(crate) disk_full: bool,
     /// What the peer has asked to store since: it goes on asking.
@@ -162,6 +164,7 @@ impl<P> Node<P> {
             way: Way::default(),
             losing: false,
             deaf: false,
+            host: None,
             disk_full: false,
             unstored: Vec::new(),
             traffic: Traffic::default(),

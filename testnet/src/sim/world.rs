@@ -195,6 +195,11 @@ impl<P: Peer> World<P> {
         self.nodes.len() - 1
     }
 
+    /// Lets a node's connections come from the address of another, as behind one router.
+    pub fn share_address(&mut self, node: usize, with: usize) {
+        self.nodes[node].host = Some(with);
+    }
+
     /// Nodes, with and without a running peer.
     pub fn len(&self) -> usize {
         self.nodes.len()

@@ -4,6 +4,7 @@ use super::draw::{Draw, Toml};
 use super::groups::Groups;
 use super::topology::Topology;
 use crate::scenario::FaultKind;
+use std::fmt::Display;
 
 const FAULTS_MAX: usize = 6;
 /// Percent of the seeds that have each kind.
@@ -119,8 +120,8 @@ impl Fault {
         }
     }
 
-    fn plain(&mut self, key: &'static str, value: impl ToString) {
-        self.keys.push((key, value.to_string()));
+    fn plain(&mut self, key: &'static str, value: impl Display) {
+        self.keys.push((key, format!("{value}")));
     }
 
     fn text(&mut self, key: &'static str, value: &str) {

@@ -10,6 +10,7 @@ mod bundles;
 mod capacity;
 mod clocks;
 mod cold_start;
+mod crowds;
 mod equal_payloads;
 mod forwarder_dies;
 mod history;

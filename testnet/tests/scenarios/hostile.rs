@@ -91,6 +91,12 @@ fn floods_are_withstood() {
 }
 
 #[test]
+fn connections_that_take_places_are_withstood() {
+    withstands("slow-hello");
+    withstands("one-address");
+}
+
+#[test]
 fn who_publishes_two_payloads_under_one_name_is_reported_and_cut_off() {
     let results = withstands("equivocate");
     assert!(results.hostile.reports > 0);

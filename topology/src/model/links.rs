@@ -79,6 +79,8 @@ impl<R: Fn(usize, usize) -> u32 + Sync, N: FnMut() -> u64 + Sync> Model<R, N> {
             mine: link.mine,
             theirs: self.link(other, me).and_then(|link| link.mine),
             is_bridge: cuts.is_bridge(NodeIndex::new(me), NodeIndex::new(other)),
+            is_long_known: false,
+            crowd: 0,
             own_dial: link.own_dial,
             rtt_us: (self.rtt_us)(me, other),
         };

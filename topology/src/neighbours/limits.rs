@@ -33,6 +33,10 @@ pub struct LinkUse {
     pub theirs: Option<Reason>,
     /// Whether the view would part without it.
     pub is_bridge: bool,
+    /// Whether the peer at the other end has been known for long: it is not shed for a newcomer.
+    pub is_long_known: bool,
+    /// How many other links come from the address that it comes from.
+    pub crowd: usize,
     /// Whether this peer dialled it.
     pub own_dial: bool,
     /// Round-trip time in microseconds.
@@ -42,7 +46,9 @@ pub struct LinkUse {
 impl LinkUse {
     fn is_kept(&self) -> bool {
         let is_ring = |reason: Option<Reason>| reason.is_some_and(Reason::is_ring);
-        self.is_bridge || is_ring(self.mine) || is_ring(self.theirs)
+        // Any peer can say that it is on the ring: of many from one address that counts for nothing.
+        let is_theirs = self.crowd == 0 && is_ring(self.theirs);
+        self.is_bridge || self.is_long_known || is_ring(self.mine) || is_theirs
     }
 }
 
@@ -78,7 +84,8 @@ pub fn is_closable(link: &LinkUse) -> bool {
 }
 
 /// Which link a full peer drops, as an index into `links`: never one of the ring nor a bridge;
-/// first what nobody wants, then what has the weakest reason on either end, then the longest.
+/// nor one to a peer known for long; first the one of most that come from one address, then what
+/// nobody wants, then what has the weakest reason on either end, then the longest.
 /// Own dials stay while they are no more than half of all, so that inbound links cannot displace
 /// them (against eclipse).
 pub fn shed(links: &[LinkUse]) -> Option<usize> {
@@ -91,7 +98,8 @@ pub fn shed(links: &[LinkUse]) -> Option<usize> {
             .filter(|(_, link)| !(link.is_kept() || spare_own_dials && link.own_dial))
             .min_by_key(|&(index, link)| {
                 let strongest = strength(link.mine).max(strength(link.theirs));
-                (strongest, std::cmp::Reverse(link.rtt_us), index)
+                let crowd = std::cmp::Reverse(link.crowd);
+                (crowd, strongest, std::cmp::Reverse(link.rtt_us), index)
             })
             .map(|(index, _)| index)
     };

@@ -8,6 +8,7 @@ use crate::links::Priority;
 use crate::time::Micros;
 use crate::wire::frame::{BucketRecords, Buckets, RecordAnnounce, RecordName};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Ends that have differed for so many times the wait are reconciled while records still come.
 const LONG_UNEQUAL: u64 = 5;
@@ -17,6 +18,8 @@ const ANNOUNCES: u64 = 3;
 const NAMES_PER_PAGE: usize = 1_024;
 /// A comparison ends after as many pages as twice the records that may be held, and so many more.
 const MORE_PAGES: usize = 16;
+/// For so long it is taken as known to whom the view states links, ms.
+const LINKED_FRESH_MS: u64 = 1_000;
 /// Where nothing has changed at either end since the last comparison the next one waits twice as
 /// long, up to so many times `database.reconcile_ms`.
 const FUTILE_MAX: u64 = 16;
@@ -186,7 +189,7 @@ impl Engine {
     /// come now, and besides those that somebody inside states a link to.
     fn request_lacking(&mut self, from: LinkId, theirs: &BTreeMap<u64, (u64, u64)>) {
         let mut room = self.sync.admission.outside_room(self.now.mono);
-        let mut linked: Option<BTreeSet<u64>> = None;
+        let mut linked: Option<Arc<BTreeSet<u64>>> = None;
         for (prefix, order) in theirs {
             let (peer, offer) = self.database.compare_named(*prefix, *order);
             if offer != Offer::Newer {
@@ -196,12 +199,27 @@ impl Engine {
             if !is_inside && room > 0 {
                 room -= 1;
             } else if !is_inside {
-                let linked = linked.get_or_insert_with(|| self.database.linked_from_inside());
+                let linked = linked.get_or_insert_with(|| self.linked_from_inside());
                 if !linked.contains(prefix) {
                     continue;
                 }
             }
             self.request_record(from, *prefix, *order);
+        }
+    }
+
+    /// Those to whom somebody inside the view states a link and who are not inside, as of a moment ago:
+    /// pages come faster than views change.
+    fn linked_from_inside(&mut self) -> Arc<BTreeSet<u64>> {
+        let now = self.now.mono;
+        let fresh = Micros::from_millis(LINKED_FRESH_MS);
+        match &self.sync.linked {
+            Some((at, linked)) if now.since(*at) < fresh => linked.clone(),
+            _ => {
+                let linked = Arc::new(self.database.linked_from_inside());
+                self.sync.linked = Some((now, linked.clone()));
+                linked
+            }
         }
     }
 

@@ -23,11 +23,11 @@ impl Engine {
         self.up
             .values()
             .filter_map(|id| self.links.get(id))
-            .map(|link| Self::link_use(field, link))
+            .map(|link| self.link_use(field, link))
             .collect()
     }
 
-    fn link_use(field: &Field, link: &Link) -> LinkUse {
+    fn link_use(&self, field: &Field, link: &Link) -> LinkUse {
         let peer = field.snapshot.index(link.peer);
         let is_bridge = peer.is_some_and(|at| {
             let (me, at) = (NodeIndex::new(field.me), NodeIndex::new(at));
@@ -38,6 +38,8 @@ impl Engine {
             mine: link.wants,
             theirs: link.their_wants,
             is_bridge,
+            is_long_known: self.is_long_known(link.peer),
+            crowd: self.crowd_of(link),
             own_dial: link.dialled,
             rtt_us: link.rtt.minimum_us().unwrap_or(u64::from(u32::MAX)) as u32,
         }
@@ -60,7 +62,7 @@ impl Engine {
             let Some(link) = self.links.get(&id) else {
                 continue;
             };
-            let closable = is_closable(&Self::link_use(field, link));
+            let closable = is_closable(&self.link_use(field, link));
             let Some(link) = self.links.get_mut(&id) else {
                 continue;
             };
@@ -117,7 +119,8 @@ impl Engine {
         let Some(link) = self.links.get(&id) else {
             return false;
         };
-        let limits = self.limits();
+        let mut limits = self.limits();
+        limits.max_links = self.places_for(link.peer, limits.max_links);
         if self.up.len() < limits.accepted {
             return true;
         }

@@ -74,16 +74,18 @@ impl Engine {
         let Some(group) = self.groups.get(&id) else {
             return false;
         };
-        let mut lives = (group.logs.range((key.0, 0)..=(key.0, u64::MAX)))
+        // A life that is ahead of time is less worth than any other: see `database/epoch`.
+        let worth = |life: LogKey| (!self.is_ahead_of_time(life.1), life.1);
+        let lives = (group.logs.range((key.0, 0)..=(key.0, u64::MAX)))
             .map(|(life, _)| *life)
             .filter(|life| *life != own);
-        let Some(oldest) = lives.next() else {
-            return true;
-        };
-        if 1 + lives.count() < LIVES_MAX {
+        if lives.clone().count() < LIVES_MAX {
             return true;
         }
-        if key < oldest {
+        let Some(oldest) = lives.min_by_key(|life| worth(*life)) else {
+            return true;
+        };
+        if worth(key) < worth(oldest) {
             return false;
         }
         self.displace_logs(id, &[oldest]);

@@ -370,9 +370,37 @@ fn a_member_that_changes_settings_all_the_time_is_followed_once_a_minute() {
             start + change,
             1 + (change % 8) as u8,
         ));
+        pair.stay_ms(500);
     }
     assert_eq!(settings(&pair).0, start + 4);
     assert!(pair.counted("settings_damped") > 0);
     pair.stay_ms(61_000);
     assert_eq!(settings(&pair).0, start + 20, "the last one");
+}
+
+#[test]
+fn lives_ahead_of_time_make_room_for_the_present_one() {
+    let mut pair = Pair::new();
+    pair.answer(0, None);
+    pair.clock_on(LINK, 0);
+    let first = pair.publish();
+    for life in 0..70 {
+        let mut header = first.header.clone();
+        header.epoch = EPOCH_MAX - life;
+        let bundle = Bundle::sign(header, first.payload.clone(), &key(3));
+        pair.push_on(LINK, &bundle);
+    }
+    pair.delivered.clear();
+    let now_ms = pair.now.wall_ms;
+    let present = |seq: u64| {
+        let mut header = first.header.clone();
+        (header.epoch, header.seq) = (now_ms, seq);
+        header.previous = [u8::from(seq > 1); 32];
+        Bundle::sign(header, first.payload.clone(), &key(3))
+    };
+    let present = [present(1), present(2)];
+    for bundle in &present {
+        pair.push_on(LINK, bundle);
+    }
+    assert_eq!(pair.seqs(), [1, 2]);
 }

@@ -2,7 +2,7 @@
 
 use crate::support::{
     GROUP, assert_all_delivered, assert_clean, counted, join_all, texts, wait, wait_delivered,
-    wait_joined, wait_view, with_history,
+    wait_for, wait_joined, wait_view, with_history,
 };
 use hedgerow_protocol::{Event, History, PublishOptions};
 use hedgerow_testnet::sim::{Sim, StartGraph};
@@ -301,8 +301,10 @@ fn a_life_that_dies_before_it_is_stored_is_not_lived_twice() {
         sim.restart(2);
         sim.join(2, GROUP);
         sim.run_for(4_000);
-        ids.push(sim.publish(2, GROUP, format!("heard {life}")));
-        sim.run_for(2_000);
+        let id = sim.publish(2, GROUP, format!("heard {life}"));
+        // Whoever waited in vain for its hello dials it again after a pause.
+        wait_for(&mut sim, id, &others, 60_000);
+        ids.push(id);
     }
     for id in ids {
         assert!(

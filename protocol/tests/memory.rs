@@ -315,6 +315,29 @@ fn messages_that_are_retained() {
     });
 }
 
+/// Each has a log, and the log takes as much as the message.
+#[test]
+fn messages_of_throwaway_keys() {
+    flood(|peer| {
+        let mut sent = 0;
+        for number in 0.. {
+            let frame = bundle(&invented(number), 1, peer.now, 4_000);
+            peer.say(1 + number % LINKS, &frame);
+            sent += 4_000;
+            if number % 1_000 == 0 {
+                peer.wait_ms(100);
+            }
+            if sent >= FLOOD_BYTES {
+                break;
+            }
+        }
+        let groups = peer.engine.groups();
+        let logs = groups.iter().map(|group| group.origins).max();
+        assert!(logs > Some(1_000) && logs <= Some(2_049), "{logs:?} logs");
+        sent
+    });
+}
+
 /// A message that is kept keeps no more of the chunk it came in than it weighs.
 #[test]
 fn messages_that_are_a_small_part_of_what_is_read_at_once() {

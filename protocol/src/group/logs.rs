@@ -20,6 +20,8 @@ use std::collections::BTreeSet;
 pub(crate) const LIVES_MAX: usize = 64;
 /// What a log takes besides its messages, bytes: itself, and what some eight neighbours hold of it.
 const LOG_BYTES: usize = 2 << 10;
+/// What it takes to remember how far a log had come, bytes.
+const PAST_BYTES: usize = 160;
 /// Logs that a group has room for however many others have.
 const LOGS_MIN: usize = 64;
 /// At the limit of origins, room is made for one in so many at once: it takes a look at all logs.
@@ -193,7 +195,7 @@ impl Engine {
 
     /// Forgets logs, but not how far they had come.
     pub(super) fn shelve_logs(&mut self, id: GroupId, keys: &[LogKey]) {
-        let most = self.config.groups.origins_max;
+        let most = self.past_max();
         for key in keys {
             let is_stranger = self.is_stranger(key.0);
             if let Some(group) = self.groups.get_mut(&id)
@@ -203,6 +205,13 @@ impl Engine {
             }
         }
         self.drop_logs(id, keys);
+    }
+
+    /// Logs of each kind that a group remembers when they are gone: all groups together take at
+    /// most an eighth of what is set aside for messages that are kept. What is forgotten while
+    /// neighbours still hold it would be delivered again.
+    pub(super) fn past_max(&self) -> usize {
+        self.config.memory().retained / 16 / PAST_BYTES / self.groups.len().max(1)
     }
 
     /// Forgets logs.

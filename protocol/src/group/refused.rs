@@ -32,7 +32,7 @@ impl Engine {
             self.send(from, refused);
         }
         let (first, to) = (header.seq, header.last_seq());
-        let most = self.config.groups.origins_max;
+        let most = self.past_max();
         let Some(group) = (self.groups.get_mut(&id)).filter(|group| group.is_delivering()) else {
             return;
         };

@@ -7,11 +7,12 @@ use crate::terminal::{Align, counted, table};
 use anyhow::Context as _;
 use hedgerow_testnet::results::{Failure, Results};
 use hedgerow_testnet::run::{Options, RunError, run as play};
-use hedgerow_testnet::scenario::{Overrides, Scenario};
+use hedgerow_testnet::scenario::{Behaviour, Overrides, Scenario};
 use hedgerow_testnet::swarm;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,7 +93,7 @@ pub(crate) fn swarm(arguments: &Arguments) -> ExitCode {
     let bar = run::bar();
     bar.set_length(to - from + 1);
     let quiet = Quiet::new();
-    let ran = run_seeds(arguments, from..=to, began, &bar);
+    let ran = run_seeds(arguments, &(from..=to), began, &bar);
     drop(quiet);
     bar.finish_and_clear();
     let mut ran = match ran {
@@ -135,7 +136,7 @@ enum Stopped {
 /// least. Gives them in their order.
 fn run_seeds(
     arguments: &Arguments,
-    seeds: std::ops::RangeInclusive<u64>,
+    seeds: &RangeInclusive<u64>,
     began: Instant,
     bar: &ProgressBar,
 ) -> Result<Vec<Ran>, Stopped> {
@@ -298,11 +299,9 @@ fn summary(ran: &[Ran], left: u64, began: Instant) -> String {
         counted(ran.len(), "seed")
     );
     for (failure, name) in FAILURES {
-        match failures(ran, failure) {
-            0 => {}
-            count => {
-                let _ = write!(text, ", {count} {name}");
-            }
+        let count = failures(ran, failure);
+        if count > 0 {
+            let _ = write!(text, ", {count} {name}");
         }
     }
     if left > 0 {
@@ -339,7 +338,7 @@ fn in_json(ran: &[Ran], left: u64, began: Instant) -> Value {
         let file = &one.scenario.file;
         let faults = file.fault.iter().map(|fault| fault.kind.as_str());
         let hostile = file.nodes.iter().map(|class| class.behaviour);
-        let hostile = hostile.filter(|kind| *kind != Default::default());
+        let hostile = hostile.filter(|kind| *kind != Behaviour::Honest);
         json!({
             "seed": one.seed,
             "passed": one.results.passed,

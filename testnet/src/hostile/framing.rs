@@ -17,13 +17,11 @@ const RANGES: u64 = 13_793;
 /// After so many hops CBOR writes the next number of them in one more byte.
 const HOPS: u16 = 23;
 
-/// Messages, without a byte and each a little later than the first, that make a header as long as it
-/// may be (16,000 bytes and what is around them) and longer.
-const LONG: usize = 4_000;
+/// Messages without a byte, each a little later than the first: their header is longer than it may be.
 const TOO_LONG: usize = BUNDLE_MESSAGES_MAX;
 
-/// Sends bundles whose frame is full to the last byte, bundles with headers as long as they may be
-/// and longer, and pulls of more ranges than a denial could hold.
+/// Sends bundles whose frame is full to the last byte, bundles with headers longer than
+/// they may be, and pulls of more ranges than a denial could hold.
 pub(super) struct Framing {
     keypair: Keypair,
     /// Bundles signed so far: each begins another life of this peer.
@@ -91,7 +89,6 @@ impl Mask for Framing {
             };
             let frames = [
                 frame(self.bundle(group, now, full, Vec::new())),
-                frame(self.bundle(group, now, vec![0; LONG], vec![1_000; LONG])),
                 frame(self.bundle(group, now, vec![0; TOO_LONG], vec![1 << 20; TOO_LONG])),
                 pull.into(),
             ];

@@ -40,7 +40,7 @@ impl Draw {
         let most = if self.chance(50) {
             max
         } else {
-            (min + (max - min) / 4).max(min)
+            min + (max - min) / 4
         };
         self.between(min / 100, most / 100) * 100
     }

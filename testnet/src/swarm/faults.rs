@@ -4,14 +4,21 @@ use super::draw::{Draw, Toml};
 use super::groups::Groups;
 use super::topology::Topology;
 use crate::scenario::FaultKind;
+use std::fmt::Display;
 
 const FAULTS_MAX: usize = 6;
 /// Percent of the seeds that have each kind.
 const KIND_PERCENT: u32 = 30;
-/// How long everything is left alone after the healing. The longest time for which a flapping link
-/// is not stated is 60 s (`links.flap_max_ms`), and an unstated link can keep a peer out of views.
+/// How long everything is left alone after the healing: as a rule; where links flap, which are not
+/// stated for up to 60 s then (`links.flap_max_ms`), and a peer without a stated link is in no view;
+/// and where messages are not retained, whose losses are told one range after another, each after
+/// [`GAP_TIMEOUT_MS`] if a neighbour does not say that it has let them go.
 const QUIET_MS: usize = 45_000;
-const QUIET_AFTER_FLAPS_MS: usize = 75_000;
+const LONG_QUIET_MS: usize = 75_000;
+const GAPS_QUIET_MS: usize = 150_000;
+/// `groups.gap_timeout_ms` in such runs: longer than all faults together, so that nothing is given up
+/// that comes back with the healing, and half of the default.
+pub(super) const GAP_TIMEOUT_MS: usize = 30_000;
 /// How far a wall clock jumps.
 const JUMPS: [&str; 5] = ["2s", "30s", "10m", "1h", "2days"];
 
@@ -84,11 +91,18 @@ impl Faults {
         self.0.iter().any(|fault| fault.for_good)
     }
 
-    pub(super) fn quiet_ms(&self) -> usize {
-        let links = [FaultKind::Flap, FaultKind::Reset, FaultKind::HalfOpen];
-        let churn = self.have(&[FaultKind::Churn]);
-        if churn || self.have(&links) || self.0.iter().any(|fault| fault.repeats) {
-            QUIET_AFTER_FLAPS_MS
+    pub(super) fn quiet_ms(&self, groups: &Groups) -> usize {
+        let flaps = self.have(&[
+            FaultKind::Flap,
+            FaultKind::Reset,
+            FaultKind::HalfOpen,
+            FaultKind::Churn,
+        ]);
+        let repeats = self.0.iter().any(|fault| fault.repeats);
+        if groups.lose_old_messages() {
+            GAPS_QUIET_MS
+        } else if flaps || repeats {
+            LONG_QUIET_MS
         } else {
             QUIET_MS
         }
@@ -119,8 +133,8 @@ impl Fault {
         }
     }
 
-    fn plain(&mut self, key: &'static str, value: impl ToString) {
-        self.keys.push((key, value.to_string()));
+    fn plain(&mut self, key: &'static str, value: impl Display) {
+        self.keys.push((key, format!("{value}")));
     }
 
     fn text(&mut self, key: &'static str, value: &str) {

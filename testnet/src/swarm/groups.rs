@@ -73,6 +73,12 @@ const PUBLISHERS: [&str; 6] = [
 /// The same where keys are copied: of nodes that publish nothing, of which `peer` has enough.
 const FEW_PUBLISHERS: [&str; 3] = ["core", "core + peer/first:1", "core + peer/first:3"];
 
+impl Group {
+    fn limits_retention(&self) -> bool {
+        self.retention_ms.is_some() || self.retention_size.is_some()
+    }
+}
+
 impl Groups {
     pub(super) fn draw(seed: u64, topology: &Topology, hostile: &Hostile) -> Self {
         let mut draw = Draw::new(seed, "groups");
@@ -133,10 +139,17 @@ impl Groups {
         Self { groups, workloads }
     }
 
-    /// Whether members of some group keep messages for less than a run.
+    /// Whether members of a group keep messages for less than a run.
     pub(super) fn limit_retention(&self, name: &str) -> bool {
         let mut groups = self.groups.iter().filter(|group| group.name == name);
-        groups.any(|group| group.retention_ms.is_some() || group.retention_size.is_some())
+        groups.any(Group::limits_retention)
+    }
+
+    /// The same of some group in which something is published.
+    pub(super) fn lose_old_messages(&self) -> bool {
+        self.heard()
+            .into_iter()
+            .any(|name| self.limit_retention(name))
     }
 
     /// Names of the groups in which something is published, each once.

@@ -28,7 +28,7 @@ pub fn text(seed: u64) -> String {
     let groups = Groups::draw(seed, &topology, &hostile);
     let faults = Faults::draw(seed, &topology, &groups);
     let mut toml = Toml::default();
-    topology.write(seed, &faults, &mut toml);
+    topology.write(seed, &groups, &faults, &mut toml);
     hostile.write(&mut toml);
     groups.write(&mut toml);
     faults.write(&mut toml);

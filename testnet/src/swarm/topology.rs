@@ -1,7 +1,8 @@
 //! The network: nodes, latencies, lines, clocks, and how it starts.
 
 use super::draw::{Draw, Toml};
-use super::faults::Faults;
+use super::faults::{Faults, GAP_TIMEOUT_MS};
+use super::groups::Groups;
 use super::hostile::Hostile;
 
 /// Nodes of all classes.
@@ -116,15 +117,19 @@ impl Topology {
         lines.map(|(up, down)| up.min(down)).min()
     }
 
-    pub(super) fn write(&self, seed: u64, faults: &Faults, toml: &mut Toml) {
+    pub(super) fn write(&self, seed: u64, groups: &Groups, faults: &Faults, toml: &mut Toml) {
         let run = toml.table("[scenario]");
         run.text("name", format_args!("swarm-{seed}"));
         run.text("about", format_args!("Drawn from seed {seed}"));
         run.plain("seed", seed).ms("warmup", self.warmup_ms);
         run.ms("duration", self.duration_ms)
-            .ms("quiet", faults.quiet_ms());
+            .ms("quiet", faults.quiet_ms(groups));
         if self.warm {
             run.plain("warm_start", true);
+        }
+        if groups.lose_old_messages() {
+            let config = toml.table("[config]");
+            config.plain("groups.gap_timeout_ms", GAP_TIMEOUT_MS);
         }
         let topology = toml.table("[topology]");
         // A node that starts anew must know somebody who is there in the end.

@@ -10,11 +10,14 @@ use super::{Database, Offer};
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::{LinkId, Persist, PersistId};
-use crate::network_time::AHEAD_MS;
 use crate::time::Micros;
 use crate::wire::{EPOCH_MAX, SignedRecord};
 use std::collections::BTreeMap;
 
+/// An epoch further ahead of all clocks that a peer knows is ahead of time, ms: 30 days. Two peers that
+/// disagree about that keep different records of a third, so no clock that anybody works with may be
+/// off by so much; and how far it is makes no difference to what an attacker can use up.
+const AHEAD_MS: u64 = 30 * 86_400_000;
 /// A neighbour that tells of an epoch ahead of time is told of the present one this often, ms, and
 /// so many are remembered for that.
 const REMIND_MS: u64 = 10_000;
@@ -93,7 +96,8 @@ impl Engine {
 
     /// Whether an epoch is further ahead of all clocks that this peer knows than they can be off.
     pub(crate) fn is_ahead_of_time(&self, epoch: u64) -> bool {
-        epoch > self.now.wall_ms.saturating_add(AHEAD_MS) && epoch > self.latest_ms()
+        let latest = |clock_ms: u64| clock_ms.saturating_add(AHEAD_MS);
+        epoch > latest(self.now.wall_ms) && epoch > latest(self.network_ms())
     }
 
     /// A record of this peer's own is newer and ahead of time: nothing is taken above it, for then

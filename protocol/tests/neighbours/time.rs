@@ -10,6 +10,7 @@ use hedgerow_protocol::{
 };
 
 const HOUR_MS: u64 = 3_600_000;
+const YEAR_MS: u64 = 365 * 24 * HOUR_MS;
 
 impl Pair {
     /// A neighbour tells what its clock shows: so far ahead of this peer's.
@@ -214,7 +215,7 @@ fn a_new_epoch_is_used_once_it_is_stored() {
 
 #[test]
 fn an_epoch_that_somebody_signed_with_a_copied_key_ends_no_later_life() {
-    for epoch in [EPOCH_MAX, EPOCH_MAX - 1, 1_700_000_000_000 + HOUR_MS] {
+    for epoch in [EPOCH_MAX, EPOCH_MAX - 1, 1_700_000_000_000 + YEAR_MS] {
         let mut pair = Pair::new();
         pair.clock_on(LINK, 0);
         let own = pair.engine.epoch();
@@ -234,13 +235,13 @@ fn time_comes_as_far_as_an_epoch_that_was_ahead() {
     let mut pair = Pair::new();
     let own = pair.engine.epoch();
     pair.clock_on(LINK, 0);
-    pair.say(&whole(&pair.own_of_life(own + HOUR_MS, 1)));
+    pair.say(&whole(&pair.own_of_life(own + YEAR_MS, 1)));
     pair.stay_ms(60_000);
     pair.clock_on(LINK, 0);
     assert_eq!(pair.engine.epoch(), own);
-    pair.now.wall_ms += HOUR_MS;
+    pair.now.wall_ms += YEAR_MS;
     pair.clock_on(LINK, 0);
-    assert_eq!(pair.engine.epoch(), own + HOUR_MS + 1);
+    assert_eq!(pair.engine.epoch(), own + YEAR_MS + 1);
 }
 
 #[test]
@@ -278,15 +279,15 @@ fn an_own_epoch_ahead_of_all_neighbours_is_taken_back_once() {
         links.push(link);
     }
     for link in &links {
-        pair.clock_on(*link, -(HOUR_MS as i64));
+        pair.clock_on(*link, -(YEAR_MS as i64));
     }
     let lowered = pair.engine.epoch();
-    assert!(lowered.abs_diff(own - HOUR_MS) < 10_000, "{own} {lowered}");
+    assert!(lowered.abs_diff(own - YEAR_MS) < 10_000, "{own} {lowered}");
     // It was the neighbours that were wrong: others believe the first epoch, and tell of it.
     pair.say(&whole(&pair.own_of_life(own, 9)));
     assert_eq!(pair.engine.epoch(), own + 1);
     for link in &links {
-        pair.clock_on(*link, -(HOUR_MS as i64));
+        pair.clock_on(*link, -(YEAR_MS as i64));
     }
     assert_eq!(pair.engine.epoch(), own + 1, "once is enough");
 }
@@ -391,16 +392,9 @@ fn lives_ahead_of_time_make_room_for_the_present_one() {
         pair.push_on(LINK, &bundle);
     }
     pair.delivered.clear();
-    let now_ms = pair.now.wall_ms;
-    let present = |seq: u64| {
-        let mut header = first.header.clone();
-        (header.epoch, header.seq) = (now_ms, seq);
-        header.previous = [u8::from(seq > 1); 32];
-        Bundle::sign(header, first.payload.clone(), &key(3))
-    };
-    let present = [present(1), present(2)];
-    for bundle in &present {
-        pair.push_on(LINK, bundle);
-    }
-    assert_eq!(pair.seqs(), [1, 2]);
+    let mut header = first.header.clone();
+    header.epoch = pair.now.wall_ms;
+    let present = Bundle::sign(header, first.payload.clone(), &key(3));
+    pair.push_on(LINK, &present);
+    assert_eq!(pair.seqs(), [1]);
 }

@@ -97,8 +97,8 @@ impl Mask for SettingsWar {
 
 /// How often records of lives to come are sent, ms.
 const RECORDS_MS: u64 = 500;
-/// How far ahead of now the first of them are, ms: an hour, years; the last one is the last there is.
-const AHEAD_MS: [u64; 2] = [3_600_000, 1 << 50];
+/// How far ahead of now the first of them are, ms: a year, many years; the last one is the last there is.
+const AHEAD_MS: [u64; 2] = [365 * 86_400_000, 1 << 50];
 
 /// States records of a victim whose key it once had, of lives that are far ahead: with links and
 /// groups that the victim does not have.

@@ -113,10 +113,16 @@ fn feeds_fewer_until_it_has_its_line_back(mut sim: Sim) -> (usize, usize) {
     }
 
     sim.set_bandwidth(squeezed, Bandwidth::mbit(MBIT, MBIT));
-    stream(&mut sim, origin, 200, NOTICED_BYTES);
+    // The more attempts have failed, the longer it waits for the next one.
+    for _ in 0..12 {
+        if sim.engine(squeezed).status().capacity == configured {
+            break;
+        }
+        stream(&mut sim, origin, 50, NOTICED_BYTES);
+    }
     assert_eq!(sim.engine(squeezed).status().capacity, configured);
     let after = children(&sim, origin, squeezed);
-    assert!(changes(&sim, squeezed) <= 8, "restated rarely");
+    assert!(changes(&sim, squeezed) <= 12, "restated rarely");
     assert_clean(&mut sim);
     (during, after)
 }

@@ -74,7 +74,7 @@ fn check(name: &str, report: &Report, stretch_max: f64) {
 }
 
 /// Where the environment names a matrix of real round-trip times. The bounds are those that the
-/// PlanetLab matrix meets (docs/performance.md); without one the test says so and checks nothing,
+/// matrix of `PlanetLab` meets (docs/performance.md); without one the test says so and checks nothing,
 /// for no synthetic matrix has the same structure: see the tests below for those.
 #[test]
 fn the_goals_hold_on_a_real_matrix() {

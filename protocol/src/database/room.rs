@@ -162,7 +162,7 @@ impl Database {
         let rows = self.table.iter();
         rows.filter(|row| may_go(row.peer()) && is_later(row.first_min))
             .max_by_key(|row| row.first_min)
-            .map(|row| row.peer())
+            .map(super::Row::peer)
     }
 
     /// The time between two new peers; `None`: they are not limited.

@@ -62,6 +62,7 @@ pub(crate) struct RemoteGroup {
     pub(crate) stated: BTreeMap<LogKey, u64>,
     /// After which log to look on for what it holds and this peer has neither got nor sought;
     /// `Some(None)`: from the first.
+    #[allow(clippy::option_option)] // Whether to look on, and from where.
     pub(crate) unsought: Option<Option<LogKey>>,
     /// When it was last told that there is no room for an origin, and when it last said so.
     pub(crate) refused: [Option<Micros>; 2],

@@ -131,7 +131,7 @@ impl Engine {
         let remote = self.links.get(&link).and_then(|link| link.groups.get(&id));
         let offer =
             remote.and_then(|remote| Some(remote.logs.get(&key)?.can_serve(past + 1, u64::MAX)));
-        let Some(first) = offer.as_ref().and_then(|offer| offer.first()) else {
+        let Some(first) = offer.as_ref().and_then(crate::ranges::RangeSet::first) else {
             return true;
         };
         if !self.seek(link, id, key) {

@@ -61,6 +61,7 @@ pub(crate) enum Stage {
 
 /// One connection.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // Independent facts, read by name.
 pub(crate) struct Link {
     pub(crate) id: LinkId,
     pub(crate) peer: PeerKey,

@@ -284,7 +284,7 @@ fn one_link_does_not_take_the_room_for_checks_of_all() {
     let greedy = pair.waiting.len();
     assert_eq!(greedy, 13);
     assert_eq!(pair.counted("bundles_unchecked"), 27);
-    let honest = pair.bundle_of(key(5));
+    let honest = bundle_of(&key(5));
     pair.push_on(ELSEWHERE, &honest);
     assert_eq!(
         pair.waiting.len(),
@@ -299,19 +299,20 @@ fn one_link_does_not_take_the_room_for_checks_of_all() {
     assert_eq!(pair.waiting.len(), greedy + 2);
 }
 
-impl Pair {
-    fn bundle_of(&self, origin: Keypair) -> Bundle {
-        let header = BundleHeader {
-            origin: origin.peer(),
-            ..bundle(1, vec![1]).header
-        };
-        Bundle::sign(header, Bytes::from_static(b"x"), &origin)
-    }
+/// The first bundle of an origin.
+fn bundle_of(origin: &Keypair) -> Bundle {
+    let header = BundleHeader {
+        origin: origin.peer(),
+        ..bundle(1, vec![1]).header
+    };
+    Bundle::sign(header, Bytes::from_static(b"x"), origin)
 }
 
 /// As many holes as a log may have, and how many bundles are sent beyond them.
 const HOLES: u64 = 4_096;
 const BEYOND: u64 = 500;
+/// How long rounds of repair are watched.
+const SECONDS: u64 = 4;
 
 #[test]
 fn a_log_takes_no_more_holes_than_repair_can_look_at() {
@@ -332,7 +333,6 @@ fn a_log_takes_no_more_holes_than_repair_can_look_at() {
     );
     // Rounds of repair are as far apart as they are long.
     let before = pair.counted("repair_looks");
-    const SECONDS: u64 = 4;
     for _ in 0..SECONDS {
         pair.wait_ms(1_000);
         pair.say(&Frame::Wants(Wants { wants: 1 }));

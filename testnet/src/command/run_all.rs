@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// Only these scenarios
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     only: Vec<String>,
-    /// Where each leaves its results, JUnit and page, in a directory of its name
+    /// Where each leaves its results and page, in a directory of its name
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Run these again on two threads afterwards: they must be the same runs

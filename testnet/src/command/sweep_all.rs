@@ -6,6 +6,7 @@ use super::{print, run, shipped, wrong};
 use crate::terminal::{Align, counted, table};
 use hedgerow_testnet::scenario::{Overrides, Scenario};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
@@ -17,6 +18,7 @@ pub(crate) struct Arguments {
     seeds: Seeds,
     /// One seed instead: the BLAKE3 hash of TEXT, by default of the tree that is checked out here
     #[arg(long, value_name = "TEXT", num_args = 0..=1, conflicts_with = "seeds")]
+    #[allow(clippy::option_option)] // Whether it is given, and with what.
     seed_from_tree: Option<Option<String>>,
     /// Only these scenarios
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
@@ -261,13 +263,11 @@ fn summary(rows: &[Row], runs: usize, of: usize, took: Duration) -> String {
     let failed: usize = rows.iter().map(|row| row.failed).sum();
     let mut text = table(&head, &cells);
     for first in rows.iter().filter_map(|row| row.first_failure.as_ref()) {
-        text.push_str(&format!("FAILED {}: {}\n", first.why, first.replay));
+        let _ = writeln!(text, "FAILED {}: {}", first.why, first.replay);
     }
     let runs = counted(runs, "run");
-    text.push_str(&format!(
-        "{runs} of {of}, {failed} failed, {:.0} s\n",
-        took.as_secs_f64()
-    ));
+    let took_s = took.as_secs_f64();
+    let _ = writeln!(text, "{runs} of {of}, {failed} failed, {took_s:.0} s");
     text
 }
 
@@ -291,7 +291,7 @@ mod tests {
     fn a_tree_has_one_seed_and_another_tree_another() {
         assert_eq!(seed_of("abc\n"), seed_of("abc"));
         assert_ne!(seed_of("abc"), seed_of("abd"));
-        assert!(seed_of("abc") <= u64::from(u32::MAX));
+        assert!(u32::try_from(seed_of("abc")).is_ok());
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) struct SettingsWar {
 
 impl SettingsWar {
     pub(super) fn new(keypair: Keypair, seed: [u8; 32]) -> Self {
-        let (as_member, changes) = (seed[0] % 2 == 0, 0);
+        let (as_member, changes) = (seed[0].is_multiple_of(2), 0);
         Self {
             keypair,
             as_member,
@@ -127,7 +127,7 @@ impl Mask for EpochAbuse {
                     peer: self.victim.peer(),
                     epoch,
                     version: self.version,
-                    left: self.version % 2 == 0,
+                    left: self.version.is_multiple_of(2),
                     addresses: Vec::new(),
                     groups: Vec::new(),
                     links: Vec::new(),

@@ -260,7 +260,7 @@ impl Sim {
     /// What a node's peer has sent that proves it hostile.
     pub fn offences(&self, node: usize) -> Vec<Offence> {
         let peer = self.world.peer(node).into_iter();
-        peer.flat_map(|player| player.offences())
+        peer.flat_map(Player::offences)
             .map(|offence| Offence {
                 at: self.world.virtual_time(node, offence.at),
                 ..offence.clone()

@@ -1,4 +1,4 @@
-//! Scenarios drawn from a seed, in the manner of TigerBeetle's VOPR.
+//! Scenarios drawn from a seed, in the manner of `TigerBeetle`'s VOPR.
 //!
 //! [`text`] draws a network, groups, workloads, faults and hostile peers, and writes them down as an
 //! ordinary scenario file, so that a drawn scenario is read, checked, run, shrunk and replayed like

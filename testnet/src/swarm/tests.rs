@@ -82,9 +82,12 @@ fn every_behaviour_is_drawn() {
     assert_eq!(drawn, wanted);
 }
 
+/// What a draw may have, and whether one has it.
+type Feature = (&'static str, fn(&File) -> bool);
+
 #[test]
 fn every_feature_is_drawn_and_left_out() {
-    let features: [(&str, fn(&File) -> bool); 20] = [
+    let features: [Feature; 20] = [
         ("warm start", |file| file.scenario.warm_start),
         ("two nodes", |file| nodes(file) == 2),
         ("30 nodes", |file| nodes(file) == 30),

@@ -304,7 +304,11 @@ mod tests {
             assert!(frames.iter().rev().skip(1).all(|frame| !frame.last));
             assert!(frames.last().is_some_and(|frame| frame.last));
             for frame in frames {
-                let bytes: usize = Frame::from(frame).encode().iter().map(|c| c.len()).sum();
+                let bytes: usize = Frame::from(frame)
+                    .encode()
+                    .iter()
+                    .map(bytes::Bytes::len)
+                    .sum();
                 assert!(bytes <= FRAME_BYTES_MAX, "{bytes}");
             }
         }

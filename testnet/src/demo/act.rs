@@ -36,7 +36,7 @@ const LISTEN_ON: Duration = Duration::from_secs(1);
 /// Waits beyond the median that would be noticed.
 const NOTICEABLE: Duration = Duration::from_millis(100);
 /// Who comes back asks for all there is.
-const ALL_THERE_IS: &str = "last=1000000";
+const ALL_THERE_IS: &str = "since=1d";
 
 /// What is under way: the books, and the commands that publish.
 struct Stage<'a> {

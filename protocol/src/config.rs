@@ -27,7 +27,8 @@ pub struct Config {
     pub last_epoch: u64,
     /// Bytes that all tables together may hold: records, messages retained, ahead of delivery and not
     /// read yet, frames that wait for links, checks under way ([`Config::memory`] says which share
-    /// each has). 512 MiB: eight of the largest messages.
+    /// each has). 768 MiB: two groups that each carry one of the largest messages
+    /// retain both, put both together, and let both be read.
     pub memory_max: usize,
     /// The old fault that is active; only in builds that have such, which no user has.
     #[cfg(feature = "planted")]
@@ -51,7 +52,7 @@ impl Default for Config {
             bootstrap: Vec::new(),
             addresses: Vec::new(),
             last_epoch: 0,
-            memory_max: 512 << 20,
+            memory_max: 768 << 20,
             #[cfg(feature = "planted")]
             planted: crate::Planted::None,
             links: LinkConfig::default(),

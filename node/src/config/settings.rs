@@ -25,7 +25,8 @@ pub struct Settings {
     /// Groups to be a member of as long as the peer runs.
     pub join: Vec<GroupName>,
     /// Bytes that all tables together may hold: records, messages retained, ahead of delivery and not
-    /// read yet, frames that wait for links, checks under way. 512 MiB: eight of the largest messages.
+    /// read yet, frames that wait for links, checks under way. 768 MiB: two groups that
+    /// each carry one of the largest messages retain both, put both together, and let both be read.
     pub memory_max: usize,
     /// The local API.
     pub api: ApiSettings,

@@ -187,7 +187,7 @@ impl Config {
                 self.memory().ahead >= 2 * groups.message_bytes_max,
                 "memory_max",
                 self.memory_max.to_string(),
-                "at least 6.4 times groups.message_bytes_max, or two large messages could block each other",
+                "at least 8 times groups.message_bytes_max, or two large messages could block each other",
             ),
         ]
     }

@@ -6,12 +6,12 @@ use super::Config;
 /// costs besides its bytes. The sum is all of it: code, stacks and small tables fit into the fifth
 /// by which the peak may exceed `memory_max`.
 const SIXTEENTHS: Memory = Memory {
-    records: 2,
+    records: 1,
     retained: 4,
-    ahead: 5,
+    ahead: 4,
     queues: 2,
     checks: 1,
-    delivery: 2,
+    delivery: 4,
 };
 
 /// Bytes that each kind of table may hold, over all links, groups and origins.

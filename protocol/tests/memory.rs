@@ -235,6 +235,18 @@ fn bundle(origin: &Keypair, seq: u64, now: Time, payload: usize) -> Frame {
     Frame::Bundle(frame, bundle.payload)
 }
 
+/// Sends one thing after another until it is enough; gives the bytes that were sent.
+fn pour(peer: &mut Flooded, mut send: impl FnMut(&mut Flooded, u64) -> usize) -> usize {
+    let mut sent = 0;
+    for number in 0.. {
+        sent += send(peer, number);
+        if sent >= FLOOD_BYTES {
+            break;
+        }
+    }
+    sent
+}
+
 /// Runs a flood, which gives the bytes that it sent, and reads the peak.
 fn flood(mut send: impl FnMut(&mut Flooded) -> usize) {
     let mut sent = 0;
@@ -257,25 +269,22 @@ fn flood(mut send: impl FnMut(&mut Flooded) -> usize) {
 #[test]
 fn records_of_invented_peers_that_state_a_link() {
     flood(|peer| {
-        let mut sent = 0;
         let me = peer.engine.peer();
-        for number in 0.. {
+        let sent = pour(peer, |peer, number| {
             let links = vec![RecordLink {
                 peer: me,
                 rtt_us: 1_000,
             }];
             let record = record(number, 13_000, links);
-            sent += record.signed.len();
+            let sent = record.signed.len();
             let wire = WireRecord(record.signed.clone(), record.signature, 0);
             let records = vec![wire];
             peer.say(1 + number % LINKS, &Frame::Records(Records { records }));
             if number % 1_000 == 0 {
                 peer.wait_ms(100);
             }
-            if sent >= FLOOD_BYTES {
-                break;
-            }
-        }
+            sent
+        });
         assert_eq!(peer.links_up() as u64, LINKS, "records end no link");
         sent
     });
@@ -284,34 +293,24 @@ fn records_of_invented_peers_that_state_a_link() {
 #[test]
 fn messages_ahead_of_one_that_never_comes() {
     flood(|peer| {
-        let mut sent = 0;
-        for number in 0.. {
+        pour(peer, |peer, number| {
             let origin = invented(number % 8);
             let frame = bundle(&origin, 2 + number / 8, peer.now, 60_000);
             peer.say(1 + number % LINKS, &frame);
-            sent += 60_000;
-            if sent >= FLOOD_BYTES {
-                break;
-            }
-        }
-        sent
+            60_000
+        })
     });
 }
 
 #[test]
 fn messages_that_are_retained() {
     flood(|peer| {
-        let mut sent = 0;
-        for number in 0.. {
+        pour(peer, |peer, number| {
             let origin = invented(number);
             let frame = bundle(&origin, 1, peer.now, 200_000);
             peer.say(1 + number % LINKS, &frame);
-            sent += 200_000;
-            if sent >= FLOOD_BYTES {
-                break;
-            }
-        }
-        sent
+            200_000
+        })
     });
 }
 
@@ -319,18 +318,14 @@ fn messages_that_are_retained() {
 #[test]
 fn messages_of_throwaway_keys() {
     flood(|peer| {
-        let mut sent = 0;
-        for number in 0.. {
+        let sent = pour(peer, |peer, number| {
             let frame = bundle(&invented(number), 1, peer.now, 4_000);
             peer.say(1 + number % LINKS, &frame);
-            sent += 4_000;
             if number % 1_000 == 0 {
                 peer.wait_ms(100);
             }
-            if sent >= FLOOD_BYTES {
-                break;
-            }
-        }
+            4_000
+        });
         let groups = peer.engine.groups();
         let logs = groups.iter().map(|group| group.origins).max();
         assert!(logs > Some(1_000) && logs <= Some(2_049), "{logs:?} logs");
@@ -342,26 +337,22 @@ fn messages_of_throwaway_keys() {
 #[test]
 fn messages_that_are_a_small_part_of_what_is_read_at_once() {
     flood(|peer| {
-        let mut sent = 0;
         let mut junk = vec![0; 59_000];
         junk[..4].copy_from_slice(&(59_000_u32 - 4).to_be_bytes());
         // A kind that nobody knows.
         junk[4] = 255;
-        for number in 0.. {
+        pour(peer, |peer, number| {
             let frame = bundle(&invented(number), 1, peer.now, 5_000);
             let [head, payload] = frame.encode();
             let chunk = [&head[..], &payload[..], &junk[..]].concat();
-            sent += chunk.len();
+            let sent = chunk.len();
             let link = LinkId(1 + number % LINKS);
             peer.feed(Input::Bytes {
                 link,
                 bytes: chunk.into(),
             });
-            if sent >= FLOOD_BYTES {
-                break;
-            }
-        }
-        sent
+            sent
+        })
     });
 }
 
@@ -369,16 +360,11 @@ fn messages_that_are_a_small_part_of_what_is_read_at_once() {
 fn bundles_whose_checks_are_not_answered() {
     flood(|peer| {
         peer.checks = false;
-        let mut sent = 0;
-        for number in 0.. {
+        pour(peer, |peer, number| {
             let frame = bundle(&invented(number), 1, peer.now, 60_000);
             peer.say(1 + number % LINKS, &frame);
-            sent += 60_000;
-            if sent >= FLOOD_BYTES {
-                break;
-            }
-        }
-        sent
+            60_000
+        })
     });
 }
 
@@ -387,27 +373,22 @@ fn frames_for_links_that_do_not_read() {
     flood(|peer| {
         peer.writes = false;
         let origin = invented(1);
-        let mut sent = 0;
         for link in 10..40 {
             peer.link(link);
         }
-        for seq in 1.. {
+        pour(peer, |peer, number| {
+            let seq = number + 1;
             let frame = bundle(&origin, seq, peer.now, 60_000);
             peer.say(1, &frame);
-            sent += 60_000;
-            if sent >= FLOOD_BYTES {
-                break;
-            }
-        }
-        sent
+            60_000
+        })
     });
 }
 
 #[test]
 fn digests_that_name_invented_origins() {
     flood(|peer| {
-        let mut sent = 0;
-        for number in 0_u64.. {
+        pour(peer, |peer, number| {
             let entry = |at: u64| {
                 let mut above = RangeSet::default();
                 above.insert(20, 30);
@@ -426,24 +407,20 @@ fn digests_that_name_invented_origins() {
                 ask: false,
                 entries: (0..1_000).map(entry).collect(),
             });
-            sent += frame.encode()[0].len();
+            let sent = frame.encode()[0].len();
             peer.say(1 + number % LINKS, &frame);
             if number % 100 == 0 {
                 peer.wait_ms(100);
             }
-            if sent >= FLOOD_BYTES {
-                break;
-            }
-        }
-        sent
+            sent
+        })
     });
 }
 
 #[test]
 fn baselines_that_name_invented_origins() {
     flood(|peer| {
-        let mut sent = 0;
-        for number in 0_u64.. {
+        pour(peer, |peer, number| {
             let origin = |at: u64| {
                 let mut key = [9; 32];
                 key[..8].copy_from_slice(&(number * 1_000 + at).to_be_bytes());
@@ -464,25 +441,21 @@ fn baselines_that_name_invented_origins() {
                 origins: (0..1_000).map(origin).collect(),
                 last: false,
             });
-            sent += frame.encode()[0].len();
+            let sent = frame.encode()[0].len();
             peer.say(1 + number % LINKS, &frame);
-            if sent >= FLOOD_BYTES {
-                break;
-            }
-        }
-        sent
+            sent
+        })
     });
 }
 
 #[test]
 fn announcements_and_alternatives_of_invented_peers() {
     flood(|peer| {
-        let mut sent = 0;
-        for number in 0_u64.. {
+        pour(peer, |peer, number| {
             let name = |at: u64| (number * 10_000 + at, 1, 1);
             let names = (0..8_000).map(name).collect();
             let frame = Frame::RecordAnnounce(RecordAnnounce { names });
-            sent += frame.encode()[0].len();
+            let sent = frame.encode()[0].len();
             peer.say(1 + number % LINKS, &frame);
             let alternative = |at: u64| {
                 let text = format!("/dns4/{:0>60}.example/tcp/1", number * 8 + at);
@@ -496,19 +469,16 @@ fn announcements_and_alternatives_of_invented_peers() {
                 peer.say(link, &Frame::Refuse(Refuse { alternatives }));
             }
             peer.wait_ms(100);
-            if sent >= FLOOD_BYTES {
-                break;
-            }
-        }
-        sent
+            sent
+        })
     });
 }
 
 #[test]
 fn frames_that_never_end() {
     flood(|peer| {
-        let mut sent = 0;
-        for link in 1_000.. {
+        pour(peer, |peer, number| {
+            let link = number + 1_000;
             let peer_key = invented(link).peer();
             peer.feed(Input::Linked {
                 link: LinkId(link),
@@ -522,11 +492,7 @@ fn frames_that_never_end() {
                 link: LinkId(link),
                 bytes: begun.into(),
             });
-            sent += 250_000;
-            if sent >= FLOOD_BYTES {
-                break;
-            }
-        }
-        sent
+            250_000
+        })
     });
 }

@@ -2,17 +2,17 @@
 
 use super::Config;
 
-/// How `memory_max` is divided, in sixteenths. What each table charges includes what an entry
+/// Into how many parts `memory_max` is divided.
+const PARTS: u128 = 24;
+/// How many of them each kind of table has. What each table charges includes what an entry
 /// costs besides its bytes. The sum is all of it: code, stacks and small tables fit into the fifth
 /// by which the peak may exceed `memory_max`.
-const SIXTEENTHS: Memory = Memory {
-    records: 1,
-    retained: 4,
-    ahead: 4,
-    queues: 2,
-    checks: 1,
-    delivery: 4,
-};
+const RECORDS: u128 = 2;
+const RETAINED: u128 = 6;
+const AHEAD: u128 = 6;
+const QUEUES: u128 = 3;
+const CHECKS: u128 = 1;
+const DELIVERY: u128 = 6;
 
 /// Bytes that each kind of table may hold, over all links, groups and origins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +35,15 @@ pub struct Memory {
 impl Config {
     /// How much of `memory_max` each kind of table may hold.
     pub fn memory(&self) -> Memory {
-        let share = |sixteenths: usize| self.memory_max / 16 * sixteenths;
+        // Wide enough for any value of a configuration.
+        let share = |parts: u128| (self.memory_max as u128 * parts / PARTS) as usize;
         Memory {
-            records: share(SIXTEENTHS.records),
-            retained: share(SIXTEENTHS.retained),
-            ahead: share(SIXTEENTHS.ahead),
-            queues: share(SIXTEENTHS.queues),
-            checks: share(SIXTEENTHS.checks),
-            delivery: share(SIXTEENTHS.delivery),
+            records: share(RECORDS),
+            retained: share(RETAINED),
+            ahead: share(AHEAD),
+            queues: share(QUEUES),
+            checks: share(CHECKS),
+            delivery: share(DELIVERY),
         }
     }
 

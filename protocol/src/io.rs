@@ -282,7 +282,7 @@ pub enum Event {
         have: usize,
         /// Members at publication, in the view or linked: none is no success.
         of: usize,
-        /// Who has it.
+        /// The members that have it.
         holders: Vec<PeerKey>,
         /// Members at publication that left the view, or reported it as a gap.
         missing: Vec<PeerKey>,

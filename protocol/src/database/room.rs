@@ -132,7 +132,7 @@ impl Database {
             || self.bytes - less + record.memory_bytes > self.bytes_max
     }
 
-    /// Who makes room for `peer`: of those outside whoever was heard of last, and of those inside
+    /// The peer that gives way to `peer`: of those outside the one heard of last, and of those inside
     /// likewise, if that was after `peer`.
     fn victim(
         &self,

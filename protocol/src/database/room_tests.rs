@@ -1,4 +1,4 @@
-//! Who makes room for whom.
+//! Which peers give way to which.
 
 use super::*;
 use crate::config::DatabaseConfig;

@@ -355,7 +355,7 @@ impl Engine {
         }
     }
 
-    /// What of an entry can be taken in: up to the window after what is settled here; or, where
+    /// The part of an entry that can be taken in: up to the window after what is settled here; or, where
     /// nobody can serve any of that, after the first entry that is held there.
     fn within_window(&self, id: GroupId, entry: &DigestEntry, settled: u64) -> RangeSet {
         let window = self.config.groups.window;

@@ -72,7 +72,7 @@ pub(crate) struct Group {
     /// Whether the application wants the messages.
     pub(crate) delivering: bool,
     pub(crate) settings: Settings,
-    /// Who has changed them, and which changes wait.
+    /// The members that have changed them, and the changes that wait.
     pub(crate) changes: Changes,
     pub(crate) logs: BTreeMap<LogKey, OriginLog>,
     /// Logs that only digests speak of.

@@ -488,7 +488,7 @@ fn in_flight(log: &OriginLog, link: LinkId) -> u64 {
         .sum()
 }
 
-/// What of a range no neighbour holds any more.
+/// The part of a range that no neighbour holds any more.
 fn denied_by_all(lack: &Lack, remotes: &[&RemoteLog]) -> RangeSet {
     let mut gone = RangeSet::of(lack.from, lack.to);
     for theirs in remotes {

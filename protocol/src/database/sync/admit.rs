@@ -110,7 +110,7 @@ impl Engine {
             self.count_refused(offer);
             return false;
         }
-        // Whoever speaks of itself has a connection, which costs more than a key.
+        // A peer that speaks of itself has a connection, which costs more than a key.
         let is_own = (self.links.get(&from)).is_some_and(|link| link.peer == peer);
         if standing == Standing::Outside && !is_own && !self.may_introduce(record) {
             self.count("records_of_strangers");

@@ -16,7 +16,9 @@ pub use warm::{WarmChoice, WarmDatabase, WarmLink};
 
 use crate::config::Config;
 use crate::database::{Candidates, Database, Epochs, OwnRecord, RecordSync, first_epoch};
-use crate::group::{Acknowledging, Charges, Forks, Group, OwnLog, Probes, Proving, Verifying};
+use crate::group::{
+    Acknowledging, Charges, Evidence, Forks, Group, OwnLog, Probes, Proving, Verifying,
+};
 use crate::identity::{Keypair, PeerKey};
 use crate::io::{Action, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
 use crate::links::{Chooser, Dialer, Guard, Link, Shunned, Stage, Twins, Uplink};
@@ -72,6 +74,7 @@ pub struct Engine {
     pub(crate) forks: Forks,
     pub(crate) probes: Probes,
     pub(crate) proving: Proving,
+    pub(crate) evidence: Evidence,
     /// Where this peer's seqs ended in groups that are closed, in this epoch.
     pub(crate) finished: BTreeMap<GroupId, OwnLog>,
     pub(crate) charges: Charges,
@@ -165,6 +168,7 @@ impl Engine {
             forks: Forks::default(),
             probes: Probes::default(),
             proving: Proving::default(),
+            evidence: Evidence::default(),
             finished: BTreeMap::new(),
             charges: Charges::default(),
             busy: BTreeSet::new(),
@@ -349,6 +353,8 @@ impl Engine {
             Frame::Digest(digest) => self.on_digest(id, digest),
             Frame::Pull(pull) => self.on_pull(id, pull),
             Frame::NotHeld(not_held) => self.on_not_held(id, not_held),
+            Frame::AskProof(ask) => self.on_ask_proof(id, &ask),
+            Frame::Proof(proof) => self.on_proof(id, proof),
             Frame::OriginRefused(refused) => self.on_origin_refused(id, &refused),
             Frame::Acknowledge(acknowledge) => self.on_acknowledge(id, acknowledge),
             Frame::AskAcknowledge(ask) => self.on_ask_acknowledge(id, &ask),

@@ -238,7 +238,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 106] = [
+pub const COUNTERS: [&str; 109] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -311,8 +311,11 @@ pub const COUNTERS: [&str; 106] = [
     "peers_shunned",
     "probes_dropped",
     "probes_repeated",
+    "proofs_asked",
     "proofs_left_out",
     "proofs_refused",
+    "proofs_taken",
+    "proofs_unasked",
     "proofs_unchecked",
     "publishers_told_busy",
     "pulls",

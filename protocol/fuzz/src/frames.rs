@@ -4,9 +4,10 @@ use arbitrary::{Result, Unstructured};
 use hedgerow_protocol::wire::bundle::{FLAG_ACKNOWLEDGE, FLAG_BULK};
 use hedgerow_protocol::wire::delta::{RecordDelta, RecordDeltas};
 use hedgerow_protocol::wire::frame::{
-    Acknowledge, AskAcknowledge, Baseline, BaselineOrigin, BucketRecords, Buckets, BundleFrame,
-    Bye, Digest, DigestEntry, Fork, Heartbeat, Hello, MemberAck, NotHeld, Probe, ProbeAnswer, Pull,
-    RecordAnnounce, RecordPull, Records, Refuse, SignedHeader, Subscribe, Wanted, Wants,
+    Acknowledge, AskAcknowledge, AskProof, Baseline, BaselineOrigin, BucketRecords, Buckets,
+    BundleFrame, Bye, Digest, DigestEntry, Fork, Heartbeat, Hello, MemberAck, NotHeld, Probe,
+    ProbeAnswer, Proof, Pull, RecordAnnounce, RecordPull, Records, Refuse, SignedHeader, Subscribe,
+    Wanted, Wants,
 };
 use hedgerow_protocol::wire::record::{Record, RecordGroup, RecordLink, WireRecord};
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Fragment, Frame, SignedRecord, WIRE_VERSION};
@@ -435,6 +436,23 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
                 first_signature: a.signature,
                 second: b.signed,
                 second_signature: b.signature,
+            })
+        }
+        23 => Frame::AskProof(AskProof {
+            group: group_id(input)?,
+            origin: peer(input)?,
+            epoch: epoch(input)?,
+            seq: number(input)?,
+        }),
+        24 => {
+            let bundle = bundle(author, now_ms, input)?;
+            Frame::Proof(Proof {
+                group: group_id(input)?,
+                header: SignedHeader {
+                    signed: bundle.signed,
+                    signature: bundle.signature,
+                },
+                age_ms: number(input)?,
             })
         }
         _ => {

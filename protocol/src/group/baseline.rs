@@ -434,9 +434,11 @@ impl Engine {
 
     /// Messages are due from now on.
     pub(crate) fn baseline_reached(&mut self, id: GroupId, from_neighbour: bool) {
-        let Some(group) = self.groups.get(&id) else {
+        let now = self.now.mono;
+        let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
+        group.joined = Some(now);
         if group.delivering
             && let Some(name) = group.name.clone()
         {

@@ -50,7 +50,7 @@ impl Group {
     }
 
     /// A hash of the logs that matter still: equal contents, equal hashes. A log of which nothing
-    /// is held, and which retention would have let go by now, does not count: peers forget such
+    /// is held, and of which nothing has come for [`Group::known_ms`], does not count: peers forget such
     /// logs at different times.
     fn log_hash(&mut self, now: Micros) -> u64 {
         if let Some((hash, taken)) = self.hash
@@ -58,7 +58,7 @@ impl Group {
         {
             return hash;
         }
-        let kept = Micros::from_millis(self.settings.values.retention_ms);
+        let kept = Micros::from_millis(self.known_ms());
         let matters = |log: &OriginLog| {
             let is_recent = || now.since(log.progress) < kept && log.age_of(log.high(), now) < kept;
             log.high() > 0 && (!log.held().is_empty() || is_recent())
@@ -335,9 +335,8 @@ impl Engine {
             return;
         }
         if known.is_none() {
-            // Only what is held there can be had, and prove that there is such a log.
-            let holds = high >= entry.floor && high > settled;
-            if !holds || !self.seek(from, id, key) {
+            // What is held there can be had; what was let go can be proven.
+            if !self.seek(from, id, key) {
                 return;
             }
         }

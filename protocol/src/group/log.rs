@@ -9,6 +9,7 @@ mod ready;
 pub(crate) use age::ListClock;
 pub(crate) use ready::Next;
 
+use super::evidence::Inquiry;
 use super::missing::Missing;
 use super::pushed::Pushed;
 use crate::message::Arrival;
@@ -66,6 +67,7 @@ pub(crate) struct OriginLog {
     /// The highest entry that a signed bundle proves to exist.
     pub(crate) proven: u64,
     pub(crate) missing: Missing,
+    pub(crate) inquiry: Inquiry,
     /// The highest header known of what is not held (any more).
     head: Option<Head>,
     /// When this peer made it: the first signed evidence of the origin's life.
@@ -101,6 +103,7 @@ impl OriginLog {
             unseen: None,
             proven: base,
             missing: Missing::default(),
+            inquiry: Inquiry::default(),
             head: None,
             made: now,
             published: (base, now),

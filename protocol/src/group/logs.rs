@@ -4,7 +4,7 @@
 //! - An origin has up to [`LIVES_MAX`] lives (epochs) with a log; the oldest gives way.
 //! - A group has logs of up to `groups.origins_max` others. At the limit, logs go that hold nothing;
 //!   then those of strangers, the newest first; then older lives. Long-known origins stay.
-//! - The log of a life that is over goes when nothing has come for twice `retention_ms`.
+//! - The log of a life that is over goes when nothing has come for twice `retention_ms`, at least a minute.
 //!
 //! A log that goes leaves behind how far it had come ([`PastLogs`](super::past::PastLogs)).
 

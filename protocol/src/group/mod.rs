@@ -9,6 +9,7 @@ mod baseline;
 mod charge;
 mod deliver;
 mod digest;
+mod evidence;
 mod fork;
 mod forward;
 mod log;
@@ -36,6 +37,7 @@ mod verifying;
 pub(crate) use acknowledge::{Acknowledging, Tracking};
 pub(crate) use baseline::{Asked, Baselining, Proving};
 pub(crate) use digest::Untold;
+pub(crate) use evidence::Evidence;
 pub(crate) use fork::Forks;
 pub(crate) use log::OriginLog;
 pub(crate) use overlays::Overlays;
@@ -58,6 +60,10 @@ use crate::time::Micros;
 use past::PastLogs;
 use sought::Sought;
 use std::collections::BTreeMap;
+
+/// However short retention is, everybody knows for so long at least that a message existed, ms: links
+/// that were cut come back within that time, and who was behind them is told what it has missed.
+const KNOWN_MS: u64 = 30_000;
 
 /// Names a log in a group: origin and epoch.
 pub(crate) type LogKey = (PeerKey, u64);
@@ -83,6 +89,8 @@ pub(crate) struct Group {
     pub(crate) logs_due: Option<Micros>,
     pub(crate) own: OwnLog,
     pub(crate) baseline: Baselining,
+    /// When the application was told that it has joined.
+    pub(crate) joined: Option<Micros>,
     pub(crate) retention: Retention,
     pub(crate) tracking: Tracking,
     /// Whether a large message has ever come in it, or gone out.
@@ -137,6 +145,7 @@ impl Group {
             logs_due: None,
             own: OwnLog::default(),
             baseline: Baselining::default(),
+            joined: None,
             retention: Retention::default(),
             tracking: Tracking::default(),
             carries_bulk: false,
@@ -204,7 +213,12 @@ impl Group {
 
     /// A life that is over is forgotten when nothing has come of it for so long, ms.
     pub(crate) fn idle_ms(&self) -> u64 {
-        self.settings.values.retention_ms.saturating_mul(2)
+        self.known_ms().saturating_mul(2)
+    }
+
+    /// For so long after its last message came a log is compared with those of neighbours, ms.
+    pub(crate) fn known_ms(&self) -> u64 {
+        self.settings.values.retention_ms.max(KNOWN_MS)
     }
 
     fn retention_due(&self) -> Option<Micros> {

@@ -420,10 +420,20 @@ impl Engine {
                 lost.extend(&denied_by_all(lack, remotes));
             }
         }
-        if lost.is_empty() {
+        let Some(last) = lost.last() else {
             return;
-        }
+        };
         let proven = log.proven;
+        if last > proven && self.inquire(id, key, last, links) {
+            lost.remove(proven + 1, u64::MAX);
+            if lost.is_empty() {
+                return;
+            }
+        }
+        let Some(log) = (self.groups.get_mut(&id)).and_then(|group| group.log_or_sought_mut(key))
+        else {
+            return;
+        };
         for &(from, to) in lost.as_slice() {
             log.give_up(from, to.min(proven));
             log.missing.remove(from, to);

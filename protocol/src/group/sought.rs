@@ -6,6 +6,7 @@ use super::{Group, LogKey, OriginLog};
 use crate::engine::Engine;
 use crate::io::LinkId;
 use crate::name::GroupId;
+use crate::ranges::RangeSet;
 use std::ops::Bound;
 
 /// Logs sought at once because one neighbour named them: some 150 KiB, and 2,000 real ones are
@@ -129,9 +130,18 @@ impl Engine {
         }
         let past = group.past.high(key);
         let remote = self.links.get(&link).and_then(|link| link.groups.get(&id));
-        let offer =
-            remote.and_then(|remote| Some(remote.logs.get(&key)?.can_serve(past + 1, u64::MAX)));
-        let Some(first) = offer.as_ref().and_then(crate::ranges::RangeSet::first) else {
+        let offer = remote.and_then(|remote| {
+            let serves = (remote.logs.get(&key)?).can_serve(past + 1, u64::MAX);
+            let stated = remote.stated.get(&key).copied().unwrap_or(0);
+            // What it has let go it can still prove.
+            let is_gone = serves.is_empty() && stated > past;
+            Some(if is_gone {
+                RangeSet::of(past + 1, stated)
+            } else {
+                serves
+            })
+        });
+        let Some(first) = offer.as_ref().and_then(RangeSet::first) else {
             return true;
         };
         if !self.seek(link, id, key) {
@@ -150,7 +160,7 @@ impl Engine {
         true
     }
 
-    /// Forgets what is sought and no neighbour that is believed can serve.
+    /// Forgets what is sought and no neighbour that is believed can serve or has settled.
     pub(super) fn end_vain_searches(&mut self, id: GroupId, links: &[LinkId]) {
         let now = self.now.mono;
         let (all_links, groups) = (&self.links, &mut self.groups);
@@ -162,12 +172,12 @@ impl Engine {
                 let remote = all_links.get(link).and_then(|link| link.groups.get(&id));
                 remote
                     .filter(|remote| !remote.is_ignored(now))
-                    .and_then(|remote| remote.logs.get(key))
-                    .is_some_and(|theirs| {
-                        let lacks = sought.log.missing.lacks().iter();
-                        lacks
-                            .into_iter()
-                            .any(|lack| !theirs.can_serve(lack.from, lack.to).is_empty())
+                    .and_then(|remote| Some((remote, remote.logs.get(key)?)))
+                    .is_some_and(|(remote, theirs)| {
+                        sought.log.missing.lacks().iter().any(|lack| {
+                            remote.has_settled(*key, lack.from)
+                                || !theirs.can_serve(lack.from, lack.to).is_empty()
+                        })
                     })
             })
         });
@@ -186,7 +196,7 @@ impl Engine {
             return;
         };
         let from = log.settled() + 1;
-        let mut lacking = crate::ranges::RangeSet::new();
+        let mut lacking = RangeSet::new();
         for link in links {
             let remote = all_links.get(&link).and_then(|link| link.groups.get(&id));
             let theirs = remote

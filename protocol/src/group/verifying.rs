@@ -121,6 +121,7 @@ impl Engine {
         if self.on_record_verified(id, valid)
             || self.on_acknowledgement_verified(id, valid)
             || self.on_fork_verified(id, valid)
+            || self.on_proof_verified(id, valid)
             || self.on_baseline_verified(id, valid)
         {
             return;

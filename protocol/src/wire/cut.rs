@@ -117,6 +117,8 @@ impl Frame {
             | Self::Subscribe(_)
             | Self::AskAcknowledge(_)
             | Self::OriginRefused(_)
+            | Self::AskProof(_)
+            | Self::Proof(_)
             | Self::Fork(_)
             | Self::Probe(_)
             | Self::ProbeAnswer(_)

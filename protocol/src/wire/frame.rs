@@ -263,6 +263,30 @@ pub struct OriginRefused {
     pub epoch: u64,
 }
 
+/// "Nobody here holds this entry. Does it exist?"
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct AskProof {
+    /// The group.
+    pub group: GroupId,
+    /// The origin.
+    pub origin: PeerKey,
+    /// Its epoch.
+    pub epoch: u64,
+    /// The entry that the receiver has stated to have settled.
+    pub seq: u64,
+}
+
+/// The answer to [`AskProof`]: the last header known of that log.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct Proof {
+    /// The group.
+    pub group: GroupId,
+    /// What the origin signed.
+    pub header: SignedHeader,
+    /// How long ago, ms, what is settled had been published at the latest.
+    pub age_ms: u64,
+}
+
 /// One member's word that it has an origin's messages.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemberAck(
@@ -420,7 +444,7 @@ const BUNDLE_BESIDES_BYTES: usize = 96;
 const BUNDLE_KIND: u8 = 16;
 
 /// Numbers of kinds are less than this; a greater one does not compile.
-pub(crate) const KINDS: usize = 28;
+pub(crate) const KINDS: usize = 30;
 
 frames! {
     /// See [`struct@Hello`].
@@ -467,6 +491,10 @@ frames! {
     26 ProbeAnswer,
     /// See [`struct@OriginRefused`].
     27 OriginRefused,
+    /// See [`struct@AskProof`].
+    28 AskProof,
+    /// See [`struct@Proof`].
+    29 Proof,
 }
 
 impl BundleFrame {

@@ -3,6 +3,7 @@
 mod bundles;
 mod deltas;
 mod doors;
+mod evidence;
 mod limits;
 mod lives;
 mod origins;

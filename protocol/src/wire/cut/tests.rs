@@ -169,7 +169,7 @@ fn the_parts_of_a_frame_say_what_it_said() {
 fn what_cannot_be_cut_fits() {
     use crate::name::{GroupName, NetworkName};
     use crate::wire::bundle::HEADER_BYTES_MAX;
-    use crate::wire::frame::{Fork, Heartbeat, Hello, Probe};
+    use crate::wire::frame::{Fork, Heartbeat, Hello, Probe, Proof, SignedHeader};
     let address = Address::new(&"a".repeat(ADDRESS_BYTES_MAX)).expect("valid");
     let longest_name = "n".repeat(128);
     let frames: Vec<Frame> = vec![
@@ -202,6 +202,15 @@ fn what_cannot_be_cut_fits() {
             first_signature: [1; 64],
             second: vec![1; HEADER_BYTES_MAX].into(),
             second_signature: [1; 64],
+        }
+        .into(),
+        Proof {
+            group: GROUP,
+            header: SignedHeader {
+                signed: vec![1; HEADER_BYTES_MAX].into(),
+                signature: [1; 64],
+            },
+            age_ms: u64::MAX,
         }
         .into(),
         Probe {

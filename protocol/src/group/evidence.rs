@@ -1,0 +1,207 @@
+//! Evidence of entries that nobody holds any more: a header that their origin signed.
+//!
+//! Digests carry no signature, so what only they speak of is no gap. Before it is forgotten, the
+//! neighbours that state to have settled it are asked for the last header of that log, one after the
+//! other. A header that is its origin's makes the log where there is none yet, and what it proves to
+//! exist is told as a gap: whoever was away for longer than messages are kept learns what it has missed.
+
+use super::{Group, LogKey};
+use crate::engine::Engine;
+use crate::io::{Action, LinkId, VerifyId};
+use crate::links::Priority;
+use crate::name::GroupId;
+use crate::shares::Shares;
+use crate::time::Micros;
+use crate::verify::{Domain, VerifyJob};
+use crate::wire::BundleHeader;
+use crate::wire::bundle::HEADER_BYTES_MAX;
+use crate::wire::frame::{AskProof, Frame, Proof, SignedHeader};
+use std::collections::BTreeMap;
+
+/// Signatures being checked at once.
+const CHECKS_MAX: usize = 64;
+
+/// Who has been asked to prove what a log lacks.
+#[derive(Debug, Default)]
+pub(crate) struct Inquiry {
+    asked: Vec<LinkId>,
+    /// When the last one was, while its answer is waited for.
+    waits_since: Option<Micros>,
+}
+
+/// A header whose signature is being checked.
+#[derive(Debug)]
+struct Check {
+    from: LinkId,
+    header: SignedHeader,
+    /// When all it tells of had been published, as the neighbour says.
+    published_by: Micros,
+}
+
+/// Headers being checked.
+#[derive(Debug, Default)]
+pub(crate) struct Evidence {
+    checks: BTreeMap<VerifyId, Check>,
+    shares: Shares,
+}
+
+impl Group {
+    fn inquiry(&mut self, key: LogKey) -> Option<&mut Inquiry> {
+        Some(&mut self.log_or_sought_mut(key)?.inquiry)
+    }
+}
+
+impl Engine {
+    /// Asks for evidence of entries up to `to`, which are not proven to exist. Says whether there
+    /// is something to wait for: `false` when everybody who could know has been asked.
+    pub(super) fn inquire(&mut self, id: GroupId, key: LogKey, to: u64, links: &[LinkId]) -> bool {
+        let now = self.now.mono;
+        let patience = Micros::from_millis(self.config.groups.pull_timeout_ms);
+        let all_links = &self.links;
+        let Some(log) = (self.groups.get_mut(&id)).and_then(|group| group.log_or_sought_mut(key))
+        else {
+            return false;
+        };
+        let inquiry = &mut log.inquiry;
+        if (inquiry.waits_since).is_some_and(|since| now.since(since) < patience) {
+            return true;
+        }
+        let states_more = |link: &LinkId| {
+            let remote = all_links.get(link)?.groups.get(&id)?;
+            let stated = remote.stated.get(&key)?;
+            (*stated > log.proven && !remote.is_ignored(now)).then_some(())
+        };
+        let next = (links.iter())
+            .find(|link| !inquiry.asked.contains(link) && states_more(link).is_some());
+        let Some(link) = next.copied() else {
+            *inquiry = Inquiry::default();
+            return false;
+        };
+        inquiry.asked.push(link);
+        inquiry.waits_since = Some(now);
+        self.count("proofs_asked");
+        self.send(
+            link,
+            AskProof {
+                group: id,
+                origin: key.0,
+                epoch: key.1,
+                seq: to,
+            },
+        );
+        true
+    }
+
+    /// A neighbour asks for evidence. What is not known here is not answered: the neighbour asks others.
+    pub(crate) fn on_ask_proof(&mut self, from: LinkId, ask: &AskProof) {
+        let now = self.now.mono;
+        let key = (ask.origin, ask.epoch);
+        let log = self
+            .groups
+            .get(&ask.group)
+            .and_then(|group| group.logs.get(&key));
+        let Some((log, header)) = log.and_then(|log| Some((log, log.head()?))) else {
+            return;
+        };
+        let age_ms = log.age_of(log.settled(), now).as_millis();
+        let group = ask.group;
+        let frame = Frame::from(Proof {
+            group,
+            header,
+            age_ms,
+        });
+        if !self.enqueue(from, Priority::Repair, None, frame.encode()) {
+            self.count("pulls_deferred");
+        }
+    }
+
+    /// Evidence, if this peer has asked for it.
+    pub(crate) fn on_proof(&mut self, from: LinkId, proof: Proof) {
+        let header = match BundleHeader::decode(&proof.header.signed) {
+            Ok(header) if proof.header.signed.len() <= HEADER_BYTES_MAX => header,
+            Ok(_) => return self.count("proofs_refused"),
+            Err(error) => return self.on_malformed(from, &error),
+        };
+        let (id, key) = (header.group, (header.origin, header.epoch));
+        let Some(inquiry) = self
+            .groups
+            .get_mut(&id)
+            .and_then(|group| group.inquiry(key))
+        else {
+            return self.count("proofs_unasked");
+        };
+        if inquiry.waits_since.is_none() || inquiry.asked.last() != Some(&from) {
+            return self.count("proofs_unasked");
+        }
+        let Some(peer) = self.links.get(&from).map(|link| link.peer) else {
+            return;
+        };
+        if !self.evidence.shares.take(from, peer, CHECKS_MAX) {
+            return self.count("proofs_unchecked");
+        }
+        let job = VerifyJob {
+            signer: self.memo.signer(header.origin),
+            digest: Domain::Bundle.digest(&proof.header.signed),
+            signature: proof.header.signature,
+            payload: None,
+        };
+        let check = Check {
+            from,
+            header: proof.header,
+            published_by: self.now.mono - Micros::from_millis(proof.age_ms),
+        };
+        let id = self.next_verify_id();
+        self.evidence.checks.insert(id, check);
+        self.actions.push_back(Action::Verify { id, job });
+    }
+
+    /// The answer to a check; `false`: the id is none of these.
+    pub(crate) fn on_proof_verified(&mut self, id: VerifyId, valid: bool) -> bool {
+        let Some(check) = self.evidence.checks.remove(&id) else {
+            return false;
+        };
+        let peer = self.evidence.shares.give_back(check.from);
+        if valid {
+            self.take_evidence(&check);
+        } else {
+            self.count("proofs_refused");
+            if let Some(peer) = peer {
+                self.on_forgery(check.from, peer, "proof");
+            }
+        }
+        true
+    }
+
+    fn take_evidence(&mut self, check: &Check) {
+        let now = self.now.mono;
+        let Ok(header) = BundleHeader::decode(&check.header.signed) else {
+            return;
+        };
+        let (id, key) = (header.group, (header.origin, header.epoch));
+        if self.is_cut_off(key) {
+            return;
+        }
+        let Some(group) = self.groups.get(&id) else {
+            return;
+        };
+        let is_first = !group.logs.contains_key(&key);
+        // Of an origin that nothing has come from yet, what is older than the join is not due.
+        let is_due = group
+            .joined
+            .is_some_and(|joined| check.published_by >= joined);
+        let Some(log) = self.log_mut(id, key) else {
+            return;
+        };
+        log.inquiry = Inquiry::default();
+        log.note_head(&check.header);
+        let last = header.last_seq();
+        if is_first && !is_due {
+            log.rebase(last);
+            log.note_published(last, check.published_by);
+        }
+        log.proven = log.proven.max(last);
+        self.count("proofs_taken");
+        self.log_changed(id, key);
+        self.schedule_repair(id, now);
+    }
+}

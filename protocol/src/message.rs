@@ -58,7 +58,9 @@ pub struct GroupSettings {
     pub redundancy: u8,
     /// Order of delivery.
     pub order: Order,
-    /// Bytes each member retains for pulls and late joiners.
+    /// Bytes each member retains for pulls and late joiners. What a peer has published itself stays for
+    /// five seconds in any case, up to the size of the largest message: a new publisher is in nobody's
+    /// tree yet.
     pub retention_bytes: u64,
     /// How long each member retains, ms.
     pub retention_ms: u64,

@@ -10,9 +10,14 @@ use std::collections::{BTreeSet, VecDeque};
 
 /// How often retention by time is looked at, ms.
 const ROUND_MS: u64 = 5_000;
+/// What is published here stays for so long, whatever the settings say, ms: a peer that has just begun
+/// to publish is in nobody's tree yet, and who hears of its messages asks for them. Up to the size of the
+/// largest message.
+const OWN_MS: u64 = 5_000;
 
+/// An entry that is kept.
 #[derive(Debug)]
-struct Kept {
+pub(crate) struct Kept {
     since: Micros,
     key: LogKey,
     seq: u64,
@@ -23,42 +28,97 @@ struct Kept {
 /// been given is bounded per log.
 #[derive(Debug, Default)]
 pub(crate) struct Retention {
-    kept: VecDeque<Kept>,
+    others: VecDeque<Kept>,
+    /// What this peer has published in its present life.
+    own: VecDeque<Kept>,
+    own_bytes: usize,
     pub(crate) bytes: usize,
     looked: Micros,
 }
 
+/// What is asked of an eviction.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    now: Micros,
+    /// For how long entries are kept.
+    keep: Micros,
+    /// What own entries have in any case, while they are young.
+    own_bytes: usize,
+}
+
 impl Retention {
-    pub(crate) fn push(&mut self, since: Micros, key: LogKey, seq: u64, weight: usize) {
-        self.kept.push_back(Kept {
-            since,
-            key,
-            seq,
-            weight,
-        });
-        self.bytes += weight;
+    pub(crate) fn push(&mut self, kept: Kept, is_own: bool) {
+        self.bytes += kept.weight;
+        if is_own {
+            self.own_bytes += kept.weight;
+            self.own.push_back(kept);
+        } else {
+            self.others.push_back(kept);
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.kept.len()
+        self.others.len() + self.own.len()
     }
 
     /// Logs are gone; returns what of them was retained, in bytes.
     pub(crate) fn forget(&mut self, keys: &BTreeSet<LogKey>) -> usize {
         let before = self.bytes;
-        self.kept.retain(|kept| !keys.contains(&kept.key));
-        self.bytes = self.kept.iter().map(|kept| kept.weight).sum();
+        let sum = |entries: &VecDeque<Kept>| entries.iter().map(|kept| kept.weight).sum::<usize>();
+        for entries in [&mut self.others, &mut self.own] {
+            entries.retain(|kept| !keys.contains(&kept.key));
+        }
+        self.own_bytes = sum(&self.own);
+        self.bytes = sum(&self.others) + self.own_bytes;
         before - self.bytes
+    }
+
+    /// Takes the oldest entry out that is over age or, with `is_over`, any that may go.
+    fn take_oldest(&mut self, is_over: bool, limits: Limits) -> Option<Kept> {
+        let Limits {
+            now,
+            keep,
+            own_bytes,
+        } = limits;
+        let may_go = |kept: &&Kept| is_over || now.since(kept.since) > keep;
+        let stays = |kept: &&Kept| {
+            self.own_bytes <= own_bytes && now.since(kept.since) < Micros::from_millis(OWN_MS)
+        };
+        let other = self.others.front().filter(may_go);
+        let own = self.own.front().filter(|kept| may_go(kept) && !stays(kept));
+        let is_own = match (other, own) {
+            (Some(other), Some(own)) => own.since < other.since,
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        let taken = if is_own {
+            self.own.pop_front()
+        } else {
+            other?;
+            self.others.pop_front()
+        }?;
+        self.bytes -= taken.weight;
+        if is_own {
+            self.own_bytes -= taken.weight;
+        }
+        Some(taken)
     }
 
     /// When to look again; `idles`: also with nothing kept, for the group may have to close.
     pub(crate) fn due(&self, settings: &GroupSettings, idles: bool) -> Option<Micros> {
         let round = self.looked + Micros::from_millis(ROUND_MS);
-        match self.kept.front() {
-            Some(oldest) => {
-                let ends = oldest.since + Micros::from_millis(settings.retention_ms);
-                Some(ends.max(round))
+        let keep = Micros::from_millis(settings.retention_ms);
+        let own = self.own.front().map(|own| {
+            let spared = own.since + Micros::from_millis(OWN_MS);
+            if self.bytes as u64 > settings.retention_bytes {
+                spared
+            } else {
+                spared.max(own.since + keep)
             }
+        });
+        let other = self.others.front().map(|other| other.since + keep);
+        match own.into_iter().chain(other).min() {
+            Some(ends) => Some(ends.max(round)),
             None => idles.then_some(round),
         }
     }
@@ -91,6 +151,7 @@ impl Engine {
     /// What a log has handed over is retained for others from now on.
     pub(crate) fn retain(&mut self, id: GroupId, key: LogKey) {
         let now = self.now.mono;
+        let is_own = key == (self.me, self.own.epoch);
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
@@ -98,7 +159,13 @@ impl Engine {
             return;
         };
         for (seq, weight) in log.take_passed() {
-            group.retention.push(now, key, seq, weight);
+            let kept = Kept {
+                since: now,
+                key,
+                seq,
+                weight,
+            };
+            group.retention.push(kept, is_own);
             self.retained_bytes += weight;
         }
     }
@@ -127,22 +194,26 @@ impl Engine {
     /// Evicts from one group: what its own limits ask for, and at least `surplus` bytes.
     fn trim_group(&mut self, id: GroupId, surplus: usize) {
         let now = self.now.mono;
+        // Who has no memory left spares nothing.
+        let spares_own = surplus == 0;
+        let own_bytes = if spares_own {
+            self.config.message_weight_max()
+        } else {
+            0
+        };
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
         let values = group.settings.values;
         let bytes_max = usize::try_from(values.retention_bytes).unwrap_or(usize::MAX);
-        let keep = Micros::from_millis(values.retention_ms);
+        let limits = Limits {
+            now,
+            keep: Micros::from_millis(values.retention_ms),
+            own_bytes,
+        };
         let mut surplus = surplus.max(group.retention.bytes.saturating_sub(bytes_max));
         let mut evicted = 0;
-        while let Some(oldest) = group.retention.kept.front() {
-            if surplus == 0 && now.since(oldest.since) <= keep {
-                break;
-            }
-            let Some(oldest) = group.retention.kept.pop_front() else {
-                break;
-            };
-            group.retention.bytes -= oldest.weight;
+        while let Some(oldest) = group.retention.take_oldest(surplus > 0, limits) {
             self.retained_bytes -= oldest.weight;
             surplus = surplus.saturating_sub(oldest.weight);
             if let Some(log) = group.logs.get_mut(&oldest.key) {

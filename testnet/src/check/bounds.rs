@@ -62,7 +62,13 @@ pub fn bounds(snapshot: &Snapshot) -> Findings {
         }
     }
     for group in &snapshot.groups {
-        let max = group.settings.retention_bytes as usize;
+        // What a peer has published itself stays for a moment in any case.
+        let own = if group.published > 0 {
+            config.groups.message_bytes_max / 32 * 33 + (64 << 10)
+        } else {
+            0
+        };
+        let max = (group.settings.retention_bytes as usize).max(own);
         limit("bytes retained for a group", group.retained_bytes, max);
         // This peer's own log has room in any case.
         let max = config.groups.origins_max + 1;

@@ -10,23 +10,30 @@ use hedgerow_protocol::{Action, Engine, Keypair, SettingsPatch, Time};
 
 /// How often settings are changed, ms.
 const CHANGE_MS: u64 = 250;
+/// For how long in a row it is done as a member, and then as a stranger, ms.
+const TURN_MS: u64 = 3_000;
 
-/// Changes the settings of every group all the time: some as the members they are, others as
-/// somebody who is not in the group, with versions that nothing could follow.
+/// Changes the settings of every group all the time: now as the member that it is, now as somebody who is
+/// not in the group, with versions that nothing could follow.
 pub(super) struct SettingsWar {
     keypair: Keypair,
-    as_member: bool,
+    /// Which turn comes first.
+    phase: u64,
     changes: u8,
 }
 
 impl SettingsWar {
     pub(super) fn new(keypair: Keypair, seed: [u8; 32]) -> Self {
-        let (as_member, changes) = (seed[0].is_multiple_of(2), 0);
+        let (phase, changes) = (u64::from(seed[0]), 0);
         Self {
             keypair,
-            as_member,
+            phase,
             changes,
         }
+    }
+
+    fn is_member(&self, now: Time) -> bool {
+        (now.mono.as_millis() / TURN_MS + self.phase).is_multiple_of(2)
     }
 
     fn as_stranger(&self, record: WireRecord) -> WireRecord {
@@ -53,7 +60,7 @@ impl Mask for SettingsWar {
         let Action::Send { link, chunks } = &action else {
             return out.push_back(action);
         };
-        if self.as_member || !chunks[1].is_empty() {
+        if self.is_member(now) || !chunks[1].is_empty() {
             return out.push_back(action);
         }
         let lie = match frame_of(chunks) {
@@ -79,7 +86,7 @@ impl Mask for SettingsWar {
     }
 
     fn timeout(&mut self, now: Time, engine: &mut Engine, _: &mut Out) -> Option<Time> {
-        if self.as_member {
+        if self.is_member(now) {
             self.changes = self.changes.wrapping_add(1);
             let patch = SettingsPatch {
                 redundancy: Some(1 + self.changes % 3),

@@ -323,6 +323,8 @@ pub struct Hostile {
     pub shunned_ratio: Option<f64>,
     #[serde(default)]
     pub wronged: u64,
+    #[serde(default)]
+    pub twins: usize,
     pub reports: u64,
 }
 

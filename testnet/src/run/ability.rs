@@ -135,6 +135,7 @@ const OTHERS: [Ability; 8] = [
             "hostile.cut_off_ratio",
             "hostile.shunned_ratio",
             "hostile.wronged",
+            "hostile.twins",
             "hostile.reports",
             "virtual_s",
         ]),

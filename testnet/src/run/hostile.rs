@@ -34,6 +34,17 @@ impl Run<'_> {
             .filter(|&&node| !linked[node] || reported.contains(&key(node)))
             .count();
         let share = |part: usize, of: usize| (of > 0).then(|| ratio(part as u64, of as u64));
+        let alive: BTreeSet<usize> = self.world.alive().into_iter().collect();
+        let used: BTreeSet<_> = good
+            .iter()
+            .filter(|node| alive.contains(node))
+            .copied()
+            .map(key)
+            .collect();
+        let twins = hostile
+            .iter()
+            .filter(|&&node| alive.contains(&node) && used.contains(&key(node)));
+        let twins = twins.count();
         let wronged = good.into_iter().filter(|&node| is_told(node));
         Hostile {
             nodes: hostile.len(),
@@ -41,6 +52,7 @@ impl Run<'_> {
             cut_off_ratio: share(cut_off, hostile.len()),
             shunned_ratio: share(told.len(), offenders),
             wronged: wronged.filter(|&node| !copied.contains(&key(node))).count() as u64,
+            twins,
             reports,
         }
     }

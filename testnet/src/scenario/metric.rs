@@ -43,7 +43,7 @@ pub const OF_A_GROUP: [&str; 27] = [
 ];
 
 /// Fields that the run has.
-pub const OF_THE_RUN: [&str; 23] = [
+pub const OF_THE_RUN: [&str; 24] = [
     "control.bytes_per_node_s",
     "control.frames_per_node_s",
     "control.record_frames_per_node_s",
@@ -62,6 +62,7 @@ pub const OF_THE_RUN: [&str; 23] = [
     "hostile.cut_off_ratio",
     "hostile.shunned_ratio",
     "hostile.wronged",
+    "hostile.twins",
     "hostile.reports",
     "events",
     "virtual_s",

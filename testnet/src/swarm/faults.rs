@@ -215,7 +215,9 @@ impl Drawing<'_> {
             self.fault.ms("for", lasts);
         }
         self.again(40);
-        if self.draw.chance(25) {
+        // In a warm start nobody has the address of the first peer but from its link, and whoever
+        // leaves in peace is not dialled again: with nothing stored it would be alone for good.
+        if self.draw.chance(25) && !self.topology.warm {
             self.fault.plain("wipe", true);
         }
     }

@@ -7,6 +7,8 @@ use super::topology::Topology;
 
 /// What must never happen to those that behave.
 const NEVER: [&str; 3] = ["app_duplicates", "order_violations", "foreign"];
+/// What must not be true in the end.
+const NOT_IN_THE_END: [&str; 2] = ["hostile.wronged", "hostile.twins"];
 
 pub(super) fn write(topology: &Topology, groups: &Groups, faults: &Faults, toml: &mut Toml) {
     for group in groups.heard() {
@@ -24,7 +26,9 @@ pub(super) fn write(topology: &Topology, groups: &Groups, faults: &Faults, toml:
             assert.text("op", "==").plain("value", "1.0");
         }
     }
-    let assert = toml.table("[[assert]]");
-    assert.text("metric", "hostile.wronged");
-    assert.text("op", "==").plain("value", 0);
+    for metric in NOT_IN_THE_END {
+        let assert = toml.table("[[assert]]");
+        assert.text("metric", metric);
+        assert.text("op", "==").plain("value", 0);
+    }
 }

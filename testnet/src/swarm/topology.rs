@@ -88,7 +88,7 @@ impl Topology {
         } else {
             "0s"
         };
-        Self {
+        let mut topology = Self {
             core,
             peers,
             late,
@@ -107,7 +107,13 @@ impl Topology {
             } else {
                 0
             },
+        };
+        if hostile.copies_keys() && topology.start != "hub" {
+            // Whose key is copied may stop at once, and must not have been the only way to others. The
+            // hub publishes, so its key is not copied.
+            topology.start = "random:3";
         }
+        topology
     }
 
     /// The slowest line out or in, Mbit/s; nothing where all are unlimited.

@@ -10,6 +10,7 @@ use super::{Link, Priority};
 use crate::config::LinkConfig;
 use crate::engine::Engine;
 use crate::group::Group;
+use crate::identity::PeerKey;
 use crate::io::LinkId;
 use crate::time::Micros;
 use hedgerow_topology::Class;
@@ -43,6 +44,8 @@ pub(crate) struct Uplink {
     /// How long it must be free before the next rise, in multiples of the first wait.
     wait: u64,
     last_rise: Option<Micros>,
+    /// What was stated before a late line made this peer a leaf.
+    before_late: Option<u16>,
 }
 
 /// What a look at the queues has found.
@@ -53,14 +56,24 @@ struct Found {
     behind: usize,
     /// The most children that this peer feeds in one tree.
     children: u16,
-    /// Whether round trips on most links take much longer than they can: the access line, either
-    /// way, is what they have in common.
-    late: bool,
+    /// What is late on most links, if anything.
+    late: Late,
     /// Whether what is pushed leaves without delay, so that a late line is late inwards: feeding
     /// fewer would not help those that are fed.
     leaves_at_once: bool,
     /// How many links the line could feed, by what it took of what was pushed since the last look.
     fits: u16,
+}
+
+/// Why round trips on most links take much longer than they can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Late {
+    /// They do not.
+    No,
+    /// The access line of this peer, either way, is what they have in common.
+    Own,
+    /// Those that are late lead to peers that say themselves that they can feed nobody; others are not.
+    Others,
 }
 
 impl Found {
@@ -80,6 +93,7 @@ impl Uplink {
             seen: (0, 0),
             wait: 1,
             last_rise: None,
+            before_late: None,
         }
     }
 
@@ -103,10 +117,18 @@ impl Uplink {
 
     /// What the record is to say from now on.
     fn judge(&mut self, now: Micros, found: Found, config: &LinkConfig) -> u16 {
-        if found.late || found.is_full() {
+        if found.late == Late::Others
+            && let Some(before) = self.before_late.take()
+        {
+            // What was late was not this line.
+            self.stated = self.stated.max(before);
+            self.full_since = None;
+        }
+        let is_late = found.late == Late::Own;
+        if is_late || found.is_full() {
             self.free_since = None;
             let since = *self.full_since.get_or_insert(now);
-            let late_in = found.late && found.leaves_at_once;
+            let late_in = is_late && found.leaves_at_once;
             let is_leaf = late_in || found.fits <= LEAF;
             let patience_ms = match (late_in, is_leaf) {
                 // One more heartbeat of each link must say so.
@@ -117,6 +139,9 @@ impl Uplink {
             };
             if now.since(since) >= Micros::from_millis(patience_ms) {
                 let halved = (found.children / 2).max(FLOOR.min(config.capacity));
+                if late_in {
+                    self.before_late.get_or_insert(self.stated);
+                }
                 self.fall(now, if is_leaf { 0 } else { halved }, config);
             }
         } else {
@@ -126,7 +151,7 @@ impl Uplink {
                 self.rise(now, config);
             }
         }
-        let idle = found.behind == 0 && !found.late && self.stated == config.capacity;
+        let idle = found.behind == 0 && found.late == Late::No && self.stated == config.capacity;
         self.look = (!idle).then(|| now + Micros::from_millis(LOOK_MS));
         self.stated
     }
@@ -163,6 +188,7 @@ impl Uplink {
             .min(config.capacity);
         self.free_since = Some(now);
         self.last_rise = Some(now);
+        self.before_late = None;
     }
 }
 
@@ -193,16 +219,36 @@ impl Engine {
         let some = Micros::from_millis(LOOK_MS);
         let mut links = self.up.values().filter_map(|id| self.links.get(id));
         if self.uplink.look.is_none()
-            && (links.any(|link| link.is_behind(now, some)) || self.is_line_late())
+            && (links.any(|link| link.is_behind(now, some)) || self.lateness() == Late::Own)
         {
             self.look_soon();
         }
     }
 
-    fn is_line_late(&self) -> bool {
-        let links = self.up.values().filter_map(|id| self.links.get(id));
-        let late = links.filter(|link| link.rtt.late_us() >= LATE_US).count();
-        late >= 2 && late * 2 >= self.up.len()
+    fn lateness(&self) -> Late {
+        let links = || self.up.values().filter_map(|id| self.links.get(id));
+        let is_late = |link: &Link| link.rtt.late_us() >= LATE_US;
+        let late = links().filter(|link| is_late(link)).count();
+        if late < 2 || late * 2 < self.up.len() {
+            return Late::No;
+        }
+        // Where one's own line is late, so is every link.
+        let others = || links().filter(|link| !self.is_leaf(link.peer));
+        let (all, late) = (
+            others().count(),
+            others().filter(|link| is_late(link)).count(),
+        );
+        if late * 2 < all {
+            Late::Others
+        } else {
+            Late::Own
+        }
+    }
+
+    /// Whether a peer says that it can feed nobody.
+    fn is_leaf(&self, peer: PeerKey) -> bool {
+        let record = self.database.get(peer);
+        record.is_some_and(|record| record.record.capacity == 0)
     }
 
     fn look_soon(&mut self) {
@@ -233,7 +279,7 @@ impl Engine {
                 .filter(|link| link.is_behind(now, behind))
                 .count(),
             children: 0,
-            late: self.is_line_late(),
+            late: self.lateness(),
             leaves_at_once: {
                 let late = Micros(LATE_US);
                 let held_up = fed.iter().filter(|link| link.is_behind(now, late)).count();
@@ -306,7 +352,7 @@ mod tests {
         fed: 6,
         behind: 5,
         children: 5,
-        late: false,
+        late: Late::No,
         leaves_at_once: false,
         fits: 3,
     };
@@ -314,7 +360,7 @@ mod tests {
         fed: 6,
         behind: 0,
         children: 5,
-        late: false,
+        late: Late::No,
         leaves_at_once: true,
         fits: u16::MAX,
     };
@@ -378,10 +424,25 @@ mod tests {
     #[test]
     fn a_late_line_makes_a_leaf_when_more_than_one_heartbeat_says_so() {
         let mut uplink = uplink();
-        let late = |_| Found { late: true, ..FREE };
+        let late = |_| Found {
+            late: Late::Own,
+            ..FREE
+        };
         assert_eq!(run(&mut uplink, 0, 1, late), [], "not yet");
         assert_eq!(run(&mut uplink, 1, 10, |_| FREE), []);
         assert_eq!(run(&mut uplink, 11, 4, late), [(12, 0)]);
+    }
+
+    #[test]
+    fn who_fell_for_what_others_are_late_with_rises_at_once() {
+        let mut uplink = uplink();
+        let late = |late: Late| move |_| Found { late, ..FREE };
+        assert_eq!(run(&mut uplink, 0, 3, late(Late::Own)), [(1, 0)]);
+        assert_eq!(run(&mut uplink, 3, 20, late(Late::Others)), [(3, 12)]);
+        // A line that is late in truth is not forgiven by a rise of long ago.
+        assert_eq!(run(&mut uplink, 23, 3, late(Late::Own)), [(24, 0)]);
+        assert_eq!(run(&mut uplink, 26, 40, late(Late::No)), [(56, 2)]);
+        assert_eq!(run(&mut uplink, 66, 3, late(Late::Others)), []);
     }
 
     #[test]

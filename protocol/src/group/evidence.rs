@@ -1,9 +1,13 @@
-//! Evidence of entries that nobody holds any more: a header that their origin signed.
+//! What neighbours know of entries that nobody near holds: that their origin signed them, and since
+//! when at least they have been published.
 //!
 //! Digests carry no signature, so what only they speak of is no gap. Before it is forgotten, the
 //! neighbours that state to have settled it are asked for the last header of that log, one after the
 //! other. A header that is its origin's makes the log where there is none yet, and what it proves to
 //! exist is told as a gap: whoever was away for longer than messages are kept learns what it has missed.
+//!
+//! The answer also tells whether entries are older than the join of this peer. One that joined among
+//! newcomers lacks what none of them ever had, and what was published before it joined is not due.
 
 use super::{Group, LogKey};
 use crate::engine::Engine;
@@ -25,6 +29,8 @@ const CHECKS_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Inquiry {
     asked: Vec<LinkId>,
+    /// Up to which entry.
+    to: u64,
     /// When the last one was, while its answer is waited for.
     waits_since: Option<Micros>,
 }
@@ -34,7 +40,9 @@ pub(crate) struct Inquiry {
 struct Check {
     from: LinkId,
     header: SignedHeader,
-    /// When all it tells of had been published, as the neighbour says.
+    /// Up to which entry was asked.
+    to: u64,
+    /// When all up to there had been published, as the neighbour says.
     published_by: Micros,
 }
 
@@ -52,8 +60,8 @@ impl Group {
 }
 
 impl Engine {
-    /// Asks for evidence of entries up to `to`, which are not proven to exist. Says whether there
-    /// is something to wait for: `false` when everybody who could know has been asked.
+    /// Asks neighbours for what they know of entries up to `to`, which they state to have settled. Says
+    /// whether there is something to wait for: `false` when everybody who could know has been asked.
     pub(super) fn inquire(&mut self, id: GroupId, key: LogKey, to: u64, links: &[LinkId]) -> bool {
         let now = self.now.mono;
         let patience = Micros::from_millis(self.config.groups.pull_timeout_ms);
@@ -63,18 +71,23 @@ impl Engine {
             return false;
         };
         let inquiry = &mut log.inquiry;
+        if inquiry.to != to {
+            *inquiry = Inquiry {
+                to,
+                ..Inquiry::default()
+            };
+        }
         if (inquiry.waits_since).is_some_and(|since| now.since(since) < patience) {
             return true;
         }
         let states_more = |link: &LinkId| {
             let remote = all_links.get(link)?.groups.get(&id)?;
             let stated = remote.stated.get(&key)?;
-            (*stated > log.proven && !remote.is_ignored(now)).then_some(())
+            (*stated >= to.min(log.proven + 1) && !remote.is_ignored(now)).then_some(())
         };
         let next = (links.iter())
             .find(|link| !inquiry.asked.contains(link) && states_more(link).is_some());
         let Some(link) = next.copied() else {
-            *inquiry = Inquiry::default();
             return false;
         };
         inquiry.asked.push(link);
@@ -103,7 +116,7 @@ impl Engine {
         let Some((log, header)) = log.and_then(|log| Some((log, log.head()?))) else {
             return;
         };
-        let age_ms = log.age_of(log.settled(), now).as_millis();
+        let age_ms = log.age_of(ask.seq.min(log.settled()), now).as_millis();
         let group = ask.group;
         let frame = Frame::from(Proof {
             group,
@@ -133,6 +146,7 @@ impl Engine {
         if inquiry.waits_since.is_none() || inquiry.asked.last() != Some(&from) {
             return self.count("proofs_unasked");
         }
+        let to = inquiry.to;
         let Some(peer) = self.links.get(&from).map(|link| link.peer) else {
             return;
         };
@@ -148,6 +162,7 @@ impl Engine {
         let check = Check {
             from,
             header: proof.header,
+            to,
             published_by: self.now.mono - Micros::from_millis(proof.age_ms),
         };
         let id = self.next_verify_id();
@@ -184,24 +199,25 @@ impl Engine {
         let Some(group) = self.groups.get(&id) else {
             return;
         };
-        let is_first = !group.logs.contains_key(&key);
-        // Of an origin that nothing has come from yet, what is older than the join is not due.
-        let is_due = group
+        let is_older = group
             .joined
-            .is_some_and(|joined| check.published_by >= joined);
+            .is_some_and(|joined| check.published_by < joined);
         let Some(log) = self.log_mut(id, key) else {
             return;
         };
-        log.inquiry = Inquiry::default();
+        log.inquiry.waits_since = None;
         log.note_head(&check.header);
         let last = header.last_seq();
-        if is_first && !is_due {
-            log.rebase(last);
-            log.note_published(last, check.published_by);
-        }
         log.proven = log.proven.max(last);
+        // What is older than the join is not due, and holds up nothing.
+        let to = check.to.min(last);
+        if is_older && log.is_unread() {
+            log.rebase(to);
+            log.note_published(to, check.published_by);
+        }
         self.count("proofs_taken");
         self.log_changed(id, key);
+        self.deliver_log(id, key);
         self.schedule_repair(id, now);
     }
 }

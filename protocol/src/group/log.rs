@@ -138,6 +138,11 @@ impl OriginLog {
         self.held.first().map_or(after, |first| first.min(after))
     }
 
+    /// Whether nothing after the base has been handed over in order.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.next == self.base + 1
+    }
+
     /// Whether nothing has ever come.
     pub(crate) fn is_unused(&self) -> bool {
         self.seen.0 == 0

@@ -58,6 +58,15 @@ struct Feeder {
     takes: Micros,
 }
 
+/// What of a log is lost.
+#[derive(Debug, Default)]
+struct Lost {
+    /// Nobody holds it any more, or it has been missing for too long.
+    given_up: RangeSet,
+    /// Up to here all neighbours deny what comes next.
+    denied_until: Option<u64>,
+}
+
 impl Engine {
     pub(crate) fn schedule_repair(&mut self, id: GroupId, at: Micros) {
         let at = at + Micros::from_millis(ROUND_MS);
@@ -386,49 +395,30 @@ impl Engine {
     }
 
     /// Gives up what nobody holds any more. Only what a signed bundle proves to exist is a gap;
-    /// what was merely announced is forgotten.
+    /// what was merely announced is forgotten, and what is older than the join is not due.
     fn give_up_lost(&mut self, id: GroupId, key: LogKey, links: &[LinkId]) {
-        let now = self.now.mono;
-        let patience = Micros::from_millis(self.config.groups.gap_timeout_ms);
-        let denied_for = Micros::from_millis(DENIED_MS);
-        let origin_may_hold = self.may_still_be_asked(key.0, links);
-        let (all_links, groups) = (&self.links, &mut self.groups);
-        let Some(log) = groups
-            .get_mut(&id)
-            .and_then(|group| group.log_or_sought_mut(key))
-        else {
+        let Lost {
+            given_up: mut lost,
+            denied_until,
+        } = self.lost_of(id, key, links);
+        let log = |engine: &Self| {
+            let log = (engine.groups.get(&id)).and_then(|group| group.log_or_sought(key));
+            log.map(|log| (log.proven, log.is_unread()))
+        };
+        let Some((proven, is_unread)) = log(self) else {
             return;
         };
-        let progress = log.progress;
-        let theirs = |link: &LinkId| {
-            let remote = all_links.get(link)?.groups.get(&id)?;
-            remote.logs.get(&key)
-        };
-        // `None`: a neighbour has not said what it holds.
-        let remotes: Option<Vec<&RemoteLog>> = links.iter().map(theirs).collect();
-        let mut lost = RangeSet::new();
-        for lack in log.missing.lacks() {
-            let settled_in = now.since(lack.since) >= denied_for;
-            let waited = now.since(progress.max(lack.since));
-            if !links.is_empty() && waited > patience {
-                lost.insert(lack.from, lack.to);
-            } else if !links.is_empty()
-                && !origin_may_hold
-                && settled_in
-                && let Some(remotes) = &remotes
-            {
-                lost.extend(&denied_by_all(lack, remotes));
-            }
-        }
-        let Some(last) = lost.last() else {
-            return;
-        };
-        let proven = log.proven;
+        let last = lost.last().unwrap_or(0);
         if last > proven && self.inquire(id, key, last, links) {
             lost.remove(proven + 1, u64::MAX);
-            if lost.is_empty() {
-                return;
-            }
+        } else if is_unread
+            && let Some(until) = denied_until
+            && self.inquire(id, key, until, links)
+        {
+            lost.remove(0, until);
+        }
+        if lost.is_empty() {
+            return;
         }
         let Some(log) = (self.groups.get_mut(&id)).and_then(|group| group.log_or_sought_mut(key))
         else {
@@ -448,6 +438,47 @@ impl Engine {
         } else {
             self.log_changed(id, key);
         }
+    }
+
+    /// What of a log no neighbour holds any more, or has been missing for too long.
+    fn lost_of(&self, id: GroupId, key: LogKey, links: &[LinkId]) -> Lost {
+        let now = self.now.mono;
+        let patience = Micros::from_millis(self.config.groups.gap_timeout_ms);
+        let denied_for = Micros::from_millis(DENIED_MS);
+        let origin_may_hold = self.may_still_be_asked(key.0, links);
+        let mut lost = Lost::default();
+        let log = (self.groups.get(&id)).and_then(|group| group.log_or_sought(key));
+        let Some(log) = log.filter(|_| !links.is_empty()) else {
+            return lost;
+        };
+        let theirs = |link: &LinkId| {
+            let remote = self.links.get(link)?.groups.get(&id)?;
+            remote.logs.get(&key)
+        };
+        let remotes: Vec<&RemoteLog> = links.iter().filter_map(theirs).collect();
+        // Else a neighbour has not said what it holds.
+        let all_have_told = remotes.len() == links.len();
+        for lack in log.missing.lacks() {
+            let can_serve = |log: &&RemoteLog| !log.can_serve(lack.from, lack.to).is_empty();
+            // While more of the log comes, what somebody can serve is on its way.
+            let since = if remotes.iter().any(can_serve) {
+                log.progress.max(lack.since)
+            } else {
+                lack.since
+            };
+            if now.since(since) > patience {
+                lost.given_up.insert(lack.from, lack.to);
+            } else if all_have_told && now.since(lack.since) >= denied_for {
+                let denied = denied_by_all(lack, &remotes);
+                if lack.from == log.settled() + 1 && denied.contains(lack.from) {
+                    lost.denied_until = denied.as_slice().first().map(|&(_, to)| to);
+                }
+                if !origin_may_hold {
+                    lost.given_up.extend(&denied);
+                }
+            }
+        }
+        lost
     }
 
     /// Whether the origin is in reach, or was a moment ago, and has denied nothing yet: it is not

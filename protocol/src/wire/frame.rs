@@ -263,7 +263,7 @@ pub struct OriginRefused {
     pub epoch: u64,
 }
 
-/// "Nobody here holds this entry. Does it exist?"
+/// "Nobody here holds this entry. Does it exist, and since when?"
 #[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
 pub struct AskProof {
     /// The group.
@@ -272,7 +272,7 @@ pub struct AskProof {
     pub origin: PeerKey,
     /// Its epoch.
     pub epoch: u64,
-    /// The entry that the receiver has stated to have settled.
+    /// The entry, which the receiver has stated to have settled.
     pub seq: u64,
 }
 
@@ -283,7 +283,7 @@ pub struct Proof {
     pub group: GroupId,
     /// What the origin signed.
     pub header: SignedHeader,
-    /// How long ago, ms, what is settled had been published at the latest.
+    /// How long ago, ms, everything up to the entry had been published at the latest.
     pub age_ms: u64,
 }
 

@@ -263,14 +263,14 @@ impl Run<'_> {
     }
 
     /// From the last fault's end (its beginning, if only the healing ends it) until the views of
-    /// all were one.
+    /// all had everybody who lives in them, and nobody else.
     fn view_ms(&self) -> Option<f64> {
         let from = self
             .history
             .iter()
             .map(|one| if one.passes { one.to } else { one.from });
         let from = from.max().unwrap_or(self.zero);
-        let at = self.samples.one_view_at.iter().find(|at| **at > from)?;
+        let at = self.samples.complete_at.iter().find(|at| **at > from)?;
         Some(at.since(from).0 as f64 / 1e3)
     }
 

@@ -70,6 +70,13 @@ impl Run<'_> {
         if honest.iter().all(|honest| *honest) {
             return check::views(snapshots);
         }
+        self.peers_of(snapshots)
+    }
+
+    /// Who is missing in views of peers that behave, and who is gone and still there. Links, which views
+    /// follow as well, do not count.
+    pub(super) fn peers_of(&self, snapshots: &[Snapshot]) -> Findings {
+        let honest = self.cast.honest();
         let gone = (0..honest.len()).filter(|&node| honest[node] && !self.world.is_alive(node));
         let gone: BTreeSet<PeerKey> = gone.map(|node| self.world.key(node)).collect();
         // Whoever has copied the key of one that is gone may be there.

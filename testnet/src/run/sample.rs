@@ -17,8 +17,8 @@ pub(super) struct Samples {
     pub(super) retained_max: usize,
     pub(super) queued_max: usize,
     pub(super) records_max: usize,
-    /// Moments at which all views were one.
-    pub(super) one_view_at: Vec<Micros>,
+    /// Moments at which all views had everybody who lives in them, and nobody else.
+    pub(super) complete_at: Vec<Micros>,
 }
 
 /// Sums over all nodes.
@@ -74,8 +74,10 @@ impl Run<'_> {
         // A view that still has the dead in it is none of those that live. Hostile peers may be in
         // it or not.
         let all_told = snapshots.len() == judged;
-        if views.len() == 1 && all_told && self.views_of(&snapshots).is_clean() {
-            self.samples.one_view_at.push(now);
+        let nobody_else = honest.iter().any(|honest| !honest)
+            || (snapshots.iter()).all(|snapshot| snapshot.status.view_peers == judged);
+        if all_told && nobody_else && self.peers_of(&snapshots).is_clean() {
+            self.samples.complete_at.push(now);
         }
         let totals = self.totals();
         let samples = &mut self.samples;

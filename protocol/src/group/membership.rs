@@ -61,6 +61,7 @@ impl Engine {
         let was_silent = known.baseline.is_taken() && known.role != Role::Relay;
         known.role = Role::Member;
         known.delivering = true;
+        known.leaving = false;
         if was_silent {
             // A sender, or broadcast: the log is here already, delivery begins now. What is
             // known to have been published is not due.
@@ -179,6 +180,7 @@ impl Engine {
             return Err(JoinError::NotMember(group.clone()));
         };
         known.delivering = false;
+        known.leaving = true;
         if !known.is_broadcast() {
             self.retire(id);
         }

@@ -77,6 +77,8 @@ pub(crate) struct Group {
     pub(crate) role: Role,
     /// Whether the application wants the messages.
     pub(crate) delivering: bool,
+    /// Whether this peer has been asked to leave, and stays until what it has begun to send is sent.
+    pub(crate) leaving: bool,
     pub(crate) settings: Settings,
     /// The members that have changed them, and the changes that wait.
     pub(crate) changes: Changes,
@@ -137,6 +139,7 @@ impl Group {
             name,
             role,
             delivering: false,
+            leaving: false,
             settings: Settings::default(),
             changes: Changes::default(),
             logs: BTreeMap::new(),

@@ -244,8 +244,9 @@ impl Engine {
     }
 
     fn become_sender(&mut self, id: GroupId, name: &GroupName) -> Result<(), PublishError> {
-        let known = self.groups.get(&id);
-        if known.is_some_and(|group| group.role != Role::Relay) {
+        let known = self.groups.get_mut(&id);
+        if let Some(group) = known.filter(|group| group.role != Role::Relay) {
+            group.leaving = false;
             return Ok(());
         }
         let max = self.config.groups.groups_max;
@@ -253,6 +254,7 @@ impl Engine {
             .map_err(|_| PublishError::TooManyGroups { max })?;
         if let Some(group) = self.groups.get_mut(&id) {
             group.role = Role::Sender;
+            group.leaving = false;
             group.name = Some(name.clone());
         }
         self.begin_baseline(id, History::None);

@@ -135,12 +135,18 @@ impl Engine {
         self.close_idle_relay(id);
     }
 
-    /// A sender of which nothing is kept any more is none; it is one again when it publishes.
+    /// A sender of which nothing is kept any more is none; it is one again when it publishes. Who was cut
+    /// off learns from it what it has missed, for as long as from any other log.
     fn retire_idle_sender(&mut self, id: GroupId) {
-        let me = self.me;
+        let (me, now) = (self.me, self.now.mono);
         let idle = self.groups.get(&id).is_some_and(|group| {
             let mut own = group.logs.range((me, 0)..=(me, u64::MAX));
-            let has_more = group.own.has_outbox() || own.any(|(_, log)| !log.held().is_empty());
+            let known = Micros::from_millis(group.idle_ms());
+            let has_more = group.own.has_outbox()
+                || own.any(|(_, log)| {
+                    let is_known = !group.leaving && !log.is_unused();
+                    !log.held().is_empty() || is_known && now.since(log.progress) < known
+                });
             group.role == Role::Sender && !has_more
         });
         if idle {

@@ -30,7 +30,7 @@ pub fn mask(behaviour: Behaviour, keypair: Keypair, seed: [u8; 32]) -> Option<Bo
     let random = Random::from_key(seed);
     Some(match behaviour {
         Behaviour::Honest | Behaviour::CopiedKey | Behaviour::EpochAbuse => return None,
-        Behaviour::SettingsWar => Box::new(time::SettingsWar::new(keypair, seed)),
+        Behaviour::SettingsWar => Box::new(time::SettingsWar::by_turns(keypair, seed)),
         Behaviour::Drop => Box::new(forward::Drop),
         Behaviour::Delay => Box::new(forward::Delay::default()),
         Behaviour::Replay => Box::new(forward::Replay::new(random)),
@@ -53,6 +53,11 @@ pub fn mask(behaviour: Behaviour, keypair: Keypair, seed: [u8; 32]) -> Option<Bo
         Behaviour::AgedRecords => Box::new(records::Aged),
         Behaviour::ForgedAcknowledgements => Box::new(acknowledgements::Forge::new(random)),
     })
+}
+
+/// The mask of a peer that makes war about settings in one role only.
+pub fn settings_war(keypair: Keypair, as_member: bool) -> Box<dyn Mask> {
+    Box::new(time::SettingsWar::always(keypair, as_member))
 }
 
 /// The mask of a peer that once had the key of another and signed records of lives to come.

@@ -13,27 +13,55 @@ const CHANGE_MS: u64 = 250;
 /// For how long in a row it is done as a member, and then as a stranger, ms.
 const TURN_MS: u64 = 3_000;
 
-/// Changes the settings of every group all the time: now as the member that it is, now as somebody who is
-/// not in the group, with versions that nothing could follow.
+/// Changes the settings of every group all the time: as the member that it is, or as somebody who is not
+/// in the group, with versions that nothing could follow.
 pub(super) struct SettingsWar {
     keypair: Keypair,
-    /// Which turn comes first.
-    phase: u64,
+    role: Role,
     changes: u8,
 }
 
+/// What it does that as.
+enum Role {
+    Member,
+    Stranger,
+    /// One after the other.
+    Both {
+        /// Which turn comes first.
+        phase: u64,
+    },
+}
+
 impl SettingsWar {
-    pub(super) fn new(keypair: Keypair, seed: [u8; 32]) -> Self {
-        let (phase, changes) = (u64::from(seed[0]), 0);
+    /// As a member and as a stranger, by turns.
+    pub(super) fn by_turns(keypair: Keypair, seed: [u8; 32]) -> Self {
+        let phase = u64::from(seed[0]);
+        Self::new(keypair, Role::Both { phase })
+    }
+
+    pub(super) fn always(keypair: Keypair, as_member: bool) -> Self {
+        let role = if as_member {
+            Role::Member
+        } else {
+            Role::Stranger
+        };
+        Self::new(keypair, role)
+    }
+
+    fn new(keypair: Keypair, role: Role) -> Self {
         Self {
             keypair,
-            phase,
-            changes,
+            role,
+            changes: 0,
         }
     }
 
     fn is_member(&self, now: Time) -> bool {
-        (now.mono.as_millis() / TURN_MS + self.phase).is_multiple_of(2)
+        match self.role {
+            Role::Member => true,
+            Role::Stranger => false,
+            Role::Both { phase } => (now.mono.as_millis() / TURN_MS + phase).is_multiple_of(2),
+        }
     }
 
     fn as_stranger(&self, record: WireRecord) -> WireRecord {

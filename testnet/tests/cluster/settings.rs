@@ -5,8 +5,7 @@ use crate::support::{
     wait_delivered, wait_joined, wait_view, with_redundancy,
 };
 use hedgerow_protocol::{Event, JoinError, Order};
-use hedgerow_testnet::hostile::mask;
-use hedgerow_testnet::scenario::Behaviour;
+use hedgerow_testnet::hostile::settings_war;
 use hedgerow_testnet::sim::{Sim, StartGraph};
 
 fn redundancy(sim: &Sim, node: usize) -> Option<u8> {
@@ -110,10 +109,7 @@ fn a_joiner_whose_explicit_settings_lost_gets_a_typed_error() {
 /// Ten peers, one of which makes war about settings: as a member, or as somebody who is none.
 fn at_war(seed: u64, as_member: bool) -> Sim {
     let mut sim = Sim::builder().nodes(11).seed(seed).idle_from(0).build();
-    sim.set_mask(OFFENDER, move |keypair, _| {
-        let kind = [u8::from(!as_member); 32];
-        mask(Behaviour::SettingsWar, keypair, kind).expect("it does not behave")
-    });
+    sim.set_mask(OFFENDER, move |keypair, _| settings_war(keypair, as_member));
     for node in 0..10 {
         sim.start_node(node);
     }

@@ -313,8 +313,8 @@ pub struct GroupConfig {
     pub pull_attempts: u8,
     /// Bytes asked for and not yet received, per link.
     pub pull_bytes: usize,
-    /// A hole without repair progress for its origin becomes a gap after so long, ms.
-    /// So does a large message whose origin is gone in its middle: after this or twice the group's
+    /// A hole that neighbours can fill becomes a gap when nothing of its origin has come for so long,
+    /// ms; one that nobody can fill, so long after it was noticed. So does a large message whose origin is gone in its middle: after this or twice the group's
     /// `retention_ms`, whichever is longer; where memory is short, after this.
     pub gap_timeout_ms: u64,
     /// Shortest time between two full digests of a group on a link, ms.

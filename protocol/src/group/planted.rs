@@ -21,7 +21,8 @@ pub enum Planted {
     /// No fault is active.
     #[default]
     None,
-    /// An answer to a pull of many ranges is not cut, and a frame over the limit ends the process.
+    /// An answer to a pull of many ranges is not cut, what is sent has a lower limit than what is
+    /// received, and a frame over it ends the process.
     FrameOverLimit,
     /// A member that joined alone takes a message for older than its join if the clock of its origin
     /// says so, and drops it without a word.
@@ -33,6 +34,8 @@ pub enum Planted {
     ForgottenGroup,
 }
 
+/// The limit of what is sent, while one of what is received lies above it.
+const SENT_BYTES_MAX: usize = FRAME_BYTES_MAX - 64;
 /// The old filter by wall clocks ended so long after the join, ms.
 const FILTER_MS: u64 = 33_000;
 
@@ -41,7 +44,7 @@ impl Engine {
     pub(crate) fn end_if_over_limit(&self, frame: &Frame, bytes: usize) {
         let active = self.config.planted == Planted::FrameOverLimit;
         assert!(
-            !active || bytes <= FRAME_BYTES_MAX,
+            !active || bytes <= SENT_BYTES_MAX,
             "planted: a {} frame over the limit",
             frame.name()
         );

@@ -445,7 +445,7 @@ impl Engine {
         let now = self.now.mono;
         let patience = Micros::from_millis(self.config.groups.gap_timeout_ms);
         let denied_for = Micros::from_millis(DENIED_MS);
-        let origin_may_hold = self.may_still_be_asked(key.0, links);
+        let origin_may_hold = self.may_still_be_asked(key, links);
         let mut lost = Lost::default();
         let log = (self.groups.get(&id)).and_then(|group| group.log_or_sought(key));
         let Some(log) = log.filter(|_| !links.is_empty()) else {
@@ -481,11 +481,18 @@ impl Engine {
         lost
     }
 
-    /// Whether the origin is in reach, or was a moment ago, and has denied nothing yet: it is not
-    /// among `links`, those of the group. A link on which it has not spoken of the group counts.
-    fn may_still_be_asked(&self, origin: PeerKey, links: &[LinkId]) -> bool {
+    /// Whether the origin is in reach, or may be again, and has denied nothing yet: it is not among
+    /// `links`, those of the group. A link on which it has not spoken of the group counts. One that has
+    /// vanished without a word may be behind a partition, and hold what nobody here does.
+    fn may_still_be_asked(&self, key: LogKey, links: &[LinkId]) -> bool {
+        let origin = key.0;
         let link = self.up.get(&origin);
-        origin != self.me && self.is_near(origin) && link.is_none_or(|link| !links.contains(link))
+        let record = self.database.get(origin);
+        let is_known = record.is_some_and(|record| !record.record.left);
+        let may_return = is_known && !self.has_later_life(key);
+        origin != self.me
+            && (self.is_near(origin) || may_return)
+            && link.is_none_or(|link| !links.contains(link))
     }
 
     /// Whether a peer is in reach, or was a moment ago.

@@ -116,7 +116,14 @@ impl Engine {
         }
         match self.settle_duplicate(id, peer, hello.epoch) {
             None => {}
-            Some(LinkEnd::Replaced) => return self.refuse_twin(id, peer),
+            Some(LinkEnd::Replaced) => {
+                self.count("links_outdated");
+                self.refuse_twin(id, peer);
+                return self.note_sign_of_twins(peer);
+            }
+            Some(LinkEnd::Duplicate) if self.has_lasting_link(peer) => {
+                return self.refuse_twin(id, peer);
+            }
             Some(end) => return self.close_link(id, end),
         }
         if self.cut_off.contains_key(&peer) {
@@ -211,12 +218,22 @@ impl Engine {
         self.visit(id);
     }
 
+    /// Whether a link to a peer stands that has lasted and on which it was heard a moment ago. Nobody
+    /// dials a peer again to which such a link stands: two who dial each other do so within moments,
+    /// and who has lost its end of a link is not heard on it.
+    fn has_lasting_link(&self, peer: PeerKey) -> bool {
+        let now = self.now.mono;
+        let flap = Micros::from_millis(self.config.links.flap_ms);
+        let moment = Micros::from_millis(self.config.links.heartbeat_ms * 2);
+        let link = self.up.get(&peer).and_then(|id| self.links.get(id));
+        link.is_some_and(|link| now.since(link.up_since) >= flap && now.since(link.heard) < moment)
+    }
+
     /// A peer with an older epoch than that of a standing link to the same key: an earlier life of
-    /// it, or a second running peer. It is not linked, but it serves the database as any peer that
-    /// is refused, so it is given the newer record of its key over this connection, and what it
-    /// answers reaches the other one.
+    /// it, or a second running peer; or a second one that began in the same moment. It is not linked,
+    /// but it serves the database as any peer that is refused, so it is given the newer record of its
+    /// key over this connection, and what it answers reaches the other one.
     fn refuse_twin(&mut self, id: LinkId, peer: PeerKey) {
-        self.count("links_outdated");
         let earlier =
             |link: &&Link| link.peer == peer && link.id != id && link.stage == Stage::Visitor;
         let earlier: Vec<LinkId> = (self.links.values().filter(earlier))
@@ -226,7 +243,6 @@ impl Engine {
             self.close_link(visitor, LinkEnd::Replaced);
         }
         self.refuse(id);
-        self.note_sign_of_twins(peer);
     }
 
     fn visit(&mut self, id: LinkId) {

@@ -1,10 +1,12 @@
 //! What nobody holds any more and only a digest speaks of: its origin's signature makes it a gap.
 
-use super::{EPOCH, LINK, Pair, key, news};
+use super::{ELSEWHERE, EPOCH, LINK, Pair, key, news};
 use hedgerow_protocol::ranges::RangeSet;
-use hedgerow_protocol::wire::frame::{AskProof, Digest, DigestEntry, Proof, SignedHeader, Wants};
+use hedgerow_protocol::wire::frame::{
+    AskProof, Digest, DigestEntry, Proof, SignedHeader, Subscribe, Wants,
+};
 use hedgerow_protocol::wire::{Bundle, Frame};
-use hedgerow_protocol::{Config, GroupId};
+use hedgerow_protocol::{Config, GroupId, History};
 
 fn group() -> GroupId {
     GroupId::new(&Config::default().network, &news())
@@ -99,6 +101,52 @@ fn a_life_that_was_missed_as_a_whole_is_told_if_it_is_younger_than_the_join() {
         pair.push_on(LINK, &next);
         assert_eq!(pair.seqs(), [4], "what comes next is due");
     }
+}
+
+#[test]
+fn what_is_older_than_the_join_and_nobody_near_ever_had_holds_up_nothing() {
+    for (age_ms, gaps) in [(60_000, vec![]), (0, vec![(EPOCH, 1, 3)])] {
+        let mut pair = Pair::joined(Config::default());
+        let all: Vec<Bundle> = (0..5).map(|_| pair.publish()).collect();
+        pair.live_for_s(1, |_| {});
+        // The neighbour joined a little earlier, and begins after the third.
+        pair.has_let_go(3);
+        pair.push_on(LINK, &all[3]);
+        pair.wait_for_question();
+        assert!(pair.seqs().is_empty(), "the first three may be due");
+        pair.prove(header(&all[3]), age_ms);
+        pair.live_for_s(3, |_| {});
+        assert_eq!(pair.seqs(), [4]);
+        assert_eq!(pair.gaps(), gaps, "published {age_ms} ms ago");
+    }
+}
+
+#[test]
+fn what_nobody_can_serve_is_given_up_though_more_of_the_log_comes() {
+    let mut pair = Pair::joined(Config::default());
+    // A second neighbour is a member and never says what it holds.
+    pair.link_elsewhere();
+    pair.say_on(
+        ELSEWHERE,
+        &Frame::Subscribe(Subscribe {
+            group: news(),
+            role: 1,
+            baseline: false,
+            history: History::None,
+            older_ms: 0,
+        }),
+    );
+    let all: Vec<Bundle> = (0..100).map(|_| pair.publish()).collect();
+    pair.push_on(LINK, &all[0]);
+    pair.has_let_go(2);
+    for bundle in &all[2..] {
+        pair.push_on(LINK, bundle);
+        pair.live_for_s(1, |pair| {
+            pair.say_on(ELSEWHERE, &Frame::Wants(Wants { wants: 1 }));
+        });
+    }
+    assert_eq!(pair.gaps(), [(EPOCH, 2, 2)]);
+    assert_eq!(pair.seqs().len(), 99);
 }
 
 #[test]

@@ -20,17 +20,23 @@ const HOPS: u16 = 23;
 /// Messages without a byte, each a little later than the first: their header is longer than it may be.
 const TOO_LONG: usize = BUNDLE_MESSAGES_MAX;
 
-/// Sends bundles whose frame is full to the last byte, bundles with headers longer than
+/// Sends, in one of its groups after the other, bundles whose frame is full to the last byte, bundles with headers longer than
 /// they may be, and pulls of more ranges than a denial could hold.
 pub(super) struct Framing {
     keypair: Keypair,
     /// Bundles signed so far: each begins another life of this peer.
     lives: u64,
+    /// Its groups have their turns.
+    turn: usize,
 }
 
 impl Framing {
     pub(super) fn new(keypair: Keypair) -> Self {
-        Self { keypair, lives: 0 }
+        Self {
+            keypair,
+            lives: 0,
+            turn: 0,
+        }
     }
 
     /// The first bundle of a life of this peer that nobody has heard of.
@@ -72,8 +78,10 @@ impl Mask for Framing {
 
     fn timeout(&mut self, now: Time, engine: &mut Engine, out: &mut Out) -> Option<Time> {
         let network = engine.status().network;
-        for group in groups(engine) {
-            let group = GroupId::new(&network, &group);
+        let groups = groups(engine);
+        self.turn += 1;
+        if let Some(group) = groups.get(self.turn % groups.len().max(1)) {
+            let group = GroupId::new(&network, group);
             let measure = frame(self.bundle(group, now, vec![200_000], Vec::new()));
             let around = measure.encode().iter().map(Bytes::len).sum::<usize>() - 200_000;
             let full = vec![(FRAME_BYTES_MAX - around) as u32];

@@ -3,7 +3,8 @@
 
 use crate::check;
 use crate::journal::{Journal, Receipt};
-use hedgerow_protocol::{Event, GroupName, Micros};
+use hedgerow_protocol::{Event, GroupName, Micros, PeerKey};
+use std::collections::BTreeSet;
 
 /// Of one group, at some nodes, in a part of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,12 +35,17 @@ impl Breaches {
         check::each_disorder(journal, unordered, |node, receipt, _| {
             breaches.disorder += u64::from(counts(node, receipt));
         });
+        // What a node did not publish may be made up: no gap in it is a loss of this network's.
+        let published = journal.messages.iter();
+        let published = published.filter(|message| message.published.is_some());
+        let origins: BTreeSet<PeerKey> = published.map(|message| message.id.origin).collect();
         for (node, entries) in journal.nodes.iter().enumerate() {
             let receipts = entries.receipts.iter();
             let foreign = receipts.filter(|receipt| counts(node, receipt) && is_foreign(receipt));
             breaches.foreign += foreign.count() as u64;
             let gaps = entries.events.iter().filter(|(at, event)| {
-                let here = matches!(event, Event::Gap { group, .. } if group == name);
+                let here = matches!(event, Event::Gap { group, origin, .. }
+                    if group == name && origins.contains(origin));
                 nodes[node] && here && is_in(*at)
             });
             breaches.gaps += gaps.count() as u64;
@@ -52,7 +58,7 @@ impl Breaches {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use hedgerow_protocol::{Arrival, Delivery, MessageId, PeerKey};
+    use hedgerow_protocol::{Arrival, Delivery, MessageId};
 
     /// Published long before, and again, late and lost while nothing is published any more.
     #[test]
@@ -91,6 +97,15 @@ mod tests {
             to: 4,
         };
         journal.event(Micros(102), 1, gap);
+        // A gap in what nobody here has published, as a throwaway key makes it.
+        let throwaway = Event::Gap {
+            group: group.clone(),
+            origin: PeerKey([2; 32]),
+            epoch: 1,
+            from: 1,
+            to: 1,
+        };
+        journal.event(Micros(103), 1, throwaway);
         let of = |from: u64, to: u64, nodes: [bool; 2]| {
             let is_in = |at: Micros| (from..to).contains(&at.0);
             Breaches::of(&journal, &group, &nodes, &[], is_in, |receipt| {

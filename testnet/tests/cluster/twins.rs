@@ -45,6 +45,35 @@ fn is_conflict(event: &Event) -> bool {
     matches!(event, Event::IdentityConflict { .. })
 }
 
+/// Devices of one image without a clock of their own begin in the same moment: their lives have one
+/// number, and whoever comes to a neighbour of the other looks like a second connection of it.
+#[test]
+fn of_two_that_began_in_the_same_moment_one_stops_as_well() {
+    for seed in 1..=6 {
+        let (nodes, first, copy) = (8, 1, 7);
+        let contacts = |node: usize| if node == 0 { vec![] } else { vec![0] };
+        let start = StartGraph::Explicit((0..nodes).map(contacts).collect());
+        let mut sim = Sim::builder()
+            .nodes(nodes)
+            .seed(seed)
+            .start_graph(start)
+            .idle_from(0)
+            .build();
+        sim.copy_identity(copy, first);
+        sim.partition(&[(0..copy).collect(), vec![copy]]);
+        for node in 0..nodes {
+            sim.start_node(node);
+        }
+        sim.run_for(20_000);
+        assert_eq!(sim.engine(first).epoch(), sim.engine(copy).epoch());
+        sim.heal();
+        let one_left = |sim: &Sim| sim.is_alive(first) != sim.is_alive(copy);
+        wait(&mut sim, 40_000, "one stops", one_left);
+        sim.run_for(10_000);
+        assert!(one_left(&sim), "and one goes on, {sim:?}");
+    }
+}
+
 #[test]
 fn of_two_peers_with_one_key_the_one_with_the_lower_epoch_stops_within_seconds() {
     for (further, seed) in [(0, 1), (0, 2), (1, 3), (1, 4), (3, 5)] {

@@ -16,14 +16,15 @@ const KEYS: usize = 2;
 /// Entries of a digest in a wave: half name origins that do not exist, half lives of real ones.
 const ENTRIES: usize = 200;
 
-/// Publishes one byte with each of many throwaway keys.
+/// Publishes one byte with each of many throwaway keys, in one of its groups after the other.
 pub(super) struct Keys {
     random: Random,
+    waves: usize,
 }
 
 impl Keys {
     pub(super) fn new(random: Random) -> Self {
-        Self { random }
+        Self { random, waves: 0 }
     }
 }
 
@@ -34,13 +35,15 @@ impl Mask for Keys {
 
     fn timeout(&mut self, now: Time, engine: &mut Engine, out: &mut Out) -> Option<Time> {
         let network = engine.status().network;
-        for group in groups(engine) {
+        let groups = groups(engine);
+        self.waves += 1;
+        if let Some(group) = groups.get(self.waves % groups.len().max(1)) {
             for _ in 0..KEYS {
                 let mut secret = [0; 32];
                 secret[..8].copy_from_slice(&self.random.bits().to_le_bytes());
                 let keypair = Keypair::from_secret(secret);
                 let header = BundleHeader {
-                    group: GroupId::new(&network, &group),
+                    group: GroupId::new(&network, group),
                     origin: keypair.peer(),
                     epoch: now.wall_ms,
                     seq: 1,

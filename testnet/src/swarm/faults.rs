@@ -209,6 +209,9 @@ impl Drawing<'_> {
             self.fault.for_good = true;
             return;
         }
+        if is_restart && self.draw.chance(30) {
+            return self.short_lives();
+        }
         self.target();
         if !is_restart || self.draw.chance(70) {
             let lasts = self.draw.ms(200, 10_000);
@@ -220,6 +223,17 @@ impl Drawing<'_> {
         if self.draw.chance(25) && !self.topology.warm {
             self.fault.plain("wipe", true);
         }
+    }
+
+    /// Publishers live for a few seconds only, one life after the other, as a job does that runs again and
+    /// again.
+    fn short_lives(&mut self) {
+        let target = self.draw.one_of(&["publishers", "publishers/random:1"]);
+        self.fault.text("target", target);
+        let (away, every) = (self.draw.ms(100, 800), self.draw.ms(1_200, 4_000));
+        self.fault.ms("for", away);
+        self.fault.ms("every", every);
+        self.fault.repeats = true;
     }
 
     fn membership(&mut self) {

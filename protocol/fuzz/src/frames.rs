@@ -444,7 +444,7 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
             epoch: epoch(input)?,
             seq: number(input)?,
         }),
-        24 => {
+        25 => {
             let bundle = bundle(author, now_ms, input)?;
             Frame::Proof(Proof {
                 group: group_id(input)?,

@@ -77,6 +77,7 @@ impl Engine {
                 ..Inquiry::default()
             };
         }
+        inquiry.asked.retain(|link| links.contains(link));
         if (inquiry.waits_since).is_some_and(|since| now.since(since) < patience) {
             return true;
         }

@@ -409,10 +409,12 @@ impl Engine {
             return;
         };
         let last = lost.last().unwrap_or(0);
-        if last > proven && self.inquire(id, key, last, links) {
-            lost.remove(proven + 1, u64::MAX);
+        if last > proven {
+            if self.inquire(id, key, last, links) {
+                lost.remove(proven + 1, u64::MAX);
+            }
         } else if is_unread
-            && let Some(until) = denied_until
+            && let Some(until) = denied_until.filter(|until| *until <= proven)
             && self.inquire(id, key, until, links)
         {
             lost.remove(0, until);

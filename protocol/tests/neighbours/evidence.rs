@@ -165,6 +165,20 @@ fn what_is_not_proven_is_forgotten_and_withholds_nothing() {
 }
 
 #[test]
+fn a_log_that_is_made_up_costs_one_question_each_time_that_it_is_named() {
+    let mut pair = Pair::joined(Config::default());
+    for named in 1..=3 {
+        pair.has_let_go(1_000);
+        pair.live_for_s(20, |_| {});
+        assert_eq!(pair.questions().len(), named);
+    }
+    assert!(pair.gaps().is_empty());
+    let first = pair.publish();
+    pair.push_on(LINK, &first);
+    assert_eq!(pair.seqs(), [1]);
+}
+
+#[test]
 fn a_proof_that_nobody_asked_for_is_not_looked_at_and_a_forged_one_ends_the_link() {
     let mut pair = Pair::joined(Config::default());
     let all: Vec<Bundle> = (0..3).map(|_| pair.publish()).collect();

@@ -57,7 +57,7 @@ impl Config {
     }
 
     /// The most that the fragments of one message weigh, with their headers.
-    pub(crate) fn message_weight_max(&self) -> usize {
+    pub fn message_weight_max(&self) -> usize {
         let message = self.groups.message_bytes_max;
         message + message / 32 + (64 << 10)
     }

@@ -25,13 +25,13 @@ use std::collections::BTreeMap;
 /// Signatures being checked at once.
 const CHECKS_MAX: usize = 64;
 
-/// Who has been asked to prove what a log lacks.
+/// The neighbours that have been asked about the missing entries of a log.
 #[derive(Debug, Default)]
 pub(crate) struct Inquiry {
     asked: Vec<LinkId>,
-    /// Up to which entry.
+    /// The last of these entries.
     to: u64,
-    /// When the last one was, while its answer is waited for.
+    /// When the last neighbour was asked, while its answer has not come.
     waits_since: Option<Micros>,
 }
 
@@ -40,9 +40,9 @@ pub(crate) struct Inquiry {
 struct Check {
     from: LinkId,
     header: SignedHeader,
-    /// Up to which entry was asked.
+    /// The last entry of the question.
     to: u64,
-    /// When all up to there had been published, as the neighbour says.
+    /// The neighbour's word on when all entries up to there had been published.
     published_by: Micros,
 }
 
@@ -106,7 +106,8 @@ impl Engine {
         true
     }
 
-    /// A neighbour asks for evidence. What is not known here is not answered: the neighbour asks others.
+    /// Answers a neighbour that asks for evidence. A peer without the log stays silent, and the neighbour
+    /// asks others.
     pub(crate) fn on_ask_proof(&mut self, from: LinkId, ask: &AskProof) {
         let now = self.now.mono;
         let key = (ask.origin, ask.epoch);
@@ -210,7 +211,7 @@ impl Engine {
         log.note_head(&check.header);
         let last = header.last_seq();
         log.proven = log.proven.max(last);
-        // What is older than the join is not due, and holds up nothing.
+        // Entries that are older than the join are not due, and nothing waits for them.
         let to = check.to.min(last);
         if is_older && log.is_unread() {
             log.rebase(to);

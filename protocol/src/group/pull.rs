@@ -58,7 +58,7 @@ struct Feeder {
     takes: Micros,
 }
 
-/// What of a log is lost.
+/// The lost entries of a log.
 #[derive(Debug, Default)]
 struct Lost {
     /// Nobody holds it any more, or it has been missing for too long.
@@ -442,7 +442,7 @@ impl Engine {
         }
     }
 
-    /// What of a log no neighbour holds any more, or has been missing for too long.
+    /// Finds the entries of a log that no neighbour holds any more, or that have been missing for too long.
     fn lost_of(&self, id: GroupId, key: LogKey, links: &[LinkId]) -> Lost {
         let now = self.now.mono;
         let patience = Micros::from_millis(self.config.groups.gap_timeout_ms);
@@ -458,11 +458,11 @@ impl Engine {
             remote.logs.get(&key)
         };
         let remotes: Vec<&RemoteLog> = links.iter().filter_map(theirs).collect();
-        // Else a neighbour has not said what it holds.
+        // `false`: some neighbour has not said what it holds.
         let all_have_told = remotes.len() == links.len();
         for lack in log.missing.lacks() {
             let can_serve = |log: &&RemoteLog| !log.can_serve(lack.from, lack.to).is_empty();
-            // While more of the log comes, what somebody can serve is on its way.
+            // An entry that somebody can serve is on its way while more of the log comes.
             let since = if remotes.iter().any(can_serve) {
                 log.progress.max(lack.since)
             } else {

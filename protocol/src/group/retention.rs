@@ -10,9 +10,9 @@ use std::collections::{BTreeSet, VecDeque};
 
 /// How often retention by time is looked at, ms.
 const ROUND_MS: u64 = 5_000;
-/// What is published here stays for so long, whatever the settings say, ms: a peer that has just begun
-/// to publish is in nobody's tree yet, and who hears of its messages asks for them. Up to the size of the
-/// largest message.
+/// A peer keeps its own messages for so long whatever the settings say, ms, up to the size of the largest
+/// message. A peer that has just begun to publish is in nobody's tree yet: others hear of its messages
+/// and pull them.
 const OWN_MS: u64 = 5_000;
 
 /// An entry that is kept.
@@ -36,13 +36,13 @@ pub(crate) struct Retention {
     looked: Micros,
 }
 
-/// What is asked of an eviction.
+/// The limits that an eviction keeps to.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     now: Micros,
     /// For how long entries are kept.
     keep: Micros,
-    /// What own entries have in any case, while they are young.
+    /// Bytes that young entries of this peer may take in any case.
     own_bytes: usize,
 }
 
@@ -200,7 +200,7 @@ impl Engine {
     /// Evicts from one group: what its own limits ask for, and at least `surplus` bytes.
     fn trim_group(&mut self, id: GroupId, surplus: usize) {
         let now = self.now.mono;
-        // Who has no memory left spares nothing.
+        // A peer that is short of memory does not spare its own messages either.
         let spares_own = surplus == 0;
         let own_bytes = if spares_own {
             self.config.message_weight_max()

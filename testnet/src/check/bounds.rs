@@ -64,7 +64,7 @@ pub fn bounds(snapshot: &Snapshot) -> Findings {
     for group in &snapshot.groups {
         // What a peer has published itself stays for a moment in any case.
         let own = if group.published > 0 {
-            config.groups.message_bytes_max / 32 * 33 + (64 << 10)
+            config.message_weight_max()
         } else {
             0
         };

@@ -20,8 +20,8 @@ const HOPS: u16 = 23;
 /// Messages without a byte, each a little later than the first: their header is longer than it may be.
 const TOO_LONG: usize = BUNDLE_MESSAGES_MAX;
 
-/// Sends, in one of its groups after the other, bundles whose frame is full to the last byte, bundles with headers longer than
-/// they may be, and pulls of more ranges than a denial could hold.
+/// Sends bundles whose frame is full to the last byte, bundles with headers longer than they may be, and
+/// pulls of more ranges than a denial could hold, to one of its groups after the other.
 pub(super) struct Framing {
     keypair: Keypair,
     /// Bundles signed so far: each begins another life of this peer.

@@ -73,8 +73,8 @@ impl Run<'_> {
         self.peers_of(snapshots)
     }
 
-    /// Who is missing in views of peers that behave, and who is gone and still there. Links, which views
-    /// follow as well, do not count.
+    /// Finds peers that views of honest peers lack, and peers that are gone and still in such a view.
+    /// Links do not count.
     pub(super) fn peers_of(&self, snapshots: &[Snapshot]) -> Findings {
         let honest = self.cast.honest();
         let gone = (0..honest.len()).filter(|&node| honest[node] && !self.world.is_alive(node));

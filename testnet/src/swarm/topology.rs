@@ -109,8 +109,8 @@ impl Topology {
             },
         };
         if hostile.copies_keys() && topology.start != "hub" {
-            // Whose key is copied may stop at once, and must not have been the only way to others. The
-            // hub publishes, so its key is not copied.
+            // A peer whose key is copied may stop at once, so it must not be the only way to others. The hub
+            // publishes, and keys of publishers are not copied.
             topology.start = "random:3";
         }
         topology

@@ -7,18 +7,23 @@ use hedgerow_testnet::sim::{Sim, StartGraph};
 const FIRST: usize = 1;
 const COPY: usize = 2;
 
-/// Node 0 knows nobody. Node 1 and its copy, node 2, know node 0, and so do further ones. Node 1 has
-/// run before; now it runs again, and its copy starts.
-fn copied(further: usize, seed: u64) -> Sim {
+/// Node 0 knows nobody, and all others know node 0. Nobody has started.
+fn star(nodes: usize, seed: u64) -> Sim {
     let contacts = |node: usize| if node == 0 { vec![] } else { vec![0] };
-    let nodes = 3 + further;
     let start = StartGraph::Explicit((0..nodes).map(contacts).collect());
-    let mut sim = Sim::builder()
+    Sim::builder()
         .nodes(nodes)
         .seed(seed)
         .start_graph(start)
         .idle_from(0)
-        .build();
+        .build()
+}
+
+/// Node 0 knows nobody. Node 1 and its copy, node 2, know node 0, and so do further ones. Node 1 has
+/// run before; now it runs again, and its copy starts.
+fn copied(further: usize, seed: u64) -> Sim {
+    let nodes = 3 + further;
+    let mut sim = star(nodes, seed);
     sim.copy_identity(COPY, FIRST);
     for node in (0..nodes).filter(|node| *node != COPY) {
         sim.start_node(node);
@@ -51,14 +56,7 @@ fn is_conflict(event: &Event) -> bool {
 fn of_two_that_began_in_the_same_moment_one_stops_as_well() {
     for seed in 1..=6 {
         let (nodes, first, copy) = (8, 1, 7);
-        let contacts = |node: usize| if node == 0 { vec![] } else { vec![0] };
-        let start = StartGraph::Explicit((0..nodes).map(contacts).collect());
-        let mut sim = Sim::builder()
-            .nodes(nodes)
-            .seed(seed)
-            .start_graph(start)
-            .idle_from(0)
-            .build();
+        let mut sim = star(nodes, seed);
         sim.copy_identity(copy, first);
         sim.partition(&[(0..copy).collect(), vec![copy]]);
         for node in 0..nodes {

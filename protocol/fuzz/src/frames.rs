@@ -447,7 +447,6 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
         25 => {
             let bundle = bundle(author, now_ms, input)?;
             Frame::Proof(Proof {
-                group: group_id(input)?,
                 header: SignedHeader {
                     signed: bundle.signed,
                     signature: bundle.signature,

@@ -119,12 +119,7 @@ impl Engine {
             return;
         };
         let age_ms = log.age_of(ask.seq.min(log.settled()), now).as_millis();
-        let group = ask.group;
-        let frame = Frame::from(Proof {
-            group,
-            header,
-            age_ms,
-        });
+        let frame = Frame::from(Proof { header, age_ms });
         if !self.enqueue(from, Priority::Repair, None, frame.encode()) {
             self.count("pulls_deferred");
         }

@@ -279,8 +279,6 @@ pub struct AskProof {
 /// The answer to [`AskProof`]: the last header known of that log.
 #[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
 pub struct Proof {
-    /// The group.
-    pub group: GroupId,
     /// What the origin signed.
     pub header: SignedHeader,
     /// How long ago, ms, everything up to the entry had been published at the latest.

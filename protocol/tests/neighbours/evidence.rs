@@ -58,12 +58,7 @@ impl Pair {
     }
 
     fn prove(&mut self, header: SignedHeader, age_ms: u64) {
-        let group = group();
-        self.say(&Frame::Proof(Proof {
-            group,
-            header,
-            age_ms,
-        }));
+        self.say(&Frame::Proof(Proof { header, age_ms }));
     }
 }
 

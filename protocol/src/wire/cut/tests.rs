@@ -205,7 +205,6 @@ fn what_cannot_be_cut_fits() {
         }
         .into(),
         Proof {
-            group: GROUP,
             header: SignedHeader {
                 signed: vec![1; HEADER_BYTES_MAX].into(),
                 signature: [1; 64],

@@ -122,6 +122,10 @@ impl NodeBuilder {
             engine.bootstrap.push(transport::to_address(address)?);
         }
         engine.check()?;
+        #[cfg(feature = "wire-next")]
+        {
+            engine.wire_next = true;
+        }
 
         let opened = data_dir.clone();
         let store = tokio::task::spawn_blocking(move || match opened {

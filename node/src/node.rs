@@ -226,7 +226,10 @@ impl Node {
         payload: Bytes,
     ) -> Result<AckResult, NodeError> {
         let (reply, answer) = oneshot::channel();
-        let options = PublishOptions { acknowledge: true };
+        let options = PublishOptions {
+            acknowledge: true,
+            ..PublishOptions::default()
+        };
         self.submit(group, payload, options, Reply::Acknowledged(reply))
             .await?;
         let Acknowledging { id, result } = answer.await.map_err(|_| NodeError::Stopped)??;

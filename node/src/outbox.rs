@@ -133,7 +133,7 @@ impl Outbox {
             let mut bytes = 0;
             while let Some(next) = state.queue.front() {
                 bytes += next.payload.len();
-                let alone = next.options.acknowledge || bytes > most.1 || taken.len() >= most.0;
+                let alone = next.is_alone() || bytes > most.1 || taken.len() >= most.0;
                 if alone && !taken.is_empty() {
                     break;
                 }
@@ -406,7 +406,12 @@ impl Drop for Room {
 impl Submission {
     /// What it counts for.
     pub(crate) fn weight(&self) -> usize {
-        self.payload.len() + MESSAGE_BYTES
+        self.payload.len() + self.options.headers.bytes() + MESSAGE_BYTES
+    }
+
+    /// Whether it shares no bundle with others.
+    fn is_alone(&self) -> bool {
+        self.options.acknowledge || !self.options.headers.is_empty()
     }
 
     /// Tells whoever asked that it was refused.

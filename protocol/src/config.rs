@@ -33,6 +33,9 @@ pub struct Config {
     /// The old fault that is active; only in builds that have such, which no user has.
     #[cfg(feature = "planted")]
     pub planted: crate::Planted,
+    /// Whether this peer speaks as a later version may; only in builds that can, which no user has.
+    #[cfg(feature = "wire-next")]
+    pub wire_next: bool,
     /// Links and whom to connect to.
     pub links: LinkConfig,
     /// What strangers may use.
@@ -55,6 +58,8 @@ impl Default for Config {
             memory_max: 768 << 20,
             #[cfg(feature = "planted")]
             planted: crate::Planted::None,
+            #[cfg(feature = "wire-next")]
+            wire_next: false,
             links: LinkConfig::default(),
             limits: LimitConfig::default(),
             database: DatabaseConfig::default(),

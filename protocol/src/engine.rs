@@ -5,6 +5,7 @@
 
 mod control;
 mod counts;
+mod growth;
 mod query;
 mod timers;
 mod view;
@@ -276,9 +277,12 @@ impl Engine {
             match link
                 .decoder
                 .next_frame()
-                .and_then(|raw| raw.map(Frame::decode).transpose())
+                .and_then(|raw| raw.map(Frame::decode_with).transpose())
             {
-                Ok(Some(Some(frame))) => self.on_frame(id, frame),
+                Ok(Some(Some((frame, ext)))) => {
+                    self.count_unknown_fields(ext.unknown_to(self.knows_next()));
+                    self.on_frame(id, frame);
+                }
                 Ok(Some(None)) => self.count("frames_unknown"),
                 Ok(None) => return,
                 Err(error) => return self.on_malformed(id, &error),

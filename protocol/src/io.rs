@@ -185,7 +185,8 @@ pub enum LinkEnd {
     Left,
     /// Another network's name.
     OtherNetwork,
-    /// A wire version this build does not speak.
+    /// A wire version that this build does not speak, or a feature that the other end needs and this
+    /// build does not have.
     Incompatible,
     /// Bytes that are no frames, or frames that break the rules.
     Malformed,
@@ -266,6 +267,14 @@ pub enum Event {
         settings: GroupSettings,
         /// Whether explicit settings of this peer lost to another's.
         lost: bool,
+    },
+    /// A group that this peer was in has got a setting that this build does not understand. It is in
+    /// the group no more, and carries it for others.
+    SettingUnsupported {
+        /// The group.
+        group: GroupName,
+        /// The setting.
+        setting: String,
     },
     /// A publisher that was told `Busy` may try again.
     Sendable {

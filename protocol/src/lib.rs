@@ -5,6 +5,7 @@
 //! replayed. The one type to know is [`Engine`].
 
 pub mod config;
+pub mod headers;
 pub mod identity;
 pub mod io;
 pub mod memo;
@@ -30,6 +31,7 @@ pub use config::{
 pub use engine::{Engine, WarmChoice, WarmDatabase, WarmLink};
 #[cfg(feature = "planted")]
 pub use group::Planted;
+pub use headers::{HEADER_KEY_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_MAX, HeaderError, Headers};
 pub use identity::{Keypair, ParsePeerError, PeerKey, Signer};
 pub use io::{
     Action, DialId, Event, IdentityUser, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId,

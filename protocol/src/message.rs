@@ -1,5 +1,6 @@
 //! What users see of messages and groups: names, settings, options, results.
 
+use crate::headers::Headers;
 use crate::identity::PeerKey;
 use crate::name::{GroupName, NameError};
 use bytes::Bytes;
@@ -206,6 +207,15 @@ pub enum JoinError {
         /// [`HISTORY_LAST_MAX`].
         max: u64,
     },
+    /// The group has a setting that this build does not understand.
+    #[error(
+        "the group has the setting `{setting}`, which this version of Hedgerow does not know; a \
+         later one does"
+    )]
+    Unsupported {
+        /// The setting.
+        setting: String,
+    },
     /// Not in the group.
     #[error("not a member of group {0}")]
     NotMember(GroupName),
@@ -218,11 +228,13 @@ pub enum JoinError {
 }
 
 /// How to publish.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PublishOptions {
     /// Ask every member to acknowledge; [`crate::Event::Acknowledged`] tells the result.
     pub acknowledge: bool,
+    /// What the message says about itself beside its content.
+    pub headers: Headers,
 }
 
 /// Why a message was not accepted; nothing changed.
@@ -245,6 +257,15 @@ pub enum PublishError {
     TooManyGroups {
         /// The limit.
         max: usize,
+    },
+    /// The group has a setting that this build does not understand.
+    #[error(
+        "the group has the setting `{setting}`, which this version of Hedgerow does not know; a \
+         later one does"
+    )]
+    Unsupported {
+        /// The setting.
+        setting: String,
     },
     /// The engine leaves or has stopped.
     #[error("this peer is leaving the network")]
@@ -272,6 +293,8 @@ pub struct Delivery {
     pub id: MessageId,
     /// When its origin published it, ms since the Unix epoch, by the origin's clock.
     pub published_at: u64,
+    /// What its publisher says about it.
+    pub headers: Headers,
     /// The content.
     pub payload: Bytes,
     /// Links it crossed to come here.

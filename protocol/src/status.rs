@@ -238,7 +238,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 109] = [
+pub const COUNTERS: [&str; 113] = [
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",
@@ -275,6 +275,7 @@ pub const COUNTERS: [&str; 109] = [
     "entries_evicted",
     "epochs_ahead",
     "epochs_too_old",
+    "fields_unknown",
     "frames_cut",
     "frames_from_visitors",
     "frames_malformed",
@@ -282,6 +283,8 @@ pub const COUNTERS: [&str; 109] = [
     "frames_unknown",
     "frames_without_memory",
     "groups_unstated",
+    "groups_unsupported",
+    "headers_unreadable",
     "hellos_late",
     "identity_conflicts",
     "links_of_one_address",
@@ -345,6 +348,7 @@ pub const COUNTERS: [&str; 109] = [
     "records_without_room",
     "relays_refused",
     "repair_looks",
+    "roles_unknown",
     "settings_damped",
     "stalls",
     "subscriptions_refused",

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use ed25519_dalek::{Signature, Verifier as _, VerifyingKey};
+use hedgerow_protocol::wire::bundle::BundleExt;
 use hedgerow_protocol::wire::frame::{BundleFrame, Hello};
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Frame, WIRE_VERSION};
 use hedgerow_protocol::{
@@ -98,6 +99,8 @@ fn decoded(peer: PeerKey) -> Signer {
         fragment: None,
         previous: [0; 32],
         payload_hash: [0; 32],
+        header_lengths: Vec::new(),
+        ext: BundleExt::default(),
     };
     // Who has signed it is what the engine wants to know: anybody will do.
     let payload = Bytes::from_static(b"x");
@@ -106,9 +109,10 @@ fn decoded(peer: PeerKey) -> Signer {
         wire: WIRE_VERSION,
         network,
         epoch: 1,
-        features: 0,
+        capabilities: 0,
         wants: 1,
         record: None,
+        needs: Vec::new(),
     };
     let frame = BundleFrame {
         hops: 1,

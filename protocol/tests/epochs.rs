@@ -135,9 +135,12 @@ impl Two {
 fn a_large_message_that_is_going_out_arrives_whole_in_the_new_epoch() {
     let mut two = Two::new();
     let payload: Bytes = (0..20 << 20).map(|at: u32| (at >> 10) as u8).collect();
-    let options = PublishOptions { acknowledge: true };
+    let options = PublishOptions {
+        acknowledge: true,
+        ..PublishOptions::default()
+    };
     let small = Bytes::from_static(b"before it");
-    let before = two.engines[0].publish(two.now, &news(), small, options);
+    let before = two.engines[0].publish(two.now, &news(), small, options.clone());
     two.drain(0);
     two.run_ms(5_000);
     two.stuck = Some(0);

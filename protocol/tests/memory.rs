@@ -3,10 +3,13 @@
 
 use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;
+use hedgerow_protocol::wire::bundle::BundleExt;
 use hedgerow_protocol::wire::frame::{
     Baseline, BaselineOrigin, BundleFrame, Digest, DigestEntry, Hello, RecordAnnounce, Records,
     Refuse, Subscribe, Wants,
 };
+use hedgerow_protocol::wire::record::GroupExt;
+use hedgerow_protocol::wire::record::RecordExt;
 use hedgerow_protocol::wire::record::{
     ALGORITHM_VERSION, Record, RecordGroup, RecordLink, WireRecord,
 };
@@ -99,9 +102,10 @@ impl Flooded {
                 wire: WIRE_VERSION,
                 network: Config::default().network,
                 epoch: 1,
-                features: 0,
+                capabilities: 0,
                 wants: 1,
                 record: None,
+                needs: Vec::new(),
             }),
         );
         self.say(
@@ -194,6 +198,7 @@ fn record(number: u64, bytes: usize, links: Vec<RecordLink>) -> SignedRecord {
         role: 1,
         settings_version: 0,
         settings: None,
+        ext: GroupExt::default(),
     };
     let record = Record {
         network: Config::default().network.hash(),
@@ -207,6 +212,8 @@ fn record(number: u64, bytes: usize, links: Vec<RecordLink>) -> SignedRecord {
         addresses: vec![Address::new("/ip4/127.0.0.1/tcp/4001").expect("valid")],
         groups: (0..bytes / 110).map(group).collect(),
         links,
+        capabilities: 0,
+        ext: RecordExt::default(),
     };
     SignedRecord::sign(record, &keypair)
 }
@@ -224,6 +231,8 @@ fn bundle(origin: &Keypair, seq: u64, now: Time, payload: usize) -> Frame {
         fragment: None,
         previous: if seq == 1 { [0; 32] } else { [1; 32] },
         payload_hash: [0; 32],
+        header_lengths: Vec::new(),
+        ext: BundleExt::default(),
     };
     let bundle = Bundle::sign(header, vec![b'x'; payload].into(), origin);
     let frame = BundleFrame {

@@ -104,6 +104,11 @@ impl From<JoinError> for ApiError {
                 "history_too_long",
                 "ask for fewer, or for a duration: `--since 10m`",
             ),
+            JoinError::Unsupported { .. } => (
+                StatusCode::CONFLICT,
+                "setting_unsupported",
+                "run a later version of Hedgerow on this peer",
+            ),
             JoinError::NotMember(group) => {
                 let remedy = format!("join the group first: `hedgerow join {}`", quoted(group));
                 return Self::new(StatusCode::NOT_FOUND, "not_member", error, remedy);
@@ -134,6 +139,11 @@ impl From<PublishError> for ApiError {
                 StatusCode::CONFLICT,
                 "too_many_groups",
                 "leave a group, or raise groups.groups_max in the configuration",
+            ),
+            PublishError::Unsupported { .. } => (
+                StatusCode::CONFLICT,
+                "setting_unsupported",
+                "run a later version of Hedgerow on this peer",
             ),
             PublishError::Stopped => return stopped(&error),
         };

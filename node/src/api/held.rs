@@ -155,7 +155,7 @@ impl Drop for Held {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use hedgerow_protocol::{Arrival, Delivery, GroupName, MessageId, PeerKey};
+    use hedgerow_protocol::{Arrival, Delivery, GroupName, Headers, MessageId, PeerKey};
 
     const MESSAGE: usize = 100_000;
 
@@ -169,6 +169,7 @@ mod tests {
             },
             published_at: 0,
             payload: payload.clone(),
+            headers: Headers::default(),
             hops: 0,
             arrival: Arrival::Pushed,
         })

@@ -101,7 +101,7 @@ fn write_escaped(buffer: &mut Vec<u8>, piece: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hedgerow_protocol::{Arrival, GroupName, Keypair, MessageId};
+    use hedgerow_protocol::{Arrival, GroupName, Headers, Keypair, MessageId};
 
     fn delivery(group: &str, payload: Vec<u8>) -> Delivery {
         Delivery {
@@ -113,6 +113,11 @@ mod tests {
             },
             published_at: 1_700_000_000_000,
             payload: payload.into(),
+            headers: {
+                let mut headers = Headers::default();
+                headers.insert("payload", "\"").expect("a header");
+                headers
+            },
             hops: 2,
             arrival: Arrival::Pushed,
         }

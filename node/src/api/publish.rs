@@ -16,7 +16,7 @@ use axum::extract::State;
 use bytes::{Buf, Bytes, BytesMut};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use hedgerow_protocol::{GroupName, MessageId, PeerKey, PublishError, PublishOptions};
+use hedgerow_protocol::{GroupName, Headers, MessageId, PeerKey, PublishError, PublishOptions};
 use std::collections::{BTreeSet, VecDeque};
 use tokio::sync::oneshot;
 
@@ -35,7 +35,7 @@ pub(super) async fn upload(
     let acknowledging_max = api.effective.settings.api.acknowledging_max;
     let _slot = api.streams.take()?;
     let waiting = query.wait.then_some(acknowledging_max);
-    let mut publisher = Publisher::new(&api.node, group, waiting);
+    let mut publisher = Publisher::new(&api.node, group, query.headers, waiting);
     let bytes_max = api.node.shared.message_bytes_max;
     let bytes = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if query.split == Split::None && bytes > bytes_max {
@@ -170,6 +170,7 @@ enum Pending {
 /// Publishes one upload's messages in order.
 struct Publisher {
     group: GroupName,
+    headers: Headers,
     room: Room,
     pending: VecDeque<(usize, Pending)>,
     waiting: Option<Waiting>,
@@ -189,7 +190,12 @@ struct Waiting {
 }
 
 impl Publisher {
-    fn new(node: &Node, group: GroupName, acknowledging_max: Option<usize>) -> Self {
+    fn new(
+        node: &Node,
+        group: GroupName,
+        headers: Headers,
+        acknowledging_max: Option<usize>,
+    ) -> Self {
         let room = node.shared.outboxes.room(&group);
         let waiting = acknowledging_max.map(|most| Waiting {
             most,
@@ -200,6 +206,7 @@ impl Publisher {
         });
         Self {
             group,
+            headers,
             room,
             pending: VecDeque::new(),
             waiting,
@@ -225,6 +232,7 @@ impl Publisher {
         let bytes = payload.len();
         let options = PublishOptions {
             acknowledge: self.waiting.is_some(),
+            headers: self.headers.clone(),
         };
         let (reply, pending) = if self.waiting.is_some() {
             let (reply, answer) = oneshot::channel();

@@ -1,7 +1,7 @@
 //! The wire types: what is sent can be read, in the documented form.
 
 use super::types::*;
-use hedgerow_protocol::{Arrival, Delivery, GroupName, Keypair, MessageId};
+use hedgerow_protocol::{Arrival, Delivery, GroupName, Headers, Keypair, MessageId};
 use std::time::Duration;
 
 fn delivery(payload: &'static [u8]) -> Delivery {
@@ -14,6 +14,7 @@ fn delivery(payload: &'static [u8]) -> Delivery {
         },
         published_at: 1_700_000_000_000,
         payload: payload.into(),
+        headers: Headers::default(),
         hops: 2,
         arrival: Arrival::Pushed,
     }

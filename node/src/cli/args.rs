@@ -237,6 +237,9 @@ pub(super) struct PublishArgs {
     /// How to cut it: a message a line (as stdin is by default) or one in all (as files are)
     #[arg(long, value_enum)]
     pub(super) split: Option<Split>,
+    /// Say something about each message beside its content, signed with it; may be repeated
+    #[arg(long = "header", value_name = "KEY=VALUE", value_parser = parse_header)]
+    pub(super) headers: Vec<(String, String)>,
     /// Return only when every live member has all of it; exit code 4 if there is no other member
     #[arg(long)]
     pub(super) wait: bool,
@@ -281,4 +284,12 @@ pub(super) struct TraceArgs {
     /// How long to wait for answers
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(super) timeout: Option<Duration>,
+}
+
+fn parse_header(text: &str) -> Result<(String, String), String> {
+    let (key, value) = (text.split_once('=')).ok_or("KEY=VALUE is expected, as in `id=42`")?;
+    // The limits of all together are looked at when all are known.
+    let mut headers = hedgerow_protocol::Headers::default();
+    (headers.insert(key, value)).map_err(|error| error.to_string())?;
+    Ok((key.to_owned(), value.to_owned()))
 }

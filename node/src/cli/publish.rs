@@ -10,7 +10,7 @@ use super::one_shot::OneShot;
 use super::signals::Signals;
 use super::table::list;
 use crate::api::types::{Acknowledged, PublishQuery, Published, Split};
-use hedgerow_protocol::GroupName;
+use hedgerow_protocol::{GroupName, Headers};
 use hyper::Method;
 use serde::Deserialize;
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ pub(super) async fn publish(
 ) -> Result<(), CliError> {
     let mut signals = Signals::new()?;
     // A mistake in the arguments should start nothing.
+    let headers = headers(&args.headers)?;
     let input = Input::open(&args).await?;
     let is_lines = input.split == Split::Lines;
     let peer = OneShot::find_or_start(context, &args.config).await?;
@@ -36,7 +37,7 @@ pub(super) async fn publish(
         if peer.is_own() {
             await_view(context, args.timeout.unwrap_or(LINK_WAIT).min(LINK_WAIT)).await?;
         }
-        upload(context, &group, input, args.wait).await
+        upload(context, &group, input, headers, args.wait).await
     };
     let what = if args.wait {
         "not every member has all of it"
@@ -69,6 +70,7 @@ async fn upload(
     context: &Context,
     group: &GroupName,
     input: Input,
+    headers: Headers,
     wait: bool,
 ) -> Result<Published, CliError> {
     let Input {
@@ -79,7 +81,11 @@ async fn upload(
     } = input;
     let path = with_query(
         &group_path(group, "messages"),
-        &PublishQuery { split, wait },
+        &PublishQuery {
+            split,
+            wait,
+            headers,
+        },
     )?;
     let sent = context
         .client
@@ -88,6 +94,15 @@ async fn upload(
     progress.finish_and_clear();
     let sent = sent.map_err(|error| failure.or(error))?;
     Ok(read(sent).await?)
+}
+
+fn headers(given: &[(String, String)]) -> Result<Headers, CliError> {
+    let mut headers = Headers::default();
+    for (key, value) in given {
+        (headers.insert(key, value))
+            .map_err(|error| CliError::Usage(format!("--header: {error}")))?;
+    }
+    Ok(headers)
 }
 
 fn report(context: &Context, published: &Published, allow_nobody: bool) -> Result<(), CliError> {

@@ -8,7 +8,7 @@ use crate::api::types::{
     Encoding, MessageLine, PublishQuery, SettingsRequest, Split, SubscribeQuery, SubscriptionLine,
 };
 use clap::{CommandFactory, Parser};
-use hedgerow_protocol::{Arrival, GroupName, PeerKey};
+use hedgerow_protocol::{Arrival, GroupName, Headers, PeerKey};
 use std::time::Duration;
 
 #[test]
@@ -85,10 +85,21 @@ fn paths_and_queries_are_encoded() {
     let query = PublishQuery {
         split: Split::Lines,
         wait: true,
+        headers: Headers::default(),
     };
     assert_eq!(
         with_query("/x", &query).expect("encodes"),
         "/x?split=lines&wait=true"
+    );
+    let mut headers = Headers::default();
+    headers.insert("id", "4 \"2\"").expect("a header");
+    let query = PublishQuery {
+        headers,
+        ..PublishQuery::default()
+    };
+    assert_eq!(
+        with_query("/x", &query).expect("encodes"),
+        "/x?split=none&wait=false&headers=%7B%22id%22%3A%224+%5C%222%5C%22%22%7D"
     );
 }
 
@@ -146,6 +157,7 @@ fn what_follows_the_type_of_a_message_is_what_json_lines_hold() {
         published_at: 1,
         encoding: Encoding::Utf8,
         payload: "\0".to_owned(),
+        headers: Headers::default(),
         hops: 0,
         arrival: Arrival::Local,
     };

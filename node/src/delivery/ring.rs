@@ -59,8 +59,9 @@ pub(crate) enum Next {
     Closed,
 }
 
-fn size(item: &Item) -> usize {
-    ITEM_BYTES + item.as_ref().map_or(0, |delivery| delivery.payload.len())
+pub(super) fn size(item: &Item) -> usize {
+    let content = |delivery: &Delivery| delivery.payload.len() + delivery.headers.bytes();
+    ITEM_BYTES + item.as_ref().map_or(0, content)
 }
 
 impl Ring {

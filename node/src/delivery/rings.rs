@@ -1,7 +1,7 @@
 //! All groups' rings, and the bound over them.
 
 use super::Ring;
-use super::ring::Item;
+use super::ring::{Item, size};
 use crate::options::DeliveryConfig;
 use hedgerow_protocol::{Delivery, GroupName};
 use std::collections::HashMap;
@@ -72,7 +72,7 @@ impl Rings {
             self.flush(now);
             self.held_for = Some(group.clone());
         }
-        self.pushed += item.as_ref().map_or(0, |delivery| delivery.payload.len());
+        self.pushed += size(&item);
         self.held.push(item);
     }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::options::DeliveryConfig;
 use bytes::Bytes;
-use hedgerow_protocol::{Arrival, Delivery, GroupName, History, MessageId, PeerKey};
+use hedgerow_protocol::{Arrival, Delivery, GroupName, Headers, History, MessageId, PeerKey};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ fn message(seq: u64, published_at: u64, payload: &'static [u8]) -> Delivery {
         },
         published_at,
         payload: Bytes::from_static(payload),
+        headers: Headers::default(),
         hops: 1,
         arrival: Arrival::Pushed,
     }

@@ -146,6 +146,11 @@ impl Driver {
                 }
             }
             Event::Settings { group, .. } => self.remember_settings(group),
+            // A stored membership stays: a later version takes it up again.
+            Event::SettingUnsupported { group, .. } => {
+                self.members.remove(group);
+                self.rings.close(group);
+            }
             Event::Sendable { group } => {
                 if let Some(outbox) = self.blocked.remove(group) {
                     self.outboxes.relist(&outbox);
@@ -265,6 +270,13 @@ fn log(event: &Event) {
             lost,
         } => {
             tracing::info!(%group, %settings, lost, "group settings");
+        }
+        Event::SettingUnsupported { group, setting } => {
+            tracing::error!(
+                %group,
+                setting,
+                "the group has a setting that this version does not know; left it"
+            );
         }
         Event::OriginRefused { group, peer } => {
             tracing::warn!(%group, %peer, "a neighbour has no room for what is published here");

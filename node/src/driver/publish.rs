@@ -100,7 +100,7 @@ impl Driver {
     ) -> Result<MessageId, PublishError> {
         let (now, group) = (self.clock.now(), &outbox.group);
         if let [one] = taken {
-            return (self.engine).publish(now, group, one.payload.clone(), one.options);
+            return (self.engine).publish(now, group, one.payload.clone(), one.options.clone());
         }
         let messages: Vec<Bytes> = taken.iter().map(|one| one.payload.clone()).collect();
         self.engine.publish_together(now, group, &messages)

@@ -114,7 +114,10 @@ fn what_waits_is_taken_together_up_to_the_limits() {
     let (reply, _answer) = oneshot::channel();
     room.push(Submission {
         payload: "told".into(),
-        options: PublishOptions { acknowledge: true },
+        options: PublishOptions {
+            acknowledge: true,
+            ..PublishOptions::default()
+        },
         reply: Reply::Acknowledged(reply),
     });
     room.push(submission("six", &sink));

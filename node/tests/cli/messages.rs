@@ -75,6 +75,33 @@ fn json_lines_have_the_documented_keys() {
 }
 
 #[test]
+fn headers_come_with_their_messages() {
+    let (first, second) = Peer::pair();
+    let mut reader = second.join("news --jsonl");
+    first
+        .feed("pub news --header id=42 --header note=a=b", b"one\ntwo\n")
+        .ok();
+    first.run("pub news three").ok();
+    for (text, headers) in [
+        ("one", serde_json::json!({"id": "42", "note": "a=b"})),
+        ("two", serde_json::json!({"id": "42", "note": "a=b"})),
+        ("three", Value::Null),
+    ] {
+        let line: Value = serde_json::from_str(&reader.line()).expect("JSON");
+        assert_eq!(
+            (&line["payload"], &line["headers"]),
+            (&text.into(), &headers)
+        );
+    }
+    reader.signal("INT");
+    for wrong in ["noequals", "Upper=1", "=1"] {
+        let refused = first.run(&format!("pub news --header {wrong} text"));
+        assert_eq!(refused.code, 2, "{wrong}");
+        assert!(refused.stderr.contains("--header"), "{}", refused.stderr);
+    }
+}
+
+#[test]
 fn time_counts_and_history() {
     let peer = Peer::start("");
     let begin = std::time::Instant::now();

@@ -1,6 +1,7 @@
 //! Well-formed frames with arbitrary content, as peers with keys of their own can send them.
 
 use arbitrary::{Result, Unstructured};
+use hedgerow_protocol::wire::bundle::BundleExt;
 use hedgerow_protocol::wire::bundle::{FLAG_ACKNOWLEDGE, FLAG_BULK};
 use hedgerow_protocol::wire::delta::{RecordDelta, RecordDeltas};
 use hedgerow_protocol::wire::frame::{
@@ -9,7 +10,11 @@ use hedgerow_protocol::wire::frame::{
     ProbeAnswer, Proof, Pull, RecordAnnounce, RecordPull, Records, Refuse, SignedHeader, Subscribe,
     Wanted, Wants,
 };
-use hedgerow_protocol::wire::record::{Record, RecordGroup, RecordLink, WireRecord};
+use hedgerow_protocol::wire::record::GroupExt;
+use hedgerow_protocol::wire::record::RecordExt;
+use hedgerow_protocol::wire::record::{
+    LaterSetting, Record, RecordGroup, RecordLink, WireRecord, WireSettings,
+};
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Fragment, Frame, SignedRecord, WIRE_VERSION};
 use hedgerow_protocol::{Address, GroupId, GroupName, History, Keypair, NetworkName, PeerKey};
 use std::sync::OnceLock;
@@ -110,9 +115,14 @@ pub fn hello(key: usize, input: Input<'_, '_>) -> Result<Frame> {
         },
         network: NetworkName::new(network).expect("valid"),
         epoch: epoch(input)?,
-        features: input.arbitrary::<u8>()?.into(),
+        capabilities: input.arbitrary::<u8>()?.into(),
         wants: input.arbitrary::<u8>()?.into(),
         record,
+        needs: if input.ratio(1, 16)? {
+            vec!["a feature".to_owned()]
+        } else {
+            Vec::new()
+        },
     }))
 }
 
@@ -128,17 +138,29 @@ fn record(key: usize, input: Input<'_, '_>) -> Result<WireRecord> {
     links.sort_by_key(|link| link.peer);
     links.dedup_by_key(|link| link.peer);
     let mut groups = few(input, |input| {
-        let settings = (
-            input.int_in_range(0..=9)?,
-            input.int_in_range(0..=2)?,
-            1 << 20,
-            60_000,
-        );
+        let later = few(input, |input| {
+            Ok(LaterSetting {
+                name: ["a", "b-2", "C"][usize::from(input.int_in_range(0_u8..=2)?)].to_owned(),
+                value: vec![input.arbitrary::<u8>()?].into(),
+            })
+        })?;
+        let settings = WireSettings {
+            redundancy: input.int_in_range(0..=9)?,
+            order: input.int_in_range(0..=2)?,
+            retention_bytes: 1 << 20,
+            retention_ms: 60_000,
+            later: if input.ratio(1, 8)? {
+                later
+            } else {
+                Vec::new()
+            },
+        };
         Ok(RecordGroup {
             name: group(input)?,
-            role: input.int_in_range(0..=2)?,
+            role: input.int_in_range(0..=3)?,
             settings_version: number(input)?,
             settings: input.arbitrary::<bool>()?.then_some(settings),
+            ext: GroupExt::default(),
         })
     })?;
     groups.sort_by(|a, b| a.name.cmp(&b.name));
@@ -156,6 +178,8 @@ fn record(key: usize, input: Input<'_, '_>) -> Result<WireRecord> {
         addresses: few(input, |input| Ok(address(input.arbitrary()?)))?,
         groups,
         links,
+        capabilities: 0,
+        ext: RecordExt::default(),
     };
     let signed = SignedRecord::sign(record, &keypair(key));
     Ok(WireRecord(signed.signed, signed.signature, number(input)?))
@@ -205,6 +229,11 @@ fn bundle(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Bundle> {
         None
     };
     let total: u32 = lengths.iter().sum();
+    let header_lengths = match input.int_in_range(0..=7)? {
+        0 => vec![input.int_in_range(0..=9)?; lengths.len()],
+        1 => vec![0; lengths.len()],
+        _ => Vec::new(),
+    };
     let header = BundleHeader {
         group: group_id(input)?,
         origin: keypair(key).peer(),
@@ -218,6 +247,7 @@ fn bundle(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Bundle> {
             Vec::new()
         },
         lengths,
+        header_lengths,
         fragment,
         previous: if seq == 1 {
             [0; 32]
@@ -225,6 +255,7 @@ fn bundle(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Bundle> {
             [input.int_in_range(1..=3)?; 32]
         },
         payload_hash: [0; 32],
+        ext: BundleExt::default(),
     };
     let payload = vec![input.arbitrary()?; total as usize].into();
     Ok(Bundle::sign(header, payload, &keypair(key)))

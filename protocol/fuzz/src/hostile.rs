@@ -5,8 +5,8 @@ use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
 use hedgerow_protocol::wire::{FRAME_BYTES_MAX, Frame};
 use hedgerow_protocol::{
-    Action, Address, Config, DialId, Engine, GroupName, History, Input, JoinOptions, LinkId,
-    Micros, PersistId, PublishOptions, SettingsPatch, Time, VerifyId,
+    Action, Address, Config, DialId, Engine, GroupName, Headers, History, Input, JoinOptions,
+    LinkId, Micros, PersistId, PublishOptions, SettingsPatch, Time, VerifyId,
 };
 use hedgerow_testnet::check::{self, Snapshot};
 use std::collections::BTreeMap;
@@ -230,6 +230,7 @@ impl Hostile {
         };
         let options = PublishOptions {
             acknowledge: input.arbitrary()?,
+            headers: headers(input)?,
         };
         let payload = vec![bytes as u8; bytes].into();
         // Any refusal is an answer.
@@ -344,4 +345,17 @@ impl Hostile {
             self.checks.len()
         );
     }
+}
+
+/// Mostly none.
+fn headers(input: &mut Unstructured<'_>) -> Result<Headers> {
+    let mut headers = Headers::default();
+    if input.ratio(1, 8)? {
+        for _ in 0..input.int_in_range(0..=3)? {
+            let key = format!("k{}", input.int_in_range(0..=9)?);
+            // Whatever is over the limits is left out.
+            let _ = headers.insert(&key, &"v".repeat(input.int_in_range(0..=3_000)?));
+        }
+    }
+    Ok(headers)
 }

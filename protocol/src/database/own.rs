@@ -8,7 +8,6 @@ use crate::name::Address;
 use crate::time::Micros;
 use crate::wire::record::{
     ADDRESSES_MAX, ALGORITHM_VERSION, GROUPS_MAX, LINKS_MAX, RECORD_BYTES_MAX, coordinate_to_wire,
-    settings_to_wire,
 };
 use crate::wire::{Record, RecordGroup, RecordLink, SignedRecord, VERSION_MAX};
 use hedgerow_topology::Coordinate;
@@ -319,20 +318,23 @@ impl Engine {
             .groups
             .values()
             .filter_map(|group| {
-                let (version, settings) = group.settings_with_version();
+                let settings = group.stated_settings();
                 let role = group.stated_role();
-                if role == 0 && version == 0 {
+                if role == 0 && settings.is_none() {
                     return None;
                 }
                 Some(RecordGroup {
                     name: group.name.clone()?,
                     role,
-                    settings_version: version,
-                    settings: (version > 0).then(|| settings_to_wire(settings)),
+                    settings_version: group.settings.version,
+                    settings,
+                    ext: self.group_ext(),
                 })
             })
             .take(GROUPS_MAX)
             .collect();
+        #[cfg(feature = "wire-next")]
+        groups.extend(self.group_of_unknown_role());
         groups.sort_by(|a, b| a.name.cmp(&b.name));
         fit_groups(&mut groups, links.len());
         let leaving = self.stopping == Some(Stopping::Stopped);
@@ -343,6 +345,7 @@ impl Engine {
             version: self.own.version,
             left: leaving,
             algorithm: ALGORITHM_VERSION,
+            capabilities: self.capabilities(),
             capacity: self.own.capacity,
             coordinate: coordinate_to_wire(&self.own.steady),
             addresses: self
@@ -354,6 +357,7 @@ impl Engine {
                 .collect(),
             groups,
             links: if leaving { Vec::new() } else { links },
+            ext: self.record_ext(),
         }
     }
 
@@ -369,8 +373,7 @@ impl Engine {
         self.own.issued = self.now.mono;
         let record = self.record_now();
         let statable = self.groups.values().filter(|group| {
-            let (version, _) = group.settings_with_version();
-            group.name.is_some() && (group.stated_role() != 0 || version > 0)
+            group.name.is_some() && (group.stated_role() != 0 || group.settings.version > 0)
         });
         let unstated = statable.count().saturating_sub(record.groups.len());
         if unstated > 0 {
@@ -451,13 +454,21 @@ impl Engine {
     }
 }
 
+/// What further fields of a group may take, bytes; today there are none.
+const FURTHER_BYTES: usize = 64;
+
 /// Leaves out the last groups that would make a record longer than anybody takes.
 fn fit_groups(groups: &mut Vec<RecordGroup>, links: usize) {
     // CBOR at its widest. A link: a key, an RTT. Everything else, with eight addresses: 2 KiB.
     let mut room = RECORD_BYTES_MAX.saturating_sub(links * 41 + (2 << 10));
     let fitting = groups.iter().take_while(|group| {
         let settings = if group.settings.is_some() { 24 } else { 1 };
-        let takes = group.name.as_str().len() + 15 + settings;
+        let further = if group.ext.is_empty() {
+            0
+        } else {
+            FURTHER_BYTES
+        };
+        let takes = group.name.as_str().len() + 15 + settings + further;
         let fits = takes <= room;
         room = room.saturating_sub(takes);
         fits
@@ -471,6 +482,7 @@ mod tests {
     use super::*;
     use crate::identity::Keypair;
     use crate::wire::EPOCH_MAX;
+    use crate::wire::record::{GroupExt, RecordExt, WireSettings};
 
     #[test]
     fn the_longest_record_is_taken() {
@@ -480,7 +492,14 @@ mod tests {
                 name: format!("{at:0100}").parse().expect("valid"),
                 role: 1,
                 settings_version: u64::MAX,
-                settings: Some((u8::MAX, u8::MAX, u64::MAX, u64::MAX)),
+                settings: Some(WireSettings {
+                    redundancy: u8::MAX,
+                    order: u8::MAX,
+                    retention_bytes: u64::MAX,
+                    retention_ms: u64::MAX,
+                    later: Vec::new(),
+                }),
+                ext: GroupExt::default(),
             })
             .collect();
         let mut links: Vec<RecordLink> = (0..LINKS_MAX)
@@ -499,11 +518,13 @@ mod tests {
             version: VERSION_MAX,
             left: false,
             algorithm: u16::MAX,
+            capabilities: u64::MAX,
             capacity: u16::MAX,
             coordinate: [1.0; 5],
             addresses: vec!["a".repeat(192).parse().expect("valid"); ADDRESSES_MAX],
             groups,
             links,
+            ext: RecordExt::default(),
         };
         let signed = SignedRecord::sign(record, &keypair);
         assert!(

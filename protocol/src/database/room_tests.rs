@@ -4,6 +4,7 @@ use super::*;
 use crate::config::DatabaseConfig;
 use crate::identity::Keypair;
 use crate::wire::record::ALGORITHM_VERSION;
+use crate::wire::record::RecordExt;
 use crate::wire::{Record, RecordLink};
 use std::sync::Arc;
 
@@ -41,6 +42,8 @@ fn record(number: u16, version: u64, links: u8) -> Arc<SignedRecord> {
         addresses: Vec::new(),
         groups: Vec::new(),
         links: links.collect(),
+        capabilities: 0,
+        ext: RecordExt::default(),
     };
     Arc::new(SignedRecord::sign(record, &keypair))
 }

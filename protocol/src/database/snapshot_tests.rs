@@ -3,6 +3,7 @@
 use super::*;
 use crate::identity::Keypair;
 use crate::name::NetworkName;
+use crate::wire::record::RecordExt;
 use crate::wire::{Record, RecordLink};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -33,6 +34,8 @@ fn row(versions: [u16; 3]) -> Snapshot {
             addresses: Vec::new(),
             groups: Vec::new(),
             links,
+            capabilities: 0,
+            ext: RecordExt::default(),
         };
         Arc::new(SignedRecord::sign(record, &keypairs[at]))
     });
@@ -88,6 +91,8 @@ fn record_of(keypairs: &[Keypair], at: usize, version: u64, links: &[(usize, u32
         addresses: Vec::new(),
         groups: Vec::new(),
         links,
+        capabilities: 0,
+        ext: RecordExt::default(),
     }
 }
 

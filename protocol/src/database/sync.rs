@@ -224,6 +224,7 @@ impl Engine {
         is_bulk: bool,
     ) {
         let peer = record.record.peer;
+        self.count_unknown_in(&record.record);
         if peer == self.me {
             let (epoch, _) = record.order();
             match self.offer_in_time(&record) {

@@ -155,7 +155,7 @@ impl Engine {
         let graph =
             crate::database::group_graph(&self.memo, snapshot, self.view.component, id, group);
         let settings = match self.groups.get(&id) {
-            Some(group) => group.settings,
+            Some(group) => group.settings.clone(),
             None => self.settings_in_records(group),
         };
         let origin = origin.unwrap_or(self.me);

@@ -8,7 +8,7 @@ use crate::database::{Candidates, Database, Standing};
 use crate::identity::PeerKey;
 use crate::io::{Event, LinkId};
 pub use crate::links::WarmChoice;
-use crate::links::{FEATURES, Link, Stage, reason_to_wire};
+use crate::links::{Link, Stage, reason_to_wire};
 use crate::name::{Address, GroupId, GroupName};
 use crate::time::{Micros, Time};
 use crate::wire::SignedRecord;
@@ -126,7 +126,7 @@ impl Engine {
         link.stage = Stage::Up;
         link.stage_ends = None;
         link.epoch = warm.epoch;
-        link.features = FEATURES;
+        link.capabilities = crate::wire::CAPABILITIES;
         link.wants = warm.mine;
         link.told_wants = reason_to_wire(warm.mine);
         link.their_wants = warm.theirs;

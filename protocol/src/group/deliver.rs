@@ -3,15 +3,18 @@
 use super::LogKey;
 use super::log::Next;
 use crate::engine::Engine;
+use crate::headers::Headers;
 use crate::identity::PeerKey;
 use crate::io::{Action, Event};
 use crate::message::{Arrival, Delivery, History, MessageId};
 use crate::name::{GroupId, GroupName};
 use crate::status::Role;
+use bytes::Bytes;
 use std::collections::BTreeMap;
 
-/// A retained message: time of publication by its origin's clock, content, links crossed.
-type Retained = (u64, bytes::Bytes, u16);
+/// A retained message: time of publication by its origin's clock, length of its headers, headers
+/// and content, links crossed.
+type Retained = (u64, u32, Bytes, u16);
 
 impl Engine {
     /// Hands over what is ready in every log of a group.
@@ -82,16 +85,19 @@ impl Engine {
             Next::Message {
                 seq,
                 published_at,
+                header_bytes,
                 payload,
                 hops,
                 arrival,
             } => {
                 state.stats.delivered += 1;
+                let (headers, payload) = self.split_headers(header_bytes, payload);
                 let id = MessageId { origin, epoch, seq };
                 self.actions.push_back(Action::Deliver(Delivery {
                     group,
                     id,
                     published_at,
+                    headers,
                     payload,
                     hops,
                     arrival,
@@ -107,6 +113,23 @@ impl Engine {
                     from,
                     to,
                 });
+            }
+        }
+    }
+
+    /// A message's headers and its content. Headers that are none are the publisher's fault and no
+    /// reason to lose the content.
+    fn split_headers(&mut self, header_bytes: u32, mut message: Bytes) -> (Headers, Bytes) {
+        if header_bytes == 0 {
+            return (Headers::default(), message);
+        }
+        let headers = message.split_to(message.len().min(header_bytes as usize));
+        match Headers::decode(&headers) {
+            Ok(headers) => (headers, message),
+            Err(error) => {
+                tracing::warn!(%error, "a message's headers cannot be read");
+                self.count("headers_unreadable");
+                (Headers::default(), message)
             }
         }
     }
@@ -142,7 +165,8 @@ impl Engine {
                     if log.is_within(entry, published_at, within_ms, clock) {
                         let seq = header.seq + index as u64;
                         let at = clock.listed_at(published_at, by);
-                        let retained = (published_at, payload, entry.hops);
+                        let header_bytes = header.header_bytes(index);
+                        let retained = (published_at, header_bytes, payload, entry.hops);
                         past.insert((at, key.0, key.1, seq), retained);
                         if past.len() > count {
                             past.pop_first();
@@ -151,11 +175,12 @@ impl Engine {
                 }
             }
         }
-        for ((_, origin, epoch, seq), (published_at, payload, hops)) in past {
+        for ((_, origin, epoch, seq), (published_at, header_bytes, payload, hops)) in past {
             let arrival = Arrival::Pulled;
             let next = Next::Message {
                 seq,
                 published_at,
+                header_bytes,
                 payload,
                 hops,
                 arrival,

@@ -41,7 +41,7 @@ impl Engine {
             signed: bundle.signed.clone(),
             signature: bundle.signature,
         };
-        let head = frame.encode_head(bundle.payload.len());
+        let head = frame.encode_head(bundle.payload.len(), &self.frame_ext());
         let (mut all, mut pressed) = (0, 0);
         for peer in targets {
             let Some(&link) = self.up.get(&peer) else {

@@ -94,7 +94,11 @@ impl Engine {
         if let Some(group) = self.groups.get(&id)
             && (known.loses_to(&group.settings) || known == group.settings)
         {
-            known = group.settings;
+            known = group.settings.clone();
+        }
+        if let Some(setting) = known.unsupported() {
+            let setting = setting.to_owned();
+            return Err(JoinError::Unsupported { setting });
         }
         if options.settings.is_empty() {
             return Ok(known);
@@ -120,6 +124,7 @@ impl Engine {
             version: 1,
             values: asked,
             explicit: true,
+            beyond: None,
         })
     }
 

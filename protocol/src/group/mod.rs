@@ -53,10 +53,10 @@ pub(crate) use verifying::Verifying;
 
 use crate::engine::Engine;
 use crate::identity::PeerKey;
-use crate::message::GroupSettings;
 use crate::name::{GroupId, GroupName};
 use crate::status::Role;
 use crate::time::Micros;
+use crate::wire::record::WireSettings;
 use past::PastLogs;
 use sought::Sought;
 use std::collections::BTreeMap;
@@ -200,8 +200,12 @@ impl Group {
         }
     }
 
-    pub(crate) fn settings_with_version(&self) -> (u64, GroupSettings) {
-        (self.settings.version, self.settings.values)
+    /// Its settings as a record states them; nothing at version 0.
+    pub(crate) fn stated_settings(&self) -> Option<WireSettings> {
+        (self.settings.version > 0).then(|| match &self.settings.beyond {
+            Some(stated) => WireSettings::clone(stated),
+            None => self.settings.values.into(),
+        })
     }
 
     /// Origins of which something came within `ms`.

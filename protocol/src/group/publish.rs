@@ -8,7 +8,7 @@ use crate::message::{Arrival, History, MessageId, PublishError, PublishOptions};
 use crate::name::{GroupId, GroupName};
 use crate::status::Role;
 use crate::time::Time;
-use crate::wire::bundle::{FLAG_ACKNOWLEDGE, FLAG_BULK, Hash, class_of};
+use crate::wire::bundle::{BundleExt, FLAG_ACKNOWLEDGE, FLAG_BULK, Hash, class_of};
 use crate::wire::{Bundle, BundleHeader, Fragment};
 use bytes::{Bytes, BytesMut};
 use hedgerow_topology::Class;
@@ -22,8 +22,10 @@ const TOGETHER_MAX: usize = 1_024;
 #[derive(Clone, Debug)]
 struct Unreleased {
     payload: Bytes,
-    /// Of each message in the payload.
+    /// Of each message in the payload, with its headers.
     lengths: Vec<u32>,
+    /// Of each message's headers; empty when none has any.
+    header_lengths: Vec<u32>,
     published_at: u64,
     flags: u8,
     fragment: Option<Fragment>,
@@ -111,12 +113,22 @@ impl Engine {
         let id = self.begin_publishing(group, class)?;
         let epoch = self.own.epoch;
         let published_at = now.wall_ms;
+        let PublishOptions {
+            acknowledge,
+            headers,
+        } = options;
+        let headers = headers.encode();
+        let header_lengths = match headers.len() {
+            0 => Vec::new(),
+            bytes => vec![bytes as u32],
+        };
+        let payload = if headers.is_empty() {
+            payload
+        } else {
+            [&headers[..], &payload].concat().into()
+        };
         let flags = if class == Class::Bulk { FLAG_BULK } else { 0 }
-            | if options.acknowledge {
-                FLAG_ACKNOWLEDGE
-            } else {
-                0
-            };
+            | if acknowledge { FLAG_ACKNOWLEDGE } else { 0 };
         let piece = self.config.groups.fragment_bytes;
         let Some(known) = self.groups.get_mut(&id) else {
             return Err(PublishError::Stopped);
@@ -126,6 +138,7 @@ impl Engine {
         if payload.len() <= piece {
             known.own.outbox.push_back(Unreleased {
                 lengths: vec![payload.len() as u32],
+                header_lengths,
                 payload,
                 published_at,
                 flags,
@@ -139,6 +152,10 @@ impl Engine {
                 let fragment = Some(Fragment { index, count });
                 known.own.outbox.push_back(Unreleased {
                     lengths: vec![payload.len() as u32],
+                    header_lengths: match index {
+                        0 => header_lengths.clone(),
+                        _ => Vec::new(),
+                    },
                     payload,
                     published_at,
                     flags,
@@ -152,7 +169,7 @@ impl Engine {
             epoch,
             seq,
         };
-        if options.acknowledge {
+        if acknowledge {
             self.track(id, message, last);
         }
         self.outboxes.insert(id);
@@ -210,6 +227,7 @@ impl Engine {
         known.own.outbox.push_back(Unreleased {
             payload: payload.freeze(),
             lengths: lengths.collect(),
+            header_lengths: Vec::new(),
             published_at,
             flags: 0,
             fragment: None,
@@ -244,6 +262,9 @@ impl Engine {
     }
 
     fn become_sender(&mut self, id: GroupId, name: &GroupName) -> Result<(), PublishError> {
+        if let Some(setting) = self.unsupported_setting(id, name) {
+            return Err(PublishError::Unsupported { setting });
+        }
         let known = self.groups.get_mut(&id);
         if let Some(group) = known.filter(|group| group.role != Role::Relay) {
             group.leaving = false;
@@ -307,10 +328,12 @@ impl Engine {
             if self.is_pressed(id, class) {
                 return;
             }
+            let ext = self.bundle_ext();
             let Some(group) = self.groups.get_mut(&id) else {
                 break;
             };
-            let Some(bundle) = group.next_bundle(self.me, self.own.epoch, &self.keypair) else {
+            let Some(bundle) = group.next_bundle(self.me, self.own.epoch, &self.keypair, ext)
+            else {
                 break;
             };
             self.accept_bundle(&Arc::new(bundle), 0, Arrival::Local, None);
@@ -397,10 +420,12 @@ impl Group {
         me: crate::identity::PeerKey,
         epoch: u64,
         keypair: &crate::identity::Keypair,
+        ext: BundleExt,
     ) -> Option<Bundle> {
         let Unreleased {
             payload,
             lengths,
+            header_lengths,
             published_at,
             flags,
             fragment,
@@ -415,10 +440,12 @@ impl Group {
             flags,
             published_at,
             lengths,
+            header_lengths,
             delays: Vec::new(),
             fragment,
             previous: self.own.previous,
             payload_hash: [0; 32],
+            ext,
         };
         let bundle = Bundle::sign(header, payload, keypair);
         self.own.previous = bundle.hash;

@@ -82,6 +82,7 @@ mod tests {
     use crate::identity::PeerKey;
     use crate::name::GroupId;
     use crate::wire::Fragment;
+    use crate::wire::bundle::BundleExt;
     use crate::wire::bundle::FLAG_BULK;
 
     const MOST: Micros = Micros::from_millis(2_000);
@@ -99,6 +100,8 @@ mod tests {
             fragment,
             previous: [0; 32],
             payload_hash: [0; 32],
+            header_lengths: Vec::new(),
+            ext: BundleExt::default(),
         }
     }
 

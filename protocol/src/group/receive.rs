@@ -114,6 +114,7 @@ impl Engine {
             && fragment.index + 1 < fragment.count
             && u64::from(fragment.count - 1) * bundle.payload.len() as u64
                 > self.config.groups.message_bytes_max as u64
+                    + u64::from(bundle::MESSAGE_HEADERS_BYTES_MAX)
         {
             self.count("messages_oversized");
             return false;
@@ -247,6 +248,7 @@ impl Engine {
         let now = self.now.mono;
         let header = &bundle.header;
         let (id, key) = (header.group, (header.origin, header.epoch));
+        self.count_unknown_fields(header.ext.unknown_to(self.knows_next()));
         if !self.groups.contains_key(&id) {
             if !self.may_relay() {
                 return;

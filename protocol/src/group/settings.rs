@@ -12,8 +12,9 @@ use crate::name::{GroupId, GroupName};
 use crate::status::Role;
 use crate::time::{Micros, Time};
 use crate::wire::RecordGroup;
-use crate::wire::record::settings_to_wire;
+use crate::wire::record::WireSettings;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How often the record of one member may bring a change: four at once, for somebody who tries what
 /// suits, then one a minute.
@@ -51,7 +52,7 @@ impl Allowance {
 }
 
 /// Settings and how they came about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// 0 are the defaults, 1 an explicit creation, else when they were changed: network time, ms
     /// since the Unix epoch.
@@ -59,22 +60,28 @@ pub(crate) struct Settings {
     pub(crate) values: GroupSettings,
     /// Whether this peer asked for these values.
     pub(crate) explicit: bool,
+    /// As they were stated, where this build does not understand all of it.
+    pub(crate) beyond: Option<Arc<WireSettings>>,
 }
 
 impl Settings {
     fn hash(&self) -> [u8; 32] {
-        let (redundancy, order, bytes, ms) = settings_to_wire(self.values);
-        let mut hasher = blake3::Hasher::new_derive_key("hedgerow group settings v1");
-        hasher.update(&[redundancy, order]);
-        hasher.update(&bytes.to_be_bytes());
-        hasher.update(&ms.to_be_bytes());
-        *hasher.finalize().as_bytes()
+        match &self.beyond {
+            Some(stated) => stated.hash(),
+            None => WireSettings::from(self.values).hash(),
+        }
+    }
+
+    /// The first setting that this build does not understand.
+    pub(crate) fn unsupported(&self) -> Option<&str> {
+        self.beyond.as_ref()?.unsupported()
     }
 
     /// Whether `other` wins against these.
     pub(crate) fn loses_to(&self, other: &Self) -> bool {
         if other.version == self.version {
-            return other.values != self.values && other.hash() < self.hash();
+            let differ = other.values != self.values || other.beyond != self.beyond;
+            return differ && other.hash() < self.hash();
         }
         other.version > self.version
     }
@@ -122,11 +129,18 @@ impl Changes {
 /// The settings that a member states; `None` from others. Everybody is in `broadcast`.
 fn stated_by_member(stated: &RecordGroup) -> Option<Settings> {
     let is_member = stated.name.is_broadcast() || stated.role() == Some(Role::Member);
-    let (version, values) = stated.settings();
-    is_member.then_some(Settings {
-        version,
+    if !is_member {
+        return None;
+    }
+    let Some((settings, values)) = stated.settings().and_then(|s| Some((s, s.known()?))) else {
+        return Some(Settings::default());
+    };
+    let beyond = settings.unsupported().map(|_| Arc::new(settings.clone()));
+    Some(Settings {
+        version: stated.settings_version,
         values,
         explicit: false,
+        beyond,
     })
 }
 
@@ -227,17 +241,54 @@ impl Engine {
             return;
         };
         let lost = group.settings.explicit && group.settings.values != settings.values;
-        group.settings = settings;
         tracing::info!(group = ?group.name, ?settings, lost, "group settings");
+        let values = settings.values;
+        let unsupported = settings.unsupported().map(str::to_owned);
+        group.settings = settings;
         if let Some(name) = group.name.clone() {
             self.event(Event::Settings {
                 group: name,
-                settings: settings.values,
+                settings: values,
                 lost,
             });
         }
+        if let Some(setting) = unsupported {
+            self.leave_unsupported(id, setting);
+        }
         self.consider_record();
         self.deliver(id);
+    }
+
+    /// A group that this peer is in has got a setting that this build does not understand: it goes on
+    /// carrying the group for others, and is no member any more.
+    fn leave_unsupported(&mut self, id: GroupId, setting: String) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        let was_in = group.role == Role::Sender || group.role == Role::Member && group.delivering;
+        let Some(name) = group.name.clone().filter(|_| was_in) else {
+            return;
+        };
+        tracing::error!(group = %name, setting, "a setting that this build does not know: left the group");
+        group.delivering = false;
+        group.leaving = true;
+        if !group.is_broadcast() {
+            self.retire(id);
+        }
+        self.count("groups_unsupported");
+        self.event(Event::SettingUnsupported {
+            group: name,
+            setting,
+        });
+    }
+
+    /// The first setting of a group that this build does not understand.
+    pub(crate) fn unsupported_setting(&self, id: GroupId, name: &GroupName) -> Option<String> {
+        let settings = match self.groups.get(&id) {
+            Some(group) => group.settings.clone(),
+            None => self.settings_in_records(name),
+        };
+        settings.unsupported().map(str::to_owned)
     }
 
     /// Changes a group's settings for everybody; this peer must be a member. Live: nothing that
@@ -274,6 +325,7 @@ impl Engine {
                     version,
                     values,
                     explicit: true,
+                    beyond: None,
                 },
             );
             if let Some(known) = self.groups.get_mut(&id) {
@@ -287,6 +339,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::record::GroupExt;
 
     fn settings(version: u64, redundancy: u8) -> Settings {
         let values = GroupSettings {
@@ -297,6 +350,7 @@ mod tests {
             version,
             values,
             explicit: false,
+            beyond: None,
         }
     }
 
@@ -335,7 +389,8 @@ mod tests {
             name: GroupName::new(name).expect("a name"),
             role,
             settings_version: 65_536,
-            settings: Some(settings_to_wire(settings(1, 8).values)),
+            settings: Some(settings(1, 8).values.into()),
+            ext: GroupExt::default(),
         };
         assert_eq!(stated_by_member(&stated("news", 0)), None);
         assert_eq!(stated_by_member(&stated("news", 2)), None);

@@ -1,6 +1,6 @@
 //! From a connection to a link that is up, and from a link to its end.
 
-use super::{FEATURES, Link, Stage, reason_from_wire, reason_to_wire};
+use super::{Link, Stage, reason_from_wire, reason_to_wire};
 use crate::database::Whereabouts;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
@@ -13,6 +13,8 @@ use rand_chacha::rand_core::Rng;
 
 /// How long a refused link still serves the database, ms.
 const VISIT_MS: u64 = 3_000;
+/// How much of the name of a missing feature is logged.
+const NEED_CHARS: usize = 64;
 /// Alternatives named in a refusal.
 const ALTERNATIVES: usize = 8;
 
@@ -73,7 +75,8 @@ impl Engine {
             wire: WIRE_VERSION,
             network: self.config.network.clone(),
             epoch: self.own.epoch,
-            features: FEATURES,
+            capabilities: self.capabilities(),
+            needs: Vec::new(),
             wants: reason_to_wire(wants),
             record: self.wire_record(self.me),
         };
@@ -92,6 +95,18 @@ impl Engine {
             );
             return self.close_link(id, LinkEnd::Incompatible);
         }
+        if let Some(need) = hello.needs.first() {
+            // This build knows no such thing, so every one is unknown.
+            let need: String = need.chars().take(NEED_CHARS).collect();
+            let peer = self.links.get(&id).map(|link| link.peer);
+            tracing::warn!(
+                ?peer,
+                ?need,
+                "incompatible: the peer needs a feature that this build does not have; a later \
+                 release may have it"
+            );
+            return self.close_link(id, LinkEnd::Incompatible);
+        }
         if hello.network != self.config.network {
             tracing::warn!(network = %hello.network, "a peer of another network");
             return self.close_link(id, LinkEnd::OtherNetwork);
@@ -101,7 +116,7 @@ impl Engine {
             return;
         };
         link.epoch = hello.epoch;
-        link.features = hello.features;
+        link.capabilities = hello.capabilities;
         link.their_wants = theirs;
         let peer = link.peer;
         if let Some(record) = hello.record {

@@ -43,6 +43,8 @@ impl Engine {
             groups,
         };
         self.send(id, heartbeat);
+        #[cfg(feature = "wire-next")]
+        self.send_unknown_frame(id);
         self.wake_at(next);
     }
 

@@ -35,14 +35,11 @@ use crate::name::{Address, GroupId};
 use crate::network_time::HeardClock;
 use crate::source::Source;
 use crate::time::Micros;
-use crate::wire::delta::RECORD_DELTAS;
 use crate::wire::frame::Buckets;
 use crate::wire::{FRAME_BYTES_MAX, FrameDecoder};
 use hedgerow_topology::Reason;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What this build knows beyond the least, as hellos state it.
-pub(crate) const FEATURES: u64 = RECORD_DELTAS;
 /// What may be asked of a new link at once, bytes.
 const PULL_BUDGET_START: usize = 128 << 10;
 
@@ -82,8 +79,8 @@ pub(crate) struct Link {
     pub(crate) heard: Micros,
     /// The other end's epoch, from its hello or its newest record that came on this link.
     pub(crate) epoch: u64,
-    /// What the other end knows beyond the least, from its hello.
-    pub(crate) features: u64,
+    /// What the other end understands beyond the wire version, from its hello.
+    pub(crate) capabilities: u64,
     /// A delta from it did not give what it said: no more of them are tried.
     pub(crate) gave_wrong_delta: bool,
     pub(crate) decoder: FrameDecoder,
@@ -161,7 +158,7 @@ impl Link {
             stage_ends: Some(now + Micros::from_millis(config.links.handshake_ms)),
             heard: now,
             epoch: 0,
-            features: 0,
+            capabilities: 0,
             gave_wrong_delta: false,
             decoder: FrameDecoder::new(FRAME_BYTES_MAX),
             queue: SendQueue::new(&config.flow),

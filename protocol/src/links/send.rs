@@ -13,7 +13,7 @@ impl Engine {
     /// Queues a control frame. A link that cannot even take control is closed.
     pub(crate) fn send(&mut self, link: LinkId, frame: impl Into<Frame>) {
         let frame = frame.into();
-        let chunks = frame.encode();
+        let chunks = frame.encode_with(&self.frame_ext());
         #[cfg(feature = "planted")]
         self.end_if_over_limit(&frame, chunks[0].len());
         if chunks[0].len() + chunks[1].len() > FRAME_BYTES_MAX {

@@ -1,6 +1,7 @@
 //! Bundles: what an origin signs, peers forward verbatim, log and pull.
 
-use super::{EPOCH_MAX, FRAME_BYTES_MAX, WireError, from_cbor, to_cbor};
+use super::ext::{self, extension};
+use super::{EPOCH_MAX, FRAME_BYTES_MAX, WireError};
 use crate::identity::{Keypair, PeerKey, Signer};
 use crate::name::GroupId;
 use crate::verify::{Domain, VerifyJob};
@@ -31,6 +32,19 @@ pub const FLAG_BULK: u8 = 1;
 /// Bit in [`BundleHeader::flags`]: members acknowledge it.
 pub const FLAG_ACKNOWLEDGE: u8 = 2;
 
+/// The longest headers of one message as they are encoded, bytes: what
+/// [`Headers`](crate::Headers) may hold, and what CBOR adds.
+pub const MESSAGE_HEADERS_BYTES_MAX: u32 = 9 << 10;
+
+extension! {
+    /// Further fields of a signed header.
+    pub BundleExt {
+        /// A field as a later version may add it.
+        #[cfg(feature = "wire-next")]
+        0xffff next: super::next::Next,
+    }
+}
+
 /// A 32-byte hash.
 pub type Hash = [u8; 32];
 
@@ -49,8 +63,11 @@ pub struct BundleHeader {
     pub flags: u8,
     /// When the first message was published, ms since the Unix epoch.
     pub published_at: u64,
-    /// The lengths of the messages in the payload.
+    /// The lengths of the messages in the payload, each with its headers.
     pub lengths: Vec<u32>,
+    /// With how many bytes of headers each message begins; empty when none has any. A large message
+    /// has them at its beginning, and its first fragment says so.
+    pub header_lengths: Vec<u32>,
     /// How much later than `published_at` each message was published, ms; empty when none was.
     pub delays: Vec<u32>,
     /// The place of a fragment in its message; a bundle of a fragment holds nothing else.
@@ -61,6 +78,9 @@ pub struct BundleHeader {
     /// BLAKE3 of the payload.
     #[serde(with = "serde_bytes")]
     pub payload_hash: Hash,
+    /// What later versions add.
+    #[serde(skip)]
+    pub ext: BundleExt,
 }
 
 /// One piece of a message that is too large for one bundle.
@@ -116,10 +136,33 @@ impl BundleHeader {
 
     /// Decodes signed bytes on their own: evidence has no payload.
     pub fn decode(signed: &[u8]) -> Result<Self, WireError> {
-        let header: Self = from_cbor("bundle", signed)?;
+        let header = Self::read(signed)?;
         let total: u64 = header.lengths.iter().map(|&length| u64::from(length)).sum();
         header.check(usize::try_from(total).unwrap_or(usize::MAX))?;
         Ok(header)
+    }
+
+    fn read(signed: &[u8]) -> Result<Self, WireError> {
+        let (mut header, ext) = ext::from_cbor::<Self, _>("bundle", signed)?;
+        header.ext = ext;
+        Ok(header)
+    }
+
+    /// With how many bytes of headers message `index` begins.
+    pub fn header_bytes(&self, index: usize) -> u32 {
+        self.header_lengths.get(index).copied().unwrap_or(0)
+    }
+
+    /// Whether the headers of every message are a part of it.
+    fn headers_fit(&self) -> bool {
+        let are_short = |(headers, length): (&u32, &u32)| {
+            *headers <= MESSAGE_HEADERS_BYTES_MAX
+                && (headers <= length || self.fragment.is_some_and(|fragment| fragment.index == 0))
+        };
+        self.header_lengths.is_empty()
+            || self.header_lengths.len() == self.lengths.len()
+                && (self.header_lengths.iter().zip(&self.lengths)).all(are_short)
+                && self.fragment.is_none_or(|fragment| fragment.index == 0)
     }
 
     fn check(&self, payload_bytes: usize) -> Result<(), WireError> {
@@ -144,6 +187,7 @@ impl BundleHeader {
                 self.delays.is_empty() || self.delays.len() == self.lengths.len(),
                 "as many delays as messages, or none",
             ),
+            (self.headers_fit(), "headers longer than their messages"),
             (self.seq >= 1 && self.seq < SEQ_MAX, "seq out of range"),
             ((1..=EPOCH_MAX).contains(&self.epoch), "epoch out of range"),
             (fragment_fits, "an impossible fragment"),
@@ -181,7 +225,7 @@ impl Bundle {
     /// Signs `header` over `payload`; fills in the payload's hash.
     pub fn sign(mut header: BundleHeader, payload: Bytes, keypair: &Keypair) -> Self {
         header.payload_hash = *blake3::hash(&payload).as_bytes();
-        let signed: Bytes = to_cbor(&header).into();
+        let signed: Bytes = ext::to_cbor(&header, &header.ext, 256).into();
         let signature = keypair.sign(&Domain::Bundle.digest(&signed));
         let hash = *blake3::hash(&signed).as_bytes();
         Self {
@@ -195,7 +239,7 @@ impl Bundle {
 
     /// Decodes and checks everything but signature and payload hash; see [`Self::verify_job`].
     pub fn decode(signed: Bytes, signature: [u8; 64], payload: Bytes) -> Result<Self, WireError> {
-        let header: BundleHeader = from_cbor("bundle", &signed)?;
+        let header = BundleHeader::read(&signed)?;
         header.check(payload.len())?;
         let hash = *blake3::hash(&signed).as_bytes();
         Ok(Self {
@@ -217,7 +261,7 @@ impl Bundle {
         }
     }
 
-    /// The messages in it, in order.
+    /// The messages in it, in order, each with its headers before it.
     pub fn messages(&self) -> impl Iterator<Item = Bytes> + '_ {
         let mut at = 0;
         self.header.lengths.iter().map(move |&length| {
@@ -238,7 +282,7 @@ impl Bundle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::frame::BundleFrame;
+    use crate::wire::frame::{BundleFrame, FrameExt};
 
     #[test]
     fn what_is_reserved_is_enough_for_what_grows_on_the_way() {
@@ -252,7 +296,7 @@ mod tests {
                 signed: vec![1; signed_bytes].into(),
                 signature: [1; 64],
             };
-            let head = frame.encode_head(payload_bytes).len();
+            let head = frame.encode_head(payload_bytes, &FrameExt::default()).len();
             assert!(head + payload_bytes <= FRAME_BYTES_MAX);
             assert!(head - signed_bytes <= 86, "{}", head - signed_bytes);
         }

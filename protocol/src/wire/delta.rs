@@ -6,7 +6,7 @@ use super::record::SignedRecord;
 use bytes::Bytes;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
-/// Bit of [`Hello::features`](super::frame::Hello::features): who states it understands
+/// Bit of [`Hello::capabilities`](super::frame::Hello::capabilities): who states it understands
 /// [`RecordDeltas`].
 pub const RECORD_DELTAS: u64 = 1;
 /// What a delta has beside its bytes and a whole record does not: a name and two hashes.
@@ -70,7 +70,7 @@ impl RecordDelta {
 mod tests {
     use super::*;
     use crate::identity::{Keypair, PeerKey};
-    use crate::wire::record::ALGORITHM_VERSION;
+    use crate::wire::record::{ALGORITHM_VERSION, RecordExt};
     use crate::wire::{Record, RecordLink, to_cbor};
     use proptest::prelude::*;
 
@@ -92,11 +92,13 @@ mod tests {
             version,
             left: false,
             algorithm: ALGORITHM_VERSION,
+            capabilities: 0,
             capacity: 8,
             coordinate: [1.5, 2.25, -3.125, 0.5, 0.25],
             addresses: vec!["/ip4/10.1.2.3/tcp/4001".parse().expect("valid")],
             groups: Vec::new(),
             links,
+            ext: RecordExt::default(),
         };
         SignedRecord::sign(record, &keypair)
     }

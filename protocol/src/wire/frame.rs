@@ -1,9 +1,10 @@
 //! Every frame that two peers exchange on a link.
 
+use super::WireError;
 use super::delta::RecordDeltas;
+use super::ext::{self, extension};
 use super::record::WireRecord;
 use super::stream::{self, RawFrame};
-use super::{WireError, from_cbor, to_cbor_with_capacity};
 use crate::identity::PeerKey;
 use crate::message::History;
 use crate::name::{Address, GroupId, GroupName, NetworkName};
@@ -12,8 +13,17 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
-/// The first frame on a link, both ways. A map: fields unknown to a build are skipped.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+extension! {
+    /// Further fields of a frame.
+    pub FrameExt {
+        /// A field as a later version may add it.
+        #[cfg(feature = "wire-next")]
+        0xffff next: super::next::Next,
+    }
+}
+
+/// The first frame on a link, both ways. Its first two fields stand there in every version.
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
 pub struct Hello {
     /// The sender's wire version.
     pub wire: u16,
@@ -21,14 +31,15 @@ pub struct Hello {
     pub network: NetworkName,
     /// Its epoch: a newer one replaces links of an older.
     pub epoch: u64,
-    /// Optional features it knows, a bit each: [`RECORD_DELTAS`](super::delta::RECORD_DELTAS).
-    #[serde(default)]
-    pub features: u64,
+    /// What the sender understands beyond the wire version, a bit each: see
+    /// [`Record::capabilities`](super::Record::capabilities).
+    pub capabilities: u64,
+    /// What the receiver must understand, by name; if there is one that it does not, the link ends as
+    /// incompatible. This build needs nothing.
+    pub needs: Vec<String>,
     /// Why it wants the link; see [`Wants`].
-    #[serde(default)]
     pub wants: u16,
     /// Its record, once it has stated one.
-    #[serde(default)]
     pub record: Option<WireRecord>,
 }
 
@@ -375,24 +386,41 @@ macro_rules! frames {
         }
 
         impl Frame {
-            /// Understands a frame. `None`: a kind this build does not know, to be skipped.
+            /// Understands a frame, but for what later versions add. `None`: a kind this build does
+            /// not know, to be skipped.
             pub fn decode(raw: RawFrame) -> Result<Option<Self>, WireError> {
+                Ok(Self::decode_with(raw)?.map(|(frame, _)| frame))
+            }
+
+            /// The same with what later versions add.
+            pub fn decode_with(raw: RawFrame) -> Result<Option<(Self, FrameExt)>, WireError> {
                 Ok(Some(match raw.kind {
-                    BUNDLE_KIND => Self::Bundle(from_cbor("bundle frame", &raw.header)?, raw.payload),
-                    $($number => Self::$name(from_cbor(stringify!($name), &raw.header)?),)*
+                    BUNDLE_KIND => {
+                        let (frame, ext) = ext::from_cbor("bundle frame", &raw.header)?;
+                        (Self::Bundle(frame, raw.payload), ext)
+                    }
+                    $($number => {
+                        let (frame, ext) = ext::from_cbor(stringify!($name), &raw.header)?;
+                        (Self::$name(frame), ext)
+                    })*
                     _ => return Ok(None),
                 }))
             }
 
             /// Head and payload to write.
             pub fn encode(&self) -> [Bytes; 2] {
+                self.encode_with(&FrameExt::default())
+            }
+
+            /// The same with further fields.
+            pub fn encode_with(&self, ext: &FrameExt) -> [Bytes; 2] {
                 match self {
                     Self::Bundle(frame, payload) => [
-                        frame.encode_head(payload.len()),
+                        frame.encode_head(payload.len(), ext),
                         payload.clone(),
                     ],
                     $(Self::$name(frame) => {
-                        let head = to_cbor_with_capacity(frame, FRAME_BYTES);
+                        let head = ext::to_cbor(frame, ext, FRAME_BYTES);
                         [stream::encode_head($number, &head, 0), Bytes::new()]
                     })*
                 }
@@ -404,6 +432,11 @@ macro_rules! frames {
                     Self::Bundle(..) => BUNDLE_KIND,
                     $(Self::$name(_) => $number,)*
                 }
+            }
+
+            /// What the kinds that this build knows are called.
+            pub fn kinds() -> impl Iterator<Item = &'static str> {
+                KIND_NAMES.into_iter().filter(|name| !name.is_empty())
             }
 
             /// Its kind, for logs.
@@ -497,9 +530,9 @@ frames! {
 
 impl BundleFrame {
     /// The head of a bundle's frame; the payload follows it unchanged.
-    pub fn encode_head(&self, payload_bytes: usize) -> Bytes {
+    pub fn encode_head(&self, payload_bytes: usize, ext: &FrameExt) -> Bytes {
         let capacity = self.signed.len() + BUNDLE_BESIDES_BYTES;
-        let header = to_cbor_with_capacity(self, capacity);
+        let header = ext::to_cbor(self, ext, capacity);
         stream::encode_head(BUNDLE_KIND, &header, payload_bytes)
     }
 }

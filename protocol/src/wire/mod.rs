@@ -6,7 +6,10 @@
 pub mod bundle;
 mod cut;
 pub mod delta;
+mod ext;
 pub mod frame;
+#[cfg(feature = "wire-next")]
+pub(crate) mod next;
 pub mod record;
 pub mod stream;
 
@@ -24,6 +27,9 @@ pub const WIRE_VERSION: u16 = 1;
 /// peer that took more than the next one would pass on what the next one must refuse. 256 KiB: a
 /// fragment of a large message, a fraction of what a link may have unsent.
 pub const FRAME_BYTES_MAX: usize = 256 << 10;
+/// What this build understands beyond the wire version, a bit each; stated in hellos and records. A bit
+/// is never used again for something else.
+pub const CAPABILITIES: u64 = delta::RECORD_DELTAS;
 /// The last epoch. Epochs are milliseconds since 1970, so this is far beyond any clock, yet far
 /// enough below `u64::MAX` that sums never overflow.
 pub const EPOCH_MAX: u64 = 1 << 53;
@@ -83,19 +89,27 @@ pub(crate) fn from_cbor<T: DeserializeOwned>(
     what: &'static str,
     mut bytes: &[u8],
 ) -> Result<T, WireError> {
-    let value =
-        ciborium::de::from_reader_with_recursion_limit(&mut bytes, 16).map_err(|error| {
-            WireError::Cbor {
-                what,
-                why: error.to_string(),
-            }
-        })?;
-    if bytes.is_empty() {
-        Ok(value)
-    } else {
-        Err(WireError::Cbor {
-            what,
-            why: format!("{} bytes follow it", bytes.len()),
-        })
+    let value = decode_item(what, &mut bytes)?;
+    trailing(what, bytes)?;
+    Ok(value)
+}
+
+/// The next item of a CBOR sequence: a `what`. The rest is left in `bytes`.
+fn decode_item<T: DeserializeOwned>(what: &'static str, bytes: &mut &[u8]) -> Result<T, WireError> {
+    let decoded = ciborium::de::from_reader_with_recursion_limit(bytes, 16);
+    decoded.map_err(|error| WireError::Cbor {
+        what,
+        why: error.to_string(),
+    })
+}
+
+/// Refuses what follows a whole `what`.
+fn trailing(what: &'static str, rest: &[u8]) -> Result<(), WireError> {
+    if rest.is_empty() {
+        return Ok(());
     }
+    Err(WireError::Cbor {
+        what,
+        why: format!("{} bytes follow it", rest.len()),
+    })
 }

@@ -1,8 +1,9 @@
 //! Records: a peer's signed statement about itself (a link-state advertisement, after OSPF,
 //! RFC 2328 section 12, except that every peer speaks of itself only).
 
+use super::ext::{self, extension};
 use super::frame::RecordName;
-use super::{EPOCH_MAX, VERSION_MAX, WireError, from_cbor, to_cbor};
+use super::{EPOCH_MAX, VERSION_MAX, WireError, to_cbor};
 use crate::identity::{Keypair, PeerKey};
 use crate::message::{GroupSettings, Order};
 use crate::name::{Address, GroupName};
@@ -25,6 +26,29 @@ pub const RECORD_BYTES_MAX: usize = 16 << 10;
 /// The version of the overlay algorithms in this build; the lowest in a view is used.
 pub const ALGORITHM_VERSION: u16 = 1;
 
+/// Settings of later versions that one group may have.
+pub const LATER_SETTINGS_MAX: usize = 16;
+/// The longest name of a setting, bytes.
+pub const SETTING_NAME_BYTES_MAX: usize = 64;
+
+extension! {
+    /// Further fields of a record.
+    pub RecordExt {
+        /// A field as a later version may add it.
+        #[cfg(feature = "wire-next")]
+        0xffff next: super::next::Next,
+    }
+}
+
+extension! {
+    /// Further fields of a group in a record.
+    pub GroupExt {
+        /// A field as a later version may add it.
+        #[cfg(feature = "wire-next")]
+        0xffff next: super::next::Next,
+    }
+}
+
 /// What a peer says of itself. Ordered against others of the same peer by (epoch, version).
 #[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
 pub struct Record {
@@ -41,6 +65,9 @@ pub struct Record {
     pub left: bool,
     /// The overlay algorithms it knows.
     pub algorithm: u16,
+    /// What else it understands, a bit each: [`CAPABILITIES`](super::CAPABILITIES). Bits that a build
+    /// does not know are none of its business.
+    pub capabilities: u64,
     /// Children it can feed.
     pub capacity: u16,
     /// Its coordinate: x, y, z, height, error, in ms.
@@ -51,6 +78,9 @@ pub struct Record {
     pub groups: Vec<RecordGroup>,
     /// Its links, ascending by peer.
     pub links: Vec<RecordLink>,
+    /// What later versions add.
+    #[serde(skip)]
+    pub ext: RecordExt,
 }
 
 /// A group in a record.
@@ -58,13 +88,43 @@ pub struct Record {
 pub struct RecordGroup {
     /// The group.
     pub name: GroupName,
-    /// 1 member, 2 sender, 0 neither (settings of `broadcast`).
+    /// 1 member, 2 sender, 0 neither (settings of `broadcast`). Others are of later versions, and
+    /// nothing in the overlay of this one.
     pub role: u8,
     /// When its settings were changed, network time in ms since the Unix epoch; 0 are the defaults,
     /// 1 an explicit creation.
     pub settings_version: u64,
-    /// Redundancy, order, retention in bytes and ms; absent at version 0.
-    pub settings: Option<(u8, u8, u64, u64)>,
+    /// Absent at version 0.
+    pub settings: Option<WireSettings>,
+    /// What later versions add.
+    #[serde(default, skip_serializing_if = "GroupExt::is_empty")]
+    pub ext: GroupExt,
+}
+
+/// A group's settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct WireSettings {
+    /// Parents of every member.
+    pub redundancy: u8,
+    /// 0 by origin, 1 as they come. Others are of later versions.
+    pub order: u8,
+    /// Bytes that each member retains.
+    pub retention_bytes: u64,
+    /// How long each member retains, ms.
+    pub retention_ms: u64,
+    /// Settings of later versions, ascending by name. All of a group's members must understand them:
+    /// who does not carries the group for others and does not join it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later: Vec<LaterSetting>,
+}
+
+/// A setting that this version does not know.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize_tuple, Deserialize_tuple)]
+pub struct LaterSetting {
+    /// What users call it: lower-case letters, digits, `-` and `_`.
+    pub name: String,
+    /// Its value, CBOR.
+    pub value: Bytes,
 }
 
 /// A link in a record.
@@ -76,34 +136,67 @@ pub struct RecordLink {
     pub rtt_us: u32,
 }
 
-/// Settings as they stand in records and frames.
-pub fn settings_to_wire(settings: GroupSettings) -> (u8, u8, u64, u64) {
-    let order = match settings.order {
-        Order::Fifo => 0,
-        Order::Unordered => 1,
-    };
-    (
-        settings.redundancy,
-        order,
-        settings.retention_bytes,
-        settings.retention_ms,
-    )
+impl From<GroupSettings> for WireSettings {
+    fn from(settings: GroupSettings) -> Self {
+        let order = match settings.order {
+            Order::Fifo => 0,
+            Order::Unordered => 1,
+        };
+        Self {
+            redundancy: settings.redundancy,
+            order,
+            retention_bytes: settings.retention_bytes,
+            retention_ms: settings.retention_ms,
+            later: Vec::new(),
+        }
+    }
 }
 
-/// The opposite; `None` for values out of range or orders unknown to this build.
-pub fn settings_from_wire(wire: (u8, u8, u64, u64)) -> Option<GroupSettings> {
-    let order = match wire.1 {
-        0 => Order::Fifo,
-        1 => Order::Unordered,
-        _ => return None,
-    };
-    let settings = GroupSettings {
-        redundancy: wire.0,
-        order,
-        retention_bytes: wire.2,
-        retention_ms: wire.3,
-    };
-    settings.is_valid().then_some(settings)
+impl WireSettings {
+    /// What this build makes of them; `None` for values that no version takes. What it does not
+    /// understand, [`Self::unsupported`] names; of an order that it does not know it makes the
+    /// default.
+    pub fn known(&self) -> Option<GroupSettings> {
+        let settings = GroupSettings {
+            redundancy: self.redundancy,
+            order: if self.order == 1 {
+                Order::Unordered
+            } else {
+                Order::Fifo
+            },
+            retention_bytes: self.retention_bytes,
+            retention_ms: self.retention_ms,
+        };
+        settings.is_valid().then_some(settings)
+    }
+
+    /// The first setting that this build does not understand.
+    pub fn unsupported(&self) -> Option<&str> {
+        match self.later.first() {
+            Some(setting) => Some(&setting.name),
+            None => (self.order > 1).then_some("order"),
+        }
+    }
+
+    /// Their hash: of two settings of one version the smaller one counts.
+    pub(crate) fn hash(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("hedgerow group settings v1");
+        hasher.update(&to_cbor(self));
+        *hasher.finalize().as_bytes()
+    }
+
+    fn is_well_formed(&self) -> bool {
+        let is_name_byte = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+        self.later.len() <= LATER_SETTINGS_MAX
+            && self
+                .later
+                .windows(2)
+                .all(|pair| pair[0].name < pair[1].name)
+            && self.later.iter().all(|setting| {
+                (1..=SETTING_NAME_BYTES_MAX).contains(&setting.name.len())
+                    && setting.name.bytes().all(is_name_byte)
+            })
+    }
 }
 
 /// A coordinate as it stands in records and frames.
@@ -131,12 +224,10 @@ impl RecordGroup {
         }
     }
 
-    /// The settings and their version; defaults at version 0.
-    pub fn settings(&self) -> (u64, GroupSettings) {
-        match self.settings.and_then(settings_from_wire) {
-            Some(settings) if self.settings_version > 0 => (self.settings_version, settings),
-            _ => (0, GroupSettings::default()),
-        }
+    /// The settings that it states, if any that can work.
+    pub fn settings(&self) -> Option<&WireSettings> {
+        let settings = self.settings.as_ref().filter(|_| self.settings_version > 0);
+        settings.filter(|settings| settings.known().is_some())
     }
 }
 
@@ -160,6 +251,17 @@ impl Record {
             .binary_search_by(|link| link.peer.cmp(&peer))
             .ok()
             .map(|at| self.links[at].rtt_us)
+    }
+
+    /// Fields and roles in it that this build does not know and has skipped.
+    pub(crate) fn unknown(&self, knows_next: bool) -> (u32, u32) {
+        let groups = self.groups.iter();
+        let in_groups: u32 = groups.map(|group| group.ext.unknown_to(knows_next)).sum();
+        let roles = self.groups.iter().filter(|group| group.role > 2).count();
+        (
+            in_groups.saturating_add(self.ext.unknown_to(knows_next)),
+            u32::try_from(roles).unwrap_or(u32::MAX),
+        )
     }
 
     /// The first rule it breaks, if any.
@@ -186,8 +288,12 @@ impl Record {
                 "epoch or version out of range",
             ),
             (
-                self.groups.iter().all(|group| group.role <= 2),
-                "an unknown role",
+                (self
+                    .groups
+                    .iter()
+                    .filter_map(|group| group.settings.as_ref()))
+                .all(WireSettings::is_well_formed),
+                "settings of groups that no version has",
             ),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
@@ -286,7 +392,7 @@ impl SignedRecord {
 
     /// Signs `record`; the keypair must be the peer's own.
     pub fn sign(record: Record, keypair: &Keypair) -> Self {
-        let signed: Bytes = to_cbor(&record).into();
+        let signed: Bytes = ext::to_cbor(&record, &record.ext, 512).into();
         let digest = Domain::Record.digest(&signed);
         let signature = keypair.sign(&digest);
         Self::new(record, signed, digest, signature)
@@ -294,7 +400,8 @@ impl SignedRecord {
 
     /// Decodes and checks everything but the signature; see [`Self::verify_job`].
     pub fn decode(signed: Bytes, signature: [u8; 64]) -> Result<Self, WireError> {
-        let record: Record = from_cbor("record", &signed)?;
+        let (mut record, ext) = ext::from_cbor::<Record, _>("record", &signed)?;
+        record.ext = ext;
         record.check()?;
         let digest = Domain::Record.digest(&signed);
         Ok(Self::new(record, signed, digest, signature))
@@ -396,6 +503,7 @@ mod tests {
             role: *role,
             settings_version: 0,
             settings: None,
+            ext: GroupExt::default(),
         });
         let record = Record {
             network: [7; 16],
@@ -404,11 +512,13 @@ mod tests {
             version: 1,
             left: false,
             algorithm: ALGORITHM_VERSION,
+            capabilities: 0,
             capacity: 8,
             coordinate: [0.0; 5],
             addresses: Vec::new(),
             groups: groups.collect(),
             links: Vec::new(),
+            ext: RecordExt::default(),
         };
         SignedRecord::sign(record, &keypair)
     }

@@ -2,6 +2,7 @@
 
 use super::{ELSEWHERE, LINK, Pair, key, news};
 use bytes::Bytes;
+use hedgerow_protocol::wire::bundle::BundleExt;
 use hedgerow_protocol::wire::frame::BundleFrame;
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Frame};
 use hedgerow_protocol::{Config, GroupId, LinkId, MessageId, PublishOptions};
@@ -90,6 +91,8 @@ fn what_is_published_here_has_room_beside_newer_lives_of_this_peer() {
             fragment: None,
             previous: [0; 32],
             payload_hash: [0; 32],
+            header_lengths: Vec::new(),
+            ext: BundleExt::default(),
         };
         let bundle = Bundle::sign(header, Bytes::from_static(b"later"), &key(1));
         pair.push_on(LINK, &bundle);

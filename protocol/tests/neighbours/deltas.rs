@@ -3,6 +3,7 @@
 use super::{ELSEWHERE, EPOCH, LINK, Pair, key};
 use hedgerow_protocol::wire::delta::{RECORD_DELTAS, RecordDelta, RecordDeltas};
 use hedgerow_protocol::wire::frame::{RecordPull, Records};
+use hedgerow_protocol::wire::record::RecordExt;
 use hedgerow_protocol::wire::record::{ALGORITHM_VERSION, RECORD_BYTES_MAX, WireRecord};
 use hedgerow_protocol::wire::{Frame, Record, RecordGroup, RecordLink, SignedRecord};
 use hedgerow_protocol::{Config, GroupName, JoinOptions, PeerKey};
@@ -51,6 +52,8 @@ pub(super) fn signed_in(
         addresses: Vec::new(),
         groups,
         links: peers.into_iter().map(link).collect(),
+        capabilities: 0,
+        ext: RecordExt::default(),
     };
     SignedRecord::sign(record, &key(number))
 }
@@ -214,7 +217,7 @@ fn a_delta_that_would_take_more_memory_than_a_record_may_is_refused() {
 #[test]
 fn only_who_knows_deltas_gets_them() {
     for (features, expected) in [(0, 0), (RECORD_DELTAS, 1)] {
-        let mut pair = Pair::with_features(features);
+        let mut pair = Pair::with_capabilities(features);
         pair.say(&whole(&record(1, 8)));
         pair.wait_ms(2_000);
         pair.heard.clear();
@@ -234,7 +237,7 @@ fn only_who_knows_deltas_gets_them() {
 /// Deltas of large records that come together are cut into frames that fit.
 #[test]
 fn what_is_passed_on_together_fits_into_frames() {
-    let mut pair = Pair::with_features(RECORD_DELTAS);
+    let mut pair = Pair::with_capabilities(RECORD_DELTAS);
     pair.link_elsewhere();
     let records: Vec<_> = (100..180).map(|number| large(number, 1)).collect();
     for record in &records {

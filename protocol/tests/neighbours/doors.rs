@@ -2,6 +2,7 @@
 
 use super::{EPOCH, LINK, Pair, key};
 use hedgerow_protocol::wire::frame::{Heartbeat, Records};
+use hedgerow_protocol::wire::record::RecordExt;
 use hedgerow_protocol::wire::record::{ALGORITHM_VERSION, WireRecord};
 use hedgerow_protocol::wire::{Frame, Record, RecordLink, SignedRecord};
 use hedgerow_protocol::{Action, Address, Config, Input, Keypair, PeerKey};
@@ -38,6 +39,8 @@ fn record(keypair: &Keypair, links: &[PeerKey], addresses: Vec<Address>) -> Sign
                 rtt_us: 40_000,
             })
             .collect(),
+        capabilities: 0,
+        ext: RecordExt::default(),
     };
     SignedRecord::sign(record, keypair)
 }

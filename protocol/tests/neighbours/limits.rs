@@ -5,6 +5,7 @@ use super::deltas::{signed_in, whole};
 use super::{ELSEWHERE, EPOCH, LINK, Pair, key, news};
 use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;
+use hedgerow_protocol::wire::bundle::BundleExt;
 use hedgerow_protocol::wire::bundle::{BUNDLE_BYTES_MAX, HEADER_BYTES_MAX};
 use hedgerow_protocol::wire::frame::{
     Acknowledge, BaselineOrigin, BundleFrame, Fork, MemberAck, Pull, Records, Subscribe, Wanted,
@@ -35,6 +36,8 @@ fn bundle(seq: u64, lengths: Vec<u32>) -> Bundle {
         fragment: None,
         previous: [u8::from(seq > 1); 32],
         payload_hash: [0; 32],
+        header_lengths: Vec::new(),
+        ext: BundleExt::default(),
     };
     Bundle::sign(header, Bytes::from(vec![b'x'; payload as usize]), &key(3))
 }

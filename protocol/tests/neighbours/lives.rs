@@ -4,6 +4,7 @@ use super::unfinished::KEPT_S;
 use super::{EPOCH, LINK, Pair, key, news};
 use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;
+use hedgerow_protocol::wire::bundle::BundleExt;
 use hedgerow_protocol::wire::frame::{Baseline, Digest, DigestEntry, Pull, Subscribe, Wanted};
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Frame};
 use hedgerow_protocol::{Config, GroupId, History};
@@ -23,6 +24,8 @@ fn message_of(pair: &Pair, epoch: u64) -> Bundle {
         fragment: None,
         previous: [0; 32],
         payload_hash: [0; 32],
+        header_lengths: Vec::new(),
+        ext: BundleExt::default(),
     };
     Bundle::sign(header, payload, &key(3))
 }

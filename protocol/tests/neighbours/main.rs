@@ -4,6 +4,7 @@ mod bundles;
 mod deltas;
 mod doors;
 mod evidence;
+mod growth;
 mod limits;
 mod lives;
 mod origins;
@@ -15,6 +16,7 @@ mod unfinished;
 use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;
 use hedgerow_protocol::status::LinkStatus;
+use hedgerow_protocol::wire::bundle::BundleExt;
 use hedgerow_protocol::wire::frame::{
     Baseline, BaselineOrigin, BundleFrame, Digest, DigestEntry, Hello, SignedHeader, Subscribe,
     Wants,
@@ -40,15 +42,16 @@ fn news() -> GroupName {
     GroupName::new("news").expect("valid")
 }
 
-/// What a neighbour that knows these features says first.
-fn hello(features: u64) -> Frame {
+/// What a neighbour with these capabilities says first.
+fn hello(capabilities: u64) -> Frame {
     Frame::Hello(Hello {
         wire: WIRE_VERSION,
         network: Config::default().network,
         epoch: 1,
-        features,
+        capabilities,
         wants: 1,
         record: None,
+        needs: Vec::new(),
     })
 }
 
@@ -76,15 +79,15 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        Self::with_features(0)
+        Self::with_capabilities(0)
     }
 
     /// With a neighbour that says it knows these.
-    fn with_features(features: u64) -> Self {
-        Self::with(features, Config::default())
+    fn with_capabilities(capabilities: u64) -> Self {
+        Self::with(capabilities, Config::default())
     }
 
-    fn with(features: u64, config: Config) -> Self {
+    fn with(capabilities: u64, config: Config) -> Self {
         let now = Time {
             mono: Micros(1_000_000),
             wall_ms: 1_700_000_000_000,
@@ -110,7 +113,7 @@ impl Pair {
             dial: None,
             address: None,
         });
-        pair.say(&hello(features));
+        pair.say(&hello(capabilities));
         let options = JoinOptions::default();
         pair.engine.join(pair.now, news(), options).expect("joins");
         pair.drain();
@@ -233,6 +236,8 @@ impl Pair {
             fragment: None,
             previous,
             payload_hash: [0; 32],
+            header_lengths: Vec::new(),
+            ext: BundleExt::default(),
         };
         let bundle = Bundle::sign(header, payload, &key(3));
         self.published.push(bundle.clone());
@@ -372,6 +377,8 @@ fn a_forged_bundle_of_a_strange_group_leaves_nothing_behind() {
         fragment: None,
         previous: [0; 32],
         payload_hash: [0; 32],
+        header_lengths: Vec::new(),
+        ext: BundleExt::default(),
     };
     let honest = Bundle::sign(header, payload, &key(3));
     let mut forged = honest.clone();
@@ -426,9 +433,10 @@ fn an_address_of_another_network_is_dialled_ever_less_often() {
                 wire: WIRE_VERSION,
                 network: NetworkName::new("other").expect("valid"),
                 epoch: 1,
-                features: 0,
+                capabilities: 0,
                 wants: 1,
                 record: None,
+                needs: Vec::new(),
             });
             for bytes in hello.encode() {
                 engine.handle_input(now, Input::Bytes { link, bytes });

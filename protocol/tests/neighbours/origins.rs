@@ -3,6 +3,7 @@
 use super::{EPOCH, LINK, Pair, key, news};
 use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;
+use hedgerow_protocol::wire::bundle::BundleExt;
 use hedgerow_protocol::wire::frame::{Digest, DigestEntry, OriginRefused, Wants};
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Frame};
 use hedgerow_protocol::{Config, Event, GroupId, GroupName, Keypair, PeerKey};
@@ -37,6 +38,8 @@ fn messages_in(
             fragment: None,
             previous,
             payload_hash: [0; 32],
+            header_lengths: Vec::new(),
+            ext: BundleExt::default(),
         };
         let bundle = Bundle::sign(header, Bytes::from_static(b"x"), signer);
         previous = bundle.hash;

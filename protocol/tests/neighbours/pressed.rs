@@ -5,6 +5,7 @@ use super::{ELSEWHERE, LINK, Pair, key, news};
 use bytes::Bytes;
 use hedgerow_protocol::wire::Frame;
 use hedgerow_protocol::wire::frame::Heartbeat;
+use hedgerow_protocol::wire::record::GroupExt;
 use hedgerow_protocol::wire::record::RecordGroup;
 use hedgerow_protocol::{Config, Event, Input, LinkId, MessageId, PublishError, PublishOptions};
 
@@ -42,6 +43,7 @@ fn before_a_stuck_member() -> Pair {
         role: 1,
         settings_version: 0,
         settings: None,
+        ext: GroupExt::default(),
     };
     pair.come_into_view(ELSEWHERE, 50, vec![member]);
     pair.wait_ms(1_500);

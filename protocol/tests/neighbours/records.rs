@@ -7,6 +7,8 @@ use hedgerow_protocol::status::MemberState;
 use hedgerow_protocol::wire::frame::{
     BucketRecords, Buckets, Heartbeat, RecordAnnounce, RecordName, RecordPull, Records,
 };
+use hedgerow_protocol::wire::record::GroupExt;
+use hedgerow_protocol::wire::record::RecordExt;
 use hedgerow_protocol::wire::record::{ALGORITHM_VERSION, WireRecord};
 use hedgerow_protocol::wire::{Frame, Record, RecordGroup, RecordLink, SignedRecord};
 use hedgerow_protocol::{Config, GroupName, Input, Keypair, LinkEnd, LinkId, PeerKey};
@@ -46,6 +48,8 @@ fn record(keypair: &Keypair, version: u64, links: &[PeerKey]) -> Record {
                 rtt_us: 40_000,
             })
             .collect(),
+        capabilities: 0,
+        ext: RecordExt::default(),
     }
 }
 
@@ -169,6 +173,7 @@ fn many_groups() -> Vec<RecordGroup> {
         role: 1,
         settings_version: 0,
         settings: None,
+        ext: GroupExt::default(),
     };
     (0..103).map(group).collect()
 }

@@ -4,6 +4,7 @@ use super::deltas::whole;
 use super::{ELSEWHERE, EPOCH, LINK, Pair, hello, key, news};
 use bytes::Bytes;
 use hedgerow_protocol::wire::frame::{Baseline, BaselineOrigin, Heartbeat, SignedHeader, Wants};
+use hedgerow_protocol::wire::record::{GroupExt, WireSettings};
 use hedgerow_protocol::wire::{Bundle, EPOCH_MAX, Frame, Record, RecordGroup, SignedRecord};
 use hedgerow_protocol::{
     Config, Engine, Event, GroupId, Input, LinkId, Micros, PublishOptions, SettingsPatch, Time,
@@ -299,7 +300,14 @@ fn stating(pair: &Pair, record: u64, role: u8, version: u64, redundancy: u8) -> 
         name: news(),
         role,
         settings_version: version,
-        settings: Some((redundancy, 0, 1 << 20, 60_000)),
+        settings: Some(WireSettings {
+            redundancy,
+            order: 0,
+            retention_bytes: 1 << 20,
+            retention_ms: 60_000,
+            later: Vec::new(),
+        }),
+        ext: GroupExt::default(),
     };
     let record = Record {
         peer: key(9).peer(),

@@ -4,6 +4,7 @@ use super::deltas::{signed_in, whole};
 use super::{ELSEWHERE, EPOCH, LINK, Pair, key, news};
 use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;
+use hedgerow_protocol::wire::bundle::BundleExt;
 use hedgerow_protocol::wire::frame::{Baseline, Digest, DigestEntry, Fork, Wants};
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Fragment, Frame};
 use hedgerow_protocol::{Config, Event, GroupId};
@@ -26,6 +27,8 @@ fn bundle(epoch: u64, seq: u64, fragment: Option<Fragment>, payload: &'static [u
         fragment,
         previous: [u8::from(seq > 1); 32],
         payload_hash: [0; 32],
+        header_lengths: Vec::new(),
+        ext: BundleExt::default(),
     };
     Bundle::sign(header, Bytes::from_static(payload), &key(3))
 }

@@ -80,7 +80,7 @@ mod tests {
     use crate::journal::Journal;
     use bytes::Bytes;
     use hedgerow_protocol::{
-        Arrival, Delivery, Event, GroupName, Keypair, MessageId, Micros, PeerKey,
+        Arrival, Delivery, Event, GroupName, Headers, Keypair, MessageId, Micros, PeerKey,
     };
 
     /// A journal written by hand: nodes that are in one group from the start.
@@ -133,6 +133,7 @@ mod tests {
                 id,
                 published_at: 0,
                 payload: Bytes::from_static(b"x"),
+                headers: Headers::default(),
                 hops: 1,
                 arrival: Arrival::Pushed,
             };

@@ -29,7 +29,7 @@ pub(crate) fn replay(arguments: &Arguments) -> ExitCode {
         Ok(hash) => hash,
         Err(error) => return wrong(&format!("{error:#}")),
     };
-    let mut outcome = match play(&scenario, None, arguments.threads) {
+    let mut outcome = match play(&scenario, arguments.threads.options()) {
         Ok(outcome) => outcome,
         Err(error) => return super::refused(&error),
     };

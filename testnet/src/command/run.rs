@@ -5,7 +5,7 @@ use crate::terminal::{Align, table};
 use hedgerow_testnet::report::page;
 use hedgerow_testnet::results::Results;
 use hedgerow_testnet::run::{self, Options, Outcome, Progress, RunError};
-use hedgerow_testnet::scenario::Scenario;
+use hedgerow_testnet::scenario::{Backend, Scenario};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -32,6 +32,9 @@ pub(crate) struct Arguments {
     /// Where results go; an earlier run there is overwritten
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Let every second peer run this `hedgerow`, in worlds with real processes: two versions together
+    #[arg(long, value_name = "PROGRAM")]
+    other_binary: Option<PathBuf>,
     #[command(flatten)]
     threads: Threads,
     /// Print results.json instead of the verdicts
@@ -47,6 +50,14 @@ pub(super) struct Threads {
 }
 
 impl Threads {
+    /// How to run with so many, and otherwise as by default.
+    pub(super) fn options(self) -> Options<'static> {
+        Options {
+            threads: self.count(),
+            ..Options::default()
+        }
+    }
+
     fn count(self) -> usize {
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
         let default = || processors().min(THREADS_MAX);
@@ -68,15 +79,26 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Ok(scenario) => scenario,
         Err(error) => return wrong(&error),
     };
+    if arguments.other_binary.is_some() && scenario.file.scenario.backend == Backend::Sim {
+        return wrong(&"--other-binary: the simulator runs no programs; add --backend process");
+    }
     let logs = arguments.out.as_ref().map(|dir| dir.join(LOGS));
-    let mut outcome = match play(&scenario, logs.as_deref(), arguments.threads) {
+    let options = Options {
+        logs: logs.as_deref(),
+        other_binary: arguments.other_binary.as_deref(),
+        ..arguments.threads.options()
+    };
+    let mut outcome = match play(&scenario, options) {
         Ok(outcome) => outcome,
         Err(error) => return super::refused(&error),
     };
     let world = arguments.backend.iter();
-    let world: Vec<String> = world
+    let mut world: Vec<String> = world
         .flat_map(|world| ["--backend".to_owned(), world.clone()])
         .collect();
+    if let Some(program) = &arguments.other_binary {
+        world.extend(["--other-binary".to_owned(), program.display().to_string()]);
+    }
     let seed = scenario.file.scenario.seed;
     outcome.results.replay = arguments.source.replay(seed, &world);
     if let Some(dir) = &arguments.out
@@ -87,18 +109,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     tell(&outcome.results, arguments.json)
 }
 
-/// Runs a scenario, with a bar where there is a terminal; peers' logs are left in `logs`.
-pub(super) fn play(
-    scenario: &Scenario,
-    logs: Option<&Path>,
-    threads: Threads,
-) -> Result<Outcome, RunError> {
+/// Runs a scenario, with a bar where there is a terminal.
+pub(super) fn play(scenario: &Scenario, options: Options<'_>) -> Result<Outcome, RunError> {
     let bar = bar();
-    let threads = threads.count();
     let quiet = Quiet::new();
-    let outcome = run::run(scenario, Options { logs, threads }, |progress| {
-        show(&bar, progress);
-    });
+    let outcome = run::run(scenario, options, |progress| show(&bar, progress));
     drop(quiet);
     bar.finish_and_clear();
     outcome

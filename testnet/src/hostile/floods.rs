@@ -6,6 +6,7 @@ use crate::sim::{Mask, Offence, Random};
 use bytes::Bytes;
 use hedgerow_protocol::wire::frame;
 use hedgerow_protocol::wire::record::ALGORITHM_VERSION;
+use hedgerow_protocol::wire::record::RecordExt;
 use hedgerow_protocol::wire::{Frame, Record, SignedRecord};
 use hedgerow_protocol::{Action, Engine, Keypair, PublishOptions, Time};
 
@@ -72,6 +73,8 @@ impl Mask for Records {
                     addresses: Vec::new(),
                     groups: Vec::new(),
                     links: Vec::new(),
+                    capabilities: 0,
+                    ext: RecordExt::default(),
                 };
                 records.push(super::lies::wire(&SignedRecord::sign(record, &keypair)));
             }

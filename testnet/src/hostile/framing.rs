@@ -6,6 +6,7 @@ use crate::sim::Mask;
 use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;
 use hedgerow_protocol::wire::bundle::BUNDLE_MESSAGES_MAX;
+use hedgerow_protocol::wire::bundle::BundleExt;
 use hedgerow_protocol::wire::frame::{BundleFrame, Pull, Wanted};
 use hedgerow_protocol::wire::{Bundle, BundleHeader, FRAME_BYTES_MAX, Frame};
 use hedgerow_protocol::{Action, Engine, GroupId, Keypair, Time};
@@ -56,6 +57,8 @@ impl Framing {
             previous: [0; 32],
             // Signing sets it.
             payload_hash: [0; 32],
+            header_lengths: Vec::new(),
+            ext: BundleExt::default(),
         };
         Bundle::sign(header, payload.into(), &self.keypair)
     }

@@ -4,6 +4,7 @@ use super::origin::groups;
 use super::{Out, after, links_up, send};
 use crate::sim::Mask;
 use bytes::Bytes;
+use hedgerow_protocol::wire::bundle::BundleExt;
 use hedgerow_protocol::wire::frame::BundleFrame;
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Frame};
 use hedgerow_protocol::{Action, Engine, GroupId, Keypair, Time};
@@ -39,6 +40,8 @@ impl Holes {
             previous: [7; 32],
             // Signing sets it.
             payload_hash: [0; 32],
+            header_lengths: Vec::new(),
+            ext: BundleExt::default(),
         };
         let bundle = Bundle::sign(header, payload, &self.keypair);
         let frame = BundleFrame {

@@ -4,6 +4,7 @@ use super::{Out, after, bundle_of, links_up, note, send};
 use crate::sim::{Mask, Offence, Random};
 use bytes::Bytes;
 use hedgerow_protocol::status::Role;
+use hedgerow_protocol::wire::bundle::BundleExt;
 use hedgerow_protocol::wire::frame::BundleFrame;
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Frame};
 use hedgerow_protocol::{
@@ -70,6 +71,8 @@ impl Mask for Forge {
                 previous: [7; 32],
                 // Signing sets it.
                 payload_hash: [0; 32],
+                header_lengths: Vec::new(),
+                ext: BundleExt::default(),
             };
             let bundle = Bundle::sign(header, payload, &self.keypair);
             let frame = Frame::Bundle(

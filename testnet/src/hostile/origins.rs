@@ -5,6 +5,7 @@ use super::{Out, after, links_up, send};
 use crate::sim::{Mask, Random};
 use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;
+use hedgerow_protocol::wire::bundle::BundleExt;
 use hedgerow_protocol::wire::frame::{BundleFrame, Digest, DigestEntry};
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Frame};
 use hedgerow_protocol::{Action, Engine, GroupId, Keypair, PeerKey, Time};
@@ -55,6 +56,8 @@ impl Mask for Keys {
                     previous: [0; 32],
                     // Signing sets it.
                     payload_hash: [0; 32],
+                    header_lengths: Vec::new(),
+                    ext: BundleExt::default(),
                 };
                 let bundle = Bundle::sign(header, Bytes::from_static(b"!"), &keypair);
                 let frame = BundleFrame {

@@ -4,6 +4,8 @@ use super::lies::wire;
 use super::{Out, after, believe_sent, frame_of, links_up, send};
 use crate::sim::{Mask, Random};
 use hedgerow_protocol::wire::record::ALGORITHM_VERSION;
+use hedgerow_protocol::wire::record::GroupExt;
+use hedgerow_protocol::wire::record::RecordExt;
 use hedgerow_protocol::wire::{Frame, Record, RecordGroup, RecordLink, SignedRecord, frame};
 use hedgerow_protocol::{Action, Engine, GroupName, Keypair, Time};
 
@@ -26,6 +28,7 @@ impl Linked {
             role: 1,
             settings_version: 0,
             settings: None,
+            ext: GroupExt::default(),
         };
         Self {
             random,
@@ -57,6 +60,8 @@ impl Linked {
             addresses: Vec::new(),
             groups: self.groups.clone(),
             links: vec![link],
+            capabilities: 0,
+            ext: RecordExt::default(),
         };
         SignedRecord::sign(record, &keypair)
     }

@@ -4,7 +4,7 @@ use super::lies::wire;
 use super::{Out, after, believe_sent, frame_of, links_up, send};
 use crate::sim::Mask;
 use hedgerow_protocol::wire::frame::{Hello, Records};
-use hedgerow_protocol::wire::record::WireRecord;
+use hedgerow_protocol::wire::record::{WireRecord, WireSettings};
 use hedgerow_protocol::wire::{EPOCH_MAX, Frame, Record, SignedRecord};
 use hedgerow_protocol::{Action, Engine, Keypair, SettingsPatch, Time};
 
@@ -73,7 +73,13 @@ impl SettingsWar {
                     group.role = 0;
                     group.settings_version = u64::MAX - record.version % 2;
                     // As many parents as there may be, any order, nothing retained.
-                    group.settings = Some((8, 1, 0, 0));
+                    group.settings = Some(WireSettings {
+                        redundancy: 8,
+                        order: 1,
+                        retention_bytes: 0,
+                        retention_ms: 0,
+                        later: Vec::new(),
+                    });
                 }
                 let lie = SignedRecord::sign(record, &self.keypair);
                 WireRecord(lie.signed, lie.signature, age)
@@ -102,7 +108,7 @@ impl Mask for SettingsWar {
                 Frame::Hello(Hello {
                     record,
                     // Its records cannot be made from those before.
-                    features: 0,
+                    capabilities: 0,
                     ..hello
                 })
             }

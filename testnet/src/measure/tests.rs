@@ -1,6 +1,6 @@
 use super::*;
 use bytes::Bytes;
-use hedgerow_protocol::{Delivery, MessageId, PeerKey};
+use hedgerow_protocol::{Delivery, Headers, MessageId, PeerKey};
 
 #[test]
 fn percentiles_are_of_the_nearest_rank() {
@@ -43,6 +43,7 @@ fn latency_stretch_and_repair_of_one_message() {
             id,
             published_at: 0,
             payload,
+            headers: Headers::default(),
             hops,
             arrival,
         };
@@ -88,6 +89,7 @@ fn what_no_link_joins_is_not_asked_of_the_links() {
             id,
             published_at: 0,
             payload: Bytes::new(),
+            headers: Headers::default(),
             hops: 1,
             arrival,
         };
@@ -140,6 +142,7 @@ fn what_came_before_the_first_pull_is_reach_and_what_came_late_is_nothing() {
             id,
             published_at: 0,
             payload: Bytes::new(),
+            headers: Headers::default(),
             hops: 1,
             arrival,
         };
@@ -185,6 +188,7 @@ fn messages_are_due_to_those_who_lived_on_for_a_while_though_they_died_later() {
             id: id(seq),
             published_at: 0,
             payload: Bytes::new(),
+            headers: Headers::default(),
             hops: 1,
             arrival: Arrival::Pushed,
         };

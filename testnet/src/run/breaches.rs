@@ -58,7 +58,7 @@ impl Breaches {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use hedgerow_protocol::{Arrival, Delivery, MessageId};
+    use hedgerow_protocol::{Arrival, Delivery, Headers, MessageId};
 
     /// Published long before, and again, late and lost while nothing is published any more.
     #[test]
@@ -80,6 +80,7 @@ mod tests {
                 id: id(seq),
                 published_at: 0,
                 payload: Bytes::from_static(payload),
+                headers: Headers::default(),
                 hops: 1,
                 arrival: Arrival::Pushed,
             };

@@ -165,6 +165,9 @@ pub(crate) struct Run<'a> {
 pub struct Options<'a> {
     /// Where peers' logs are left, if they write any.
     pub logs: Option<&'a Path>,
+    /// The program that every second peer runs, in worlds with real processes; all others run the
+    /// `hedgerow` that is found.
+    pub other_binary: Option<&'a Path>,
     /// Threads that call simulated peers, 1 or more.
     pub threads: usize,
 }
@@ -174,6 +177,7 @@ impl Default for Options<'_> {
     fn default() -> Self {
         Self {
             logs: None,
+            other_binary: None,
             threads: 1,
         }
     }

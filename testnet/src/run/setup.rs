@@ -207,7 +207,7 @@ fn world(
             Ok(Box::new(sim))
         }
         #[cfg(feature = "process")]
-        Backend::Process | Backend::Netns => super::real::world(scenario, cast, options.logs),
+        Backend::Process | Backend::Netns => super::real::world(scenario, cast, options),
         #[cfg(not(feature = "process"))]
         Backend::Process | Backend::Netns => Err(RunError::Missing {
             world: scenario.file.scenario.backend.as_str(),
@@ -282,7 +282,14 @@ fn simulated(scenario: &Scenario, cast: &Cast) -> Sim {
         let line = file.nodes[index].bandwidth.unwrap_or(topology.bandwidth);
         let bandwidth = bandwidth(line);
         for node in nodes.clone() {
-            sim.set_config(node, scenario.configs[index].clone());
+            #[allow(unused_mut, reason = "only builds with `wire-next` change it")]
+            let mut config = scenario.configs[index].clone();
+            // One version among peers of another is what is to be seen.
+            #[cfg(feature = "wire-next")]
+            {
+                config.wire_next &= node % 2 == 1;
+            }
+            sim.set_config(node, config);
             sim.set_bandwidth(node, bandwidth);
         }
     }

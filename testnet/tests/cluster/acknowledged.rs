@@ -5,7 +5,10 @@ use hedgerow_protocol::{Event, GroupName, MessageId, PublishOptions};
 use hedgerow_testnet::sim::{NodeState, Sim};
 
 fn publish(sim: &mut Sim, node: usize) -> MessageId {
-    let options = PublishOptions { acknowledge: true };
+    let options = PublishOptions {
+        acknowledge: true,
+        ..PublishOptions::default()
+    };
     sim.try_publish(node, GROUP, "got it?".into(), options)
         .expect("accepted")
 }

@@ -39,11 +39,14 @@ fn a_publisher_whose_clock_is_wrong_reaches_the_first_member_of_its_group() {
         sim.run_for(2_000);
         // At once, before there is a link: the member has to pull it.
         sim.start_node(1);
-        let acknowledge = PublishOptions { acknowledge: true };
+        let acknowledge = PublishOptions {
+            acknowledge: true,
+            ..PublishOptions::default()
+        };
         let mut ids = vec![sim.publish(1, GROUP, "first")];
         for number in 0..20 {
             sim.run_for(250);
-            let id = sim.try_publish(1, GROUP, format!("{number}").into(), acknowledge);
+            let id = sim.try_publish(1, GROUP, format!("{number}").into(), acknowledge.clone());
             ids.push(id.expect("is taken"));
         }
         assert_all_delivered(&mut sim, 10_000);

@@ -1,6 +1,7 @@
 //! A newcomer meets a network of thousands.
 
 use hedgerow_protocol::wire::record::ALGORITHM_VERSION;
+use hedgerow_protocol::wire::record::RecordExt;
 use hedgerow_protocol::wire::{Record, RecordLink, SignedRecord};
 use hedgerow_protocol::{Config, Keypair, LinkEnd, PeerKey};
 use hedgerow_testnet::sim::{Latency, Sim};
@@ -64,6 +65,8 @@ fn others(gates: &[PeerKey]) -> (Vec<Arc<SignedRecord>>, Vec<Vec<PeerKey>>) {
                     rtt_us: 20_000,
                 })
                 .collect(),
+            capabilities: 0,
+            ext: RecordExt::default(),
         };
         Arc::new(SignedRecord::sign(record, keypair))
     });

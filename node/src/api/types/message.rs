@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use hedgerow_protocol::{Arrival, Delivery, GroupName, GroupSettings, MessageId, PeerKey};
+use hedgerow_protocol::{Arrival, Delivery, GroupName, GroupSettings, Headers, MessageId, PeerKey};
 use serde::{Deserialize, Serialize};
 
 /// One message, as `join --jsonl` prints it.
@@ -22,6 +22,10 @@ pub struct MessageLine {
     pub encoding: Encoding,
     /// The content.
     pub payload: String,
+    /// What its publisher says about it: text by key. Stands behind the payload, where long payloads are
+    /// written in pieces.
+    #[serde(default, skip_serializing_if = "Headers::is_empty")]
+    pub headers: Headers,
     /// Links it crossed.
     pub hops: u16,
     /// How it came.
@@ -69,6 +73,7 @@ impl MessageLine {
             published_at: delivery.published_at,
             encoding,
             payload,
+            headers: delivery.headers.clone(),
             hops: delivery.hops,
             arrival: delivery.arrival,
         }
@@ -133,13 +138,37 @@ pub enum SubscriptionLine {
 }
 
 /// Query of `POST /v1/groups/GROUP/messages`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PublishQuery {
     /// How the body is cut into messages.
     pub split: Split,
     /// Whether to answer only when every live member has everything.
     pub wait: bool,
+    /// Headers of each message: a JSON object with a text by key.
+    #[serde(with = "json_text", skip_serializing_if = "Headers::is_empty")]
+    pub headers: Headers,
+}
+
+/// A value as JSON in a text, for queries have no other way to nest.
+mod json_text {
+    use serde::de::DeserializeOwned;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(
+        value: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let text = serde_json::to_string(value).map_err(serde::ser::Error::custom)?;
+        serializer.serialize_str(&text)
+    }
+
+    pub(super) fn deserialize<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        serde_json::from_str(&text).map_err(serde::de::Error::custom)
+    }
 }
 
 /// How bytes are cut into messages.

@@ -32,7 +32,8 @@ impl Engine {
         to: LinkId,
         peers: BTreeSet<PeerKey>,
     ) -> BTreeSet<PeerKey> {
-        let knows = (self.links.get(&to)).is_some_and(|link| link.features & RECORD_DELTAS != 0);
+        let knows =
+            (self.links.get(&to)).is_some_and(|link| link.capabilities & RECORD_DELTAS != 0);
         if !knows || self.sync.replaced.is_empty() {
             return peers;
         }

@@ -12,6 +12,8 @@ pub(crate) enum Next {
     Message {
         seq: u64,
         published_at: u64,
+        /// With how many bytes of headers the payload begins.
+        header_bytes: u32,
         payload: Bytes,
         hops: u16,
         arrival: Arrival,
@@ -130,6 +132,7 @@ impl OriginLog {
         Some(Next::Message {
             seq: first,
             published_at: head.bundle.header.published_at(0),
+            header_bytes: head.bundle.header.header_bytes(0),
             payload: payload.freeze(),
             hops,
             arrival,
@@ -243,6 +246,7 @@ fn push_messages(entry: &Entry, from: u64, ready: &mut Vec<Next>) {
             ready.push(Next::Message {
                 seq,
                 published_at: header.published_at(index),
+                header_bytes: header.header_bytes(index),
                 payload,
                 hops: entry.hops,
                 arrival: entry.arrival,

@@ -2,6 +2,7 @@ use super::*;
 use crate::identity::Keypair;
 use crate::message::Order;
 use crate::name::{GroupId, GroupName, NetworkName};
+use crate::wire::bundle::BundleExt;
 use crate::wire::{BundleHeader, Fragment};
 use proptest::prelude::*;
 
@@ -19,6 +20,8 @@ fn bundle(seq: u64, fragment: Option<Fragment>, payload: &[u8]) -> Arc<Bundle> {
         fragment,
         previous: [u8::from(seq > 1); 32],
         payload_hash: [0; 32],
+        header_lengths: Vec::new(),
+        ext: BundleExt::default(),
     };
     let keypair = Keypair::from_secret([1; 32]);
     Arc::new(Bundle::sign(

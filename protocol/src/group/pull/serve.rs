@@ -69,7 +69,7 @@ impl Engine {
             signed: bundle.signed.clone(),
             signature: bundle.signature,
         };
-        let head = frame.encode_head(bundle.payload.len());
+        let head = frame.encode_head(bundle.payload.len(), &self.frame_ext());
         let header = &bundle.header;
         let lane = Priority::of_repair(header.class());
         let chunks = [head, bundle.payload.clone()];

@@ -177,7 +177,8 @@ fn what_cannot_be_cut_fits() {
             wire: 1,
             network: NetworkName::new(&longest_name).expect("valid"),
             epoch: u64::MAX,
-            features: u64::MAX,
+            capabilities: u64::MAX,
+            needs: Vec::new(),
             wants: u16::MAX,
             record: Some(WireRecord(vec![1; 16_384].into(), [1; 64], u64::MAX)),
         }

@@ -64,7 +64,7 @@ impl Real {
         at.life += 1;
         at.joins.clear();
         let start = Start {
-            binary: self.binary.clone(),
+            binary: self.binaries[node % 2].clone(),
             place,
             plan: PeerPlan {
                 name: name(node),

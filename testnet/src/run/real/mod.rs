@@ -19,7 +19,7 @@ mod warm;
 mod world;
 
 use super::world::World;
-use super::{Cast, RunError, setup};
+use super::{Cast, Options, RunError, setup};
 use crate::journal::{Change, Journal};
 use crate::process::{Peer, Place, ProcessError, find_binary};
 use crate::scenario::{Backend, Scenario};
@@ -45,7 +45,8 @@ pub(super) struct Real {
     runtime: Rc<Runtime>,
     backend: Backend,
     seed: u64,
-    binary: PathBuf,
+    /// What even and odd nodes run.
+    binaries: [PathBuf; 2],
     network: String,
     latency: Latency,
     places: Places,
@@ -87,7 +88,7 @@ static RUNS: AtomicU64 = AtomicU64::new(0);
 pub(super) fn world(
     scenario: &Scenario,
     cast: &Cast,
-    logs: Option<&Path>,
+    options: Options<'_>,
 ) -> Result<Box<dyn World>, RunError> {
     let backend = scenario.file.scenario.backend;
     let missing = |why: String| RunError::Missing {
@@ -96,6 +97,7 @@ pub(super) fn world(
     };
     let broken = |error: std::io::Error| missing(error.to_string());
     let binary = find_binary("hedgerow").map_err(|error| missing(error.to_string()))?;
+    let other = (options.other_binary).map_or_else(|| binary.clone(), Path::to_owned);
     // Before there are threads: an unprivileged user's namespaces need a process of one.
     let places = Places::new(scenario, cast).map_err(missing)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -111,13 +113,14 @@ pub(super) fn world(
     for _ in &nodes {
         journal.add_node();
     }
+    let logs = options.logs;
     let (sender, news) = mpsc::unbounded_channel();
     let signals = runtime.block_on(async { news::Signals::new() });
     Ok(Box::new(Real {
         runtime: Rc::new(runtime),
         backend,
         seed,
-        binary,
+        binaries: [binary, other],
         // Runs beside each other on one machine shall not meet.
         network: format!(
             "testnet-{}-{}",

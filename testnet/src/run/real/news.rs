@@ -7,7 +7,7 @@ use crate::process::{Api, Heard, Peer, ProcessError, Received};
 use crate::run::workload::workload_of;
 use bytes::Bytes;
 use hedgerow_protocol::{
-    Arrival, Delivery, Event, GroupName, MessageId, Micros, PeerKey, SettingsPatch,
+    Arrival, Delivery, Event, GroupName, Headers, MessageId, Micros, PeerKey, SettingsPatch,
 };
 use std::time::Instant;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -309,6 +309,7 @@ impl Real {
             id,
             published_at: message.published_at,
             payload,
+            headers: Headers::default(),
             hops: message.hops,
             arrival,
         };

@@ -18,7 +18,7 @@ pub use warm::{WarmChoice, WarmDatabase, WarmLink};
 use crate::config::Config;
 use crate::database::{Candidates, Database, Epochs, OwnRecord, RecordSync, first_epoch};
 use crate::group::{
-    Acknowledging, Charges, Evidence, Forks, Group, OwnLog, Probes, Proving, Verifying,
+    Acknowledging, Charges, Evidence, Forks, Group, OwnLog, Probes, Proving, Remotes, Verifying,
 };
 use crate::identity::{Keypair, PeerKey};
 use crate::io::{Action, Event, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId};
@@ -70,6 +70,8 @@ pub struct Engine {
     pub(crate) view: View,
 
     pub(crate) groups: BTreeMap<GroupId, Group>,
+    /// What neighbours are and hold in groups.
+    pub(crate) remotes: Remotes,
     pub(crate) verifying: Verifying,
     pub(crate) acknowledging: Acknowledging,
     pub(crate) forks: Forks,
@@ -105,6 +107,35 @@ pub struct Engine {
 
 /// Chunks from here on are taken for bulk that flows.
 const BULK_BYTES: usize = 1 << 10;
+
+/// What a signature is checked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Checked {
+    Bundle,
+    Record,
+    Acknowledgement,
+    Fork,
+    Proof,
+    Baseline,
+}
+
+impl Checked {
+    /// It stands in so many bits of a check's name.
+    const BITS: u32 = 3;
+    const ALL: [Self; 6] = [
+        Self::Bundle,
+        Self::Record,
+        Self::Acknowledgement,
+        Self::Fork,
+        Self::Proof,
+        Self::Baseline,
+    ];
+
+    fn of(id: VerifyId) -> Option<Self> {
+        let number = id.0 & ((1 << Self::BITS) - 1);
+        Self::ALL.into_iter().find(|what| *what as u64 == number)
+    }
+}
 
 /// How far leaving has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +195,7 @@ impl Engine {
             candidates: Candidates::default(),
             view: View::default(),
             groups: BTreeMap::new(),
+            remotes: Remotes::default(),
             verifying: Verifying::default(),
             acknowledging: Acknowledging::default(),
             forks: Forks::default(),
@@ -327,30 +359,35 @@ impl Engine {
             (Stage::Handshake, Frame::Hello(hello)) => self.on_hello(id, hello),
             // Whoever gives a second connection up says so before any hello.
             (Stage::Handshake, Frame::Bye(bye)) => self.on_bye(id, &bye),
-            (Stage::Handshake, _) | (_, Frame::Hello(_)) => {
-                let error = WireError::Invalid {
-                    what: "frame",
-                    why: "out of turn",
-                };
-                self.on_malformed(id, &error);
-            }
-            (_, Frame::Bye(bye)) => self.on_bye(id, &bye),
-            (_, Frame::Refuse(refuse)) => self.on_refuse(id, refuse),
-            (_, Frame::Heartbeat(heartbeat)) => self.on_heartbeat(id, &heartbeat),
-            (_, Frame::Wants(wants)) => self.on_wants(id, wants.wants),
-            (_, Frame::Records(records)) => self.on_records(id, records.records),
-            (_, Frame::RecordDeltas(frame)) => self.on_record_deltas(id, frame.deltas),
-            (_, Frame::RecordAnnounce(announce)) => self.on_record_announce(id, announce.names),
-            (_, Frame::RecordPull(pull)) => self.on_record_pull(id, &pull.prefixes),
-            (_, Frame::Buckets(buckets)) => self.on_buckets(id, buckets),
-            (_, Frame::BucketRecords(frame)) => self.on_bucket_records(id, frame),
-            (Stage::Up, frame) => self.on_group_frame(id, frame),
-            (Stage::Visitor | Stage::Closing, _) => self.count("frames_from_visitors"),
+            (Stage::Handshake, _) => self.on_frame_out_of_turn(id),
+            (stage, frame) => self.on_frame_after_hello(id, stage == Stage::Up, frame),
         }
     }
 
-    fn on_group_frame(&mut self, id: LinkId, frame: Frame) {
+    fn on_frame_out_of_turn(&mut self, id: LinkId) {
+        let error = WireError::Invalid {
+            what: "frame",
+            why: "out of turn",
+        };
+        self.on_malformed(id, &error);
+    }
+
+    /// Every kind stands here: one that is added and not handled does not compile.
+    fn on_frame_after_hello(&mut self, id: LinkId, is_up: bool, frame: Frame) {
         match frame {
+            Frame::Hello(_) => self.on_frame_out_of_turn(id),
+            Frame::Bye(bye) => self.on_bye(id, &bye),
+            Frame::Refuse(refuse) => self.on_refuse(id, refuse),
+            Frame::Heartbeat(heartbeat) => self.on_heartbeat(id, &heartbeat),
+            Frame::Wants(wants) => self.on_wants(id, wants.wants),
+            Frame::Records(records) => self.on_records(id, records.records),
+            Frame::RecordDeltas(frame) => self.on_record_deltas(id, frame.deltas),
+            Frame::RecordAnnounce(announce) => self.on_record_announce(id, announce.names),
+            Frame::RecordPull(pull) => self.on_record_pull(id, &pull.prefixes),
+            Frame::Buckets(buckets) => self.on_buckets(id, buckets),
+            Frame::BucketRecords(frame) => self.on_bucket_records(id, frame),
+            // Whatever follows is for those whose link is up.
+            _ if !is_up => self.count("frames_from_visitors"),
             Frame::Bundle(bundle, payload) => self.on_bundle(id, bundle, payload),
             Frame::Subscribe(subscribe) => self.on_subscribe(id, subscribe),
             Frame::Baseline(baseline) => self.on_baseline(id, baseline),
@@ -365,8 +402,6 @@ impl Engine {
             Frame::Fork(fork) => self.on_fork(id, fork),
             Frame::Probe(probe) => self.on_probe(id, probe),
             Frame::ProbeAnswer(answer) => self.on_probe_answer(id, answer),
-            // Handled before, at every stage.
-            _ => {}
         }
     }
 
@@ -398,8 +433,22 @@ impl Engine {
         id
     }
 
-    pub(crate) fn next_verify_id(&mut self) -> VerifyId {
+    /// Names a check. The name says what is checked, so that the answer finds its way.
+    pub(crate) fn next_verify_id(&mut self, what: Checked) -> VerifyId {
         self.next_verify += 1;
-        VerifyId(self.next_verify)
+        VerifyId(self.next_verify << Checked::BITS | what as u64)
+    }
+
+    fn on_verified(&mut self, id: VerifyId, valid: bool) {
+        match Checked::of(id) {
+            Some(Checked::Bundle) => self.on_bundle_verified(id, valid),
+            Some(Checked::Record) => self.on_record_verified(id, valid),
+            Some(Checked::Acknowledgement) => self.on_acknowledgement_verified(id, valid),
+            Some(Checked::Fork) => self.on_fork_verified(id, valid),
+            Some(Checked::Proof) => self.on_proof_verified(id, valid),
+            Some(Checked::Baseline) => self.on_baseline_verified(id, valid),
+            // The engine has asked for no such check.
+            None => {}
+        }
     }
 }

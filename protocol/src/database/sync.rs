@@ -13,7 +13,7 @@ pub(crate) use reconcile::Comparison;
 pub(crate) use requests::Requests;
 
 use super::{Offer, Standing, checked_bytes};
-use crate::engine::Engine;
+use crate::engine::{Checked, Engine};
 use crate::identity::PeerKey;
 use crate::io::{LinkId, VerifyId};
 use crate::shares::Shares;
@@ -176,7 +176,7 @@ impl Engine {
             self.count("records_unchecked");
             return;
         }
-        let id = self.next_verify_id();
+        let id = self.next_verify_id(Checked::Record);
         self.sync.checking.insert(record.hash, id);
         let job = record.verify_job();
         self.sync.checks.insert(
@@ -193,7 +193,7 @@ impl Engine {
     }
 
     /// The answer to a record's check; `false`: the id is none of a record.
-    pub(crate) fn on_record_verified(&mut self, id: VerifyId, valid: bool) -> bool {
+    pub(crate) fn on_record_verified(&mut self, id: VerifyId, valid: bool) {
         let Some(Check {
             record,
             age_ms,
@@ -201,7 +201,7 @@ impl Engine {
             is_bulk,
         }) = self.sync.checks.remove(&id)
         else {
-            return false;
+            return;
         };
         self.sync.checking.remove(&record.hash);
         let sender = (self.sync.shares).give_back_many(from, record.memory_bytes);
@@ -210,10 +210,9 @@ impl Engine {
             if let Some(sender) = sender {
                 self.on_forgery(from, sender, "record");
             }
-            return true;
+            return;
         }
         self.accept_record(from, record, age_ms, is_bulk);
-        true
     }
 
     fn accept_record(

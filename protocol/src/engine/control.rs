@@ -62,7 +62,7 @@ impl Engine {
             let holders = self
                 .up
                 .values()
-                .filter_map(|link| self.links.get(link)?.groups.get(&id)?.stated.get(&key))
+                .filter_map(|link| self.remotes.get(*link, id)?.stated.get(&key))
                 .filter(|settled| **settled >= high)
                 .count();
             let possible = self.group_links(id).count();

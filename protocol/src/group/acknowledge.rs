@@ -1,7 +1,7 @@
 //! Acknowledged multicast: members' signed words travel towards the origin, hops merge sets.
 
 use super::{Group, LogKey};
-use crate::engine::{Engine, HOLDERS};
+use crate::engine::{Checked, Engine, HOLDERS};
 use crate::identity::PeerKey;
 use crate::io::{Action, Event, LinkId, VerifyId};
 use crate::message::MessageId;
@@ -253,7 +253,7 @@ impl Engine {
                 signature: ack.3,
                 payload: None,
             };
-            let check = self.next_verify_id();
+            let check = self.next_verify_id(Checked::Acknowledgement);
             tracing::trace!(link = from.0, member = %ack.0, up_to = ack.1, "acknowledgement");
             self.acknowledging
                 .checks
@@ -263,9 +263,9 @@ impl Engine {
     }
 
     /// The answer to a check; `false`: the id is none of an acknowledgement.
-    pub(crate) fn on_acknowledgement_verified(&mut self, check: VerifyId, valid: bool) -> bool {
+    pub(crate) fn on_acknowledgement_verified(&mut self, check: VerifyId, valid: bool) {
         let Some((id, key, ack, from)) = self.acknowledging.checks.remove(&check) else {
-            return false;
+            return;
         };
         let peer = self.acknowledging.shares.give_back(from);
         if !valid {
@@ -278,7 +278,6 @@ impl Engine {
         } else {
             self.pass_acknowledgement(id, key, ack);
         }
-        true
     }
 
     fn take_acknowledgement(&mut self, id: GroupId, epoch: u64, ack: &MemberAck) {
@@ -406,7 +405,7 @@ impl Engine {
 
     fn linked_members(&self, id: GroupId) -> impl Iterator<Item = PeerKey> + '_ {
         self.up.iter().filter_map(move |(peer, link)| {
-            let role = self.links.get(link)?.groups.get(&id)?.role;
+            let role = self.remotes.get(*link, id)?.role;
             (role == Some(Role::Member)).then_some(*peer)
         })
     }

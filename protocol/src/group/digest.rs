@@ -201,7 +201,7 @@ impl Engine {
         let mut left = BTreeMap::new();
         let mut told = Vec::new();
         for (_, link) in self.group_links(id) {
-            let Some(remote) = self.links.get(&link).and_then(|link| link.groups.get(&id)) else {
+            let Some(remote) = self.remotes.get(link, id) else {
                 continue;
             };
             // While trees differ, messages fall between them.
@@ -376,14 +376,9 @@ impl Engine {
     /// The log hashes of the groups that a neighbour shares.
     pub(crate) fn log_hashes_for(&mut self, link: LinkId) -> Vec<(GroupId, u64)> {
         let now = self.now.mono;
-        let Some(link) = self.links.get(&link) else {
-            return Vec::new();
-        };
-        let shared: Vec<GroupId> = link
-            .groups
-            .iter()
+        let shared: Vec<GroupId> = (self.remotes.of(link))
             .filter(|(_, remote)| remote.role.is_some())
-            .map(|(id, _)| *id)
+            .map(|(id, _)| id)
             .collect();
         shared
             .into_iter()

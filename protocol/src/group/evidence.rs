@@ -10,7 +10,7 @@
 //! newcomers lacks what none of them ever had, and what was published before it joined is not due.
 
 use super::{Group, LogKey};
-use crate::engine::Engine;
+use crate::engine::{Checked, Engine};
 use crate::io::{Action, LinkId, VerifyId};
 use crate::links::Priority;
 use crate::name::GroupId;
@@ -65,7 +65,7 @@ impl Engine {
     pub(super) fn inquire(&mut self, id: GroupId, key: LogKey, to: u64, links: &[LinkId]) -> bool {
         let now = self.now.mono;
         let patience = Micros::from_millis(self.config.groups.pull_timeout_ms);
-        let all_links = &self.links;
+        let remotes = &self.remotes;
         let Some(log) = (self.groups.get_mut(&id)).and_then(|group| group.log_or_sought_mut(key))
         else {
             return false;
@@ -82,7 +82,7 @@ impl Engine {
             return true;
         }
         let states_more = |link: &LinkId| {
-            let remote = all_links.get(link)?.groups.get(&id)?;
+            let remote = remotes.get(*link, id)?;
             let stated = remote.stated.get(&key)?;
             (*stated >= to.min(log.proven + 1) && !remote.is_ignored(now)).then_some(())
         };
@@ -162,15 +162,15 @@ impl Engine {
             to,
             published_by: self.now.mono - Micros::from_millis(proof.age_ms),
         };
-        let id = self.next_verify_id();
+        let id = self.next_verify_id(Checked::Proof);
         self.evidence.checks.insert(id, check);
         self.actions.push_back(Action::Verify { id, job });
     }
 
     /// The answer to a check; `false`: the id is none of these.
-    pub(crate) fn on_proof_verified(&mut self, id: VerifyId, valid: bool) -> bool {
+    pub(crate) fn on_proof_verified(&mut self, id: VerifyId, valid: bool) {
         let Some(check) = self.evidence.checks.remove(&id) else {
-            return false;
+            return;
         };
         let peer = self.evidence.shares.give_back(check.from);
         if valid {
@@ -181,7 +181,6 @@ impl Engine {
                 self.on_forgery(check.from, peer, "proof");
             }
         }
-        true
     }
 
     fn take_evidence(&mut self, check: &Check) {

@@ -2,7 +2,7 @@
 //! and the origin is cut off.
 
 use super::LogKey;
-use crate::engine::Engine;
+use crate::engine::{Checked, Engine};
 use crate::identity::PeerKey;
 use crate::io::{Action, Event, LinkEnd, LinkId, VerifyId};
 use crate::shares::Shares;
@@ -102,15 +102,15 @@ impl Engine {
     }
 
     fn check_fork(&mut self, fork: Fork, from: LinkId, half_done: bool, job: VerifyJob) {
-        let id = self.next_verify_id();
+        let id = self.next_verify_id(Checked::Fork);
         self.forks.checks.insert(id, (fork, from, half_done));
         self.actions.push_back(Action::Verify { id, job });
     }
 
     /// The answer to a check; `false`: the id is none of a proof.
-    pub(crate) fn on_fork_verified(&mut self, id: VerifyId, valid: bool) -> bool {
+    pub(crate) fn on_fork_verified(&mut self, id: VerifyId, valid: bool) {
         let Some((fork, from, half_done)) = self.forks.checks.remove(&id) else {
-            return false;
+            return;
         };
         if valid
             && !half_done
@@ -118,7 +118,7 @@ impl Engine {
         {
             let job = job(header.origin, &fork.second, fork.second_signature);
             self.check_fork(fork, from, true, job);
-            return true;
+            return;
         }
         let peer = self.forks.shares.give_back(from);
         if valid {
@@ -129,7 +129,6 @@ impl Engine {
                 self.on_forgery(from, peer, "fork");
             }
         }
-        true
     }
 
     /// Whether an origin has contradicted itself in this life or a later one.

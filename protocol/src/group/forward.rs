@@ -111,6 +111,6 @@ impl Engine {
 
     /// What a neighbour is in a group, if it has said so.
     pub(crate) fn remote_mut(&mut self, link: LinkId, id: GroupId) -> Option<&mut RemoteGroup> {
-        self.links.get_mut(&link)?.groups.get_mut(&id)
+        self.remotes.get_mut(link, id)
     }
 }

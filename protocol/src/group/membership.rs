@@ -15,8 +15,6 @@ use std::sync::Arc;
 
 use super::settings::Settings;
 
-/// Groups remembered per neighbour.
-const REMOTE_GROUPS_MAX: usize = 1_024;
 /// Groups published in and closed since, in one epoch.
 const FINISHED_MAX: usize = 65_536;
 
@@ -274,19 +272,16 @@ impl Engine {
             3 => Some(Role::Relay),
             _ => None,
         };
-        let Some(link) = self.links.get_mut(&from) else {
-            return;
-        };
-        if link.groups.len() >= REMOTE_GROUPS_MAX && !link.groups.contains_key(&id) {
-            self.count("subscriptions_refused");
+        if !self.links.contains_key(&from) {
             return;
         }
-        let remote = link.groups.entry(id).or_default();
+        let Some(remote) = self.remotes.get_or_add(from, id) else {
+            return self.count("subscriptions_refused");
+        };
         let is_new = remote.role.is_none() && role.is_some();
         remote.role = role;
         if role.is_none() {
-            link.groups.remove(&id);
-            return;
+            return self.remotes.remove(from, id);
         }
         let Some(group) = self.groups.get_mut(&id) else {
             return;
@@ -305,7 +300,7 @@ impl Engine {
     /// What neighbours are in a group and have a link up.
     pub(crate) fn group_links(&self, id: GroupId) -> impl Iterator<Item = (PeerKey, LinkId)> + '_ {
         self.up.iter().filter_map(move |(peer, link)| {
-            let role = self.links.get(link)?.groups.get(&id)?.role;
+            let role = self.remotes.get(*link, id)?.role;
             role.map(|_| (*peer, *link))
         })
     }

@@ -46,7 +46,7 @@ pub(crate) use owed::Charges;
 pub use planted::Planted;
 pub(crate) use probe::Probes;
 pub(crate) use publish::OwnLog;
-pub(crate) use remote::RemoteGroup;
+pub(crate) use remote::Remotes;
 pub(crate) use retention::Retention;
 pub(crate) use settings::{Changes, Settings};
 pub(crate) use verifying::Verifying;

@@ -137,8 +137,8 @@ impl Engine {
 
     /// What a neighbour holds of a log.
     fn remote_log(&self, peer: PeerKey, id: GroupId, key: LogKey) -> Option<&RemoteLog> {
-        let link = self.links.get(self.up.get(&peer)?)?;
-        link.groups.get(&id)?.logs.get(&key)
+        let link = *self.up.get(&peer)?;
+        self.remotes.get(link, id)?.logs.get(&key)
     }
 
     /// Who should push a bundle here.

@@ -237,7 +237,7 @@ impl Engine {
         let feeder = self.feeder(id, key);
         let attempts = self.config.groups.pull_attempts;
         let mut budgets: BTreeMap<LinkId, u64> = BTreeMap::new();
-        let (all_links, groups) = (&self.links, &mut self.groups);
+        let (all_links, remotes, groups) = (&self.links, &self.remotes, &mut self.groups);
         let Some(log) = groups
             .get_mut(&id)
             .and_then(|group| group.log_or_sought_mut(key))
@@ -257,7 +257,7 @@ impl Engine {
             .iter()
             .filter_map(|link| {
                 let state = all_links.get(link)?;
-                let remote = state.groups.get(&id).filter(|it| !it.is_ignored(now))?;
+                let remote = remotes.get(*link, id).filter(|it| !it.is_ignored(now))?;
                 Some(Source {
                     link: *link,
                     log: remote.logs.get(&key)?,
@@ -265,11 +265,9 @@ impl Engine {
                 })
             })
             .collect();
-        let fed = feeder.as_ref().and_then(|feeder| {
-            all_links
-                .get(&feeder.link)
-                .and_then(|link| link.groups.get(&id)?.logs.get(&key))
-        });
+        let fed = feeder
+            .as_ref()
+            .and_then(|feeder| remotes.get(feeder.link, id)?.logs.get(&key));
         let flow = Micros::from_millis(FLOW_MS);
         let mut unclaimed = false;
         let mut asked = 0;
@@ -454,7 +452,7 @@ impl Engine {
             return lost;
         };
         let theirs = |link: &LinkId| {
-            let remote = self.links.get(link)?.groups.get(&id)?;
+            let remote = self.remotes.get(*link, id)?;
             remote.logs.get(&key)
         };
         let remotes: Vec<&RemoteLog> = links.iter().filter_map(theirs).collect();

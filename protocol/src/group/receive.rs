@@ -198,7 +198,7 @@ impl Engine {
     pub(super) fn first_to_be_had(&self, id: GroupId, key: LogKey, settled: u64) -> Option<u64> {
         let now = self.now.mono;
         let remotes = (self.group_links(id))
-            .filter_map(|(_, link)| self.links.get(&link)?.groups.get(&id))
+            .filter_map(|(_, link)| self.remotes.get(link, id))
             .filter(|remote| !remote.is_ignored(now));
         let (mut first, mut has_told) = (None::<u64>, false);
         for remote in remotes {

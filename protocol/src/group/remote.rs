@@ -1,6 +1,8 @@
 //! What a neighbour is and holds in a group, as far as frames have told.
 
 use super::{Asked, LogKey};
+use crate::io::LinkId;
+use crate::name::GroupId;
 use crate::ranges::RangeSet;
 use crate::status::Role;
 use crate::time::Micros;
@@ -48,6 +50,52 @@ fn bound(ranges: &mut RangeSet, most: usize) {
         .and_then(|last| ranges.as_slice().get(last))
     {
         ranges.remove(0, end);
+    }
+}
+
+/// Groups remembered per neighbour.
+const GROUPS_MAX: usize = 1_024;
+
+/// What neighbours are and hold, by link and group.
+#[derive(Debug, Default)]
+pub(crate) struct Remotes(BTreeMap<LinkId, BTreeMap<GroupId, RemoteGroup>>);
+
+impl Remotes {
+    /// What the other end of a link is in a group, if it has said so.
+    pub(crate) fn get(&self, link: LinkId, group: GroupId) -> Option<&RemoteGroup> {
+        self.0.get(&link)?.get(&group)
+    }
+
+    /// The same, to change it.
+    pub(crate) fn get_mut(&mut self, link: LinkId, group: GroupId) -> Option<&mut RemoteGroup> {
+        self.0.get_mut(&link)?.get_mut(&group)
+    }
+
+    /// The same, made where it is missing; `None` where too many groups of it are remembered.
+    pub(crate) fn get_or_add(&mut self, link: LinkId, group: GroupId) -> Option<&mut RemoteGroup> {
+        let groups = self.0.entry(link).or_default();
+        if groups.len() >= GROUPS_MAX && !groups.contains_key(&group) {
+            return None;
+        }
+        Some(groups.entry(group).or_default())
+    }
+
+    /// The other end has left a group.
+    pub(crate) fn remove(&mut self, link: LinkId, group: GroupId) {
+        if let Some(groups) = self.0.get_mut(&link) {
+            groups.remove(&group);
+        }
+    }
+
+    /// The link has ended.
+    pub(crate) fn forget(&mut self, link: LinkId) {
+        self.0.remove(&link);
+    }
+
+    /// What the other end of a link is in its groups.
+    pub(crate) fn of(&self, link: LinkId) -> impl Iterator<Item = (GroupId, &RemoteGroup)> {
+        let groups = self.0.get(&link).into_iter().flatten();
+        groups.map(|(group, remote)| (*group, remote))
     }
 }
 

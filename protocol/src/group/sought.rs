@@ -45,9 +45,7 @@ impl Engine {
     /// sought that it named.
     pub(super) fn seek(&mut self, from: LinkId, id: GroupId, key: LogKey) -> bool {
         let now = self.now.mono;
-        let waits = (self.links.get(&from))
-            .and_then(|link| link.groups.get(&id))
-            .is_some_and(|remote| remote.unsought.is_some());
+        let waits = (self.remotes.get(from, id)).is_some_and(|remote| remote.unsought.is_some());
         let Some(group) = self.groups.get_mut(&id) else {
             return false;
         };
@@ -79,7 +77,7 @@ impl Engine {
     /// Whether a neighbour has named what has not been looked at yet.
     pub(super) fn has_more_to_seek(&self, id: GroupId, links: &[LinkId]) -> bool {
         let waits = |link: &LinkId| {
-            let remote = self.links.get(link)?.groups.get(&id)?;
+            let remote = self.remotes.get(*link, id)?;
             remote.unsought
         };
         links.iter().any(|link| waits(link).is_some())
@@ -129,7 +127,7 @@ impl Engine {
             return true;
         }
         let past = group.past.high(key);
-        let remote = self.links.get(&link).and_then(|link| link.groups.get(&id));
+        let remote = self.remotes.get(link, id);
         let offer = remote.and_then(|remote| {
             let serves = (remote.logs.get(&key)?).can_serve(past + 1, u64::MAX);
             let stated = remote.stated.get(&key).copied().unwrap_or(0);
@@ -163,13 +161,13 @@ impl Engine {
     /// Forgets what is sought and no neighbour that is believed can serve or has settled.
     pub(super) fn end_vain_searches(&mut self, id: GroupId, links: &[LinkId]) {
         let now = self.now.mono;
-        let (all_links, groups) = (&self.links, &mut self.groups);
+        let (remotes, groups) = (&self.remotes, &mut self.groups);
         let Some(group) = groups.get_mut(&id) else {
             return;
         };
         group.sought.retain(|key, sought| {
             links.iter().any(|link| {
-                let remote = all_links.get(link).and_then(|link| link.groups.get(&id));
+                let remote = remotes.get(*link, id);
                 remote
                     .filter(|remote| !remote.is_ignored(now))
                     .and_then(|remote| Some((remote, remote.logs.get(key)?)))
@@ -188,7 +186,7 @@ impl Engine {
         let now = self.now.mono;
         let window = self.config.groups.window;
         let links: Vec<LinkId> = self.group_links(id).map(|(_, link)| link).collect();
-        let (all_links, groups) = (&self.links, &mut self.groups);
+        let (remotes, groups) = (&self.remotes, &mut self.groups);
         let Some(log) = groups
             .get_mut(&id)
             .and_then(|group| group.logs.get_mut(&key))
@@ -198,7 +196,7 @@ impl Engine {
         let from = log.settled() + 1;
         let mut lacking = RangeSet::new();
         for link in links {
-            let remote = all_links.get(&link).and_then(|link| link.groups.get(&id));
+            let remote = remotes.get(link, id);
             let theirs = remote
                 .filter(|remote| !remote.is_ignored(now))
                 .and_then(|remote| remote.logs.get(&key));
@@ -219,14 +217,11 @@ impl Engine {
     /// Makes room for what a neighbour is about to name: what it holds and is neither here nor
     /// sought is forgotten once there is much of it. What is real is named again.
     pub(super) fn make_room_for_names(&mut self, link: LinkId, id: GroupId) {
-        let (links, groups) = (&mut self.links, &self.groups);
+        let (remotes, groups) = (&mut self.remotes, &self.groups);
         let Some(group) = groups.get(&id) else {
             return;
         };
-        let Some(remote) = links
-            .get_mut(&link)
-            .and_then(|link| link.groups.get_mut(&id))
-        else {
+        let Some(remote) = remotes.get_mut(link, id) else {
             return;
         };
         if remote.logs.len() < group.logs.len() + NAMES_MAX {

@@ -72,7 +72,7 @@ impl Engine {
         }
         let next = log.settled() + 1;
         let remotes = (self.group_links(id))
-            .filter_map(|(_, link)| self.links.get(&link)?.groups.get(&id))
+            .filter_map(|(_, link)| self.remotes.get(link, id))
             .filter(|remote| !remote.is_ignored(self.now.mono));
         let (mut can_be_had, mut is_let_go) = (false, false);
         for remote in remotes {

@@ -1,6 +1,6 @@
 //! Whether a bundle is its origin's: checks under way, each content once.
 
-use crate::engine::Engine;
+use crate::engine::{Checked, Engine};
 use crate::io::{Action, LinkId, VerifyId};
 use crate::message::Arrival;
 use crate::shares::Shares;
@@ -75,7 +75,7 @@ impl Engine {
         if !(self.verifying.shares).take_many(from, peer, places, room) {
             return self.leave_unchecked(&bundle, pulled);
         }
-        let id = self.next_verify_id();
+        let id = self.next_verify_id(Checked::Bundle);
         self.verifying.content.insert(content, id);
         let job = bundle.verify_job(self.memo.signer(bundle.header.origin));
         let bundle = Arc::new(bundle);
@@ -117,15 +117,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn on_verified(&mut self, id: VerifyId, valid: bool) {
-        if self.on_record_verified(id, valid)
-            || self.on_acknowledgement_verified(id, valid)
-            || self.on_fork_verified(id, valid)
-            || self.on_proof_verified(id, valid)
-            || self.on_baseline_verified(id, valid)
-        {
-            return;
-        }
+    pub(crate) fn on_bundle_verified(&mut self, id: VerifyId, valid: bool) {
         let Some(pending) = self.verifying.pending.remove(&id) else {
             return;
         };

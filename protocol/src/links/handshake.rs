@@ -334,6 +334,7 @@ impl Engine {
     pub(crate) fn on_link_lost(&mut self, id: LinkId, end: LinkEnd) {
         self.on_down(id, end);
         self.slowed.remove(&id);
+        self.remotes.forget(id);
         if let Some(link) = self.links.remove(&id) {
             self.counts.link_ended(end);
             tracing::debug!(peer = %link.peer, reason = ?end, "link ended");

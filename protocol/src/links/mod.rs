@@ -28,17 +28,16 @@ pub(crate) use uplink::Uplink;
 
 use crate::config::Config;
 use crate::database::{Comparison, KnownNews, Requests};
-use crate::group::RemoteGroup;
 use crate::identity::PeerKey;
 use crate::io::LinkId;
-use crate::name::{Address, GroupId};
+use crate::name::Address;
 use crate::network_time::HeardClock;
 use crate::source::Source;
 use crate::time::Micros;
 use crate::wire::frame::Buckets;
 use crate::wire::{FRAME_BYTES_MAX, FrameDecoder};
 use hedgerow_topology::Reason;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What may be asked of a new link at once, bytes.
 const PULL_BUDGET_START: usize = 128 << 10;
@@ -111,8 +110,6 @@ pub(crate) struct Link {
     pub(crate) requests: Requests,
     /// The page of this end's database that the other one waits for.
     pub(crate) page_asked: Option<Buckets>,
-    /// What the other end is and holds in each group.
-    pub(crate) groups: BTreeMap<GroupId, RemoteGroup>,
     /// Records that it need not be told of.
     pub(crate) known_news: KnownNews,
     /// Peers whose records it is to be given: with the next batch; and as soon as there is room, for
@@ -177,7 +174,6 @@ impl Link {
             comparison: Comparison::default(),
             requests: Requests::default(),
             page_asked: None,
-            groups: BTreeMap::new(),
             known_news: KnownNews::default(),
             record_push: BTreeSet::new(),
             records_owed: BTreeSet::new(),

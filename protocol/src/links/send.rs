@@ -125,9 +125,9 @@ impl Engine {
         };
         // Looked up only where things wait: what goes at once cannot have come otherwise.
         let behind = link.behind_since.is_some();
-        let groups = &link.groups;
+        let remotes = &self.remotes;
         let has = |brought: &Brought| {
-            let remote = groups.get(&brought.group).filter(|_| behind);
+            let remote = remotes.get(id, brought.group).filter(|_| behind);
             remote.is_some_and(|remote| remote.has_settled(brought.log, brought.last))
         };
         while let Some(chunks) = link.queue.pop(has) {

@@ -2,7 +2,7 @@
 //!
 //! Answers are worked off one after the other, so that a neighbour's frames keep their order.
 
-use crate::engine::Engine;
+use crate::engine::{Checked, Engine};
 use crate::io::{Action, LinkId, VerifyId};
 use crate::name::GroupId;
 use crate::shares::Shares;
@@ -85,7 +85,7 @@ impl Engine {
                 }
                 self.proving.begun += 1;
                 if let Some(job) = job(origin) {
-                    let id = self.next_verify_id();
+                    let id = self.next_verify_id(Checked::Baseline);
                     self.proving.checks.insert(id);
                     self.actions.push_back(Action::Verify { id, job });
                 }
@@ -101,9 +101,9 @@ impl Engine {
     }
 
     /// The answer to a check; `false`: the id is none of a baseline's.
-    pub(crate) fn on_baseline_verified(&mut self, id: VerifyId, valid: bool) -> bool {
+    pub(crate) fn on_baseline_verified(&mut self, id: VerifyId, valid: bool) {
         if !self.proving.checks.remove(&id) {
-            return false;
+            return;
         }
         if !valid && let Some(from) = self.proving.frames.front().map(|(from, _)| *from) {
             self.count("baselines_forged");
@@ -114,7 +114,6 @@ impl Engine {
             self.on_malformed(from, &error);
         }
         self.prove_on();
-        true
     }
 
     /// What a neighbour said that is gone is not waited for.

@@ -74,11 +74,11 @@ impl Engine {
             .group_links(id)
             .map(|(_, link)| link)
             .filter(|link| {
-                let remote = self.links.get(link).and_then(|link| link.groups.get(&id));
+                let remote = self.remotes.get(*link, id);
                 remote.is_some_and(|remote| !remote.is_ignored(now))
             })
             .collect();
-        let (links, groups) = (&self.links, &mut self.groups);
+        let (remotes, groups) = (&self.remotes, &mut self.groups);
         let Some(group) = groups.get_mut(&id) else {
             return;
         };
@@ -98,7 +98,7 @@ impl Engine {
             }
             let theirs = believed
                 .iter()
-                .filter_map(|link| links.get(link)?.groups.get(&id)?.logs.get(key));
+                .filter_map(|link| remotes.get(*link, id)?.logs.get(key));
             for log in theirs {
                 doubtful = doubtful.minus(&log.known);
             }

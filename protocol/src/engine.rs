@@ -3,20 +3,23 @@
 //! This file holds the state and the way in and out; what happens in between stands in the
 //! rooms: `links`, `database`, `group`. Each of them adds its own methods to [`Engine`].
 
+mod calls;
 mod control;
 mod counts;
 mod growth;
+mod happened;
 mod query;
 mod timers;
 mod view;
 mod warm;
 
 pub(crate) use control::HOLDERS;
+pub(crate) use happened::OverlayEvent;
 pub(crate) use view::View;
 pub use warm::{WarmChoice, WarmDatabase, WarmLink};
 
 use crate::config::Config;
-use crate::database::{Candidates, Database, Epochs, OwnRecord, RecordSync, first_epoch};
+use crate::database::{Adverts, Candidates, Database, Epochs, OwnRecord, RecordSync, first_epoch};
 use crate::group::{
     Acknowledging, Charges, Evidence, Forks, Group, OwnLog, Probes, Proving, Remotes, Verifying,
 };
@@ -68,6 +71,13 @@ pub struct Engine {
     pub(crate) sync: RecordSync,
     pub(crate) candidates: Candidates,
     pub(crate) view: View,
+    /// What the record is to say of groups, and whether that has changed.
+    pub(crate) adverts: Adverts,
+    pub(crate) adverts_changed: bool,
+    /// By how many steps the cost of links to peers is raised, where it is.
+    pub(crate) surcharges: BTreeMap<PeerKey, u32>,
+    /// What has happened and was not told yet.
+    pub(crate) events: VecDeque<OverlayEvent>,
 
     pub(crate) groups: BTreeMap<GroupId, Group>,
     /// What neighbours are and hold in groups.
@@ -194,6 +204,10 @@ impl Engine {
             sync: RecordSync::default(),
             candidates: Candidates::default(),
             view: View::default(),
+            adverts: Adverts::default(),
+            adverts_changed: false,
+            surcharges: BTreeMap::new(),
+            events: VecDeque::new(),
             groups: BTreeMap::new(),
             remotes: Remotes::default(),
             verifying: Verifying::default(),
@@ -223,6 +237,7 @@ impl Engine {
         engine.issue_record();
         engine.refresh_view();
         engine.open_broadcast();
+        engine.settle();
         engine
     }
 
@@ -263,12 +278,17 @@ impl Engine {
             Input::LinkLost { link } => self.on_link_lost(link, LinkEnd::Transport),
             Input::DialFailed { dial } => self.on_dial_failed(dial),
             Input::Bytes { link, bytes } => self.on_bytes(link, bytes),
-            Input::Sent { link, bytes } => self.on_sent(link, bytes),
+            Input::Sent { link, bytes } => {
+                if self.on_sent(link, bytes) {
+                    self.on_room();
+                }
+            }
             Input::Verified { id, valid } => self.on_verified(id, valid),
             Input::Persisted { id } => self.on_persisted(id),
             Input::Addresses(addresses) => self.on_addresses(addresses),
             Input::Discovered(addresses) => self.on_discovered(addresses),
         }
+        self.settle();
     }
 
     /// Takes note of the time. An engine that was not called for long slept: its silence clocks
@@ -314,6 +334,7 @@ impl Engine {
                 Ok(Some(Some((frame, ext)))) => {
                     self.count_unknown_fields(ext.unknown_to(self.knows_next()));
                     self.on_frame(id, frame);
+                    self.settle();
                 }
                 Ok(Some(None)) => self.count("frames_unknown"),
                 Ok(None) => return,
@@ -378,7 +399,7 @@ impl Engine {
             Frame::Hello(_) => self.on_frame_out_of_turn(id),
             Frame::Bye(bye) => self.on_bye(id, &bye),
             Frame::Refuse(refuse) => self.on_refuse(id, refuse),
-            Frame::Heartbeat(heartbeat) => self.on_heartbeat(id, &heartbeat),
+            Frame::Heartbeat(heartbeat) => self.on_heartbeat(id, heartbeat),
             Frame::Wants(wants) => self.on_wants(id, wants.wants),
             Frame::Records(records) => self.on_records(id, records.records),
             Frame::RecordDeltas(frame) => self.on_record_deltas(id, frame.deltas),

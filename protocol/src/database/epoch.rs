@@ -7,7 +7,7 @@
 //! peer, and gives way to one that is not ahead. docs/design/time.md gives the reasons.
 
 use super::{Database, Offer};
-use crate::engine::Engine;
+use crate::engine::{Engine, OverlayEvent};
 use crate::identity::PeerKey;
 use crate::io::{LinkId, Persist, PersistId};
 use crate::time::Micros;
@@ -90,7 +90,7 @@ impl Engine {
         let former = std::mem::replace(&mut self.own.epoch, epoch);
         tracing::info!(former, epoch, "a new epoch begins");
         self.own.version = 0;
-        self.on_own_epoch_changed(former);
+        self.happened(OverlayEvent::OwnEpochChanged(former));
         self.issue_record();
     }
 

@@ -15,7 +15,7 @@ mod table;
 
 pub(crate) use candidates::{Candidates, LINKS_FEW, Whereabouts};
 pub(crate) use epoch::{Epochs, first_epoch};
-pub(crate) use own::OwnRecord;
+pub(crate) use own::{Adverts, OwnRecord};
 pub(crate) use room::Standing;
 pub(crate) use snapshot::{GroupGraph, Snapshot, group_graph};
 pub(crate) use sync::{Comparison, KnownNews, RecordSync, Requests};

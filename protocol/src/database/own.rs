@@ -1,10 +1,10 @@
 //! This peer's own record: what it says, and when it says it anew.
 
 use crate::config::{DatabaseConfig, LinkConfig};
-use crate::engine::{Engine, Stopping};
+use crate::engine::{Engine, OverlayEvent, Stopping};
 use crate::identity::PeerKey;
 use crate::io::{Event, IdentityUser};
-use crate::name::Address;
+use crate::name::{Address, GroupName};
 use crate::time::Micros;
 use crate::wire::record::{
     ADDRESSES_MAX, ALGORITHM_VERSION, GROUPS_MAX, LINKS_MAX, RECORD_BYTES_MAX, coordinate_to_wire,
@@ -128,6 +128,17 @@ pub(crate) struct OwnRecord {
     outbid: VecDeque<Micros>,
     /// When this life began.
     began: Micros,
+    /// The identity was given up to another running peer.
+    is_lost: bool,
+}
+
+/// What the record is to say of groups.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Adverts {
+    /// The groups to state.
+    pub(crate) groups: Vec<RecordGroup>,
+    /// Those that ask for links of their own.
+    pub(crate) linked: Vec<GroupName>,
 }
 
 impl OwnRecord {
@@ -148,6 +159,7 @@ impl OwnRecord {
             due: None,
             outbid: VecDeque::new(),
             began,
+            is_lost: false,
         }
     }
 
@@ -296,7 +308,7 @@ impl Engine {
             .iter()
             .filter_map(|(peer, id)| {
                 let link = self.links.get(id)?;
-                let rtt_us = self.charges.stated_rtt_us(*peer, link.rtt.stated_us()?);
+                let rtt_us = self.stated_rtt_us(*peer, link.rtt.stated_us()?);
                 let is_stated = link.stated_from <= now && link.parting_since.is_none();
                 is_stated.then_some(RecordLink {
                     peer: *peer,
@@ -314,25 +326,8 @@ impl Engine {
             links.sort_unstable_by_key(|link| link.peer);
             links.dedup_by_key(|link| link.peer);
         }
-        let mut groups: Vec<RecordGroup> = self
-            .groups
-            .values()
-            .filter_map(|group| {
-                let settings = group.stated_settings();
-                let role = group.stated_role();
-                if role == 0 && settings.is_none() {
-                    return None;
-                }
-                Some(RecordGroup {
-                    name: group.name.clone()?,
-                    role,
-                    settings_version: group.settings.version,
-                    settings,
-                    ext: self.group_ext(),
-                })
-            })
-            .take(GROUPS_MAX)
-            .collect();
+        let mut groups: Vec<RecordGroup> =
+            (self.adverts.groups.iter().take(GROUPS_MAX).cloned()).collect();
         #[cfg(feature = "wire-next")]
         groups.extend(self.group_of_unknown_role());
         groups.sort_by(|a, b| a.name.cmp(&b.name));
@@ -372,10 +367,8 @@ impl Engine {
         self.own.due = None;
         self.own.issued = self.now.mono;
         let record = self.record_now();
-        let statable = self.groups.values().filter(|group| {
-            group.name.is_some() && (group.stated_role() != 0 || group.settings.version > 0)
-        });
-        let unstated = statable.count().saturating_sub(record.groups.len());
+        let statable = self.adverts.groups.len();
+        let unstated = statable.saturating_sub(record.groups.len());
         if unstated > 0 {
             tracing::error!(
                 unstated,
@@ -402,7 +395,7 @@ impl Engine {
     /// this key that is newer than the reissued one, which only a holder of the key can sign.
     pub(crate) fn on_outbid(&mut self, record: &SignedRecord, age_ms: u64) {
         let (epoch, version) = record.order();
-        if self.is_taking_epoch(epoch.saturating_add(1)) {
+        if self.own.is_lost || self.is_taking_epoch(epoch.saturating_add(1)) {
             return;
         }
         let now = self.now.mono;
@@ -445,7 +438,8 @@ impl Engine {
             epoch: self.own.epoch,
             other,
         });
-        self.stop(false);
+        self.own.is_lost = true;
+        self.happened(OverlayEvent::IdentityLost);
     }
 
     pub(crate) fn on_addresses(&mut self, addresses: Vec<Address>) {

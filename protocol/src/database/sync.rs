@@ -13,7 +13,7 @@ pub(crate) use reconcile::Comparison;
 pub(crate) use requests::Requests;
 
 use super::{Offer, Standing, checked_bytes};
-use crate::engine::{Checked, Engine};
+use crate::engine::{Checked, Engine, OverlayEvent};
 use crate::identity::PeerKey;
 use crate::io::{LinkId, VerifyId};
 use crate::shares::Shares;
@@ -192,7 +192,7 @@ impl Engine {
             .push_back(crate::io::Action::Verify { id, job });
     }
 
-    /// The answer to a record's check; `false`: the id is none of a record.
+    /// The answer to the check of a record.
     pub(crate) fn on_record_verified(&mut self, id: VerifyId, valid: bool) {
         let Some(Check {
             record,
@@ -259,7 +259,7 @@ impl Engine {
                 self.note_missing_records(from, peer);
             }
         }
-        self.on_record_for_groups(peer);
+        self.happened(OverlayEvent::RecordAccepted(peer));
         self.touch_view();
         self.spread_record(peer, former, Some(from), is_bulk);
     }

@@ -97,6 +97,7 @@ impl Engine {
             return;
         }
         self.stopping = Some(Stopping::Stopped);
+        self.refresh_adverts();
         self.issue_record();
         let record = self.wire_record(self.me);
         let links: Vec<LinkId> = self.links.keys().copied().collect();

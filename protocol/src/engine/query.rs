@@ -57,7 +57,7 @@ impl Engine {
                 stated_rtt_us: link
                     .rtt
                     .stated_us()
-                    .map(|rtt_us| self.charges.stated_rtt_us(link.peer, rtt_us).into()),
+                    .map(|rtt_us| self.stated_rtt_us(link.peer, rtt_us).into()),
                 up_ms: if link.is_up() {
                     now.since(link.up_since).as_millis()
                 } else {

@@ -12,17 +12,32 @@ impl Engine {
             return;
         }
         self.on_links_timeout();
+        self.settle();
         self.on_uplink_timeout();
+        self.settle();
         self.on_dials_timeout();
+        self.settle();
         self.on_view_timeout();
+        self.settle();
+        if self.own.due(&self.config.database) <= self.now.mono {
+            self.refresh_adverts();
+        }
         self.on_record_timeout();
+        self.settle();
         self.on_sync_timeout();
+        self.settle();
         self.on_candidates_timeout();
+        self.settle();
         self.on_choose_timeout();
+        self.settle();
         self.on_groups_timeout();
+        self.settle();
         self.on_charges_timeout();
+        self.settle();
         self.on_probes_timeout();
+        self.settle();
         self.on_stopping_timeout();
+        self.settle();
         self.deadline = self.next_deadline();
     }
 

@@ -1,10 +1,11 @@
 //! The view: what the database says is connected to this peer, refreshed a moment after changes.
 
-use super::Engine;
+use super::{Engine, OverlayEvent};
 use crate::config::DatabaseConfig;
-use crate::database::Snapshot;
+use crate::database::{GroupGraph, Snapshot, group_graph};
 use crate::identity::PeerKey;
 use crate::io::Event;
+use crate::name::{GroupId, GroupName};
 use crate::time::Micros;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -135,7 +136,7 @@ impl Engine {
         self.view.lost.retain(|_, at| now.since(*at) <= memory);
         if before > 0 && self.view.lost.is_empty() {
             // What waited for them goes on without them.
-            self.wake_publishers();
+            self.happened(OverlayEvent::LostForgotten);
         }
     }
 
@@ -185,9 +186,18 @@ impl Engine {
             }
             self.wake_at(self.now.mono);
             self.on_view_changed_for_candidates(others_are_in_it);
-            self.on_view_changed_for_groups();
+            self.happened(OverlayEvent::ViewChanged);
             self.event(Event::ViewChanged { peers, hash });
         }
+    }
+
+    /// The whole view, as the group of everybody.
+    pub(crate) fn broadcast_graph(&self) -> Option<Arc<GroupGraph>> {
+        let name = GroupName::broadcast();
+        let id = GroupId::new(&self.config.network, &name);
+        let snapshot = self.view.snapshot()?;
+        let component = self.view.component;
+        Some(group_graph(&self.memo, snapshot, component, id, &name))
     }
 
     /// The database follows who is in the view.

@@ -103,11 +103,13 @@ impl Engine {
             self.begin_link(warm);
         }
         self.chooser.begin_calm(choice, self.now.mono);
+        self.refresh_adverts();
         self.issue_record();
         self.forget_record_pushes();
         for warm in links {
             self.on_link_up_for_groups(warm.link);
         }
+        self.settle();
     }
 
     fn begin_link(&mut self, warm: &WarmLink) {
@@ -163,5 +165,6 @@ impl Engine {
         self.chooser.begin_idle();
         let first = self.in_random_ms(0, self.idle_choice_ms());
         self.chooser.look_first(first);
+        self.settle();
     }
 }

@@ -262,7 +262,7 @@ impl Engine {
         }
     }
 
-    /// The answer to a check; `false`: the id is none of an acknowledgement.
+    /// The answer to a check.
     pub(crate) fn on_acknowledgement_verified(&mut self, check: VerifyId, valid: bool) {
         let Some((id, key, ack, from)) = self.acknowledging.checks.remove(&check) else {
             return;

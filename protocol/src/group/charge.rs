@@ -11,8 +11,6 @@ const FORGET_MS: u64 = 60_000;
 /// A raised cost falls by a step after so long, ms, twice as long after each further raise.
 const EASE_MS: u64 = 60_000;
 const EASE_DOUBLINGS_MAX: u32 = 6;
-/// What a raised cost is more than the RTT, microseconds.
-const SURCHARGE_US: u32 = 20_000;
 
 /// What stands against one parent.
 #[derive(Clone, Copy, Debug)]
@@ -78,14 +76,6 @@ impl Charge {
     pub(super) fn due(&self) -> Micros {
         self.changed.max(self.last) + self.ease()
     }
-
-    /// The RTT to state of its link, microseconds.
-    pub(super) fn stated_rtt_us(&self, rtt_us: u32) -> u32 {
-        let factor = 4_u32.saturating_pow(self.raised);
-        rtt_us
-            .saturating_mul(factor)
-            .saturating_add(SURCHARGE_US.saturating_mul(factor - 1))
-    }
 }
 
 #[cfg(test)]
@@ -107,17 +97,6 @@ mod tests {
         let mut rare = Charge::new(at(0));
         let far_apart = (0..20).any(|n| rare.add(at(n * 61)));
         assert!(!far_apart, "forgotten before the next came");
-    }
-
-    #[test]
-    fn what_is_stated_grows_by_steps_and_never_overflows() {
-        let mut charge = Charge::new(at(0));
-        assert_eq!(charge.stated_rtt_us(1_000), 1_000);
-        charge.raised = 1;
-        assert_eq!(charge.stated_rtt_us(1_000), 64_000);
-        charge.raised = 2;
-        assert_eq!(charge.stated_rtt_us(1_000), 316_000);
-        assert_eq!(charge.stated_rtt_us(u32::MAX), u32::MAX);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Digests: who holds what, told on links that did not carry the payload, and in full when
 //! hashes differ or a link is new.
 
+use super::flow_of;
 use super::remote::RemoteGroup;
 use super::{Group, LogKey, OriginLog};
 use crate::engine::Engine;
@@ -292,6 +293,12 @@ impl Engine {
         for entry in &digest.entries {
             if entry.settled < SEQ_MAX && entry.above.last().unwrap_or(0) < SEQ_MAX {
                 remote.states(entry, equal);
+            }
+        }
+        for entry in &digest.entries {
+            if entry.settled < SEQ_MAX {
+                let flow = flow_of(id, entry.origin);
+                self.note_settled(from, flow, entry.epoch, entry.settled);
             }
         }
         if !ignored {

@@ -167,7 +167,7 @@ impl Engine {
         self.actions.push_back(Action::Verify { id, job });
     }
 
-    /// The answer to a check; `false`: the id is none of these.
+    /// The answer to a check.
     pub(crate) fn on_proof_verified(&mut self, id: VerifyId, valid: bool) {
         let Some(check) = self.evidence.checks.remove(&id) else {
             return;

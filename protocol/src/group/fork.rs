@@ -107,7 +107,7 @@ impl Engine {
         self.actions.push_back(Action::Verify { id, job });
     }
 
-    /// The answer to a check; `false`: the id is none of a proof.
+    /// The answer to a check.
     pub(crate) fn on_fork_verified(&mut self, id: VerifyId, valid: bool) {
         let Some((fork, from, half_done)) = self.forks.checks.remove(&id) else {
             return;

@@ -1,10 +1,11 @@
 //! To whom a bundle goes: a pure function of the group's graph, the origin, the class and me.
 
+use super::flow_of;
 use super::remote::RemoteGroup;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
 use crate::io::{Action, LinkId};
-use crate::links::{Brought, Priority};
+use crate::links::{FrameContents, Priority};
 use crate::name::GroupId;
 use crate::wire::Bundle;
 use crate::wire::frame::BundleFrame;
@@ -98,12 +99,12 @@ impl Engine {
         }
         link.bundles[1] += 1;
         let chunks = [head.clone(), bundle.payload.clone()];
-        let brings = Brought {
-            group,
-            log: key,
+        let contents = FrameContents {
+            flow: flow_of(group, key.0),
+            part: key.1,
             last,
         };
-        self.enqueue(id, lane, Some(brings), chunks);
+        self.enqueue(id, lane, Some(contents), chunks);
         if let Some(remote) = self.remote_mut(id, group) {
             remote.has(key, first, last);
         }

@@ -9,7 +9,6 @@ use crate::io::LinkId;
 use crate::message::{GroupSettings, HISTORY_LAST_MAX, History, JoinError, JoinOptions};
 use crate::name::{GroupId, GroupName};
 use crate::status::Role;
-use crate::time::Time;
 use crate::wire::frame::Subscribe;
 use std::sync::Arc;
 
@@ -19,16 +18,12 @@ use super::settings::Settings;
 const FINISHED_MAX: usize = 65_536;
 
 impl Engine {
-    /// Joins a group, or asks for more of its past. `broadcast` too must be joined to be
-    /// delivered, though every peer carries it.
     #[allow(clippy::needless_pass_by_value)] // The engine keeps names it is given.
-    pub fn join(
+    pub(crate) fn join_group(
         &mut self,
-        now: Time,
         group: GroupName,
         options: JoinOptions,
     ) -> Result<(), JoinError> {
-        self.advance(now);
         if self.stopping.is_some() {
             return Err(JoinError::Stopped);
         }
@@ -53,7 +48,7 @@ impl Engine {
             if options.history != History::None {
                 self.deliver_history(id, options.history);
             }
-            self.consider_record();
+            self.record_changed();
             return Ok(());
         }
         let was_silent = known.baseline.is_taken() && known.role != Role::Relay;
@@ -75,7 +70,7 @@ impl Engine {
             self.begin_baseline(id, options.history);
         }
         self.tell_neighbours(id);
-        self.consider_record();
+        self.record_changed();
         self.chooser.touch(self.now.mono);
         self.wake_at(self.now.mono);
         Ok(())
@@ -172,9 +167,7 @@ impl Engine {
         self.begin_baseline(id, History::None);
     }
 
-    /// Leaves a group: nothing more is delivered. What this peer published stays to be pulled.
-    pub fn leave(&mut self, now: Time, group: &GroupName) -> Result<(), JoinError> {
-        self.advance(now);
+    pub(crate) fn leave_group(&mut self, group: &GroupName) -> Result<(), JoinError> {
         let id = GroupId::new(&self.config.network, group);
         let known = self.groups.get_mut(&id);
         let Some(known) =
@@ -214,7 +207,7 @@ impl Engine {
         self.drop_logs(id, &others);
         self.close_idle_relay(id);
         self.tell_neighbours(id);
-        self.consider_record();
+        self.record_changed();
         self.chooser.touch(self.now.mono);
         self.wake_at(self.now.mono);
     }
@@ -313,11 +306,6 @@ impl Engine {
         Some(crate::database::group_graph(
             &self.memo, snapshot, component, id, name,
         ))
-    }
-
-    /// The whole view, as the group of everybody.
-    pub(crate) fn broadcast_graph(&self) -> Option<Arc<GroupGraph>> {
-        self.group_graph(GroupId::new(&self.config.network, &GroupName::broadcast()))
     }
 
     pub(crate) fn on_view_changed_for_groups(&mut self) {

@@ -53,9 +53,11 @@ pub(crate) use verifying::Verifying;
 
 use crate::engine::Engine;
 use crate::identity::PeerKey;
+use crate::links::FlowId;
 use crate::name::{GroupId, GroupName};
 use crate::status::Role;
 use crate::time::Micros;
+use crate::wire::RecordGroup;
 use crate::wire::record::WireSettings;
 use past::PastLogs;
 use sought::Sought;
@@ -67,6 +69,14 @@ const KNOWN_MS: u64 = 30_000;
 
 /// Names a log in a group: origin and epoch.
 pub(crate) type LogKey = (PeerKey, u64);
+
+/// One origin's messages in one group take turns with those of others.
+fn flow_of(group: GroupId, origin: PeerKey) -> FlowId {
+    let mut bytes = [0; 48];
+    bytes[..16].copy_from_slice(&group.0);
+    bytes[16..].copy_from_slice(&origin.0);
+    FlowId(bytes)
+}
 
 /// One group at this peer.
 #[derive(Debug)]
@@ -248,6 +258,31 @@ impl Group {
 }
 
 impl Engine {
+    /// The groups that the record is to state.
+    pub(crate) fn stated_groups(&self) -> Vec<RecordGroup> {
+        let groups = self.groups.values().filter_map(|group| {
+            let settings = group.stated_settings();
+            let role = group.stated_role();
+            if role == 0 && settings.is_none() {
+                return None;
+            }
+            Some(RecordGroup {
+                name: group.name.clone()?,
+                role,
+                settings_version: group.settings.version,
+                settings,
+                ext: self.group_ext(),
+            })
+        });
+        groups.collect()
+    }
+
+    /// The groups that ask for links of their own.
+    pub(crate) fn linked_groups(&self) -> Vec<GroupName> {
+        let groups = self.groups.values().filter(|group| group.wants_links());
+        groups.filter_map(|group| group.name.clone()).collect()
+    }
+
     pub(crate) fn groups_due(&self) -> Option<Micros> {
         self.groups.values().filter_map(Group::due).min()
     }

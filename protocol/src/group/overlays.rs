@@ -5,9 +5,11 @@
 //! peer. So places are kept for as long as the graph stays the same, and the rest is left to the
 //! memo. Knows nothing of what is sent.
 
+use super::Group;
 use crate::database::GroupGraph;
 use crate::engine::Engine;
 use crate::identity::PeerKey;
+use crate::links::FED_MS;
 use crate::name::GroupId;
 use crate::time::Micros;
 use hedgerow_topology::petgraph::graph::NodeIndex;
@@ -124,6 +126,19 @@ impl Engine {
             return None;
         }
         routes.get(&(origin, class)).cloned().flatten()
+    }
+
+    /// The most children that this peer has in the trees of origins whose messages flow.
+    pub(crate) fn most_children(&self) -> u16 {
+        let flowing = |group: &Group| -> Vec<_> { group.flowing(self.now.mono, FED_MS).collect() };
+        let most = self
+            .groups
+            .iter()
+            .flat_map(|(id, group)| flowing(group).into_iter().map(move |origin| (*id, origin)))
+            .filter_map(|(id, origin)| self.route(id, origin, Class::Normal))
+            .map(|route| route.children().count())
+            .max();
+        most.map_or(0, |most| u16::try_from(most).unwrap_or(u16::MAX))
     }
 
     /// The hash of the group's graph: while it stays, so do all its overlays.

@@ -65,11 +65,12 @@ impl Charges {
         self.peers.values().map(Charge::due).min()
     }
 
-    /// The RTT to state of a link to `peer`, microseconds.
-    pub(crate) fn stated_rtt_us(&self, peer: PeerKey, rtt_us: u32) -> u32 {
-        self.peers
-            .get(&peer)
-            .map_or(rtt_us, |charge| charge.stated_rtt_us(rtt_us))
+    /// By how many steps the cost of links to peers is raised, where it is.
+    fn raised(&self) -> BTreeMap<PeerKey, u32> {
+        let raised = self.peers.iter().filter(|(_, charge)| charge.raised > 0);
+        raised
+            .map(|(peer, charge)| (*peer, charge.raised))
+            .collect()
     }
 
     /// Charges since its last push, and steps by which the cost of its link is raised.
@@ -81,12 +82,10 @@ impl Charges {
 }
 
 impl Engine {
-    /// A heartbeat has told the other end's database.
-    pub(crate) fn note_equal_views(&mut self, id: LinkId, theirs: u64) {
-        let equal = theirs == self.database.hash();
-        if let Some(link) = self.links.get_mut(&id).filter(|_| equal) {
-            link.equal_at = Some(self.now.mono);
-        }
+    /// The cost of links to parents has changed.
+    fn note_surcharges(&mut self) {
+        self.surcharges = self.charges.raised();
+        self.record_changed();
     }
 
     /// Whether both ends of a link had computed the same trees for a while at `at`: the group's
@@ -297,7 +296,7 @@ impl Engine {
         tracing::warn!(peer = %parent, raised, "a parent forwards nothing");
         if raised < RAISES {
             self.count("parents_raised");
-            self.consider_record();
+            self.note_surcharges();
         } else {
             self.drop_parent(parent);
         }
@@ -381,7 +380,7 @@ impl Engine {
         if charge.raised > 0 && now.since(charge.changed) >= pause {
             charge.raised -= 1;
             charge.changed = now;
-            self.consider_record();
+            self.note_surcharges();
         }
     }
 
@@ -401,7 +400,7 @@ impl Engine {
             true
         });
         if eased {
-            self.consider_record();
+            self.note_surcharges();
         }
     }
 }

@@ -34,22 +34,10 @@ pub enum Planted {
     ForgottenGroup,
 }
 
-/// The limit of what is sent, while one of what is received lies above it.
-const SENT_BYTES_MAX: usize = FRAME_BYTES_MAX - 64;
 /// The old filter by wall clocks ended so long after the join, ms.
 const FILTER_MS: u64 = 33_000;
 
 impl Engine {
-    /// [`Planted::FrameOverLimit`]: the process ends.
-    pub(crate) fn end_if_over_limit(&self, frame: &Frame, bytes: usize) {
-        let active = self.config.planted == Planted::FrameOverLimit;
-        assert!(
-            !active || bytes <= SENT_BYTES_MAX,
-            "planted: a {} frame over the limit",
-            frame.name()
-        );
-    }
-
     /// [`Planted::FrameOverLimit`]: a pull of more ranges than any honest peer asks for is denied
     /// whole. Gives whether it was.
     pub(crate) fn deny_whole(&mut self, from: LinkId, id: GroupId, wanted: &Wanted) -> bool {

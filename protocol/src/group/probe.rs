@@ -6,7 +6,7 @@ use crate::io::{Event, LinkId};
 use crate::message::JoinError;
 use crate::name::{GroupId, GroupName};
 use crate::status::Role;
-use crate::time::{Micros, Time};
+use crate::time::Micros;
 use crate::wire::frame::{Probe, ProbeAnswer};
 use hedgerow_topology::Class;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,11 +53,7 @@ impl Probes {
 }
 
 impl Engine {
-    /// Sends a probe along this peer's overlay of `group`; each member answers with an
-    /// [`Event::Probe`] that carries the returned number. It is sent again to those who do not
-    /// answer, up to five times, a second apart.
-    pub fn probe(&mut self, now: Time, group: &GroupName) -> Result<u64, JoinError> {
-        self.advance(now);
+    pub(crate) fn send_new_probe(&mut self, group: &GroupName) -> Result<u64, JoinError> {
         let id = GroupId::new(&self.config.network, group);
         let known = self
             .groups

@@ -7,7 +7,6 @@ use crate::links::Priority;
 use crate::message::{Arrival, History, MessageId, PublishError, PublishOptions};
 use crate::name::{GroupId, GroupName};
 use crate::status::Role;
-use crate::time::Time;
 use crate::wire::bundle::{BundleExt, FLAG_ACKNOWLEDGE, FLAG_BULK, Hash, class_of};
 use crate::wire::{Bundle, BundleHeader, Fragment};
 use bytes::{Bytes, BytesMut};
@@ -84,20 +83,12 @@ impl OwnLog {
 }
 
 impl Engine {
-    /// Publishes a message. A peer that is not a member becomes a sender: part of the overlay,
-    /// to whom nothing is delivered. On an error nothing has changed.
-    ///
-    /// Should a newer record of this identity turn up while a large message is going out, the
-    /// message begins anew in the new epoch and is delivered under its name there;
-    /// [`Event::Acknowledged`] has the name given here.
-    pub fn publish(
+    pub(crate) fn publish_one(
         &mut self,
-        now: Time,
         group: &GroupName,
         payload: Bytes,
         options: PublishOptions,
     ) -> Result<MessageId, PublishError> {
-        self.advance(now);
         let max = self.config.groups.message_bytes_max;
         if payload.len() > max {
             return Err(PublishError::TooLarge {
@@ -112,7 +103,7 @@ impl Engine {
         };
         let id = self.begin_publishing(group, class)?;
         let epoch = self.own.epoch;
-        let published_at = now.wall_ms;
+        let published_at = self.now.wall_ms;
         let PublishOptions {
             acknowledge,
             headers,
@@ -194,26 +185,21 @@ impl Engine {
         (TOGETHER_MAX, bytes.min(groups.fragment_bytes))
     }
 
-    /// Publishes messages that wait together, in order, within [`Engine::together_max`] or only
-    /// one; they share a signature and all else is as if each had been published alone. Returns
-    /// the name of the first, the others follow by `seq`. On an error nothing has changed.
-    pub fn publish_together(
+    pub(crate) fn publish_batch(
         &mut self,
-        now: Time,
         group: &GroupName,
         messages: &[Bytes],
     ) -> Result<MessageId, PublishError> {
         if let [message] = messages {
-            return self.publish(now, group, message.clone(), PublishOptions::default());
+            return self.publish_one(group, message.clone(), PublishOptions::default());
         }
-        self.advance(now);
         let bytes: usize = messages.iter().map(Bytes::len).sum();
         let max = self.config.groups.fragment_bytes;
         if bytes > max || messages.is_empty() || messages.len() > TOGETHER_MAX {
             return Err(PublishError::TooLarge { bytes, max });
         }
         let id = self.begin_publishing(group, Class::Normal)?;
-        let published_at = now.wall_ms;
+        let published_at = self.now.wall_ms;
         let mut payload = BytesMut::with_capacity(bytes);
         for message in messages {
             payload.extend_from_slice(message);
@@ -280,7 +266,7 @@ impl Engine {
         }
         self.begin_baseline(id, History::None);
         self.tell_neighbours(id);
-        self.consider_record();
+        self.record_changed();
         self.chooser.touch(self.now.mono);
         self.wake_at(self.now.mono);
         Ok(())
@@ -365,6 +351,16 @@ impl Engine {
             return !next.any(|peer| self.up.contains_key(&peer));
         }
         self.up.is_empty() && !self.view.lost.is_empty()
+    }
+
+    /// A link has room again.
+    pub(crate) fn on_room(&mut self) {
+        if !self.busy.is_empty() {
+            self.wake_publishers();
+        }
+        if !self.outboxes.is_empty() {
+            self.release_outboxes();
+        }
     }
 
     /// Publishers that were told `Busy` for want of memory may go on once there is some.

@@ -10,7 +10,7 @@ use crate::io::Event;
 use crate::message::{GroupSettings, JoinError, SettingsPatch};
 use crate::name::{GroupId, GroupName};
 use crate::status::Role;
-use crate::time::{Micros, Time};
+use crate::time::Micros;
 use crate::wire::RecordGroup;
 use crate::wire::record::WireSettings;
 use std::collections::BTreeMap;
@@ -255,7 +255,7 @@ impl Engine {
         if let Some(setting) = unsupported {
             self.leave_unsupported(id, setting);
         }
-        self.consider_record();
+        self.record_changed();
         self.deliver(id);
     }
 
@@ -291,15 +291,11 @@ impl Engine {
         settings.unsupported().map(str::to_owned)
     }
 
-    /// Changes a group's settings for everybody; this peer must be a member. Live: nothing that
-    /// is under way is lost.
-    pub fn set_group(
+    pub(crate) fn change_settings(
         &mut self,
-        now: Time,
         group: &GroupName,
         patch: SettingsPatch,
     ) -> Result<(), JoinError> {
-        self.advance(now);
         if self.stopping.is_some() {
             return Err(JoinError::Stopped);
         }

@@ -340,8 +340,7 @@ impl Engine {
         let situation = field.situation(self.config.links.degree, self.chooser.seed);
         let considered = Considered::new(&situation);
         let mut chosen = considered.wants();
-        for group in self.groups.values().filter(|group| group.wants_links()) {
-            let Some(name) = &group.name else { continue };
+        for name in &self.adverts.linked {
             let sought = SoughtGroup::new(name);
             let members: Vec<bool> = field
                 .snapshot

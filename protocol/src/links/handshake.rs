@@ -2,7 +2,7 @@
 
 use super::{Link, Stage, reason_from_wire, reason_to_wire};
 use crate::database::Whereabouts;
-use crate::engine::Engine;
+use crate::engine::{Engine, OverlayEvent};
 use crate::identity::PeerKey;
 use crate::io::{Action, DialId, Event, LinkEnd, LinkId};
 use crate::name::Address;
@@ -207,11 +207,11 @@ impl Engine {
         self.view.lost.remove(&peer);
         tracing::debug!(%peer, "link up");
         self.event(Event::LinkUp { link: id, peer });
-        self.send_heartbeat(id, true);
+        self.beat(id, true);
         if dialled {
             self.reconcile(id);
         }
-        self.on_link_up_for_groups(id);
+        self.happened(OverlayEvent::LinkUp(id));
         self.chooser.touch(now);
         self.wake_at(now);
     }
@@ -334,7 +334,7 @@ impl Engine {
     pub(crate) fn on_link_lost(&mut self, id: LinkId, end: LinkEnd) {
         self.on_down(id, end);
         self.slowed.remove(&id);
-        self.remotes.forget(id);
+        self.happened(OverlayEvent::LinkEnded(id));
         if let Some(link) = self.links.remove(&id) {
             self.counts.link_ended(end);
             tracing::debug!(peer = %link.peer, reason = ?end, "link ended");
@@ -368,8 +368,7 @@ impl Engine {
         if matches!(end, LinkEnd::Transport | LinkEnd::Silence) {
             self.own.flaps.lost(peer, up_since, now, &self.config.links);
         }
-        self.on_link_down_for_groups(id);
-        self.on_link_down_for_baselines(id);
+        self.happened(OverlayEvent::LinkDown(id));
         // A loss is stated at once, where views do not rest. Of a link that this peer ends by itself the other end says so,
         // and an edge needs both; so this end can gather more.
         self.own.lost_a_link |= !matches!(

@@ -1,8 +1,9 @@
 //! Heartbeats: life, RTT, coordinates, and hashes that tell when two ends differ.
 
 use super::{Link, Stage};
-use crate::engine::Engine;
+use crate::engine::{Engine, OverlayEvent};
 use crate::io::LinkId;
+use crate::name::GroupId;
 use crate::time::Micros;
 use crate::wire::frame::Heartbeat;
 use crate::wire::record::{coordinate_from_wire, coordinate_to_wire};
@@ -15,18 +16,25 @@ use rand_chacha::rand_core::Rng;
 const ANSWERED_QUARTERS: u64 = 5;
 
 impl Engine {
-    /// Sends a heartbeat; `ask` wants an answer at once, for a first RTT.
-    pub(crate) fn send_heartbeat(&mut self, id: LinkId, ask: bool) {
-        let groups = self.log_hashes_for(id);
-        let now = self.now.mono;
+    /// A heartbeat is due; `ask` wants an answer at once, for a first RTT.
+    pub(crate) fn beat(&mut self, id: LinkId, ask: bool) {
         let next = self.in_ms(self.config.links.heartbeat_ms);
+        if let Some(link) = self.links.get_mut(&id) {
+            link.next_heartbeat = next;
+            self.happened(OverlayEvent::HeartbeatDue(id, ask));
+            self.wake_at(next);
+        }
+    }
+
+    /// Sends a heartbeat with the log hashes of groups.
+    pub(crate) fn send_heartbeat(&mut self, id: LinkId, ask: bool, groups: Vec<(GroupId, u64)>) {
+        let now = self.now.mono;
         let database = self.database.hash();
         let coordinate = coordinate_to_wire(&self.own.coordinate);
         let wall_ms = self.now.wall_ms;
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        link.next_heartbeat = next;
         let (echo_us, held_us) = match link.echo {
             Some((stamp, came)) => (stamp, now.since(came).0),
             None => (0, 0),
@@ -45,7 +53,6 @@ impl Engine {
         self.send(id, heartbeat);
         #[cfg(feature = "wire-next")]
         self.send_unknown_frame(id);
-        self.wake_at(next);
     }
 
     /// Sends the heartbeats that are due, and those that soon would be: one wake for several.
@@ -64,7 +71,7 @@ impl Engine {
             .map(|link| link.id)
             .collect();
         for id in due {
-            self.send_heartbeat(id, false);
+            self.beat(id, false);
         }
     }
 
@@ -74,14 +81,14 @@ impl Engine {
         let leave_until = self.in_ms(interval_ms * ANSWERED_QUARTERS / 4);
         let next = self.links.get(&id).map(|link| link.next_heartbeat);
         if next.is_some_and(|next| asked || next <= soon) {
-            self.send_heartbeat(id, false);
+            self.beat(id, false);
             if let Some(link) = self.links.get_mut(&id) {
                 link.next_heartbeat = leave_until;
             }
         }
     }
 
-    pub(crate) fn on_heartbeat(&mut self, id: LinkId, heartbeat: &Heartbeat) {
+    pub(crate) fn on_heartbeat(&mut self, id: LinkId, heartbeat: Heartbeat) {
         let now = self.now.mono;
         let window = Micros::from_millis(self.config.links.rtt_window_ms);
         let Some(link) = self.links.get_mut(&id) else {
@@ -117,9 +124,13 @@ impl Engine {
         }
         self.on_clock(id, heartbeat.wall_ms);
         self.answer_heartbeat(id, heartbeat.ask);
-        self.note_equal_views(id, heartbeat.database);
+        if heartbeat.database == self.database.hash()
+            && let Some(link) = self.links.get_mut(&id)
+        {
+            link.equal_at = Some(now);
+        }
         self.compare_databases(id, heartbeat.database);
-        self.compare_logs(id, &heartbeat.groups);
+        self.happened(OverlayEvent::LogHashes(id, heartbeat.groups));
     }
 
     pub(crate) fn on_wants(&mut self, id: LinkId, wants: u16) {

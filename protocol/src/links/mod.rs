@@ -4,6 +4,7 @@
 //! `choose` decides whom to link to and `dial` connects; `queue` holds what waits to be sent.
 
 mod choose;
+mod cost;
 mod dial;
 mod guard;
 mod handshake;
@@ -20,11 +21,11 @@ pub(crate) use choose::Chooser;
 pub use choose::WarmChoice;
 pub(crate) use dial::{Dialer, Target};
 pub(crate) use guard::Guard;
-pub(crate) use queue::{Brought, Priority, SendQueue};
+pub(crate) use queue::{FlowId, FrameContents, Priority, SendQueue};
 pub(crate) use rtt::RttEstimator;
 pub(crate) use shun::Shunned;
 pub(crate) use twins::Twins;
-pub(crate) use uplink::Uplink;
+pub(crate) use uplink::{FED_MS, Uplink};
 
 use crate::config::Config;
 use crate::database::{Comparison, KnownNews, Requests};

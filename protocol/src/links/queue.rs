@@ -4,9 +4,6 @@
 //! much holds up others; within a flow order is kept. Bulk goes last, but not without a share.
 
 use crate::config::FlowConfig;
-use crate::group::LogKey;
-use crate::identity::PeerKey;
-use crate::name::GroupId;
 use bytes::Bytes;
 use hedgerow_topology::Class;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -54,23 +51,29 @@ const LANES: usize = 5;
 /// The first class of bulk.
 const BULK_FROM: usize = Priority::BulkRepair as usize;
 
-/// What a frame brings: entries of a log.
+/// Names what takes turns with others of its class. What it stands for is up to the sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FlowId(pub(crate) [u8; 48]);
+
+/// What a frame has: numbered entries of one part of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Brought {
-    pub(crate) group: GroupId,
-    pub(crate) log: LogKey,
-    /// The last of them.
+pub(crate) struct FrameContents {
+    pub(crate) flow: FlowId,
+    pub(crate) part: u64,
+    /// The last of the entries.
     pub(crate) last: u64,
 }
 
-/// What takes turns with others of its class: one origin's messages in one group. Control is a
-/// flow by itself.
-type FlowKey = Option<(GroupId, PeerKey)>;
+/// Control is a flow by itself.
+type FlowKey = Option<FlowId>;
+
+/// What the other end has of flows that wait is remembered of so many parts.
+const SETTLED_MAX: usize = 1_024;
 
 #[derive(Debug)]
 struct Waiting {
     chunks: [Bytes; 2],
-    brings: Option<Brought>,
+    contents: Option<FrameContents>,
 }
 
 /// The queue of a class is full; the frame was not taken.
@@ -96,7 +99,7 @@ impl Lane {
 
     fn push(&mut self, waiting: Waiting) {
         self.bytes += length(&waiting.chunks);
-        let flow = waiting.brings.map(|brought| (brought.group, brought.log.0));
+        let flow = waiting.contents.map(|contents| contents.flow);
         let frames = self.flows.entry(flow).or_default();
         if frames.is_empty() {
             self.turns.insert((self.clock, flow));
@@ -144,6 +147,8 @@ pub(crate) struct SendQueue {
     done: u64,
     /// Frames not sent after all.
     withdrawn: u64,
+    /// Up to where the other end has settled parts of flows that wait.
+    settled: BTreeMap<(FlowId, u64), u64>,
 }
 
 fn length(chunks: &[Bytes; 2]) -> usize {
@@ -168,6 +173,7 @@ impl SendQueue {
             handed_data: 0,
             done: 0,
             withdrawn: 0,
+            settled: BTreeMap::new(),
         }
     }
 
@@ -175,27 +181,40 @@ impl SendQueue {
     pub(crate) fn push(
         &mut self,
         priority: Priority,
-        brings: Option<Brought>,
+        contents: Option<FrameContents>,
         chunks: [Bytes; 2],
     ) -> Result<(), Full> {
         if self.is_full(priority, length(&chunks)) {
             return Err(Full);
         }
-        self.lanes[priority as usize].push(Waiting { chunks, brings });
+        self.lanes[priority as usize].push(Waiting { chunks, contents });
         Ok(())
     }
 
-    /// The next frame for the transport, while it has room. What was to be pushed and is at the
-    /// other end by now, for it `has` it, is withdrawn.
-    pub(crate) fn pop(&mut self, has: impl Fn(&Brought) -> bool) -> Option<[Bytes; 2]> {
+    /// The other end has settled all of a part of a flow up to there: what waits of it need not be
+    /// pushed.
+    pub(crate) fn settle(&mut self, flow: FlowId, part: u64, to: u64) {
+        let waits = |lane: Priority| self.lanes[lane as usize].flows.contains_key(&Some(flow));
+        let waits = waits(Priority::Data) || waits(Priority::Bulk);
+        let has_room = self.settled.len() < SETTLED_MAX;
+        if waits && (has_room || self.settled.contains_key(&(flow, part))) {
+            self.settled.insert((flow, part), to);
+        }
+    }
+
+    /// The next frame for the transport, while it has room. What was to be pushed and is settled at
+    /// the other end by now is withdrawn, if it may be.
+    pub(crate) fn pop(&mut self, may_withdraw: bool) -> Option<[Bytes; 2]> {
         while self.unsent < self.unsent_max {
             let lane = self.next_lane()?;
             if lane >= BULK_FROM && self.unsent >= self.unsent_max / BULK_CREDIT {
                 return None;
             }
             let waiting = self.lanes[lane].pop()?;
+            let is_settled = waiting.contents.is_some_and(|it| self.is_settled(it));
+            self.forget_settled();
             let pushed = lane == Priority::Data as usize || lane == Priority::Bulk as usize;
-            if pushed && waiting.brings.as_ref().is_some_and(&has) {
+            if pushed && may_withdraw && is_settled {
                 self.withdrawn += 1;
                 continue;
             }
@@ -211,6 +230,11 @@ impl SendQueue {
         None
     }
 
+    fn is_settled(&self, contents: FrameContents) -> bool {
+        let to = self.settled.get(&(contents.flow, contents.part));
+        to.is_some_and(|to| *to >= contents.last)
+    }
+
     /// Takes note of what a class has sent while bulk waited.
     fn balance(&mut self, lane: usize, bytes: usize) {
         if lane >= BULK_FROM {
@@ -220,6 +244,14 @@ impl SendQueue {
         }
         if !self.bulk_waits() {
             self.ahead = 0;
+        }
+    }
+
+    /// Nothing that could be withdrawn waits any more.
+    fn forget_settled(&mut self) {
+        let waits = |lane: Priority| !self.lanes[lane as usize].is_empty();
+        if !self.settled.is_empty() && !waits(Priority::Data) && !waits(Priority::Bulk) {
+            self.settled.clear();
         }
     }
 

@@ -2,19 +2,19 @@
 
 use super::*;
 
-const NEWS: Option<Brought> = Some(brought(1, 1));
-const CHAT: Option<Brought> = Some(brought(2, 1));
+const NEWS: Option<FrameContents> = Some(contents(1, 1));
+const CHAT: Option<FrameContents> = Some(contents(2, 1));
 
-const fn brought(group: u8, last: u64) -> Brought {
-    Brought {
-        group: GroupId([group; 16]),
-        log: (PeerKey([group; 32]), 1),
+const fn contents(flow: u8, last: u64) -> FrameContents {
+    FrameContents {
+        flow: FlowId([flow; 48]),
+        part: 1,
         last,
     }
 }
 
 fn pop(queue: &mut SendQueue) -> Option<[Bytes; 2]> {
-    queue.pop(|_| false)
+    queue.pop(false)
 }
 
 fn frame(text: &'static [u8]) -> [Bytes; 2] {
@@ -157,7 +157,7 @@ fn what_bulk_was_owed_is_forgotten_when_none_waits() {
 fn what_the_other_end_has_by_now_is_not_pushed() {
     let mut queue = wide_queue();
     for (last, text) in [(1, &b"a"[..]), (2, b"b"), (3, b"c")] {
-        let bring = Some(brought(1, last));
+        let bring = Some(contents(1, last));
         queue
             .push(Priority::Data, bring, frame(text))
             .expect("room");
@@ -165,11 +165,31 @@ fn what_the_other_end_has_by_now_is_not_pushed() {
             .push(Priority::Repair, bring, frame(text))
             .expect("room");
     }
+    let FrameContents { flow, part, .. } = contents(1, 0);
+    queue.settle(flow, part + 1, 3);
+    queue.settle(flow, part, 2);
     let mut order = String::new();
-    while let Some(chunks) = queue.pop(|brought| brought.last <= 2) {
+    while let Some(chunks) = queue.pop(true) {
         order.push(char::from(chunks[0][0]));
     }
     assert_eq!(order, "abcc", "answers are given, whatever was said before");
     assert_eq!(queue.take_withdrawn(), 2);
     assert_eq!(queue.total(), 0);
+    assert!(
+        queue.settled.is_empty(),
+        "nothing waits that it could be asked for"
+    );
+}
+
+#[test]
+fn what_is_settled_is_remembered_of_flows_that_wait() {
+    let mut queue = wide_queue();
+    let FrameContents { flow, part, .. } = contents(1, 0);
+    queue.settle(flow, part, 2);
+    assert!(queue.settled.is_empty());
+    queue.push(Priority::Data, NEWS, frame(b"a")).expect("room");
+    for part in 0..2 * SETTLED_MAX as u64 {
+        queue.settle(flow, part, 2);
+    }
+    assert_eq!(queue.settled.len(), SETTLED_MAX);
 }

@@ -1,6 +1,6 @@
 //! From a frame to the transport.
 
-use super::{Brought, Priority, Stage};
+use super::{FlowId, FrameContents, Priority, Stage};
 use crate::engine::Engine;
 use crate::io::{Action, LinkEnd, LinkId};
 use crate::wire::{FRAME_BYTES_MAX, Frame};
@@ -25,6 +25,18 @@ impl Engine {
         }
     }
 
+    /// [`Planted::FrameOverLimit`](crate::Planted::FrameOverLimit): the process ends where a frame lies
+    /// above a limit that is lower than that of what is received.
+    #[cfg(feature = "planted")]
+    fn end_if_over_limit(&self, frame: &Frame, bytes: usize) {
+        let active = self.config.planted == crate::Planted::FrameOverLimit;
+        assert!(
+            !active || bytes <= FRAME_BYTES_MAX - 64,
+            "planted: a {} frame over the limit",
+            frame.name()
+        );
+    }
+
     /// Sends what a frame that is too long says in several. What an entry of a list weighs is often
     /// up to others, so a sender's own count of entries does not bound a frame.
     fn send_in_parts(&mut self, link: LinkId, frame: Frame) {
@@ -46,7 +58,7 @@ impl Engine {
         &mut self,
         id: LinkId,
         priority: Priority,
-        brings: Option<Brought>,
+        contents: Option<FrameContents>,
         chunks: [Bytes; 2],
     ) -> bool {
         let Some(link) = self.links.get(&id) else {
@@ -62,7 +74,7 @@ impl Engine {
         let Some(link) = self.links.get_mut(&id) else {
             return true;
         };
-        if link.queue.push(priority, brings, chunks).is_err() {
+        if link.queue.push(priority, contents, chunks).is_err() {
             return false;
         }
         if priority == Priority::Data {
@@ -115,6 +127,13 @@ impl Engine {
         }
     }
 
+    /// The other end of a link has settled so much of a part of a flow.
+    pub(crate) fn note_settled(&mut self, id: LinkId, flow: FlowId, part: u64, to: u64) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.queue.settle(flow, part, to);
+        }
+    }
+
     /// Hands the transport what it has room for.
     pub(crate) fn pump(&mut self, id: LinkId) {
         if self.is_mute() {
@@ -123,14 +142,9 @@ impl Engine {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        // Looked up only where things wait: what goes at once cannot have come otherwise.
-        let behind = link.behind_since.is_some();
-        let remotes = &self.remotes;
-        let has = |brought: &Brought| {
-            let remote = remotes.get(id, brought.group).filter(|_| behind);
-            remote.is_some_and(|remote| remote.has_settled(brought.log, brought.last))
-        };
-        while let Some(chunks) = link.queue.pop(has) {
+        // Only where things wait: what goes at once cannot have come otherwise.
+        let may_withdraw = link.behind_since.is_some();
+        while let Some(chunks) = link.queue.pop(may_withdraw) {
             link.bytes[1] += (chunks[0].len() + chunks[1].len()) as u64;
             self.actions.push_back(Action::Send { link: id, chunks });
         }
@@ -142,16 +156,17 @@ impl Engine {
     }
 
     /// The transport has written: more may go out, and publishers may go on.
-    pub(crate) fn on_sent(&mut self, id: LinkId, bytes: usize) {
+    /// Says whether a lane has room again.
+    pub(crate) fn on_sent(&mut self, id: LinkId, bytes: usize) -> bool {
         let Some(link) = self.links.get_mut(&id) else {
-            return;
+            return false;
         };
         let before = PUSHED.map(|lane| link.queue.is_pressed(lane));
         link.queue.written(bytes);
         self.pump(id);
         self.go_on_with_records(id);
         let Some(link) = self.links.get_mut(&id) else {
-            return;
+            return false;
         };
         let pressed = PUSHED.map(|lane| link.queue.is_pressed(lane));
         if pressed == [false; 2] {
@@ -163,14 +178,6 @@ impl Engine {
             self.actions
                 .extend(slowed.map(|link| Action::Resume { link }));
         }
-        if pressed == [true; 2] {
-            return;
-        }
-        if !self.busy.is_empty() {
-            self.wake_publishers();
-        }
-        if !self.outboxes.is_empty() {
-            self.release_outboxes();
-        }
+        pressed != [true; 2]
     }
 }

@@ -8,12 +8,10 @@
 
 use super::{Link, Priority};
 use crate::config::LinkConfig;
-use crate::engine::Engine;
-use crate::group::Group;
+use crate::engine::{Engine, OverlayEvent};
 use crate::identity::PeerKey;
 use crate::io::LinkId;
 use crate::time::Micros;
-use hedgerow_topology::Class;
 
 /// Nothing but 0 is stated below this (or what is configured): of peers that feed only one each,
 /// no tree can be made.
@@ -23,7 +21,7 @@ const LEAF: u16 = 1;
 /// How often the queues are looked at, ms.
 const LOOK_MS: u64 = 500;
 /// A link to which something was pushed within so long is fed, ms.
-const FED_MS: u64 = 5_000;
+pub(crate) const FED_MS: u64 = 5_000;
 /// A link on which pushed messages have waited without a pause for so long is behind, ms.
 const BEHIND_MS: u64 = 1_000;
 /// Round trips that take so much longer than they can are late, microseconds.
@@ -46,6 +44,8 @@ pub(crate) struct Uplink {
     last_rise: Option<Micros>,
     /// What was stated before a late line made this peer a leaf.
     before_late: Option<u16>,
+    /// What the last look has found, while it is not known how many children are fed.
+    found: Option<Found>,
 }
 
 /// What a look at the queues has found.
@@ -94,6 +94,7 @@ impl Uplink {
             wait: 1,
             last_rise: None,
             before_late: None,
+            found: None,
         }
     }
 
@@ -290,8 +291,21 @@ impl Engine {
         let (pushed, waiting) = self.pushed_and_waiting();
         found.fits = self.uplink.fits(found.fed, pushed, waiting);
         if found.is_full() {
-            found.children = self.most_children();
+            self.uplink.found = Some(found);
+            return self.happened(OverlayEvent::UplinkFull);
         }
+        self.restate_capacity(found);
+    }
+
+    /// Goes on with a look at a full uplink, by which so many children are fed.
+    pub(crate) fn judge_uplink(&mut self, children: u16) {
+        if let Some(found) = self.uplink.found.take() {
+            self.restate_capacity(Found { children, ..found });
+        }
+    }
+
+    fn restate_capacity(&mut self, found: Found) {
+        let now = self.now.mono;
         let before = self.own.capacity;
         let capacity = self.uplink.judge(now, found, &self.config.links);
         if capacity == before {
@@ -314,19 +328,6 @@ impl Engine {
             let waits = link.queue.bytes_in(Priority::Data) + link.queue.unsent();
             (pushed + link.pushed_bytes, waiting + waits)
         })
-    }
-
-    /// The most children that this peer has in the trees of origins whose messages flow.
-    fn most_children(&self) -> u16 {
-        let flowing = |group: &Group| -> Vec<_> { group.flowing(self.now.mono, FED_MS).collect() };
-        let most = self
-            .groups
-            .iter()
-            .flat_map(|(id, group)| flowing(group).into_iter().map(move |origin| (*id, origin)))
-            .filter_map(|(id, origin)| self.route(id, origin, Class::Normal))
-            .map(|route| route.children().count())
-            .max();
-        most.map_or(0, |most| u16::try_from(most).unwrap_or(u16::MAX))
     }
 }
 

@@ -100,7 +100,7 @@ impl Engine {
         }
     }
 
-    /// The answer to a check; `false`: the id is none of a baseline's.
+    /// The answer to a check.
     pub(crate) fn on_baseline_verified(&mut self, id: VerifyId, valid: bool) {
         if !self.proving.checks.remove(&id) {
             return;
@@ -112,6 +112,7 @@ impl Engine {
                 why: "bad signature",
             };
             self.on_malformed(from, &error);
+            self.on_link_down_for_baselines(from);
         }
         self.prove_on();
     }

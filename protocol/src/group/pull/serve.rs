@@ -3,8 +3,9 @@
 use super::RANGES_PER_PULL;
 use crate::engine::Engine;
 use crate::group::LogKey;
+use crate::group::flow_of;
 use crate::io::LinkId;
-use crate::links::{Brought, Priority};
+use crate::links::{FrameContents, Priority};
 use crate::name::GroupId;
 use crate::ranges::RangeSet;
 use crate::wire::Bundle;
@@ -73,12 +74,12 @@ impl Engine {
         let header = &bundle.header;
         let lane = Priority::of_repair(header.class());
         let chunks = [head, bundle.payload.clone()];
-        let brings = Brought {
-            group: id,
-            log: (header.origin, header.epoch),
+        let contents = FrameContents {
+            flow: flow_of(id, header.origin),
+            part: header.epoch,
             last: header.last_seq(),
         };
-        if !self.enqueue(to, lane, Some(brings), chunks) {
+        if !self.enqueue(to, lane, Some(contents), chunks) {
             self.count("pulls_deferred");
             return false;
         }

@@ -1,0 +1,81 @@
+//! What the application asks for.
+
+use super::Engine;
+use crate::message::{
+    JoinError, JoinOptions, MessageId, PublishError, PublishOptions, SettingsPatch,
+};
+use crate::name::GroupName;
+use crate::time::Time;
+use bytes::Bytes;
+
+impl Engine {
+    /// Joins a group, or asks for more of its past. `broadcast` too must be joined to be
+    /// delivered, though every peer carries it.
+    pub fn join(
+        &mut self,
+        now: Time,
+        group: GroupName,
+        options: JoinOptions,
+    ) -> Result<(), JoinError> {
+        self.call(now, |engine| engine.join_group(group, options))
+    }
+
+    /// Leaves a group: nothing more is delivered. What this peer published stays to be pulled.
+    pub fn leave(&mut self, now: Time, group: &GroupName) -> Result<(), JoinError> {
+        self.call(now, |engine| engine.leave_group(group))
+    }
+
+    /// Changes a group's settings for everybody; this peer must be a member. Live: nothing that
+    /// is under way is lost.
+    pub fn set_group(
+        &mut self,
+        now: Time,
+        group: &GroupName,
+        patch: SettingsPatch,
+    ) -> Result<(), JoinError> {
+        self.call(now, |engine| engine.change_settings(group, patch))
+    }
+
+    /// Publishes a message. A peer that is not a member becomes a sender: part of the overlay,
+    /// to whom nothing is delivered. On an error nothing has changed.
+    ///
+    /// Should a newer record of this identity turn up while a large message is going out, the
+    /// message begins anew in the new epoch and is delivered under its name there;
+    /// [`Event::Acknowledged`](crate::Event::Acknowledged) has the name given here.
+    pub fn publish(
+        &mut self,
+        now: Time,
+        group: &GroupName,
+        payload: Bytes,
+        options: PublishOptions,
+    ) -> Result<MessageId, PublishError> {
+        self.call(now, |engine| engine.publish_one(group, payload, options))
+    }
+
+    /// Publishes messages that wait together, in order, within [`Engine::together_max`] or only
+    /// one; they share a signature and all else is as if each had been published alone. Returns
+    /// the name of the first, the others follow by `seq`. On an error nothing has changed.
+    pub fn publish_together(
+        &mut self,
+        now: Time,
+        group: &GroupName,
+        messages: &[Bytes],
+    ) -> Result<MessageId, PublishError> {
+        self.call(now, |engine| engine.publish_batch(group, messages))
+    }
+
+    /// Sends a probe along this peer's overlay of `group`; each member answers with an
+    /// [`Event::Probe`](crate::Event::Probe) that carries the returned number. It is sent again to
+    /// those who do not answer, up to five times, a second apart.
+    pub fn probe(&mut self, now: Time, group: &GroupName) -> Result<u64, JoinError> {
+        self.call(now, |engine| engine.send_new_probe(group))
+    }
+
+    /// Does what was asked for, and tells what has come of it within.
+    fn call<T>(&mut self, now: Time, what: impl FnOnce(&mut Self) -> T) -> T {
+        self.advance(now);
+        let result = what(self);
+        self.settle();
+        result
+    }
+}

@@ -1,11 +1,11 @@
 //! What the application asks for.
 
 use super::Engine;
-use crate::message::{
+use crate::base::message::{
     JoinError, JoinOptions, MessageId, PublishError, PublishOptions, SettingsPatch,
 };
-use crate::name::GroupName;
-use crate::time::Time;
+use crate::base::name::GroupName;
+use crate::base::time::Time;
 use bytes::Bytes;
 
 impl Engine {
@@ -17,12 +17,18 @@ impl Engine {
         group: GroupName,
         options: JoinOptions,
     ) -> Result<(), JoinError> {
-        self.call(now, |engine| engine.join_group(group, options))
+        self.call(now, |engine| {
+            engine
+                .multicast
+                .join_group(&mut cx!(engine), group, options)
+        })
     }
 
     /// Leaves a group: nothing more is delivered. What this peer published stays to be pulled.
     pub fn leave(&mut self, now: Time, group: &GroupName) -> Result<(), JoinError> {
-        self.call(now, |engine| engine.leave_group(group))
+        self.call(now, |engine| {
+            engine.multicast.leave_group(&mut cx!(engine), group)
+        })
     }
 
     /// Changes a group's settings for everybody; this peer must be a member. Live: nothing that
@@ -33,7 +39,11 @@ impl Engine {
         group: &GroupName,
         patch: SettingsPatch,
     ) -> Result<(), JoinError> {
-        self.call(now, |engine| engine.change_settings(group, patch))
+        self.call(now, |engine| {
+            engine
+                .multicast
+                .change_settings(&mut cx!(engine), group, patch)
+        })
     }
 
     /// Publishes a message. A peer that is not a member becomes a sender: part of the overlay,
@@ -49,7 +59,11 @@ impl Engine {
         payload: Bytes,
         options: PublishOptions,
     ) -> Result<MessageId, PublishError> {
-        self.call(now, |engine| engine.publish_one(group, payload, options))
+        self.call(now, |engine| {
+            engine
+                .multicast
+                .publish_one(&mut cx!(engine), group, payload, options)
+        })
     }
 
     /// Publishes messages that wait together, in order, within [`Engine::together_max`] or only
@@ -61,14 +75,20 @@ impl Engine {
         group: &GroupName,
         messages: &[Bytes],
     ) -> Result<MessageId, PublishError> {
-        self.call(now, |engine| engine.publish_batch(group, messages))
+        self.call(now, |engine| {
+            engine
+                .multicast
+                .publish_batch(&mut cx!(engine), group, messages)
+        })
     }
 
     /// Sends a probe along this peer's overlay of `group`; each member answers with an
     /// [`Event::Probe`](crate::Event::Probe) that carries the returned number. It is sent again to
     /// those who do not answer, up to five times, a second apart.
     pub fn probe(&mut self, now: Time, group: &GroupName) -> Result<u64, JoinError> {
-        self.call(now, |engine| engine.send_new_probe(group))
+        self.call(now, |engine| {
+            engine.probes.begin(&mut pattern_cx!(engine), group)
+        })
     }
 
     /// Does what was asked for, and tells what has come of it within.

@@ -1,51 +1,79 @@
 //! What an operator can ask. Nothing here changes anything.
 
 use super::Engine;
-use crate::identity::PeerKey;
-use crate::links::reason_name;
-use crate::name::{Address, GroupId, GroupName};
-use crate::status::{
-    GroupStatus, LinkStatus, MemberState, MemberStatus, OverlayNode, OverlayStatus, Role, Status,
+use crate::base::identity::PeerKey;
+use crate::base::name::{Address, GroupId, GroupName};
+use crate::base::status::{
+    Counters, GroupStatus, LinkStatus, MemberState, MemberStatus, OverlayNode, OverlayStatus, Role,
+    Status,
 };
+use crate::multicast::Multicast;
+use crate::overlay::links::reason_name;
 use crate::wire::{RecordGroup, SignedRecord};
 use hedgerow_topology::Class;
 use hedgerow_topology::petgraph::visit::EdgeRef;
 use std::collections::BTreeSet;
 
 impl Engine {
+    /// How much of what waits to be published may share a bundle, messages and bytes: where
+    /// messages come faster than they can be sent, one signature is to serve many. Larger ones
+    /// are published alone.
+    pub fn together_max(&self, group: &GroupName) -> (usize, usize) {
+        self.multicast.together_max(cx_ref!(self), group)
+    }
+
+    /// Peers known for so long that places are kept for them.
+    pub fn long_known(&self) -> Vec<PeerKey> {
+        self.net.long_known(&self.core)
+    }
+
+    /// Counters since the start.
+    pub fn counters(&self) -> Counters {
+        let mut counters = self.core.counts.told();
+        let tables = [
+            ("records_evicted", self.net.database.evicted),
+            ("records_expired", self.net.database.expired),
+            ("records_damped_late", self.net.database.damped),
+            ("candidates_evicted", self.net.candidates.evicted),
+        ];
+        counters.values.extend(tables);
+        counters
+    }
+
     /// A glance.
     pub fn status(&self) -> Status {
         Status {
-            peer: self.me,
-            network: self.config.network.clone(),
-            epoch: self.own.epoch,
-            version: self.own.version,
-            addresses: self.own.addresses.clone(),
-            links: self.up.len(),
-            connecting: self.connecting(),
-            shunned: self.shunned.count(self.now.mono),
-            capacity: self.own.capacity,
-            records: self.database.len(),
-            record_bytes: self.database.bytes(),
-            view_peers: self.view.peers,
-            view_hash: self.view.hash,
-            algorithm: self.view.algorithm().0,
-            algorithm_unsupported: self.view.algorithm().1,
-            groups: self.groups.len(),
-            retained_bytes: self.retained_bytes,
-            ahead_bytes: self.ahead_bytes(),
-            queued_bytes: self.links.values().map(|link| link.queue.total()).sum(),
-            verifying: self.verifying.len() + self.sync.checking(),
-            clock_off_ms: self.clock_off_ms(),
-            stopping: self.stopping.is_some(),
-            identity_conflicts: self.twins.conflicts(self.now.mono),
+            peer: self.core.me,
+            network: self.core.config.network.clone(),
+            epoch: self.net.own.epoch,
+            version: self.net.own.version,
+            addresses: self.net.own.addresses.clone(),
+            links: self.net.up.len(),
+            connecting: self.net.connecting(),
+            shunned: self.net.shunned.count(self.core.now.mono),
+            capacity: self.net.own.capacity,
+            records: self.net.database.len(),
+            record_bytes: self.net.database.bytes(),
+            view_peers: self.net.view.peers,
+            view_hash: self.net.view.hash,
+            algorithm: self.net.view.algorithm().0,
+            algorithm_unsupported: self.net.view.algorithm().1,
+            groups: self.multicast.groups.len(),
+            retained_bytes: self.multicast.retained_bytes,
+            ahead_bytes: self.multicast.ahead_bytes(),
+            queued_bytes: self.net.links.values().map(|link| link.queue.total()).sum(),
+            verifying: self.multicast.verifying.len() + self.net.sync.checking(),
+            clock_off_ms: self.net.clock_off_ms(&self.core),
+            stopping: self.core.stopping.is_some(),
+            identity_conflicts: self.net.twins.conflicts(self.core.now.mono),
         }
     }
 
     /// All links, by connection.
     pub fn links(&self) -> Vec<LinkStatus> {
-        let now = self.now.mono;
-        self.links
+        let now = self.core.now.mono;
+        self.net
+            .links
             .values()
             .map(|link| LinkStatus {
                 link: link.id,
@@ -57,7 +85,7 @@ impl Engine {
                 stated_rtt_us: link
                     .rtt
                     .stated_us()
-                    .map(|rtt_us| self.stated_rtt_us(link.peer, rtt_us).into()),
+                    .map(|rtt_us| self.net.stated_rtt_us(link.peer, rtt_us).into()),
                 up_ms: if link.is_up() {
                     now.since(link.up_since).as_millis()
                 } else {
@@ -69,7 +97,7 @@ impl Engine {
                 bytes: link.bytes,
                 bundles: link.bundles,
                 lazy: link.lazy,
-                charges: self.charges.against(link.peer).into(),
+                charges: self.multicast.charges.against(link.peer).into(),
             })
             .collect()
     }
@@ -77,6 +105,7 @@ impl Engine {
     /// All groups, by name.
     pub fn groups(&self) -> Vec<GroupStatus> {
         let mut groups: Vec<GroupStatus> = self
+            .multicast
             .groups
             .iter()
             .map(|(id, group)| GroupStatus {
@@ -85,7 +114,7 @@ impl Engine {
                 settings: group.settings.values,
                 settings_version: group.settings.version,
                 joined: group.delivering && group.baseline.is_taken(),
-                members: self.members_in_view(*id),
+                members: self.multicast.members_in_view(cx_ref!(self), *id),
                 origins: group.logs.len(),
                 retained_bytes: group.retention.bytes,
                 retained: group.retention.len(),
@@ -104,7 +133,8 @@ impl Engine {
 
     /// A group's members and senders (see `role`), by key; of `broadcast`: all peers known.
     pub fn members(&self, group: &GroupName) -> Vec<MemberStatus> {
-        self.database
+        self.net
+            .database
             .records()
             .filter(|record| !record.record.left)
             .filter_map(|record| {
@@ -114,13 +144,13 @@ impl Engine {
                 } else {
                     record.record.group(group).and_then(RecordGroup::role)
                 };
-                let live = self.view.contains(peer);
+                let live = self.net.view.contains(peer);
                 let state = if live {
                     MemberState::Live
                 } else {
                     MemberState::Unreachable
                 };
-                let is_self = peer == self.me;
+                let is_self = peer == self.core.me;
                 role.map(|role| MemberStatus {
                     peer,
                     is_self,
@@ -133,13 +163,14 @@ impl Engine {
 
     /// How many other members of a group are known, in the view or linked.
     pub fn other_members(&self, group: &GroupName) -> usize {
-        let id = GroupId::new(&self.config.network, group);
-        self.other_members_of(id).len()
+        let id = GroupId::new(&self.core.config.network, group);
+        self.multicast.other_members_of(cx_ref!(self), id).len()
     }
 
     /// The names of groups that known peers are members of.
     pub fn group_names(&self) -> BTreeSet<GroupName> {
-        self.database
+        self.net
+            .database
             .records()
             .flat_map(|record| &record.record.groups)
             .filter(|group| group.role() == Some(Role::Member))
@@ -150,17 +181,27 @@ impl Engine {
     /// The overlay that carries `origin`'s messages in `group`, by default this peer's own;
     /// `None` when the origin is not in it.
     pub fn overlay(&self, group: &GroupName, origin: Option<PeerKey>) -> Option<OverlayStatus> {
-        let id = GroupId::new(&self.config.network, group);
-        let snapshot = self.view.snapshot()?;
-        let graph =
-            crate::database::group_graph(&self.memo, snapshot, self.view.component, id, group);
-        let settings = match self.groups.get(&id) {
+        let id = GroupId::new(&self.core.config.network, group);
+        let snapshot = self.net.view.snapshot()?;
+        let graph = crate::overlay::records::group_graph(
+            &self.net.memo,
+            snapshot,
+            self.net.view.component,
+            id,
+            group,
+        );
+        let settings = match self.multicast.groups.get(&id) {
             Some(group) => group.settings.clone(),
-            None => self.settings_in_records(group),
+            None => Multicast::settings_in_records(cx_ref!(self), group),
         };
-        let origin = origin.unwrap_or(self.me);
+        let origin = origin.unwrap_or(self.core.me);
         let redundancy = settings.values.redundancy;
-        let mesh = graph.route(&self.memo, graph.index(origin)?, Class::Normal, redundancy);
+        let mesh = graph.route(
+            &self.net.memo,
+            graph.index(origin)?,
+            Class::Normal,
+            redundancy,
+        );
         let tree = mesh.tree();
         let nodes = graph
             .graph
@@ -200,21 +241,22 @@ impl Engine {
 
     /// This peer's record as it states it now. `None`: it has stated none yet.
     pub fn own_record(&self) -> Option<&SignedRecord> {
-        self.database.get(self.me).map(AsRef::as_ref)
+        self.net.database.get(self.core.me).map(AsRef::as_ref)
     }
 
     /// Where known peers can be dialled, those in the view first: what a driver remembers for
     /// the next start.
     pub fn known_addresses(&self, most: usize) -> Vec<(PeerKey, Vec<Address>)> {
         let mut known: Vec<(bool, PeerKey, Vec<Address>)> = self
+            .net
             .database
             .records()
-            .filter(|record| !record.record.left && record.record.peer != self.me)
+            .filter(|record| !record.record.left && record.record.peer != self.core.me)
             .filter(|record| !record.record.addresses.is_empty())
             .map(|record| {
                 let peer = record.record.peer;
                 (
-                    !self.view.contains(peer),
+                    !self.net.view.contains(peer),
                     peer,
                     record.record.addresses.clone(),
                 )

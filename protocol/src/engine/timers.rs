@@ -1,69 +1,70 @@
 //! The timer table: whatever is due, in a fixed order, and when the next thing is.
 
 use super::{Engine, Stopping};
-use crate::time::{Micros, Time};
+use crate::base::time::{Micros, Time};
+use crate::patterns::Module;
 
 impl Engine {
     /// Runs what is due. Calling early or late does no harm.
     pub fn handle_timeout(&mut self, now: Time) {
         self.advance(now);
-        if self.stopping == Some(Stopping::Stopped) {
-            self.deadline = None;
+        if self.core.stopping == Some(Stopping::Stopped) {
+            self.core.deadline = None;
             return;
         }
-        self.on_links_timeout();
+        self.net.on_links_timeout(&mut self.core);
         self.settle();
-        self.on_uplink_timeout();
+        self.net.on_uplink_timeout(&mut self.core);
         self.settle();
-        self.on_dials_timeout();
+        self.net.on_dials_timeout(&mut self.core);
         self.settle();
-        self.on_view_timeout();
+        self.net.on_view_timeout(&mut self.core);
         self.settle();
-        if self.own.due(&self.config.database) <= self.now.mono {
+        if self.net.own.due(&self.core.config.database) <= self.core.now.mono {
             self.refresh_adverts();
         }
-        self.on_record_timeout();
+        self.net.on_record_timeout(&mut self.core);
         self.settle();
-        self.on_sync_timeout();
+        self.net.on_sync_timeout(&mut self.core);
         self.settle();
-        self.on_candidates_timeout();
+        self.net.on_candidates_timeout(&mut self.core);
         self.settle();
-        self.on_choose_timeout();
+        self.net.on_choose_timeout(&mut self.core);
         self.settle();
-        self.on_groups_timeout();
+        self.multicast.on_groups_timeout(&mut cx!(self));
         self.settle();
-        self.on_charges_timeout();
+        self.multicast.on_charges_timeout(&mut cx!(self));
         self.settle();
-        self.on_probes_timeout();
+        self.probes.on_timeout(&mut pattern_cx!(self));
         self.settle();
         self.on_stopping_timeout();
         self.settle();
-        self.deadline = self.next_deadline();
+        self.core.deadline = self.next_deadline();
     }
 
     fn next_deadline(&self) -> Option<Micros> {
-        if self.stopping == Some(Stopping::Stopped) {
+        if self.core.stopping == Some(Stopping::Stopped) {
             return None;
         }
-        let leaving = match self.stopping {
+        let leaving = match self.core.stopping {
             Some(Stopping::Leaving(until)) => {
                 Some(self.leave_check.map_or(until, |at| at.min(until)))
             }
             _ => None,
         };
         [
-            self.links_due(),
-            self.uplink.due(),
-            self.dialer.due(),
-            self.view.due(&self.config.database),
-            Some(self.own.due(&self.config.database)),
-            self.sync.due(),
-            self.requests_due(),
-            self.candidates.due(),
-            Some(self.chooser.due()),
-            self.groups_due(),
-            self.charges.due(),
-            self.probes.due(),
+            self.net.links_due(&self.core),
+            self.net.uplink.due(),
+            self.net.dialer.due(),
+            self.net.view.due(&self.core.config.database),
+            Some(self.net.own.due(&self.core.config.database)),
+            self.net.sync.due(),
+            self.net.requests_due(),
+            self.net.candidates.due(),
+            Some(self.net.chooser.due()),
+            self.multicast.groups_due(),
+            self.multicast.charges.due(),
+            self.probes.next_timeout(),
             leaving,
         ]
         .into_iter()

@@ -4,13 +4,14 @@
 //! Nothing a real peer may do: what is given here is taken without a check.
 
 use super::Engine;
-use crate::database::{Candidates, Database, Standing};
-use crate::identity::PeerKey;
-use crate::io::{Event, LinkId};
-pub use crate::links::WarmChoice;
-use crate::links::{Link, Stage, reason_to_wire};
-use crate::name::{Address, GroupId, GroupName};
-use crate::time::{Micros, Time};
+use crate::base::identity::PeerKey;
+use crate::base::interface::{Event, LinkId};
+use crate::base::name::{Address, GroupId, GroupName};
+use crate::base::time::{Micros, Time};
+use crate::multicast::Multicast;
+pub use crate::overlay::links::WarmChoice;
+use crate::overlay::links::{Link, Stage, reason_to_wire};
+use crate::overlay::records::{Candidates, Database, Standing};
 use crate::wire::SignedRecord;
 use hedgerow_topology::{Coordinate, Reason};
 use rand_chacha::ChaCha12Rng;
@@ -48,9 +49,9 @@ impl WarmDatabase {
     /// What these peers say of themselves.
     pub fn of<'a>(peers: impl IntoIterator<Item = &'a Engine>) -> Option<Self> {
         let mut peers = peers.into_iter().peekable();
-        let mut database = Database::new(&peers.peek()?.config, Micros(0));
+        let mut database = Database::new(&peers.peek()?.core.config, Micros(0));
         for engine in peers {
-            if let Some(record) = engine.database.get(engine.me) {
+            if let Some(record) = engine.net.database.get(engine.core.me) {
                 let all = |_| true;
                 let _ = database.replace(record.clone(), 0, Micros(0), Standing::Inside, all);
             }
@@ -79,12 +80,12 @@ impl Engine {
 
     /// This peer's epoch.
     pub fn epoch(&self) -> u64 {
-        self.own.epoch
+        self.net.own.epoch
     }
 
     /// States links to these in its record from now on, besides its own: for peers that do not run.
     pub fn state_links(&mut self, peers: Vec<PeerKey>) {
-        self.own.besides = peers;
+        self.net.own.besides = peers;
     }
 
     /// Takes these links as its own, up and measured, and states them in its record, which goes
@@ -97,32 +98,33 @@ impl Engine {
         choice: &WarmChoice,
     ) {
         self.advance(now);
-        self.own.coordinate = coordinate;
-        self.own.steady = coordinate;
+        self.net.own.coordinate = coordinate;
+        self.net.own.steady = coordinate;
         for warm in links {
             self.begin_link(warm);
         }
-        self.chooser.begin_calm(choice, self.now.mono);
+        self.net.chooser.begin_calm(choice, self.core.now.mono);
         self.refresh_adverts();
-        self.issue_record();
-        self.forget_record_pushes();
+        self.net.issue_record(&mut self.core);
+        self.net.forget_record_pushes();
         for warm in links {
-            self.on_link_up_for_groups(warm.link);
+            self.multicast
+                .on_link_up_for_groups(&mut cx!(self), warm.link);
         }
         self.settle();
     }
 
     fn begin_link(&mut self, warm: &WarmLink) {
-        let now = self.now.mono;
-        let window = Micros::from_millis(self.config.links.rtt_window_ms);
-        let heartbeat_ms = self.config.links.heartbeat_ms;
+        let now = self.core.now.mono;
+        let window = Micros::from_millis(self.core.config.links.rtt_window_ms);
+        let heartbeat_ms = self.core.config.links.heartbeat_ms;
         let address = warm.address.clone();
         let mut link = Link::new(
             warm.link,
             warm.peer,
             address,
             warm.dialled,
-            &self.config,
+            &self.core.config,
             now,
         );
         link.stage = Stage::Up;
@@ -134,37 +136,40 @@ impl Engine {
         link.their_wants = warm.theirs;
         link.rtt.measure(now, warm.rtt_us, window);
         // The ends of a link beat in turn, each at its own moment.
-        link.next_heartbeat = self.in_random_ms(0, heartbeat_ms);
-        self.wake_at(link.next_heartbeat);
-        self.links.insert(warm.link, link);
-        self.up.insert(warm.peer, warm.link);
+        link.next_heartbeat = self.core.in_random_ms(0, heartbeat_ms);
+        self.core.wake_at(link.next_heartbeat);
+        self.net.links.insert(warm.link, link);
+        self.net.up.insert(warm.peer, warm.link);
         let (link, peer) = (warm.link, warm.peer);
-        self.event(Event::LinkUp { link, peer });
+        self.core.event(Event::LinkUp { link, peer });
     }
 
     /// Takes this database, in which its own record stands, as its own, and computes its view.
     pub fn begin_with_database(&mut self, now: Time, warm: &WarmDatabase) {
         self.advance(now);
-        self.database = warm.database.begun_at(self.now.mono);
+        self.net.database = warm.database.begun_at(self.core.now.mono);
         let names: Vec<(GroupId, GroupName)> = self
+            .multicast
             .groups
             .iter()
             .filter_map(|(id, group)| Some((*id, group.name.clone()?)))
             .collect();
         for (id, name) in names {
-            let best = self.settings_in_records(&name);
-            let group = self.groups.get(&id);
+            let best = Multicast::settings_in_records(cx_ref!(self), &name);
+            let group = self.multicast.groups.get(&id);
             if group.is_some_and(|group| group.settings.loses_to(&best)) {
-                self.adopt_settings(id, best);
+                self.multicast.adopt_settings(&mut cx!(self), id, best);
             }
         }
-        self.refresh_view();
-        self.candidates = Candidates::default();
-        self.schedule_candidates();
+        self.net.refresh_view(&mut self.core);
+        self.net.candidates = Candidates::default();
+        self.net.schedule_candidates(&mut self.core);
         // Not all look at their links in the same moment.
-        self.chooser.begin_idle();
-        let first = self.in_random_ms(0, self.idle_choice_ms());
-        self.chooser.look_first(first);
+        self.net.chooser.begin_idle();
+        let first = self
+            .core
+            .in_random_ms(0, self.net.idle_choice_ms(&self.core));
+        self.net.chooser.look_first(first);
         self.settle();
     }
 }

@@ -2,9 +2,9 @@
 
 use super::ext::{self, extension};
 use super::{EPOCH_MAX, FRAME_BYTES_MAX, WireError};
-use crate::identity::{Keypair, PeerKey, Signer};
-use crate::name::GroupId;
-use crate::verify::{Domain, VerifyJob};
+use crate::base::identity::{Keypair, PeerKey, Signer};
+use crate::base::name::GroupId;
+use crate::base::verify::{Domain, VerifyJob};
 use bytes::Bytes;
 use hedgerow_topology::Class;
 use serde::{Deserialize, Serialize};

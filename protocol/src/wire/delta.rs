@@ -69,7 +69,7 @@ impl RecordDelta {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{Keypair, PeerKey};
+    use crate::base::identity::{Keypair, PeerKey};
     use crate::wire::record::{ALGORITHM_VERSION, RecordExt};
     use crate::wire::{Record, RecordLink, to_cbor};
     use proptest::prelude::*;

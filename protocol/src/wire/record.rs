@@ -4,11 +4,11 @@
 use super::ext::{self, extension};
 use super::frame::RecordName;
 use super::{EPOCH_MAX, VERSION_MAX, WireError, to_cbor};
-use crate::identity::{Keypair, PeerKey};
-use crate::message::{GroupSettings, Order};
-use crate::name::{Address, GroupName};
-use crate::status::Role;
-use crate::verify::{Domain, VerifyJob};
+use crate::base::identity::{Keypair, PeerKey};
+use crate::base::message::{GroupSettings, Order};
+use crate::base::name::{Address, GroupName};
+use crate::base::status::Role;
+use crate::base::verify::{Domain, VerifyJob};
 use bytes::Bytes;
 use hedgerow_topology::Coordinate;
 use serde::{Deserialize, Serialize};
@@ -494,7 +494,7 @@ pub struct WireRecord(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Keypair;
+    use crate::base::identity::Keypair;
 
     fn in_groups(groups: &[(&str, u8)]) -> SignedRecord {
         let keypair = Keypair::from_secret([1; 32]);

@@ -3,9 +3,9 @@ use super::super::frame::{BaselineOrigin, DigestEntry, MemberAck, Refuse, Signed
 use super::super::record::WireRecord;
 use super::super::stream::FrameDecoder;
 use super::*;
-use crate::identity::PeerKey;
-use crate::name::{ADDRESS_BYTES_MAX, Address, GroupId};
-use crate::ranges::RangeSet;
+use crate::base::identity::PeerKey;
+use crate::base::name::{ADDRESS_BYTES_MAX, Address, GroupId};
+use crate::base::ranges::RangeSet;
 use bytes::Bytes;
 
 const GROUP: GroupId = GroupId([7; 16]);
@@ -167,7 +167,7 @@ fn the_parts_of_a_frame_say_what_it_said() {
 
 #[test]
 fn what_cannot_be_cut_fits() {
-    use crate::name::{GroupName, NetworkName};
+    use crate::base::name::{GroupName, NetworkName};
     use crate::wire::bundle::HEADER_BYTES_MAX;
     use crate::wire::frame::{Fork, Heartbeat, Hello, Probe, Proof, SignedHeader};
     let address = Address::new(&"a".repeat(ADDRESS_BYTES_MAX)).expect("valid");
@@ -223,7 +223,7 @@ fn what_cannot_be_cut_fits() {
             group: GroupName::new(&longest_name).expect("valid"),
             role: 1,
             baseline: true,
-            history: crate::message::History::Last(u64::MAX),
+            history: crate::base::message::History::Last(u64::MAX),
             older_ms: u64::MAX,
         }
         .into(),

@@ -1,0 +1,122 @@
+//! Groups and their messages, on top of the overlay: logs, forwarding, repair, delivery.
+//!
+//! The way of a message: `receive` (is it new?) → `verifying` (is it the origin's?) → `log`
+//! (keep it) → `forward` (to whom?) → `deliver` (to the application). What was missed comes by
+//! `digest` and `pull`; what cannot be had is a gap.
+
+mod acknowledge;
+mod baseline;
+mod charge;
+mod deliver;
+mod digest;
+mod evidence;
+mod fork;
+mod forward;
+mod group;
+mod leaving;
+mod log;
+mod logs;
+mod membership;
+mod missing;
+mod overlays;
+mod owed;
+mod past;
+#[cfg(feature = "planted")]
+mod planted;
+mod publish;
+mod pull;
+mod pushed;
+mod receive;
+mod refused;
+mod remote;
+mod retention;
+mod settings;
+mod sought;
+mod timers;
+mod unfinished;
+mod verifying;
+
+pub(crate) use acknowledge::{Acknowledging, Tracking};
+pub(crate) use baseline::{Asked, Baselining, Proving};
+pub(crate) use digest::Untold;
+pub(crate) use evidence::Evidence;
+pub(crate) use fork::Forks;
+pub(crate) use group::Group;
+pub(crate) use log::OriginLog;
+pub(crate) use overlays::Overlays;
+pub(crate) use owed::Charges;
+pub(crate) use publish::OwnLog;
+pub(crate) use remote::Remotes;
+pub(crate) use retention::Retention;
+pub(crate) use verifying::Verifying;
+
+use crate::base::identity::PeerKey;
+use crate::base::name::GroupId;
+use crate::core::Core;
+use crate::overlay::Overlay;
+use crate::overlay::links::FlowId;
+use hedgerow_topology::Class;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// However short retention is, everybody knows for so long at least that a message existed, ms: links
+/// that were cut come back within that time, and who was behind them is told what it has missed.
+const KNOWN_MS: u64 = 30_000;
+
+/// Names a log in a group: origin and epoch.
+pub(crate) type LogKey = (PeerKey, u64);
+
+/// One origin's messages in one group take turns with those of others.
+fn flow_of(group: GroupId, origin: PeerKey) -> FlowId {
+    let mut bytes = [0; 48];
+    bytes[..16].copy_from_slice(&group.0);
+    bytes[16..].copy_from_slice(&origin.0);
+    FlowId(bytes)
+}
+
+/// All groups.
+#[derive(Default)]
+pub(crate) struct Multicast {
+    pub(crate) groups: BTreeMap<GroupId, Group>,
+    /// What neighbours are and hold in groups.
+    pub(crate) remotes: Remotes,
+    pub(crate) verifying: Verifying,
+    pub(crate) acknowledging: Acknowledging,
+    pub(crate) forks: Forks,
+    pub(crate) proving: Proving,
+    pub(crate) evidence: Evidence,
+    /// Where this peer's seqs ended in groups that are closed, in this epoch.
+    pub(crate) finished: BTreeMap<GroupId, OwnLog>,
+    pub(crate) charges: Charges,
+    /// Groups whose publisher was told `Busy`, and for messages of which class.
+    pub(crate) busy: BTreeSet<(GroupId, Class)>,
+    /// Whether one of those waits for memory.
+    pub(crate) starved: bool,
+    /// Groups with fragments that wait to be released.
+    pub(crate) outboxes: BTreeSet<GroupId>,
+    /// Bytes of entries held over all groups.
+    pub(crate) held_bytes: usize,
+    /// Of those, bytes handed over and retained for others.
+    pub(crate) retained_bytes: usize,
+}
+
+/// What groups see and ask for while they are called.
+pub(crate) struct Cx<'a> {
+    pub(crate) core: &'a mut Core,
+    pub(crate) net: &'a mut Overlay,
+}
+
+/// The same, to look only.
+#[derive(Clone, Copy)]
+pub(crate) struct CxRef<'a> {
+    pub(crate) core: &'a Core,
+    pub(crate) net: &'a Overlay,
+}
+
+impl Cx<'_> {
+    pub(crate) fn as_ref(&self) -> CxRef<'_> {
+        CxRef {
+            core: self.core,
+            net: self.net,
+        }
+    }
+}

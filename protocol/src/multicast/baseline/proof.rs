@@ -1,0 +1,166 @@
+//! Proofs in a neighbour's answer: each settled point needs a header that its origin signed.
+//!
+//! Answers are worked off one after the other, so that a neighbour's frames keep their order.
+
+use crate::base::interface::{Action, LinkId, VerifyId};
+use crate::base::name::GroupId;
+use crate::base::shares::Shares;
+use crate::base::verify::{Domain, VerifyJob};
+use crate::core::Checked;
+use crate::multicast::{Cx, Multicast};
+use crate::wire::bundle::HEADER_BYTES_MAX;
+use crate::wire::frame::{Baseline, BaselineOrigin};
+use crate::wire::{BundleHeader, WireError};
+use std::collections::{BTreeSet, VecDeque};
+
+/// Signatures being checked at once.
+const CHECKS_MAX: usize = 32;
+/// Frames waiting; beyond, answers are ignored: what is older than a join is delivered then.
+const FRAMES_MAX: usize = 256;
+
+/// Answers whose proofs are being checked.
+#[derive(Debug, Default)]
+pub(crate) struct Proving {
+    frames: VecDeque<(LinkId, Baseline)>,
+    /// How many frames of each link wait.
+    shares: Shares,
+    /// Origins of the first frame whose checks have begun.
+    begun: usize,
+    checks: BTreeSet<VerifyId>,
+}
+
+impl Proving {
+    /// Whether an answer about this group is being checked.
+    pub(crate) fn is_about(&self, id: GroupId) -> bool {
+        self.frames.iter().any(|(_, frame)| frame.group == id)
+    }
+
+    /// Takes the first frame, whose checks are done. The first of another link is next, so that
+    /// links take turns; the frames of each keep their order.
+    fn next_frame(&mut self) -> Option<(LinkId, Baseline)> {
+        let (from, frame) = self.frames.pop_front()?;
+        self.shares.give_back(from);
+        let others = self.frames.iter().position(|(other, _)| *other != from);
+        if let Some(next) = others.and_then(|at| self.frames.remove(at)) {
+            self.frames.push_front(next);
+        }
+        Some((from, frame))
+    }
+}
+
+impl Multicast {
+    pub(crate) fn on_baseline(&mut self, cx: &mut Cx<'_>, from: LinkId, mut frame: Baseline) {
+        let now = cx.core.now.mono;
+        let group = self.groups.get(&frame.group);
+        if !group.is_some_and(|group| group.baseline.is_waiting(now)) {
+            return cx.core.count("baselines_unasked");
+        }
+        let id = frame.group;
+        for origin in &mut frame.origins {
+            if origin.proof.is_none() {
+                origin.settled = 0;
+            } else if !is_about(origin, id) {
+                let error = WireError::Invalid {
+                    what: "baseline",
+                    why: "a proof of something else",
+                };
+                return cx.net.on_malformed(cx.core, from, &error);
+            }
+        }
+        let Some(peer) = cx.net.links.get(&from).map(|link| link.peer) else {
+            return;
+        };
+        if !self.proving.shares.take(from, peer, FRAMES_MAX) {
+            return cx.core.count("baselines_unchecked");
+        }
+        self.proving.frames.push_back((from, frame));
+        self.prove_on(cx);
+    }
+
+    /// Begins as many checks as may run, and takes frames whose checks are done.
+    fn prove_on(&mut self, cx: &mut Cx<'_>) {
+        while let Some((_, frame)) = self.proving.frames.front() {
+            if let Some(origin) = frame.origins.get(self.proving.begun) {
+                if self.proving.checks.len() >= CHECKS_MAX {
+                    return;
+                }
+                self.proving.begun += 1;
+                if let Some(job) = job(origin) {
+                    let id = cx.core.next_verify_id(Checked::Baseline);
+                    self.proving.checks.insert(id);
+                    cx.core.actions.push_back(Action::Verify { id, job });
+                }
+            } else if self.proving.checks.is_empty() {
+                self.proving.begun = 0;
+                if let Some((from, frame)) = self.proving.next_frame() {
+                    self.on_proven_baseline(cx, from, frame);
+                }
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// The answer to a check.
+    pub(crate) fn on_baseline_verified(&mut self, cx: &mut Cx<'_>, id: VerifyId, valid: bool) {
+        if !self.proving.checks.remove(&id) {
+            return;
+        }
+        if !valid && let Some(from) = self.proving.frames.front().map(|(from, _)| *from) {
+            cx.core.count("baselines_forged");
+            let error = WireError::Invalid {
+                what: "baseline",
+                why: "bad signature",
+            };
+            cx.net.on_malformed(cx.core, from, &error);
+            self.on_link_down_for_baselines(cx, from);
+        }
+        self.prove_on(cx);
+    }
+
+    /// What a neighbour said that is gone is not waited for.
+    pub(crate) fn on_link_down_for_baselines(&mut self, cx: &mut Cx<'_>, link: LinkId) {
+        let proving = &mut self.proving;
+        if proving
+            .frames
+            .front()
+            .is_some_and(|(from, _)| *from == link)
+        {
+            proving.checks.clear();
+            proving.begun = 0;
+        }
+        let Proving { frames, shares, .. } = proving;
+        frames.retain(|(from, _)| {
+            let stays = *from != link;
+            if !stays {
+                shares.give_back(link);
+            }
+            stays
+        });
+        self.prove_on(cx);
+    }
+}
+
+/// Whether the proof is of this origin's log and reaches as far as what it is to prove.
+fn is_about(origin: &BaselineOrigin, group: GroupId) -> bool {
+    let Some(proof) = &origin.proof else {
+        return false;
+    };
+    let decoded = BundleHeader::decode(&proof.signed);
+    decoded.is_ok_and(|header| {
+        proof.signed.len() <= HEADER_BYTES_MAX
+            && header.group == group
+            && (header.origin, header.epoch) == (origin.origin, origin.epoch)
+            && header.last_seq() >= origin.settled
+    })
+}
+
+fn job(origin: &BaselineOrigin) -> Option<VerifyJob> {
+    let proof = origin.proof.as_ref()?;
+    Some(VerifyJob {
+        signer: origin.origin.into(),
+        digest: Domain::Bundle.digest(&proof.signed),
+        signature: proof.signature,
+        payload: None,
+    })
+}

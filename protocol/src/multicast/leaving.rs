@@ -1,0 +1,66 @@
+//! Whether neighbours hold what this peer has published, before it leaves the network.
+
+use super::LogKey;
+use crate::base::interface::LinkId;
+use crate::base::name::GroupId;
+use crate::multicast::{Cx, CxRef, Multicast};
+use crate::wire::frame::Digest;
+
+/// So many neighbours must hold what this peer published, if there are so many.
+pub(crate) const HOLDERS: usize = 2;
+
+impl Multicast {
+    /// The groups in which this peer has published in this life, and up to which entry.
+    fn published(&self, cx: CxRef<'_>) -> Vec<(GroupId, LogKey, u64)> {
+        let key = (cx.core.me, cx.net.own.epoch);
+        self.groups
+            .iter()
+            .filter_map(|(id, group)| {
+                let log = group.logs.get(&key)?;
+                (log.high() > 0).then(|| (*id, key, log.high()))
+            })
+            .collect()
+    }
+
+    pub(crate) fn is_confirmed(&self, cx: CxRef<'_>) -> bool {
+        if !self.outboxes.is_empty() {
+            return false;
+        }
+        self.published(cx).into_iter().all(|(id, key, high)| {
+            let holders = cx
+                .net
+                .up
+                .values()
+                .filter_map(|link| self.remotes.get(*link, id)?.stated.get(&key))
+                .filter(|settled| **settled >= high)
+                .count();
+            let possible = self.group_links(cx, id).count();
+            // Members that have acknowledged it need not be asked, and may have left since.
+            let acknowledged = self
+                .groups
+                .get(&id)
+                .is_some_and(|group| group.tracking.is_confirmed(key.1, high));
+            acknowledged || holders >= HOLDERS.min(possible.max(1))
+        })
+    }
+
+    pub(crate) fn ask_holders(&mut self, cx: &mut Cx<'_>) {
+        for (id, _, _) in self.published(cx.as_ref()) {
+            let links: Vec<LinkId> = self
+                .group_links(cx.as_ref(), id)
+                .map(|(_, link)| link)
+                .collect();
+            for link in links {
+                cx.net.send(
+                    cx.core,
+                    link,
+                    Digest {
+                        group: id,
+                        ask: true,
+                        entries: Vec::new(),
+                    },
+                );
+            }
+        }
+    }
+}

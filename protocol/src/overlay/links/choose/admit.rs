@@ -1,0 +1,159 @@
+//! Links that others open or nobody wants: admitted, shed, closed.
+
+use super::{Field, PARTING_MS, UNWANTED_MS};
+use crate::base::interface::{LinkEnd, LinkId};
+use crate::base::time::Micros;
+use crate::core::Core;
+use crate::overlay::Overlay;
+use crate::overlay::links::Link;
+use hedgerow_topology::petgraph::graph::NodeIndex;
+use hedgerow_topology::{
+    Admission, Limits, LinkUse, Reason, admit, confirms_ring, is_closable, shed,
+};
+
+impl Overlay {
+    pub(super) fn limits(core: &Core) -> Limits {
+        Limits {
+            accepted: core.config.links.accept_max,
+            max_links: core.config.links.links_max,
+        }
+    }
+
+    /// All links that are up, in the order of `up`.
+    pub(super) fn link_uses(&self, core: &Core, field: &Field) -> Vec<LinkUse> {
+        self.up
+            .values()
+            .filter_map(|id| self.links.get(id))
+            .map(|link| self.link_use(core, field, link))
+            .collect()
+    }
+
+    fn link_use(&self, core: &Core, field: &Field, link: &Link) -> LinkUse {
+        let peer = field.snapshot.index(link.peer);
+        let is_bridge = peer.is_some_and(|at| {
+            let (me, at) = (NodeIndex::new(field.me), NodeIndex::new(at));
+            field.cuts.is_bridge(me, at)
+        });
+        LinkUse {
+            peer: peer.unwrap_or(field.me),
+            mine: link.wants,
+            theirs: link.their_wants,
+            is_bridge,
+            is_long_known: self.is_long_known(core, link.peer),
+            crowd: self.crowd_of(link),
+            own_dial: link.dialled,
+            rtt_us: link.rtt.minimum_us().unwrap_or(u64::from(u32::MAX)) as u32,
+        }
+    }
+
+    pub(super) fn close_unwanted(&mut self, core: &mut Core, field: &Field) {
+        let now = core.now.mono;
+        let held = self.chooser.held_until();
+        let is_held = self.is_calm(core) && held > now;
+        if is_held {
+            self.chooser.look_again(held);
+        }
+        // While the view grows it is not known who is wanted.
+        let none_go = is_held || self.chooser.is_settling(now);
+        let ids: Vec<LinkId> = self.up.values().copied().collect();
+        let mut soonest = None;
+        let mut parting = false;
+        let parts_in = Micros::from_millis(PARTING_MS) + self.view.spacing();
+        for id in ids {
+            let Some(link) = self.links.get(&id) else {
+                continue;
+            };
+            let closable = is_closable(&self.link_use(core, field, link));
+            let Some(link) = self.links.get_mut(&id) else {
+                continue;
+            };
+            if !closable {
+                link.unwanted_since = None;
+                // Wanted again, it is stated again, whatever else rests.
+                parting |= link.parting_since.take().is_some();
+                continue;
+            }
+            if none_go {
+                continue;
+            }
+            let since = (*link.unwanted_since.get_or_insert(now)).max(link.up_since);
+            let parts_at = since + Micros::from_millis(UNWANTED_MS);
+            if link.parting_since.is_none() && parts_at <= now {
+                link.parting_since = Some(now);
+                parting = true;
+            }
+            let next = link
+                .parting_since
+                .map_or(parts_at, |since| since + parts_in);
+            if next <= now {
+                self.close_link(core, id, LinkEnd::Unwanted);
+            } else {
+                soonest = Some(soonest.map_or(next, |at: Micros| at.min(next)));
+            }
+        }
+        if parting {
+            self.consider_record(core);
+        }
+        if let Some(at) = soonest {
+            self.chooser.next = self.chooser.next.min(at);
+        }
+    }
+
+    /// Links beyond what is accepted, taken for the ring or to mend the view, cost another one.
+    pub(super) fn shed_surplus(&mut self, core: &mut Core, field: &Field) {
+        while self.up.len() > core.config.links.accept_max {
+            let ids: Vec<LinkId> = self.up.values().copied().collect();
+            let Some(victim) = shed(&self.link_uses(core, field)) else {
+                return;
+            };
+            self.shed_link(core, ids[victim]);
+        }
+    }
+
+    fn shed_link(&mut self, core: &mut Core, id: LinkId) {
+        core.count("links_shed");
+        self.close_link(core, id, LinkEnd::Shed);
+    }
+
+    /// Whether to take a link that the other end wants for `theirs`.
+    pub(crate) fn admit_link(
+        &mut self,
+        core: &mut Core,
+        id: LinkId,
+        theirs: Option<Reason>,
+    ) -> bool {
+        let Some(link) = self.links.get(&id) else {
+            return false;
+        };
+        let mut limits = Self::limits(core);
+        limits.max_links = self.places_for(core, link.peer, limits.max_links);
+        if self.up.len() < limits.accepted {
+            return true;
+        }
+        let (peer, mine) = (link.peer, link.wants);
+        let Some(field) = self.field(core) else {
+            return false;
+        };
+        let situation = field.situation(core.config.links.degree, self.chooser.seed);
+        let index = field.snapshot.index(peer);
+        // A ring link must be borne out by the own database; one that this peer dialled for
+        // itself is.
+        let confirmed = mine.is_some_and(Reason::is_ring)
+            || index.is_some_and(|at| confirms_ring(&situation, at));
+        let wanted = match (mine, theirs) {
+            (Some(mine), _) if mine.is_ring() => mine,
+            (_, Some(theirs)) => theirs,
+            (mine, None) => mine.unwrap_or(Reason::Path),
+        };
+        match admit(&self.link_uses(core, &field), wanted, confirmed, limits) {
+            Admission::Accept => true,
+            Admission::AcceptAndShed(victim) => {
+                if let Some(id) = self.up.values().nth(victim).copied() {
+                    self.shed_link(core, id);
+                }
+                true
+            }
+            Admission::Refuse => false,
+        }
+    }
+}

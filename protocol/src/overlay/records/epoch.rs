@@ -1,0 +1,225 @@
+//! The own epoch: taken, stored, then used. And which epochs of others are ahead of time.
+//!
+//! An epoch names one life of a peer. No two lives may share one, whatever the clock does, so
+//! nothing is sent under an epoch that is not stored. Epochs are milliseconds since 1970; one that
+//! is further ahead than clocks can be off may come from a wrong clock, or from somebody who once
+//! had the key and wants no later life to be believed. It is taken where nothing else is known of its
+//! peer, and gives way to one that is not ahead. docs/design/time.md gives the reasons.
+
+use super::{Database, Offer};
+use crate::base::identity::PeerKey;
+use crate::base::interface::{LinkId, Persist, PersistId};
+use crate::base::time::Micros;
+use crate::core::Core;
+use crate::overlay::Overlay;
+use crate::overlay::links::OverlayEvent;
+use crate::wire::{EPOCH_MAX, SignedRecord};
+use std::collections::BTreeMap;
+
+/// An epoch further ahead of all clocks that a peer knows is ahead of time, ms: 30 days. Two peers that
+/// disagree about that keep different records of a third, so no clock that anybody works with may be
+/// off by so much; and how far it is makes no difference to what an attacker can use up.
+const AHEAD_MS: u64 = 30 * 86_400_000;
+/// A neighbour that tells of an epoch ahead of time is told of the present one this often, ms, and
+/// so many are remembered for that.
+const REMIND_MS: u64 = 10_000;
+const REMINDED_MAX: usize = 256;
+
+/// What becomes of the own epoch.
+#[derive(Debug, Default)]
+pub(crate) struct Epochs {
+    /// The first one is being stored: nothing is sent before.
+    first: Option<PersistId>,
+    /// The one that is being stored, to be used next.
+    next: Option<(PersistId, u64)>,
+    /// The last one of earlier lives.
+    former: u64,
+    /// Whether this life's epoch was judged by network time.
+    judged: bool,
+    /// The highest own epoch that was met and is ahead of time.
+    ahead: Option<u64>,
+    /// Neighbours that were told of the present epoch of a peer, and when.
+    reminded: BTreeMap<(LinkId, PeerKey), Micros>,
+}
+
+/// The epoch of a life that begins at `wall_ms`, after lives up to `former`.
+pub(crate) fn first_epoch(wall_ms: u64, former: u64) -> u64 {
+    // The last epoch there is has no next one; it was never this peer's choice.
+    let next = if former < EPOCH_MAX { former + 1 } else { 1 };
+    wall_ms.max(next).min(EPOCH_MAX)
+}
+
+impl Overlay {
+    /// Has the first epoch stored.
+    pub(crate) fn store_first_epoch(&mut self, core: &mut Core, former: u64) {
+        let id = core.persist(Persist::Epoch(self.own.epoch));
+        self.epochs.first = Some(id);
+        self.epochs.former = former;
+    }
+
+    /// Whether nothing may be sent yet, for the epoch is not stored.
+    pub(crate) fn is_mute(&self) -> bool {
+        self.epochs.first.is_some()
+    }
+
+    pub(crate) fn on_persisted(&mut self, core: &mut Core, id: PersistId) {
+        if self.epochs.first == Some(id) {
+            self.epochs.first = None;
+            let links: Vec<LinkId> = self.links.keys().copied().collect();
+            for link in links {
+                self.pump(core, link);
+            }
+        } else if let Some((_, epoch)) = self.epochs.next.filter(|(next, _)| *next == id) {
+            self.epochs.next = None;
+            self.begin_epoch(core, epoch);
+        }
+    }
+
+    /// Whether an epoch that is no lower than this is being stored.
+    pub(crate) fn is_taking_epoch(&self, epoch: u64) -> bool {
+        self.epochs.next.is_some_and(|(_, next)| next >= epoch)
+    }
+
+    /// Goes on in a higher epoch once it is stored. Until then the present one is used.
+    pub(crate) fn take_epoch(&mut self, core: &mut Core, epoch: u64) {
+        if !self.is_taking_epoch(epoch) {
+            let id = core.persist(Persist::Epoch(epoch));
+            self.epochs.next = Some((id, epoch));
+        }
+    }
+
+    fn begin_epoch(&mut self, core: &mut Core, epoch: u64) {
+        let former = std::mem::replace(&mut self.own.epoch, epoch);
+        tracing::info!(former, epoch, "a new epoch begins");
+        self.own.version = 0;
+        self.happened(OverlayEvent::OwnEpochChanged(former));
+        self.issue_record(core);
+    }
+
+    /// Whether an epoch is further ahead of all clocks that this peer knows than they can be off.
+    pub(crate) fn is_ahead_of_time(&self, core: &Core, epoch: u64) -> bool {
+        let latest = |clock_ms: u64| clock_ms.saturating_add(AHEAD_MS);
+        epoch > latest(core.now.wall_ms) && epoch > latest(self.network_ms(core))
+    }
+
+    /// A record of this peer's own is newer and ahead of time: nothing is taken above it, for then
+    /// there might soon be nothing left above it. It is looked at again when time has come so far.
+    pub(crate) fn note_own_ahead(&mut self, core: &mut Core, epoch: u64) {
+        core.count("epochs_ahead");
+        self.epochs.ahead = self.epochs.ahead.max(Some(epoch));
+    }
+
+    /// Network time may have changed.
+    pub(crate) fn on_network_time_for_epoch(&mut self, core: &mut Core) {
+        if let Some(ahead) = self.epochs.ahead
+            && !self.is_ahead_of_time(core, ahead)
+        {
+            self.epochs.ahead = None;
+            if ahead >= self.own.epoch {
+                self.take_epoch(core, ahead + 1);
+            }
+        }
+        self.judge_own_epoch(core);
+    }
+
+    /// An epoch from a clock that was far ahead would lose to those of earlier lives until time has
+    /// come so far. Judged once in a life: should it be the neighbours that are wrong, others believe
+    /// the first epoch, tell of it, and the one above is kept.
+    fn judge_own_epoch(&mut self, core: &mut Core) {
+        if self.epochs.judged || self.is_mute() || !self.is_network_time_settled(core) {
+            return;
+        }
+        let Some(network_ms) = self.neighbours_ms(core) else {
+            return;
+        };
+        self.epochs.judged = true;
+        let latest_ms = network_ms.saturating_add(AHEAD_MS);
+        let from = self.own.epoch;
+        if from <= latest_ms || self.epochs.next.is_some() {
+            return;
+        }
+        let former = Some(self.epochs.former).filter(|former| *former <= latest_ms);
+        let epoch = network_ms.max(former.unwrap_or(0) + 1);
+        tracing::warn!(from, epoch, "the epoch is ahead of network time");
+        let id = core.persist(Persist::EarlierEpoch { epoch, from });
+        self.epochs.next = Some((id, epoch));
+    }
+
+    /// What a record is beside what is held, by (epoch, version); but one that is ahead of time and
+    /// one that is not differ by that alone.
+    pub(crate) fn offer_in_time(&self, core: &Core, record: &SignedRecord) -> Offer {
+        let epoch = record.record.epoch;
+        match self.database.last_epoch(record.record.peer) {
+            Some(held) if held < epoch && self.has_overtaken_time(core, epoch, held) => {
+                Offer::Ahead
+            }
+            Some(held) if held > epoch && self.has_overtaken_time(core, held, epoch) => {
+                Offer::Newer
+            }
+            _ => self.database.offer(record, core.now.mono),
+        }
+    }
+
+    fn has_overtaken_time(&self, core: &Core, later: u64, earlier: u64) -> bool {
+        self.is_ahead_of_time(core, later) && !self.is_ahead_of_time(core, earlier)
+    }
+
+    /// What is held of a peer and ahead of time gives way to a record that is not.
+    pub(crate) fn let_ahead_give_way(&mut self, core: &mut Core, record: &SignedRecord) {
+        let peer = record.record.peer;
+        let held = self.database.last_epoch(peer);
+        if held.is_some_and(|held| self.has_overtaken_time(core, held, record.record.epoch)) {
+            core.count("records_ahead");
+            self.database.give_way(peer, core.now.mono);
+        }
+    }
+
+    /// A neighbour tells of an epoch that is ahead of time: what is held instead may be news to it.
+    /// Not each time, for it may know better.
+    pub(crate) fn on_record_ahead(&mut self, core: &mut Core, from: LinkId, record: &SignedRecord) {
+        let peer = record.record.peer;
+        core.count("records_ahead");
+        let now = core.now.mono;
+        let reminded = &mut self.epochs.reminded;
+        let pause = Micros::from_millis(REMIND_MS);
+        if reminded.len() >= REMINDED_MAX {
+            reminded.retain(|_, at| now.since(*at) < pause);
+        }
+        let last = reminded.get(&(from, peer));
+        if reminded.len() < REMINDED_MAX && last.is_none_or(|at| now.since(*at) >= pause) {
+            reminded.insert((from, peer), now);
+            self.push_record(core, from, peer);
+        }
+    }
+}
+
+impl Database {
+    /// The epoch of the record that is held of a peer, or was and does not come back.
+    fn last_epoch(&self, peer: PeerKey) -> Option<u64> {
+        let held = self.get(peer).map(|held| held.record.epoch);
+        held.max(self.tombstones.get(&peer).map(|grave| grave.order.0))
+    }
+
+    /// Forgets how far a peer had come, but not since when it is known.
+    fn give_way(&mut self, peer: PeerKey, now: Micros) {
+        self.bury(peer, now);
+        if let Some(grave) = self.tombstones.get_mut(&peer) {
+            grave.order = (0, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_never_repeats_an_earlier_one() {
+        assert_eq!(first_epoch(1_000, 0), 1_000);
+        assert_eq!(first_epoch(1_000, 2_000), 2_001, "the clock went back");
+        assert_eq!(first_epoch(0, 0), 1);
+        assert_eq!(first_epoch(u64::MAX, 0), EPOCH_MAX);
+        assert_eq!(first_epoch(1_000, EPOCH_MAX), 1_000, "there is none above");
+        assert_eq!(first_epoch(1_000, u64::MAX), 1_000);
+    }
+}

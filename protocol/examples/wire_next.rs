@@ -159,7 +159,10 @@ fn main() {
     two.link();
     two.run_ms(10_000);
     for (name, bytes) in two.seen {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        println!("{name} {hex}");
+        print!("{name} ");
+        for byte in bytes {
+            print!("{byte:02x}");
+        }
+        println!();
     }
 }

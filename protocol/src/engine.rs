@@ -1,7 +1,7 @@
 //! The engine: one peer, driven from outside.
 //!
-//! This file holds the state and the way in and out; what happens in between stands in the
-//! rooms: `links`, `database`, `group`. Each of them adds its own methods to [`Engine`].
+//! This file is the way in and out. It owns the parts ([`Overlay`], [`Multicast`], the patterns) and lends
+//! each what it may use while it is called; what happens in between stands in their folders.
 
 /// What groups are called with.
 macro_rules! cx {

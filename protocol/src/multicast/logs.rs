@@ -84,7 +84,7 @@ impl Multicast {
         let Some(group) = self.groups.get(&id) else {
             return false;
         };
-        // A life that is ahead of time is less worth than any other: see `database/epoch`.
+        // A life that is ahead of time is less worth than any other: see `overlay/records/epoch`.
         let worth = |life: LogKey| (!cx.net.is_ahead_of_time(cx.core, life.1), life.1);
         let lives = (group.logs.range((key.0, 0)..=(key.0, u64::MAX)))
             .map(|(life, _)| *life)

@@ -1,6 +1,6 @@
 //! Identities that two running peers use at once, as a copied data directory makes them.
 //!
-//! The two find out by their records (see `database/own`): the one with the lower epoch stops. A
+//! The two find out by their records (see `overlay/records/own`): the one with the lower epoch stops. A
 //! neighbour that has connections to both sees signs of it as well, and tells its operator.
 
 use super::{Link, Stage};

@@ -1,4 +1,4 @@
-//! Who is there and how bytes get to them: links, records, and the view that follows from them.
+//! The overlay: links, records, and the view that follows from them.
 //!
 //! Knows nothing of groups and messages. What happens here is told by [`OverlayEvent`]s.
 

@@ -129,10 +129,13 @@ impl Multicast {
         };
         let age_ms = log.age_of(ask.seq.min(log.settled()), now).as_millis();
         let frame = Frame::from(Proof { header, age_ms });
-        if !cx
-            .net
-            .enqueue(cx.core, from, Priority::Repair, None, frame.encode())
-        {
+        if !cx.net.enqueue(
+            cx.core,
+            from,
+            Priority::Repair,
+            None,
+            frame.encode_with(&cx.core.frame_ext()),
+        ) {
             cx.core.count("pulls_deferred");
         }
     }

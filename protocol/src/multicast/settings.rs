@@ -300,11 +300,10 @@ impl Multicast {
         id: GroupId,
         name: &GroupName,
     ) -> Option<String> {
-        let settings = match self.groups.get(&id) {
-            Some(group) => group.settings.clone(),
-            None => Self::settings_in_records(cx, name),
-        };
-        settings.unsupported().map(str::to_owned)
+        match self.groups.get(&id) {
+            Some(group) => group.settings.unsupported().map(str::to_owned),
+            None => (Self::settings_in_records(cx, name).unsupported()).map(str::to_owned),
+        }
     }
 
     pub(crate) fn change_settings(

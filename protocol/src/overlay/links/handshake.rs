@@ -332,7 +332,7 @@ impl Overlay {
             let chunks = crate::wire::Frame::from(Bye {
                 reason: format!("{end:?}"),
             })
-            .encode();
+            .encode_with(&core.frame_ext());
             core.actions.push_back(Action::Send { link: id, chunks });
         }
         core.actions.push_back(Action::Close { link: id });

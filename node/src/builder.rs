@@ -2,7 +2,7 @@
 
 use crate::driver::{Driver, Parts};
 use crate::node::Shared;
-use crate::outbox::Outboxes;
+use crate::publish_queue::PublishQueues;
 use crate::store::{Lost, Store};
 use crate::transport::{self, LinkLimits, Transport};
 use crate::{DeliveryConfig, Multiaddr, Node, NodeError, TransportConfig};
@@ -142,7 +142,7 @@ impl NodeBuilder {
         let network = engine.network.clone();
         let links = LinkLimits {
             read_bytes: transport.read_bytes,
-            pressed_bytes_per_s: transport.pressed_bytes_per_s,
+            backpressure_bytes_per_s: transport.backpressure_bytes_per_s,
             report_bytes: (engine.flow.unsent_bytes / REPORTS).max(1),
             close: Duration::from_millis(transport.close_ms),
         };
@@ -162,7 +162,7 @@ impl NodeBuilder {
             message_bytes_max: engine.groups.message_bytes_max,
             commands,
             events: broadcast::Sender::new(delivery.events_max.max(1)),
-            outboxes: Arc::new(Outboxes::new(delivery.clone())),
+            publish_queues: Arc::new(PublishQueues::new(delivery.clone())),
             listening: transport.listening(),
             ended,
         };
@@ -174,7 +174,7 @@ impl NodeBuilder {
             transport,
             commands: command_inbox,
             events: shared.events.clone(),
-            outboxes: shared.outboxes.clone(),
+            publish_queues: shared.publish_queues.clone(),
             ended: ended_tell,
         };
         let _entered = span.enter();

@@ -1,7 +1,7 @@
 //! A joined group: a sink of payloads and a stream of messages.
 
 use crate::delivery::{Gap, Subscription};
-use crate::outbox::{Reply, Room, SinkState, Submission};
+use crate::publish_queue::{Permit, Reply, SinkState, Submission};
 use crate::{AckResult, Node, NodeError};
 use bytes::Bytes;
 use futures::{Sink, Stream};
@@ -25,18 +25,18 @@ pub struct Group {
     node: Node,
     name: GroupName,
     subscription: Subscription,
-    room: Room,
+    permit: Permit,
     sink: Arc<SinkState>,
 }
 
 impl Group {
     pub(crate) fn new(node: Node, name: GroupName, subscription: Subscription) -> Self {
-        let room = node.shared.outboxes.room(&name);
+        let permit = node.shared.publish_queues.permit(&name);
         Self {
             node,
             name,
             subscription,
-            room,
+            permit,
             sink: Arc::default(),
         }
     }
@@ -118,7 +118,7 @@ impl Sink<Bytes> for Group {
         if let Some(error) = this.sink.take_error() {
             return Poll::Ready(Err(error));
         }
-        this.room.poll(context)
+        this.permit.poll(context)
     }
 
     fn start_send(self: Pin<&mut Self>, payload: Bytes) -> Result<(), PublishError> {
@@ -127,7 +127,7 @@ impl Sink<Bytes> for Group {
         this.sink.begin();
         let reply = Reply::Sink(this.sink.clone());
         let options = PublishOptions::default();
-        this.room.push(Submission {
+        this.permit.push(Submission {
             payload,
             options,
             reply,

@@ -39,7 +39,7 @@ mod error;
 mod group;
 mod node;
 mod options;
-mod outbox;
+mod publish_queue;
 mod store;
 mod transport;
 

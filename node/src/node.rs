@@ -2,7 +2,7 @@
 
 use crate::delivery::Subscription;
 use crate::driver::{Command, Driver};
-use crate::outbox::{Acknowledging, Outboxes, Reply, Submission};
+use crate::publish_queue::{PendingAck, PublishQueues, Reply, Submission};
 use crate::{Group, Multiaddr, NodeBuilder, NodeError};
 use bytes::Bytes;
 use futures::Stream;
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     pub(crate) message_bytes_max: usize,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) events: broadcast::Sender<Event>,
-    pub(crate) outboxes: Arc<Outboxes>,
+    pub(crate) publish_queues: Arc<PublishQueues>,
     pub(crate) listening: watch::Receiver<Vec<Multiaddr>>,
     /// True once the task has ended and everything is released.
     pub(crate) ended: watch::Receiver<bool>,
@@ -232,7 +232,7 @@ impl Node {
         };
         self.submit(group, payload, options, Reply::Acknowledged(reply))
             .await?;
-        let Acknowledging { id, result } = answer.await.map_err(|_| NodeError::Stopped)??;
+        let PendingAck { id, result } = answer.await.map_err(|_| NodeError::Stopped)??;
         tracing::debug!(%group, %id, "waiting for acknowledgements");
         result.await.map_err(|_| NodeError::Stopped)
     }
@@ -365,9 +365,9 @@ impl Node {
         reply: Reply,
     ) -> Result<(), NodeError> {
         self.check_size(&payload)?;
-        let mut room = self.shared.outboxes.room(group);
-        std::future::poll_fn(|context| room.poll(context)).await?;
-        room.push(Submission {
+        let mut permit = self.shared.publish_queues.permit(group);
+        std::future::poll_fn(|context| permit.poll(context)).await?;
+        permit.push(Submission {
             payload,
             options,
             reply,

@@ -37,7 +37,7 @@ pub struct TransportConfig {
     /// What is to be passed on while half of the links to the next peers are full is read so
     /// fast, bytes a second, until they are not: so a publisher feels the slowest hop. 16 MiB/s:
     /// what a slow peer at the end of a full link can cost those before it.
-    pub pressed_bytes_per_s: usize,
+    pub backpressure_bytes_per_s: usize,
 }
 
 impl Default for TransportConfig {
@@ -54,7 +54,7 @@ impl Default for TransportConfig {
             close_ms: 1_000,
             read_bytes: 64 << 10,
             unsent_bytes: 16 << 10,
-            pressed_bytes_per_s: 16 << 20,
+            backpressure_bytes_per_s: 16 << 20,
         }
     }
 }
@@ -72,9 +72,9 @@ pub struct DeliveryConfig {
     /// How long a message is kept, ms. 5 min: as the default retention of a group.
     pub keep_ms: u64,
     /// Messages accepted from local publishers of a group and not yet taken by the engine.
-    pub outbox_messages_max: usize,
+    pub publish_queue_messages_max: usize,
     /// Their bytes; a single message may be larger.
-    pub outbox_bytes_max: usize,
+    pub publish_queue_bytes_max: usize,
     /// Events kept for a subscriber of [`crate::Node::events`] that is behind.
     pub events_max: usize,
 }
@@ -85,8 +85,8 @@ impl Default for DeliveryConfig {
             messages_max: 1 << 18,
             bytes_max: 64 << 20,
             keep_ms: 300_000,
-            outbox_messages_max: 1_024,
-            outbox_bytes_max: 4 << 20,
+            publish_queue_messages_max: 1_024,
+            publish_queue_bytes_max: 4 << 20,
             events_max: 1_024,
         }
     }

@@ -36,7 +36,7 @@ pub(crate) enum Checked {
     Bundle,
     Record,
     Acknowledgement,
-    Fork,
+    Equivocation,
     Proof,
     Baseline,
 }
@@ -48,7 +48,7 @@ impl Checked {
         Self::Bundle,
         Self::Record,
         Self::Acknowledgement,
-        Self::Fork,
+        Self::Equivocation,
         Self::Proof,
         Self::Baseline,
     ];

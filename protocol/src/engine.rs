@@ -35,9 +35,9 @@ macro_rules! pattern_cx {
 }
 
 mod calls;
-mod control;
 mod happened;
 mod query;
+mod shutdown;
 mod timers;
 mod warm;
 
@@ -50,7 +50,7 @@ use crate::core::config::Config;
 use crate::core::{Checked, Core, Stopping};
 use crate::multicast::Multicast;
 use crate::overlay::Overlay;
-use crate::overlay::cache::Memo;
+use crate::overlay::cache::SharedCache;
 use crate::overlay::links::Stage;
 use crate::overlay::records::first_epoch;
 use crate::patterns::probe::Probes;
@@ -78,21 +78,21 @@ impl Engine {
     /// A peer with this identity. `rng_seed` decides every random choice it will make. The
     /// configuration should have passed [`Config::check`].
     pub fn new(identity: Keypair, config: Config, rng_seed: [u8; 32], now: Time) -> Self {
-        Self::with_memo(identity, config, rng_seed, now, Memo::default())
+        Self::with_cache(identity, config, rng_seed, now, SharedCache::default())
     }
 
     /// The same with a cache that other engines share.
-    pub fn with_memo(
+    pub fn with_cache(
         identity: Keypair,
         config: Config,
         rng_seed: [u8; 32],
         now: Time,
-        memo: Memo,
+        cache: SharedCache,
     ) -> Self {
         let former = config.last_epoch;
         let epoch = first_epoch(now.wall_ms, former);
         let mut core = Core::new(identity, config, rng_seed, now);
-        let net = Overlay::new(&mut core, memo, epoch);
+        let net = Overlay::new(&mut core, cache, epoch);
         let mut engine = Self {
             core,
             net,
@@ -283,7 +283,10 @@ impl Engine {
             Frame::AskAcknowledge(ask) => {
                 self.multicast.on_ask_acknowledge(&mut cx!(self), id, &ask);
             }
-            Frame::Fork(fork) => self.multicast.on_fork(&mut cx!(self), id, fork),
+            Frame::Equivocation(equivocation) => {
+                self.multicast
+                    .on_equivocation(&mut cx!(self), id, equivocation);
+            }
             Frame::Probe(probe) => self.probes.on_probe(&mut pattern_cx!(self), id, probe),
             Frame::ProbeAnswer(answer) => {
                 self.probes
@@ -300,7 +303,10 @@ impl Engine {
                 self.multicast
                     .on_acknowledgement_verified(&mut cx!(self), id, valid);
             }
-            Some(Checked::Fork) => self.multicast.on_fork_verified(&mut cx!(self), id, valid),
+            Some(Checked::Equivocation) => {
+                self.multicast
+                    .on_equivocation_verified(&mut cx!(self), id, valid);
+            }
             Some(Checked::Proof) => self.multicast.on_proof_verified(&mut cx!(self), id, valid),
             Some(Checked::Baseline) => {
                 self.multicast

@@ -19,6 +19,7 @@ pub use core::config;
 pub use config::Planted;
 pub use config::{
     Config, ConfigError, DatabaseConfig, FlowConfig, GroupConfig, LimitConfig, LinkConfig,
+    ShutdownConfig,
 };
 pub use engine::{Engine, WarmChoice, WarmDatabase, WarmLink};
 pub use headers::{HEADER_KEY_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_MAX, HeaderError, Headers};
@@ -31,7 +32,7 @@ pub use message::{
     Order, PublishError, PublishOptions, REDUNDANCY_MAX, SettingsPatch,
 };
 pub use name::{Address, BROADCAST, GroupId, GroupName, NameError, NetworkName, is_invisible};
-pub use overlay::cache::Memo;
+pub use overlay::cache::SharedCache;
 pub use source::{Prefix, Source};
 pub use time::{Micros, Time};
 pub use verify::{Domain, VerifyJob};

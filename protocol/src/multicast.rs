@@ -4,28 +4,28 @@
 //! (keep it) → `forward` (to whom?) → `deliver` (to the application). What was missed comes by
 //! `digest` and `pull`; what cannot be had is a gap.
 
+mod abandoned;
 mod acknowledge;
 mod baseline;
-mod charge;
 mod deliver;
 mod digest;
+mod equivocation;
 mod evidence;
-mod fork;
 mod forward;
 mod group;
+mod inflight;
 mod leaving;
 mod log;
 mod logs;
 mod membership;
 mod missing;
 mod overlays;
-mod owed;
+mod parent_faults;
 mod past;
 #[cfg(feature = "planted")]
 mod planted;
 mod publish;
 mod pull;
-mod pushed;
 mod receive;
 mod refused;
 mod remote;
@@ -33,22 +33,21 @@ mod retention;
 mod settings;
 mod sought;
 mod timers;
-mod unfinished;
 mod verifying;
 
-pub(crate) use acknowledge::{Acknowledging, Tracking};
-pub(crate) use baseline::{Asked, Baselining, Proving};
-pub(crate) use digest::Untold;
+pub(crate) use acknowledge::{AckChecks, Tracking};
+pub(crate) use baseline::{Asked, BaselineState, ProofChecks};
+pub(crate) use digest::PendingAnnouncement;
+pub(crate) use equivocation::EquivocationChecks;
 pub(crate) use evidence::Evidence;
-pub(crate) use fork::Forks;
 pub(crate) use group::Group;
 pub(crate) use log::OriginLog;
 pub(crate) use overlays::Overlays;
-pub(crate) use owed::Charges;
+pub(crate) use parent_faults::ParentFaults;
 pub(crate) use publish::OwnLog;
 pub(crate) use remote::Remotes;
 pub(crate) use retention::Retention;
-pub(crate) use verifying::Verifying;
+pub(crate) use verifying::BundleChecks;
 
 use crate::base::identity::PeerKey;
 use crate::base::name::GroupId;
@@ -79,20 +78,20 @@ pub(crate) struct Multicast {
     pub(crate) groups: BTreeMap<GroupId, Group>,
     /// What neighbours are and hold in groups.
     pub(crate) remotes: Remotes,
-    pub(crate) verifying: Verifying,
-    pub(crate) acknowledging: Acknowledging,
-    pub(crate) forks: Forks,
-    pub(crate) proving: Proving,
+    pub(crate) checks: BundleChecks,
+    pub(crate) ack_checks: AckChecks,
+    pub(crate) equivocation_checks: EquivocationChecks,
+    pub(crate) proof_checks: ProofChecks,
     pub(crate) evidence: Evidence,
     /// Where this peer's seqs ended in groups that are closed, in this epoch.
     pub(crate) finished: BTreeMap<GroupId, OwnLog>,
-    pub(crate) charges: Charges,
+    pub(crate) parent_faults: ParentFaults,
     /// Groups whose publisher was told `Busy`, and for messages of which class.
     pub(crate) busy: BTreeSet<(GroupId, Class)>,
     /// Whether one of those waits for memory.
     pub(crate) starved: bool,
     /// Groups with fragments that wait to be released.
-    pub(crate) outboxes: BTreeSet<GroupId>,
+    pub(crate) releasing: BTreeSet<GroupId>,
     /// Bytes of entries held over all groups.
     pub(crate) held_bytes: usize,
     /// Of those, bytes handed over and retained for others.

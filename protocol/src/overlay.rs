@@ -11,9 +11,9 @@ pub(crate) mod view;
 use crate::base::identity::PeerKey;
 use crate::base::interface::LinkId;
 use crate::core::Core;
-use cache::Memo;
+use cache::SharedCache;
 use clocks::Clocks;
-use links::{Chooser, Dialer, Guard, Link, OverlayEvent, Shunned, Twins, Uplink};
+use links::{BanList, Chooser, Dialer, Guard, Link, OverlayEvent, Twins, Uplink};
 use rand_chacha::rand_core::Rng;
 use records::{Adverts, Candidates, Database, Epochs, OwnRecord, RecordSync};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,14 +22,14 @@ use view::View;
 /// The overlay as this peer knows it, and its own place in it.
 pub(crate) struct Overlay {
     /// What is computed once for all that ask for it.
-    pub(crate) memo: Memo,
+    pub(crate) cache: SharedCache,
     pub(crate) links: BTreeMap<LinkId, Link>,
     /// The link that is up to each neighbour.
     pub(crate) up: BTreeMap<PeerKey, LinkId>,
     pub(crate) dialer: Dialer,
     pub(crate) chooser: Chooser,
     pub(crate) uplink: Uplink,
-    pub(crate) shunned: Shunned,
+    pub(crate) bans: BanList,
     pub(crate) clocks: Clocks,
     pub(crate) twins: Twins,
     pub(crate) guard: Guard,
@@ -54,17 +54,17 @@ pub(crate) struct Overlay {
 
 impl Overlay {
     /// The overlay of a peer that knows nobody yet, in this epoch.
-    pub(crate) fn new(core: &mut Core, memo: Memo, epoch: u64) -> Self {
+    pub(crate) fn new(core: &mut Core, cache: SharedCache, epoch: u64) -> Self {
         let config = &core.config;
         let now = core.now.mono;
         Self {
-            memo,
+            cache,
             links: BTreeMap::new(),
             up: BTreeMap::new(),
             dialer: Dialer::new(config.bootstrap.clone()),
             chooser: Chooser::new(core.rng.next_u64()),
             uplink: Uplink::new(&config.links),
-            shunned: Shunned::default(),
+            bans: BanList::default(),
             clocks: Clocks::default(),
             twins: Twins::default(),
             guard: Guard::default(),

@@ -123,7 +123,7 @@ impl Two {
         let mut record = own.record.clone();
         record.epoch += 60_000;
         let later = SignedRecord::sign(record, &key(0));
-        let record = WireRecord(later.signed.clone(), later.signature, 0);
+        let record = WireRecord::new(later.signed.clone(), later.signature, 0);
         let records = vec![record];
         for bytes in Frame::Records(Records { records }).encode() {
             self.feed(0, Input::Bytes { link: LINK, bytes });

@@ -286,7 +286,7 @@ fn records_of_invented_peers_that_state_a_link() {
             }];
             let record = record(number, 13_000, links);
             let sent = record.signed.len();
-            let wire = WireRecord(record.signed.clone(), record.signature, 0);
+            let wire = WireRecord::new(record.signed.clone(), record.signature, 0);
             let records = vec![wire];
             peer.say(1 + number % LINKS, &Frame::Records(Records { records }));
             if number % 1_000 == 0 {

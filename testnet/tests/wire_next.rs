@@ -35,7 +35,7 @@ fn understand_each_other(name: &str) {
         );
     }
     let counted = |name: &str| results.counted.get(name).copied().unwrap_or(0);
-    for never in ["frames_malformed", "peers_shunned", "groups_unsupported"] {
+    for never in ["frames_malformed", "peers_banned", "groups_unsupported"] {
         assert_eq!(counted(never), 0, "{never}");
     }
     for met in ["fields_unknown", "frames_unknown", "roles_unknown"] {

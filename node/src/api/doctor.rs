@@ -212,7 +212,7 @@ fn view(status: &Status) -> Check {
 
 fn queues(links: &[LinkStatus]) -> Check {
     let lazy = links.iter().filter(|link| link.lazy).count();
-    let queued: usize = links.iter().flat_map(|link| link.queued).sum();
+    let queued: usize = links.iter().map(|link| link.queued.total()).sum();
     let found = format!("{queued} bytes waiting, {lazy} links behind");
     if lazy > 0 {
         let remedy = "those neighbours read slower than messages come; they pull at their pace. \

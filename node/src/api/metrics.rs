@@ -7,7 +7,7 @@ use crate::NodeError;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use hedgerow_protocol::status::{Counters, GroupStatus, LinkStatus, Status};
+use hedgerow_protocol::status::{BothWays, Counters, GroupStatus, LinkStatus, Status};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -19,9 +19,9 @@ use std::fmt::Error;
 /// What `OpenMetrics` 1.0 is served as.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// As in [`LinkStatus::queued`].
+/// As in [`QueuedBytes::lanes`](hedgerow_protocol::status::QueuedBytes::lanes).
 const QUEUES: [&str; 4] = ["control", "repair", "data", "bulk"];
-/// As in [`LinkStatus::bytes`].
+/// As in [`BothWays`].
 const WAYS: [&str; 2] = ["received", "sent"];
 
 /// What stands among the counters and can go down.
@@ -98,9 +98,9 @@ impl Snapshot {
                 status.connecting,
             ),
             (
-                "shunned",
+                "banned",
                 "Peers that broke the rules and are not linked to for now",
-                status.shunned,
+                status.banned,
             ),
             (
                 "capacity",
@@ -187,7 +187,7 @@ impl Snapshot {
             .collect();
         let links = || self.links.iter().zip(peers.iter().map(String::as_str));
         let series = links().flat_map(|(link, peer)| {
-            let queues = QUEUES.iter().zip(link.queued);
+            let queues = QUEUES.iter().zip(link.queued.lanes());
             queues
                 .map(move |(queue, bytes)| (vec![("peer", peer), ("queue", *queue)], bytes as u64))
         });
@@ -211,9 +211,10 @@ impl Snapshot {
             "Smoothed round-trip time of a link",
             rtts,
         )?;
-        let series = |of: fn(&LinkStatus) -> [u64; 2]| {
+        let series = |of: fn(&LinkStatus) -> BothWays| {
             links().flat_map(move |(link, peer)| {
-                let both = WAYS.iter().zip(of(link));
+                let both = of(link);
+                let both = WAYS.iter().zip([both.received, both.sent]);
                 both.map(move |(way, count)| (vec![("peer", peer), ("direction", *way)], count))
             })
         };

@@ -1,14 +1,14 @@
 //! `POST /v1/groups/GROUP/messages`: cuts an upload into messages as it comes and publishes them
 //! in order, as fast as the peer takes them.
 //!
-//! Memory is bounded by one message, one chunk of the upload, and the peer's outbox: the upload
+//! Memory is bounded by one message, one chunk of the upload, and the peer's publish queue: the upload
 //! is read no faster than messages are accepted.
 
 use super::error::ApiError;
 use super::extract::{Path, Query};
 use super::server::Api;
 use super::types::{Acknowledged, PublishQuery, Published, Split};
-use crate::outbox::{Acknowledging, Reply, Room, Submission};
+use crate::publish_queue::{PendingAck, Permit, Reply, Submission};
 use crate::{AckResult, Node};
 use axum::Json;
 use axum::body::{Body, BodyDataStream, HttpBody};
@@ -159,19 +159,19 @@ impl Cutter {
 }
 
 type Accepted = oneshot::Receiver<Result<MessageId, PublishError>>;
-type AcceptedAcknowledging = oneshot::Receiver<Result<Acknowledging, PublishError>>;
+type AcceptedPendingAck = oneshot::Receiver<Result<PendingAck, PublishError>>;
 
 /// A message that was handed over.
 enum Pending {
     Plain(Accepted),
-    Acknowledged(AcceptedAcknowledging),
+    Acknowledged(AcceptedPendingAck),
 }
 
 /// Publishes one upload's messages in order.
 struct Publisher {
     group: GroupName,
     headers: Headers,
-    room: Room,
+    permit: Permit,
     pending: VecDeque<(usize, Pending)>,
     waiting: Option<Waiting>,
     accepted: u64,
@@ -196,7 +196,7 @@ impl Publisher {
         headers: Headers,
         acknowledging_max: Option<usize>,
     ) -> Self {
-        let room = node.shared.outboxes.room(&group);
+        let permit = node.shared.publish_queues.permit(&group);
         let waiting = acknowledging_max.map(|most| Waiting {
             most,
             results: FuturesUnordered::new(),
@@ -207,7 +207,7 @@ impl Publisher {
         Self {
             group,
             headers,
-            room,
+            permit,
             pending: VecDeque::new(),
             waiting,
             accepted: 0,
@@ -228,7 +228,7 @@ impl Publisher {
         {
             self.settle_one().await?;
         }
-        std::future::poll_fn(|context| self.room.poll(context)).await?;
+        std::future::poll_fn(|context| self.permit.poll(context)).await?;
         let bytes = payload.len();
         let options = PublishOptions {
             acknowledge: self.waiting.is_some(),
@@ -241,7 +241,7 @@ impl Publisher {
             let (reply, answer) = oneshot::channel();
             (Reply::Caller(reply), Pending::Plain(answer))
         };
-        self.room.push(Submission {
+        self.permit.push(Submission {
             payload,
             options,
             reply,
@@ -278,7 +278,7 @@ impl Publisher {
         let id = match pending {
             Pending::Plain(answer) => answer.await.map_err(|_| PublishError::Stopped)??,
             Pending::Acknowledged(answer) => {
-                let Acknowledging { id, result } =
+                let PendingAck { id, result } =
                     answer.await.map_err(|_| PublishError::Stopped)??;
                 if let Some(waiting) = &mut self.waiting {
                     waiting.add(result).await?;

@@ -35,8 +35,8 @@ pub(super) async fn status(context: &Context) -> Result<(), CliError> {
         (
             "links",
             format!(
-                "{} up, {} connecting, {} peers shunned",
-                status["links"], status["connecting"], status["shunned"]
+                "{} up, {} connecting, {} peers banned",
+                status["links"], status["connecting"], status["banned"]
             ),
         ),
         (
@@ -78,8 +78,8 @@ pub(super) async fn links(context: &Context) -> Result<(), CliError> {
             ("UP", |link| span(&link["up_ms"])),
             ("DIALLED", |link| text(&link["dialled"])),
             ("WANTED", |link| text(&link["wanted"])),
-            ("IN", |link| bytes(&link["bytes"][0])),
-            ("OUT", |link| bytes(&link["bytes"][1])),
+            ("IN", |link| bytes(&link["bytes"]["received"])),
+            ("OUT", |link| bytes(&link["bytes"]["sent"])),
             ("LAZY", |link| text(&link["lazy"])),
             ("ADDRESS", |link| text(&link["address"])),
         ],

@@ -3,7 +3,7 @@
 use crate::{DeliveryConfig, Multiaddr, TransportConfig};
 use hedgerow_protocol::{
     ConfigError, DatabaseConfig, FlowConfig, GroupConfig, GroupName, LimitConfig, LinkConfig,
-    NetworkName,
+    NetworkName, ShutdownConfig,
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,8 @@ pub struct Settings {
     pub limits: LimitConfig,
     /// Records and the view.
     pub database: DatabaseConfig,
+    /// Leaving the network.
+    pub shutdown: ShutdownConfig,
     /// Logs, retention and repair.
     pub groups: GroupConfig,
     /// Queues.
@@ -66,6 +68,7 @@ impl Default for Settings {
             links: LinkConfig::default(),
             limits: LimitConfig::default(),
             database: DatabaseConfig::default(),
+            shutdown: ShutdownConfig::default(),
             groups: GroupConfig::default(),
             flow: FlowConfig::default(),
         }
@@ -116,6 +119,7 @@ impl Settings {
             links: self.links.clone(),
             limits: self.limits.clone(),
             database: self.database.clone(),
+            shutdown: self.shutdown.clone(),
             groups: self.groups.clone(),
             flow: self.flow.clone(),
             ..hedgerow_protocol::Config::default()
@@ -148,8 +152,8 @@ impl Settings {
         if self.api.acknowledging_max == 0 {
             return Err(error("api.acknowledging_max", 0));
         }
-        if self.transport.pressed_bytes_per_s == 0 {
-            return Err(error("transport.pressed_bytes_per_s", 0));
+        if self.transport.backpressure_bytes_per_s == 0 {
+            return Err(error("transport.backpressure_bytes_per_s", 0));
         }
         self.engine().check()
     }

@@ -152,8 +152,8 @@ impl Driver {
                 self.rings.close(group);
             }
             Event::Sendable { group } => {
-                if let Some(outbox) = self.blocked.remove(group) {
-                    self.outboxes.relist(&outbox);
+                if let Some(publish_queue) = self.blocked.remove(group) {
+                    self.publish_queues.relist(&publish_queue);
                 }
             }
             Event::Acknowledged {

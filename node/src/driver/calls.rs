@@ -141,7 +141,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Publishes past the group's outbox, unless others wait there.
+    /// Publishes past the group's publish queue, unless others wait there.
     pub(crate) fn try_publish(
         &mut self,
         group: &GroupName,

@@ -11,7 +11,7 @@ mod verify;
 
 use crate::delivery::Rings;
 use crate::node::{AckResult, ProbeAnswer};
-use crate::outbox::{ClosesOutboxes, Outbox, Outboxes};
+use crate::publish_queue::{CloseOnDrop, PublishQueue, PublishQueues};
 use crate::store::Store;
 use crate::transport::{LinkEvent, LinkHandle, LinkLimits, Request, Transport, TransportEvent};
 use crate::{DeliveryConfig, NodeError};
@@ -60,7 +60,7 @@ pub(crate) struct Parts {
     pub(crate) transport: Transport,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) events: broadcast::Sender<Event>,
-    pub(crate) outboxes: Arc<Outboxes>,
+    pub(crate) publish_queues: Arc<PublishQueues>,
     pub(crate) ended: watch::Sender<bool>,
 }
 
@@ -136,7 +136,7 @@ pub(crate) struct Driver {
     rings: Rings,
     /// Groups joined for their messages.
     members: HashSet<GroupName>,
-    outboxes: Arc<Outboxes>,
+    publish_queues: Arc<PublishQueues>,
     /// What is sent now is what was published.
     publishing: bool,
     /// The links that carry the last bundle that was published.
@@ -145,8 +145,8 @@ pub(crate) struct Driver {
     carried: usize,
     /// What is to be published next waits no longer for those.
     fill_until: Instant,
-    /// Outboxes whose group the engine is too busy for.
-    blocked: HashMap<GroupName, Arc<Outbox>>,
+    /// Publish queues whose group the engine is too busy for.
+    blocked: HashMap<GroupName, Arc<PublishQueue>>,
     acknowledging: HashMap<(GroupName, MessageId), oneshot::Sender<AckResult>>,
     probes: HashMap<u64, mpsc::Sender<ProbeAnswer>>,
     events: broadcast::Sender<Event>,
@@ -162,7 +162,7 @@ impl Driver {
         getrandom::fill(&mut seed)
             .map_err(|error| NodeError::Setup(format!("no randomness: {error}")))?;
         let clock = Clock::new();
-        let leave_limit = Duration::from_millis(parts.engine.database.leave_ms) + LEAVE_SLACK;
+        let leave_limit = Duration::from_millis(parts.engine.shutdown.timeout_ms) + LEAVE_SLACK;
         let read_below = (parts.engine.flow.verifying_max / READ_BELOW_SHARE).max(1);
         let delivery_bytes = parts.engine.memory().delivery;
         let engine = Engine::new(identity, parts.engine, seed, clock.now());
@@ -189,7 +189,7 @@ impl Driver {
             done,
             rings: Rings::new(parts.delivery, delivery_bytes),
             members: HashSet::new(),
-            outboxes: parts.outboxes,
+            publish_queues: parts.publish_queues,
             publishing: false,
             carrying: Vec::new(),
             carried: 0,
@@ -204,7 +204,7 @@ impl Driver {
         };
         driver.rejoin();
         let ended = parts.ended;
-        let closes = ClosesOutboxes(driver.outboxes.clone());
+        let closes = CloseOnDrop(driver.publish_queues.clone());
         tokio::spawn(
             async move {
                 let _closes = closes;
@@ -233,7 +233,7 @@ impl Driver {
                 break;
             }
             // Links tell when they have written only if somebody waits for that.
-            let filling = self.outboxes.has_listed() && self.is_filling();
+            let filling = self.publish_queues.has_listed() && self.is_filling();
             let mut deadline = self.deadline(next_sweep);
             if filling {
                 deadline = deadline.min(self.fill_until);
@@ -268,8 +268,8 @@ impl Driver {
                     }
                 }
                 Some(done) = inboxes.done.recv() => self.on_done(done),
-                () = self.outboxes.work(), if !filling => self.publish_or_fill(),
-                () = self.outboxes.full(), if filling => {}
+                () = self.publish_queues.work(), if !filling => self.publish_or_fill(),
+                () = self.publish_queues.full(), if filling => {}
                 () = &mut timer => {
                     next_sweep = self.on_timer(next_sweep);
                 }
@@ -427,7 +427,7 @@ impl Driver {
             done,
         } = inboxes;
         drop((commands, done));
-        self.outboxes.close();
+        self.publish_queues.close();
         self.rings.close_all();
         if self.phase == Phase::Aborted {
             self.link_tasks.shutdown().await;

@@ -1,7 +1,7 @@
-//! From the outboxes into the engine, in order and no faster than it takes them.
+//! From the publish queues into the engine, in order and no faster than it takes them.
 
 use super::Driver;
-use crate::outbox::{Acknowledging, Outbox, Reply, SinkState, Submission};
+use crate::publish_queue::{PendingAck, PublishQueue, Reply, SinkState, Submission};
 use crate::transport::LinkHandle;
 use bytes::Bytes;
 use hedgerow_protocol::{MessageId, PublishError};
@@ -15,13 +15,13 @@ const FILL_MAX: Duration = Duration::from_millis(20);
 const TURN: usize = 256;
 
 impl Driver {
-    /// Publishes what waits in the outboxes with work, unless it is to wait on.
+    /// Publishes what waits in the publish queues with work, unless it is to wait on.
     pub(super) fn publish_or_fill(&mut self) {
         if self.is_filling() {
-            return self.outboxes.ring();
+            return self.publish_queues.ring();
         }
-        for outbox in self.outboxes.take_listed() {
-            self.publish_from(&outbox);
+        for publish_queue in self.publish_queues.take_listed() {
+            self.publish_from(&publish_queue);
         }
     }
 
@@ -32,7 +32,7 @@ impl Driver {
         if self.carrying.is_empty() {
             return false;
         }
-        if self.outboxes.is_full() || Instant::now() >= self.fill_until {
+        if self.publish_queues.is_full() || Instant::now() >= self.fill_until {
             self.carrying.clear();
             return false;
         }
@@ -44,31 +44,32 @@ impl Driver {
 
     /// What waits shares bundles: a lone message goes alone and at once, and the more come while
     /// others are signed and sent, the more share a signature.
-    fn publish_from(&mut self, outbox: &Arc<Outbox>) {
+    fn publish_from(&mut self, publish_queue: &Arc<PublishQueue>) {
         // It goes on with `Sendable`.
-        if self.blocked.contains_key(&outbox.group) {
+        if self.blocked.contains_key(&publish_queue.group) {
             return;
         }
-        let most = self.engine.together_max(&outbox.group);
+        let most = self.engine.batch_limits(&publish_queue.group);
         let mut taken = Vec::new();
         let mut turn = TURN;
         while turn > 0 {
-            outbox.pop(most, &mut taken);
+            publish_queue.pop(most, &mut taken);
             if taken.is_empty() {
                 return;
             }
             turn = turn.saturating_sub(taken.len());
             self.carrying.clear();
-            let published = match self.publish_taken(outbox, &taken) {
+            let published = match self.publish_taken(publish_queue, &taken) {
                 Ok(first) => {
-                    self.await_acknowledged(outbox, &mut taken, first);
+                    self.await_acknowledged(publish_queue, &mut taken, first);
                     self.publishing = true;
                     self.fill_until = Instant::now() + FILL_MAX;
                     Some(first)
                 }
                 Err(PublishError::Busy) => {
-                    outbox.unpop(&mut taken);
-                    self.blocked.insert(outbox.group.clone(), outbox.clone());
+                    publish_queue.requeue(&mut taken);
+                    self.blocked
+                        .insert(publish_queue.group.clone(), publish_queue.clone());
                     self.perform();
                     return;
                 }
@@ -83,32 +84,37 @@ impl Driver {
             if let Some(first) = published {
                 answer(taken.drain(..), first);
             }
-            if outbox.is_empty() {
+            if publish_queue.is_empty() {
                 return;
             }
-            if !outbox.is_full() && self.is_filling() {
+            if !publish_queue.is_full() && self.is_filling() {
                 break;
             }
         }
-        self.outboxes.relist(outbox);
+        self.publish_queues.relist(publish_queue);
     }
 
     fn publish_taken(
         &mut self,
-        outbox: &Outbox,
+        publish_queue: &PublishQueue,
         taken: &[Submission],
     ) -> Result<MessageId, PublishError> {
-        let (now, group) = (self.clock.now(), &outbox.group);
+        let (now, group) = (self.clock.now(), &publish_queue.group);
         if let [one] = taken {
             return (self.engine).publish(now, group, one.payload.clone(), one.options.clone());
         }
         let messages: Vec<Bytes> = taken.iter().map(|one| one.payload.clone()).collect();
-        self.engine.publish_together(now, group, &messages)
+        self.engine.publish_batch(now, group, &messages)
     }
 
     /// Before the engine is drained, so that an acknowledgement finds who waits for it. Such a
     /// message is published alone.
-    fn await_acknowledged(&mut self, outbox: &Outbox, taken: &mut Vec<Submission>, id: MessageId) {
+    fn await_acknowledged(
+        &mut self,
+        publish_queue: &PublishQueue,
+        taken: &mut Vec<Submission>,
+        id: MessageId,
+    ) {
         if let Some(Submission {
             reply: Reply::Acknowledged(reply),
             ..
@@ -116,8 +122,9 @@ impl Driver {
         {
             let (tell, result) = oneshot::channel();
             // A caller that has gone does not want to know.
-            if reply.send(Ok(Acknowledging { id, result })).is_ok() {
-                self.acknowledging.insert((outbox.group.clone(), id), tell);
+            if reply.send(Ok(PendingAck { id, result })).is_ok() {
+                self.acknowledging
+                    .insert((publish_queue.group.clone(), id), tell);
             }
         }
     }

@@ -38,7 +38,7 @@ pub(crate) enum LinkEvent {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LinkLimits {
     pub(crate) read_bytes: usize,
-    pub(crate) pressed_bytes_per_s: usize,
+    pub(crate) backpressure_bytes_per_s: usize,
     /// Less than this is not reported as written: far below what may be unsent, and below the
     /// part of that which pieces of large messages may use.
     pub(crate) report_bytes: usize,
@@ -243,7 +243,7 @@ async fn read<S: AsyncRead>(
             buffer = vec![0; (2 * count).min(most)];
         }
         let slowed = shared.slowed.load(Ordering::Relaxed);
-        let rate = limits.pressed_bytes_per_s.max(1);
+        let rate = limits.backpressure_bytes_per_s.max(1);
         let pause = Duration::from_secs_f64(slowed as f64 / rate as f64);
         if pause >= PAUSE_MIN {
             let resumed = std::pin::pin!(shared.resumed.notified());

@@ -86,7 +86,7 @@ impl Transport {
         let (listeners, early) = Listeners::start(&mut swarm, &config.listen).await?;
         let local = *swarm.local_peer_id();
         let (requests, request_inbox) = mpsc::channel(REQUESTS);
-        let (event_outbox, events) = mpsc::channel(EVENTS);
+        let (event_sender, events) = mpsc::channel(EVENTS);
         let (listening_tell, listening) = watch::channel(listeners.listening(local));
         let addresses = to_addresses(&listeners.stated(&config.external));
         let task = SwarmTask {
@@ -95,7 +95,7 @@ impl Transport {
             listeners,
             dials: Dials::default(),
             endpoints: HashMap::new(),
-            events: event_outbox,
+            events: event_sender,
             listening: listening_tell,
         };
         let task = tokio::spawn(task.run(early, request_inbox).in_current_span());

@@ -139,7 +139,7 @@ async fn silent_connections_from_one_address_keep_nobody_else_out() {
 
 const LIMITS: LinkLimits = LinkLimits {
     read_bytes: 64 << 10,
-    pressed_bytes_per_s: 1 << 20,
+    backpressure_bytes_per_s: 1 << 20,
     report_bytes: 8 << 10,
     close: Duration::from_secs(60),
 };

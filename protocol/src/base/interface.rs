@@ -111,7 +111,7 @@ pub enum Action {
         chunks: [Bytes; 2],
     },
     /// What came on this link cannot be passed on as fast as it comes: read so many of its bytes
-    /// no faster than slow links should make a peer (`transport.pressed_bytes_per_s`). So the
+    /// no faster than slow links should make a peer (`transport.backpressure_bytes_per_s`). So the
     /// other end feels it, and in the end whoever publishes. Advice: memory is bounded without.
     Slow {
         /// Which connection.
@@ -190,8 +190,8 @@ pub enum LinkEnd {
     Incompatible,
     /// Bytes that are no frames, or frames that break the rules.
     Malformed,
-    /// Its peer has proven not to keep the rules, and is shunned for a while.
-    Shunned,
+    /// Its peer has proven not to keep the rules, and is banned for a while.
+    Banned,
     /// It could not take even control frames.
     Stuck,
     /// Its origin was proven to equivocate.

@@ -25,7 +25,7 @@ pub struct Status {
     /// Handshakes and dials under way.
     pub connecting: usize,
     /// Peers that have proven not to keep the rules and are not linked to for now.
-    pub shunned: usize,
+    pub banned: usize,
     /// Children it says it can feed; below what is configured while its uplink stays full.
     pub capacity: u16,
     /// Records in the database.
@@ -107,17 +107,60 @@ pub struct LinkStatus {
     pub wanted: Vec<String>,
     /// Whether the other end wants it.
     pub wanted_by_peer: bool,
-    /// Bytes queued: control, repair, data, bulk.
-    pub queued: [usize; 4],
-    /// Bytes received and sent.
-    pub bytes: [u64; 2],
-    /// Payload bundles received and sent.
-    pub bundles: [u64; 2],
+    /// Bytes queued.
+    pub queued: QueuedBytes,
+    /// Bytes.
+    pub bytes: BothWays,
+    /// Payload bundles.
+    pub bundles: BothWays,
     /// Whether data for it has turned lazy now.
     pub lazy: bool,
-    /// What it owed and had to be pulled elsewhere since it last forwarded anything, and by how
-    /// many steps the stated cost of the link is raised for it.
-    pub charges: [u32; 2],
+    /// What stands against it for keeping what it should have forwarded.
+    pub faults: LinkFaults,
+}
+
+/// Bytes that wait on a link, by lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuedBytes {
+    /// Frames that keep the network together.
+    pub control: usize,
+    /// What was pulled.
+    pub repair: usize,
+    /// Messages of the normal class.
+    pub data: usize,
+    /// Large messages and what their publishers called bulk.
+    pub bulk: usize,
+}
+
+impl QueuedBytes {
+    /// In all lanes.
+    pub fn total(&self) -> usize {
+        self.lanes().into_iter().sum()
+    }
+
+    /// Control, repair, data, bulk: as they are sent.
+    pub fn lanes(&self) -> [usize; 4] {
+        [self.control, self.repair, self.data, self.bulk]
+    }
+}
+
+/// A count each way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BothWays {
+    /// From the neighbour.
+    pub received: u64,
+    /// To the neighbour.
+    pub sent: u64,
+}
+
+/// What stands against a neighbour as a parent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkFaults {
+    /// Times that what it should have forwarded had to be pulled elsewhere, since it last forwarded
+    /// anything.
+    pub pulled: u32,
+    /// Steps by which the stated cost of the link is raised for it.
+    pub raised: u32,
 }
 
 /// What a peer is in a group.
@@ -287,31 +330,31 @@ pub const COUNTERS: [&str; 113] = [
     "headers_unreadable",
     "hellos_late",
     "identity_conflicts",
+    "links_banned",
     "links_of_one_address",
     "links_outdated",
     "links_reconsidered",
     "links_refused",
     "links_refused_by_peer",
     "links_shed",
-    "links_shunned",
     "links_throttled",
     "logs_displaced",
+    "messages_abandoned",
     "messages_before_join",
     "messages_oversized",
-    "messages_unfinished",
     "names_forgotten",
     "origins_cut_off",
     "origins_put_off",
     "origins_refused",
-    "outbid",
+    "own_records_found",
     "pages_unasked",
-    "parents_charged",
+    "parent_faults",
+    "parent_faults_untracked",
     "parents_dropped",
     "parents_needed",
-    "parents_not_charged",
     "parents_questioned",
     "parents_raised",
-    "peers_shunned",
+    "peers_banned",
     "probes_dropped",
     "probes_repeated",
     "proofs_asked",

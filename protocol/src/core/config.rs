@@ -63,6 +63,8 @@ pub struct Config {
     pub limits: LimitConfig,
     /// Records and the view.
     pub database: DatabaseConfig,
+    /// Leaving the network.
+    pub shutdown: ShutdownConfig,
     /// Logs, retention and repair.
     pub groups: GroupConfig,
     /// Queues.
@@ -84,6 +86,7 @@ impl Default for Config {
             links: LinkConfig::default(),
             limits: LimitConfig::default(),
             database: DatabaseConfig::default(),
+            shutdown: ShutdownConfig::default(),
             groups: GroupConfig::default(),
             flow: FlowConfig::default(),
         }
@@ -146,11 +149,11 @@ pub struct LinkConfig {
     /// signatures) is neither dialled nor admitted, ms; doubles with every relapse. Five minutes:
     /// much longer than such a peer needs to dial everybody in turn, and short for one that was
     /// merely of a faulty build.
-    pub shun_min_ms: u64,
+    pub ban_min_ms: u64,
     /// The longest such time, ms (a day, as long as candidates are kept).
-    pub shun_max_ms: u64,
+    pub ban_max_ms: u64,
     /// Peers remembered for that. Beyond it a first offence displaces only peers whose ban is over.
-    pub shunned_max: usize,
+    pub bans_max: usize,
 }
 
 impl Default for LinkConfig {
@@ -177,9 +180,9 @@ impl Default for LinkConfig {
             rtt_window_ms: 60_000,
             flap_ms: 5_000,
             flap_max_ms: 60_000,
-            shun_min_ms: 300_000,
-            shun_max_ms: 86_400_000,
-            shunned_max: 4_096,
+            ban_min_ms: 300_000,
+            ban_max_ms: 86_400_000,
+            bans_max: 4_096,
         }
     }
 }
@@ -275,8 +278,6 @@ pub struct DatabaseConfig {
     pub candidate_max_ms: u64,
     /// How long peers outside the view are kept as candidates, ms.
     pub candidate_keep_ms: u64,
-    /// How long leaving waits for two neighbours to confirm, ms.
-    pub leave_ms: u64,
 }
 
 impl Default for DatabaseConfig {
@@ -297,8 +298,21 @@ impl Default for DatabaseConfig {
             candidate_min_ms: 10_000,
             candidate_max_ms: 30_000,
             candidate_keep_ms: 86_400_000,
-            leave_ms: 2_000,
         }
+    }
+}
+
+/// Leaving the network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// How long leaving waits for two neighbours to confirm, ms.
+    pub timeout_ms: u64,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self { timeout_ms: 2_000 }
     }
 }
 
@@ -319,7 +333,7 @@ pub struct GroupConfig {
     pub fragment_bytes: usize,
     /// Messages that wait to be published share a bundle, and its signature, up to so many bytes.
     /// 64 KiB: some 50 messages of 1 KiB; every hop waits for the whole bundle.
-    pub together_bytes: usize,
+    pub batch_bytes: usize,
     /// Messages above this travel as bulk: two children a peer, bytes.
     pub bulk_bytes: usize,
     /// In a mesh, extra parents announce instead of pushing above this, bytes.
@@ -363,7 +377,7 @@ impl Default for GroupConfig {
             origins_max: 16_384,
             message_bytes_max: 64 << 20,
             fragment_bytes: 64 << 10,
-            together_bytes: 64 << 10,
+            batch_bytes: 64 << 10,
             bulk_bytes: 256 << 10,
             mesh_push_bytes: 4 << 10,
             window: 1 << 20,

@@ -66,10 +66,10 @@ impl Engine {
         })
     }
 
-    /// Publishes messages that wait together, in order, within [`Engine::together_max`] or only
+    /// Publishes messages that wait together, in order, within [`Engine::batch_limits`] or only
     /// one; they share a signature and all else is as if each had been published alone. Returns
     /// the name of the first, the others follow by `seq`. On an error nothing has changed.
-    pub fn publish_together(
+    pub fn publish_batch(
         &mut self,
         now: Time,
         group: &GroupName,

@@ -4,8 +4,8 @@ use super::Engine;
 use crate::base::identity::PeerKey;
 use crate::base::name::{Address, GroupId, GroupName};
 use crate::base::status::{
-    Counters, GroupStatus, LinkStatus, MemberState, MemberStatus, OverlayNode, OverlayStatus, Role,
-    Status,
+    BothWays, Counters, GroupStatus, LinkStatus, MemberState, MemberStatus, OverlayNode,
+    OverlayStatus, QueuedBytes, Role, Status,
 };
 use crate::multicast::Multicast;
 use crate::overlay::links::reason_name;
@@ -18,8 +18,8 @@ impl Engine {
     /// How much of what waits to be published may share a bundle, messages and bytes: where
     /// messages come faster than they can be sent, one signature is to serve many. Larger ones
     /// are published alone.
-    pub fn together_max(&self, group: &GroupName) -> (usize, usize) {
-        self.multicast.together_max(cx_ref!(self), group)
+    pub fn batch_limits(&self, group: &GroupName) -> (usize, usize) {
+        self.multicast.batch_limits(cx_ref!(self), group)
     }
 
     /// Peers known for so long that places are kept for them.
@@ -50,7 +50,7 @@ impl Engine {
             addresses: self.net.own.addresses.clone(),
             links: self.net.up.len(),
             connecting: self.net.connecting(),
-            shunned: self.net.shunned.count(self.core.now.mono),
+            banned: self.net.bans.count(self.core.now.mono),
             capacity: self.net.own.capacity,
             records: self.net.database.len(),
             record_bytes: self.net.database.bytes(),
@@ -62,7 +62,7 @@ impl Engine {
             retained_bytes: self.multicast.retained_bytes,
             ahead_bytes: self.multicast.ahead_bytes(),
             queued_bytes: self.net.links.values().map(|link| link.queue.total()).sum(),
-            verifying: self.multicast.verifying.len() + self.net.sync.checking(),
+            verifying: self.multicast.checks.len() + self.net.sync.checking(),
             clock_off_ms: self.net.clock_off_ms(&self.core),
             stopping: self.core.stopping.is_some(),
             identity_conflicts: self.net.twins.conflicts(self.core.now.mono),
@@ -93,11 +93,11 @@ impl Engine {
                 },
                 wanted: link.wants.map(reason_name).into_iter().collect(),
                 wanted_by_peer: link.their_wants.is_some(),
-                queued: link.queue.queued(),
-                bytes: link.bytes,
-                bundles: link.bundles,
+                queued: queued(link.queue.queued()),
+                bytes: both_ways(link.bytes),
+                bundles: both_ways(link.bundles),
                 lazy: link.lazy,
-                charges: self.multicast.charges.against(link.peer).into(),
+                faults: self.multicast.parent_faults.against(link.peer),
             })
             .collect()
     }
@@ -184,7 +184,7 @@ impl Engine {
         let id = GroupId::new(&self.core.config.network, group);
         let snapshot = self.net.view.snapshot()?;
         let graph = crate::overlay::records::group_graph(
-            &self.net.memo,
+            &self.net.cache,
             snapshot,
             self.net.view.component,
             id,
@@ -197,7 +197,7 @@ impl Engine {
         let origin = origin.unwrap_or(self.core.me);
         let redundancy = settings.values.redundancy;
         let mesh = graph.route(
-            &self.net.memo,
+            &self.net.cache,
             graph.index(origin)?,
             Class::Normal,
             redundancy,
@@ -269,4 +269,17 @@ impl Engine {
             .map(|(_, peer, addresses)| (peer, addresses))
             .collect()
     }
+}
+
+fn queued([control, repair, data, bulk]: [usize; 4]) -> QueuedBytes {
+    QueuedBytes {
+        control,
+        repair,
+        data,
+        bulk,
+    }
+}
+
+fn both_ways([received, sent]: [u64; 2]) -> BothWays {
+    BothWays { received, sent }
 }

@@ -33,7 +33,7 @@ impl Engine {
         self.settle();
         self.multicast.on_groups_timeout(&mut cx!(self));
         self.settle();
-        self.multicast.on_charges_timeout(&mut cx!(self));
+        self.multicast.on_parent_faults_timeout(&mut cx!(self));
         self.settle();
         self.probes.on_timeout(&mut pattern_cx!(self));
         self.settle();
@@ -63,7 +63,7 @@ impl Engine {
             self.net.candidates.due(),
             Some(self.net.chooser.due()),
             self.multicast.groups_due(),
-            self.multicast.charges.due(),
+            self.multicast.parent_faults.due(),
             self.probes.next_timeout(),
             leaving,
         ]

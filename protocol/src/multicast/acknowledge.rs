@@ -99,7 +99,7 @@ impl Tracking {
 
 /// Acknowledgements whose signatures are being checked.
 #[derive(Debug, Default)]
-pub(crate) struct Acknowledging {
+pub(crate) struct AckChecks {
     checks: BTreeMap<VerifyId, (GroupId, LogKey, MemberAck, LinkId)>,
     shares: Shares,
 }
@@ -213,7 +213,17 @@ impl Multicast {
             .core
             .keypair
             .sign(&Domain::Acknowledgement.digest(&signed));
-        self.pass_acknowledgement(cx, id, key, MemberAck(cx.core.me, up_to, gaps, signature));
+        self.pass_acknowledgement(
+            cx,
+            id,
+            key,
+            MemberAck {
+                member: cx.core.me,
+                up_to,
+                lost: gaps,
+                signature,
+            },
+        );
     }
 
     /// Puts an acknowledgement on its way; the newest of each member travels.
@@ -227,9 +237,9 @@ impl Multicast {
             return cx.core.count("acknowledgements_refused");
         }
         let members = passing.entry(key).or_default();
-        match members.get(&ack.0) {
-            Some(known) if known.1 >= ack.1 => return,
-            _ => members.insert(ack.0, ack),
+        match members.get(&ack.member) {
+            Some(known) if known.up_to >= ack.up_to => return,
+            _ => members.insert(ack.member, ack),
         };
         if group.tracking.flush.is_none() {
             group.tracking.flush = Some(flush);
@@ -252,24 +262,22 @@ impl Multicast {
             return;
         };
         for ack in members {
-            let known = cx.net.database.get(ack.0).is_some();
-            let is_due = known && ack.0 != cx.core.me;
-            if !is_due || !self.acknowledging.shares.take(from, peer, CHECKS_MAX) {
+            let known = cx.net.database.get(ack.member).is_some();
+            let is_due = known && ack.member != cx.core.me;
+            if !is_due || !self.ack_checks.shares.take(from, peer, CHECKS_MAX) {
                 cx.core.count("acknowledgements_refused");
                 continue;
             }
-            let signed = signed_bytes(id, key, ack.0, ack.1, &ack.2);
+            let signed = signed_bytes(id, key, ack.member, ack.up_to, &ack.lost);
             let job = VerifyJob {
-                signer: ack.0.into(),
+                signer: ack.member.into(),
                 digest: Domain::Acknowledgement.digest(&signed),
-                signature: ack.3,
+                signature: ack.signature,
                 payload: None,
             };
             let check = cx.core.next_verify_id(Checked::Acknowledgement);
-            tracing::trace!(link = from.0, member = %ack.0, up_to = ack.1, "acknowledgement");
-            self.acknowledging
-                .checks
-                .insert(check, (id, key, ack, from));
+            tracing::trace!(link = from.0, member = %ack.member, up_to = ack.up_to, "acknowledgement");
+            self.ack_checks.checks.insert(check, (id, key, ack, from));
             cx.core.actions.push_back(Action::Verify { id: check, job });
         }
     }
@@ -281,10 +289,10 @@ impl Multicast {
         check: VerifyId,
         valid: bool,
     ) {
-        let Some((id, key, ack, from)) = self.acknowledging.checks.remove(&check) else {
+        let Some((id, key, ack, from)) = self.ack_checks.checks.remove(&check) else {
             return;
         };
-        let peer = self.acknowledging.shares.give_back(from);
+        let peer = self.ack_checks.shares.give_back(from);
         if !valid {
             cx.core.count("acknowledgements_forged");
             if let Some(peer) = peer {
@@ -298,7 +306,12 @@ impl Multicast {
     }
 
     fn take_acknowledgement(&mut self, cx: &mut Cx<'_>, id: GroupId, epoch: u64, ack: &MemberAck) {
-        let MemberAck(member, up_to, gaps, _) = ack;
+        let MemberAck {
+            member,
+            up_to,
+            lost: gaps,
+            ..
+        } = ack;
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };

@@ -13,7 +13,7 @@ mod answer;
 mod proof;
 
 pub(crate) use answer::Asked;
-pub(crate) use proof::Proving;
+pub(crate) use proof::ProofChecks;
 
 use super::LogKey;
 use crate::base::identity::PeerKey;
@@ -37,7 +37,7 @@ const ANSWERS_MAX: u8 = 4;
 
 /// How far finding the baseline has come.
 #[derive(Debug, Default)]
-pub(crate) enum Baselining {
+pub(crate) enum BaselineState {
     /// Not asked for: a relay.
     #[default]
     None,
@@ -149,7 +149,7 @@ impl Gathered {
     }
 }
 
-impl Baselining {
+impl BaselineState {
     pub(crate) fn is_taken(&self) -> bool {
         matches!(self, Self::Taken | Self::Alone(_))
     }
@@ -210,7 +210,7 @@ impl Multicast {
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        group.baseline = Baselining::Waiting(Waiting {
+        group.baseline = BaselineState::Waiting(Waiting {
             until,
             began,
             history,
@@ -234,7 +234,7 @@ impl Multicast {
             return;
         };
         let origins = answer::origins(&group.logs, question);
-        if let Baselining::Waiting(waiting) = &mut group.baseline {
+        if let BaselineState::Waiting(waiting) = &mut group.baseline {
             waiting.recalls = true;
             waiting.informed = true;
             waiting.answered = Some(now);
@@ -262,7 +262,7 @@ impl Multicast {
             return;
         };
         match &mut group.baseline {
-            Baselining::Waiting(waiting) => {
+            BaselineState::Waiting(waiting) => {
                 let (last, alone) = (frame.last, frame.alone);
                 waiting.gathered.take(frame, now);
                 if !last {
@@ -279,7 +279,7 @@ impl Multicast {
                 }
                 self.take_baseline(cx, id, true);
             }
-            Baselining::Alone(alone) => {
+            BaselineState::Alone(alone) => {
                 // What it calls old must have been old when this member joined: an answer that was
                 // long on its way, or was given to the question before, is asked for again.
                 if now - Micros::from_millis(frame.older_ms) > alone.joined {
@@ -291,7 +291,7 @@ impl Multicast {
                 }
                 self.take_ages(cx, id, frame);
             }
-            Baselining::None | Baselining::Taken => {}
+            BaselineState::None | BaselineState::Taken => {}
         }
     }
 
@@ -299,7 +299,7 @@ impl Multicast {
         let Some(group) = self.groups.get(&id) else {
             return;
         };
-        if let Baselining::Waiting(waiting) = &group.baseline {
+        if let BaselineState::Waiting(waiting) = &group.baseline {
             let answered = waiting.answered.is_some();
             self.take_baseline(cx, id, answered);
         }
@@ -311,14 +311,14 @@ impl Multicast {
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        let Baselining::Waiting(waiting) = std::mem::take(&mut group.baseline) else {
+        let BaselineState::Waiting(waiting) = std::mem::take(&mut group.baseline) else {
             return;
         };
         group.baseline = if waiting.informed {
-            Baselining::Taken
+            BaselineState::Taken
         } else {
             let retention = Micros::from_millis(group.settings.values.retention_ms);
-            Baselining::Alone(Alone {
+            BaselineState::Alone(Alone {
                 since: waiting.began - slack,
                 joined: now,
                 until: now + retention,
@@ -347,7 +347,7 @@ impl Multicast {
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        let Baselining::Alone(alone) = &mut group.baseline else {
+        let BaselineState::Alone(alone) = &mut group.baseline else {
             return;
         };
         alone.gathered.take(frame, now);
@@ -360,7 +360,7 @@ impl Multicast {
         let spares_logs = alone.wants_past && history == History::None;
         alone.answers += u8::from(!gathered.settled.is_empty());
         if alone.answers >= ANSWERS_MAX {
-            group.baseline = Baselining::Taken;
+            group.baseline = BaselineState::Taken;
         }
         let mut bases = gathered.bases(history);
         bases.retain(|key, base| match group.logs.get(key) {

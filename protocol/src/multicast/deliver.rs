@@ -57,7 +57,7 @@ impl Multicast {
         let waits = log.ahead_bytes > 0;
         self.retain(cx, id, key);
         if waits {
-            self.look_for_unfinished(cx, id);
+            self.look_for_abandoned(cx, id);
         }
         let (origin, epoch) = key;
         for next in ready {

@@ -46,7 +46,7 @@ impl Group {
     /// published: what has changed since is for everybody.
     fn put_off(&mut self, left: BTreeMap<LogKey, Vec<LinkId>>) {
         for (key, links) in left {
-            (self.unannounced.entry(key)).or_insert(Untold::Only(links));
+            (self.unannounced.entry(key)).or_insert(PendingAnnouncement::Only(links));
         }
     }
 
@@ -85,7 +85,7 @@ impl Group {
 
 /// Who is still to be told of what has changed in a log.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Untold {
+pub(crate) enum PendingAnnouncement {
     /// Everybody to whom it is news.
     All,
     /// The neighbours that were left out of earlier rounds. Those who were told need not say that
@@ -93,7 +93,7 @@ pub(crate) enum Untold {
     Only(Vec<LinkId>),
 }
 
-impl Untold {
+impl PendingAnnouncement {
     fn includes(&self, link: LinkId) -> bool {
         match self {
             Self::All => true,
@@ -105,7 +105,7 @@ impl Untold {
 /// A log with something to tell.
 struct Fresh<'a> {
     key: LogKey,
-    untold: &'a Untold,
+    pending: &'a PendingAnnouncement,
     entry: DigestEntry,
     held: &'a RangeSet,
     high: u64,
@@ -116,14 +116,14 @@ struct Fresh<'a> {
 impl<'a> Fresh<'a> {
     fn of(
         group: &'a Group,
-        (key, untold): (LogKey, &'a Untold),
+        (key, pending): (LogKey, &'a PendingAnnouncement),
         before: &BTreeMap<LogKey, u64>,
         logs: usize,
     ) -> Option<Self> {
         let log = group.logs.get(&key)?;
         Some(Self {
             key,
-            untold,
+            pending,
             entry: group.entry(key, logs)?,
             held: log.held(),
             high: log.high(),
@@ -149,7 +149,7 @@ fn what_to_tell(
     left: &mut BTreeMap<LogKey, Vec<LinkId>>,
 ) -> Vec<DigestEntry> {
     let mut news = Vec::new();
-    for log in fresh.iter().filter(|log| log.untold.includes(link)) {
+    for log in fresh.iter().filter(|log| log.pending.includes(link)) {
         // What it has is no news to it.
         let theirs = remote.logs.get(&log.key).map(|theirs| &theirs.known);
         if !rests && log.is_news_to(theirs, log.settled) {
@@ -197,7 +197,7 @@ impl Multicast {
         };
         let fresh: Vec<Fresh<'_>> = changed
             .iter()
-            .filter_map(|(key, untold)| Fresh::of(group, (*key, untold), &before, changed.len()))
+            .filter_map(|(key, pending)| Fresh::of(group, (*key, pending), &before, changed.len()))
             .collect();
         let mut left = BTreeMap::new();
         let mut told = Vec::new();
@@ -207,7 +207,7 @@ impl Multicast {
             };
             // While trees differ, messages fall between them.
             let equal =
-                since.is_some_and(|since| Self::has_had_equal_trees(cx.as_ref(), link, since, now));
+                since.is_some_and(|since| Self::trees_agreed_since(cx.as_ref(), link, since, now));
             let rests = equal && remote.told.is_some_and(|told| now.since(told) < rest);
             let news = what_to_tell(&fresh, (link, remote), rests, &mut left);
             if !news.is_empty() {
@@ -284,7 +284,7 @@ impl Multicast {
         if digest.ask {
             self.answer_digest(cx, from, id);
         }
-        let equal = self.had_equal_trees(cx.as_ref(), from, id, now);
+        let equal = self.trees_agreed_at(cx.as_ref(), from, id, now);
         self.make_room_for_names(cx, from, id);
         let Some(remote) = self.remote_mut(from, id) else {
             return;
@@ -400,7 +400,7 @@ impl Multicast {
             .into_iter()
             .filter_map(|id| {
                 let group = self.groups.get_mut(&id)?;
-                let ready = !matches!(group.baseline, super::Baselining::Waiting(_));
+                let ready = !matches!(group.baseline, super::BaselineState::Waiting(_));
                 ready.then(|| (id, group.log_hash(now)))
             })
             .collect()
@@ -451,11 +451,14 @@ mod tests {
         let id = GroupId::new(&network, &GroupName::new("news").expect("a name"));
         let mut group = Group::new(id, None, Role::Member, 0);
         let key = |origin| (PeerKey([origin; 32]), 1);
-        group.unannounced.insert(key(1), Untold::All);
+        group.unannounced.insert(key(1), PendingAnnouncement::All);
         let left = |origin| (key(origin), vec![LinkId(7)]);
         group.put_off([left(1), left(2)].into());
-        assert_eq!(group.unannounced[&key(1)], Untold::All);
-        assert_eq!(group.unannounced[&key(2)], Untold::Only(vec![LinkId(7)]));
+        assert_eq!(group.unannounced[&key(1)], PendingAnnouncement::All);
+        assert_eq!(
+            group.unannounced[&key(2)],
+            PendingAnnouncement::Only(vec![LinkId(7)])
+        );
         assert!(!group.unannounced[&key(2)].includes(LinkId(8)));
     }
 }

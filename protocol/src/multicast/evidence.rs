@@ -166,7 +166,7 @@ impl Multicast {
             return cx.core.count("proofs_unchecked");
         }
         let job = VerifyJob {
-            signer: cx.net.memo.signer(header.origin),
+            signer: cx.net.cache.signer(header.origin),
             digest: Domain::Bundle.digest(&proof.header.signed),
             signature: proof.header.signature,
             payload: None,

@@ -44,7 +44,7 @@ impl Multicast {
             signature: bundle.signature,
         };
         let head = frame.encode_head(bundle.payload.len(), &cx.core.frame_ext());
-        let (mut all, mut pressed) = (0, 0);
+        let (mut all, mut congested) = (0, 0);
         for peer in targets {
             let Some(&link) = cx.net.up.get(&peer) else {
                 continue;
@@ -54,13 +54,13 @@ impl Multicast {
                 let lane = Priority::of(class);
                 let queue = cx.net.links.get(&link).map(|link| &link.queue);
                 all += 1;
-                pressed += usize::from(queue.is_some_and(|queue| queue.is_pressed(lane)));
+                congested += usize::from(queue.is_some_and(|queue| queue.is_congested(lane)));
             }
         }
         // The same rule as for who publishes: half of the links to the next peers.
         if let Some(link) = from
-            && pressed > 0
-            && pressed * 2 >= all
+            && congested > 0
+            && congested * 2 >= all
         {
             let bytes = head.len() + bundle.payload.len();
             cx.core.count("bundles_slowed");

@@ -4,7 +4,8 @@ use super::past::PastLogs;
 use super::settings::{Changes, Settings};
 use super::sought::Sought;
 use super::{
-    Baselining, KNOWN_MS, LogKey, OriginLog, Overlays, OwnLog, Retention, Tracking, Untold,
+    BaselineState, KNOWN_MS, LogKey, OriginLog, Overlays, OwnLog, PendingAnnouncement, Retention,
+    Tracking,
 };
 use crate::base::identity::PeerKey;
 use crate::base::name::{GroupId, GroupName};
@@ -35,7 +36,7 @@ pub(crate) struct Group {
     /// When to look for logs whose life is over.
     pub(crate) logs_due: Option<Micros>,
     pub(crate) own: OwnLog,
-    pub(crate) baseline: Baselining,
+    pub(crate) baseline: BaselineState,
     /// When the application was told that it has joined.
     pub(crate) joined: Option<Micros>,
     pub(crate) retention: Retention,
@@ -43,7 +44,7 @@ pub(crate) struct Group {
     /// Whether a large message has ever come in it, or gone out.
     pub(crate) carries_bulk: bool,
     /// Logs that changed and have not been announced to all, and when they are.
-    pub(crate) unannounced: BTreeMap<LogKey, Untold>,
+    pub(crate) unannounced: BTreeMap<LogKey, PendingAnnouncement>,
     pub(crate) announce_due: Option<Micros>,
     /// When logs were announced last, and how far those had come.
     pub(crate) announced: (Micros, BTreeMap<LogKey, u64>),
@@ -52,7 +53,7 @@ pub(crate) struct Group {
     /// No round before this: the last one had much to look at.
     pub(crate) repair_rests_until: Micros,
     /// When to look for messages that were begun and will not be ended.
-    pub(crate) unfinished_due: Option<Micros>,
+    pub(crate) abandoned_due: Option<Micros>,
     /// When digests were last asked for, because nobody was known to hold what is missing.
     pub(crate) asked_digests: Micros,
     /// First wait before a pull: how late pushed entries come, smoothed, microseconds.
@@ -92,7 +93,7 @@ impl Group {
             past: PastLogs::default(),
             logs_due: None,
             own: OwnLog::default(),
-            baseline: Baselining::default(),
+            baseline: BaselineState::default(),
             joined: None,
             retention: Retention::default(),
             tracking: Tracking::default(),
@@ -102,7 +103,7 @@ impl Group {
             announced: (Micros::default(), BTreeMap::new()),
             repair_due: None,
             repair_rests_until: Micros(0),
-            unfinished_due: None,
+            abandoned_due: None,
             asked_digests: Micros(0),
             lateness_us: grace_ms * 500,
             hash: None,
@@ -182,7 +183,7 @@ impl Group {
         self.announce_due
             .into_iter()
             .chain(self.repair_due)
-            .chain(self.unfinished_due)
+            .chain(self.abandoned_due)
             .chain(self.baseline.due())
             .chain(self.retention_due())
             .chain(self.logs_due)

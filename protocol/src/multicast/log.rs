@@ -10,8 +10,8 @@ pub(crate) use age::ListClock;
 pub(crate) use ready::Next;
 
 use super::evidence::Inquiry;
+use super::inflight::InFlight;
 use super::missing::Missing;
-use super::pushed::Pushed;
 use crate::base::message::Arrival;
 use crate::base::ranges::RangeSet;
 use crate::base::time::Micros;
@@ -83,7 +83,7 @@ pub(crate) struct OriginLog {
     pub(crate) weight: usize,
     /// For the mean weight of an entry.
     seen: (u64, u64),
-    pub(crate) pushed: Pushed,
+    pub(crate) inflight: InFlight,
     /// The last time that something pushed was left to be pulled, for want of memory.
     pub(crate) refused: Option<Micros>,
 }
@@ -112,7 +112,7 @@ impl OriginLog {
             passed: Vec::new(),
             weight: 0,
             seen: (0, 0),
-            pushed: Pushed::default(),
+            inflight: InFlight::default(),
             refused: None,
         }
     }
@@ -232,7 +232,7 @@ impl OriginLog {
             self.seen.1 + weight as u64,
         );
         if entry.arrival == Arrival::Pushed {
-            self.pushed.note(&entry.bundle.header, now);
+            self.inflight.note(&entry.bundle.header, now);
         }
         if let Some(unseen) = &mut self.unseen {
             unseen.push(from);

@@ -197,7 +197,7 @@ impl Multicast {
         let Some(known) = self.groups.get_mut(&id) else {
             return;
         };
-        known.role = if known.own.has_outbox() {
+        known.role = if known.own.has_unreleased() {
             Role::Sender
         } else {
             Role::Relay
@@ -315,7 +315,7 @@ impl Multicast {
         let snapshot = cx.net.view.snapshot()?;
         let component = cx.net.view.component;
         Some(crate::overlay::records::group_graph(
-            &cx.net.memo,
+            &cx.net.cache,
             snapshot,
             component,
             id,

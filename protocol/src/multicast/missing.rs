@@ -10,7 +10,7 @@ const RANGES_MAX: usize = HOLES_MAX;
 
 /// One range of entries that somebody says exist and that are not here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Lack {
+pub(crate) struct MissingRange {
     pub(crate) from: u64,
     pub(crate) to: u64,
     /// When it was noticed.
@@ -21,7 +21,7 @@ pub(crate) struct Lack {
     pub(crate) tries: Vec<(LinkId, u8)>,
 }
 
-impl Lack {
+impl MissingRange {
     pub(crate) fn tries_of(&self, link: LinkId) -> u8 {
         self.tries
             .iter()
@@ -40,48 +40,51 @@ impl Lack {
 /// Disjoint ranges, ascending.
 #[derive(Debug, Default)]
 pub(crate) struct Missing {
-    lacks: Vec<Lack>,
+    ranges: Vec<MissingRange>,
     /// Whether anything was left out for want of room.
     is_incomplete: bool,
 }
 
 impl Missing {
     pub(crate) fn is_empty(&self) -> bool {
-        self.lacks.is_empty()
+        self.ranges.is_empty()
     }
 
     /// Whether nothing is missing, not even what there was no room to note.
     pub(crate) fn is_none(&self) -> bool {
-        self.lacks.is_empty() && !self.is_incomplete
+        self.ranges.is_empty() && !self.is_incomplete
     }
 
     /// Entries missing.
     pub(crate) fn len(&self) -> u64 {
-        self.lacks.iter().map(|lack| lack.to - lack.from + 1).sum()
+        self.ranges
+            .iter()
+            .map(|range| range.to - range.from + 1)
+            .sum()
     }
 
-    pub(crate) fn lacks(&self) -> &[Lack] {
-        &self.lacks
+    pub(crate) fn ranges(&self) -> &[MissingRange] {
+        &self.ranges
     }
 
-    pub(crate) fn lacks_mut(&mut self) -> &mut [Lack] {
-        &mut self.lacks
+    pub(crate) fn ranges_mut(&mut self) -> &mut [MissingRange] {
+        &mut self.ranges
     }
 
     /// When `seq` was noticed to be missing, if it is.
     pub(crate) fn since(&self, seq: u64) -> Option<Micros> {
-        self.lack_of(seq).map(|lack| lack.since)
+        self.range_of(seq).map(|range| range.since)
     }
 
     /// When `seq` was noticed to be missing, if nobody has been asked for it.
     pub(crate) fn unasked_since(&self, seq: u64) -> Option<Micros> {
-        let lack = self.lack_of(seq)?;
-        lack.asked.is_none().then_some(lack.since)
+        let range = self.range_of(seq)?;
+        range.asked.is_none().then_some(range.since)
     }
 
-    fn lack_of(&self, seq: u64) -> Option<&Lack> {
-        let at = self.lacks.partition_point(|lack| lack.to < seq);
-        self.lacks.get(at).filter(|lack| lack.from <= seq)
+    fn range_of(&self, seq: u64) -> Option<&MissingRange> {
+        let at = self.ranges.partition_point(|range| range.to < seq);
+        self.ranges.get(at).filter(|range| range.from <= seq)
     }
 
     /// Takes note of `ranges`; what is known already keeps its age. Says whether any is new.
@@ -99,23 +102,23 @@ impl Missing {
         if from > to {
             return false;
         }
-        let start = self.lacks.partition_point(|lack| lack.to < from);
-        let end = self.lacks.partition_point(|lack| lack.from <= to);
-        let known = self.lacks[start..end.max(start)].iter();
-        let known: RangeSet = known.fold(RangeSet::new(), |mut known, lack| {
-            known.insert(lack.from, lack.to);
+        let start = self.ranges.partition_point(|range| range.to < from);
+        let end = self.ranges.partition_point(|range| range.from <= to);
+        let known = self.ranges[start..end.max(start)].iter();
+        let known: RangeSet = known.fold(RangeSet::new(), |mut known, range| {
+            known.insert(range.from, range.to);
             known
         });
         let mut any = false;
         for &(from, to) in known.holes(from, to).as_slice() {
-            if self.lacks.len() >= RANGES_MAX {
+            if self.ranges.len() >= RANGES_MAX {
                 self.is_incomplete = true;
                 break;
             }
-            let at = self.lacks.partition_point(|lack| lack.to < from);
-            self.lacks.insert(
+            let at = self.ranges.partition_point(|range| range.to < from);
+            self.ranges.insert(
                 at,
-                Lack {
+                MissingRange {
                     from,
                     to,
                     since: now,
@@ -131,52 +134,52 @@ impl Missing {
     /// Whether what was left out for want of room can be noted now; the caller adds all that is
     /// missing.
     pub(crate) fn take_incomplete(&mut self) -> bool {
-        let has_room = self.lacks.len() < RANGES_MAX / 2;
+        let has_room = self.ranges.len() < RANGES_MAX / 2;
         has_room && std::mem::take(&mut self.is_incomplete)
     }
 
     /// `from..=to` is missing no longer.
     pub(crate) fn remove(&mut self, from: u64, to: u64) {
-        if from > to || self.lacks.is_empty() {
+        if from > to || self.ranges.is_empty() {
             return;
         }
-        let start = self.lacks.partition_point(|lack| lack.to < from);
-        let end = self.lacks.partition_point(|lack| lack.from <= to);
+        let start = self.ranges.partition_point(|range| range.to < from);
+        let end = self.ranges.partition_point(|range| range.from <= to);
         if start >= end {
             return;
         }
         let mut rest = Vec::new();
-        for lack in &self.lacks[start..end] {
-            if lack.from < from {
-                rest.push(Lack {
+        for range in &self.ranges[start..end] {
+            if range.from < from {
+                rest.push(MissingRange {
                     to: from - 1,
-                    ..lack.clone()
+                    ..range.clone()
                 });
             }
-            if lack.to > to {
-                rest.push(Lack {
+            if range.to > to {
+                rest.push(MissingRange {
                     from: to + 1,
-                    ..lack.clone()
+                    ..range.clone()
                 });
             }
         }
-        self.lacks.splice(start..end, rest);
+        self.ranges.splice(start..end, rest);
     }
 
-    /// Splits the lack at `index` so that it ends at `to`; the rest follows it.
+    /// Splits the range at `index` so that it ends at `to`; the rest follows it.
     pub(crate) fn split(&mut self, index: usize, to: u64) {
-        let Some(lack) = self.lacks.get(index) else {
+        let Some(range) = self.ranges.get(index) else {
             return;
         };
-        if to < lack.from || to >= lack.to {
+        if to < range.from || to >= range.to {
             return;
         }
-        let rest = Lack {
+        let rest = MissingRange {
             from: to + 1,
-            ..lack.clone()
+            ..range.clone()
         };
-        self.lacks[index].to = to;
-        self.lacks.insert(index + 1, rest);
+        self.ranges[index].to = to;
+        self.ranges.insert(index + 1, rest);
     }
 }
 
@@ -188,9 +191,9 @@ mod tests {
 
     fn spans(missing: &Missing) -> Vec<(u64, u64)> {
         missing
-            .lacks
+            .ranges
             .iter()
-            .map(|lack| (lack.from, lack.to))
+            .map(|range| (range.from, range.to))
             .collect()
     }
 
@@ -251,10 +254,10 @@ mod tests {
                     missing.remove(from, to);
                     numbers.retain(|number| !(from..=to).contains(number));
                 }
-                let lacks = missing.lacks();
-                prop_assert!(lacks.windows(2).all(|w| w[0].to < w[1].from));
+                let ranges = missing.ranges();
+                prop_assert!(ranges.windows(2).all(|w| w[0].to < w[1].from));
             }
-            let all = missing.lacks().iter().flat_map(|lack| lack.from..=lack.to);
+            let all = missing.ranges().iter().flat_map(|range| range.from..=range.to);
             prop_assert_eq!(all.collect::<BTreeSet<_>>(), numbers);
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! A place is a few keys, where the graph and the tree that it follows from hold something for every
 //! peer. So places are kept for as long as the graph stays the same, and the rest is left to the
-//! memo. Knows nothing of what is sent.
+//! cache. Knows nothing of what is sent.
 
 use super::Group;
 use crate::base::identity::PeerKey;
@@ -107,7 +107,7 @@ impl Multicast {
         let graph = self.group_graph(cx, id)?;
         let ends = graph.index(cx.core.me).zip(graph.index(origin));
         let route = ends.map(|(me, from)| {
-            let mesh = graph.route(&cx.net.memo, from, class, places.redundancy);
+            let mesh = graph.route(&cx.net.cache, from, class, places.redundancy);
             Arc::new(Route::new(&graph, &mesh, me))
         });
         places.routes.put((origin, class), route.clone());

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Messages that share a bundle, at most: their lengths stay a small part of a frame.
-const TOGETHER_MAX: usize = 1_024;
+const BATCH_MESSAGES_MAX: usize = 1_024;
 
 /// One bundle that waits to be signed and sent.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub(crate) struct OwnLog {
     released: u64,
     previous: Hash,
     /// Fragments of a large message, released as the links to the next peers drain.
-    outbox: VecDeque<Unreleased>,
+    unreleased: VecDeque<Unreleased>,
     /// Those of the same message that have been released.
     begun: Vec<Unreleased>,
 }
@@ -50,18 +50,18 @@ impl OwnLog {
     }
 
     /// Entries wait to be released.
-    pub(crate) fn has_outbox(&self) -> bool {
-        !self.outbox.is_empty()
+    pub(crate) fn has_unreleased(&self) -> bool {
+        !self.unreleased.is_empty()
     }
 
     /// The class of the entry that is released next.
     fn next_class(&self) -> Option<Class> {
-        self.outbox.front().map(|next| class_of(next.flags))
+        self.unreleased.front().map(|next| class_of(next.flags))
     }
 
     fn take_next(&mut self) -> Option<Unreleased> {
-        let next = self.outbox.pop_front()?;
-        if self.outbox.is_empty() {
+        let next = self.unreleased.pop_front()?;
+        if self.unreleased.is_empty() {
             self.begun.clear();
         } else {
             self.begun.push(next.clone());
@@ -74,12 +74,12 @@ impl OwnLog {
     fn begin_epoch(&mut self) -> Option<u64> {
         let first = self.released - self.begun.len() as u64 + 1;
         let begun = std::mem::take(&mut self.begun).into_iter();
-        let outbox: VecDeque<Unreleased> = begun.chain(self.outbox.drain(..)).collect();
+        let unreleased: VecDeque<Unreleased> = begun.chain(self.unreleased.drain(..)).collect();
         *self = Self {
-            outbox,
+            unreleased,
             ..Self::default()
         };
-        self.has_outbox().then_some(first)
+        self.has_unreleased().then_some(first)
     }
 }
 
@@ -129,7 +129,7 @@ impl Multicast {
         known.stats.published += 1;
         let seq = known.own.released + 1;
         if payload.len() <= piece {
-            known.own.outbox.push_back(Unreleased {
+            known.own.unreleased.push_back(Unreleased {
                 lengths: vec![payload.len() as u32],
                 header_lengths,
                 payload,
@@ -143,7 +143,7 @@ impl Multicast {
                 let from = index as usize * piece;
                 let payload = payload.slice(from..(from + piece).min(payload.len()));
                 let fragment = Some(Fragment { index, count });
-                known.own.outbox.push_back(Unreleased {
+                known.own.unreleased.push_back(Unreleased {
                     lengths: vec![payload.len() as u32],
                     header_lengths: match index {
                         0 => header_lengths.clone(),
@@ -156,7 +156,7 @@ impl Multicast {
                 });
             }
         }
-        let last = seq + known.own.outbox.len() as u64 - 1;
+        let last = seq + known.own.unreleased.len() as u64 - 1;
         let message = MessageId {
             origin: cx.core.me,
             epoch,
@@ -165,26 +165,26 @@ impl Multicast {
         if acknowledge {
             self.track(cx, id, message, last);
         }
-        self.outboxes.insert(id);
-        self.release_outbox(cx, id);
+        self.releasing.insert(id);
+        self.release(cx, id);
         Ok(message)
     }
 
     /// How much of what waits to be published may share a bundle, messages and bytes: where
     /// messages come faster than they can be sent, one signature is to serve many. Larger ones
     /// are published alone.
-    pub(crate) fn together_max(&self, cx: CxRef<'_>, group: &GroupName) -> (usize, usize) {
+    pub(crate) fn batch_limits(&self, cx: CxRef<'_>, group: &GroupName) -> (usize, usize) {
         let groups = &cx.core.config.groups;
         let id = GroupId::new(&cx.core.config.network, group);
         let is_mesh =
             (self.groups.get(&id)).is_some_and(|group| group.settings.values.redundancy > 1);
         // A bundle is announced or pushed as a whole: small messages of a mesh stay pushed.
         let bytes = if is_mesh {
-            groups.together_bytes.min(groups.mesh_push_bytes)
+            groups.batch_bytes.min(groups.mesh_push_bytes)
         } else {
-            groups.together_bytes
+            groups.batch_bytes
         };
-        (TOGETHER_MAX, bytes.min(groups.fragment_bytes))
+        (BATCH_MESSAGES_MAX, bytes.min(groups.fragment_bytes))
     }
 
     pub(crate) fn publish_batch(
@@ -198,7 +198,7 @@ impl Multicast {
         }
         let bytes: usize = messages.iter().map(Bytes::len).sum();
         let max = cx.core.config.groups.fragment_bytes;
-        if bytes > max || messages.is_empty() || messages.len() > TOGETHER_MAX {
+        if bytes > max || messages.is_empty() || messages.len() > BATCH_MESSAGES_MAX {
             return Err(PublishError::TooLarge { bytes, max });
         }
         let id = self.begin_publishing(cx, group, Class::Normal)?;
@@ -213,7 +213,7 @@ impl Multicast {
         };
         known.stats.published += messages.len() as u64;
         let seq = known.own.released + 1;
-        known.own.outbox.push_back(Unreleased {
+        known.own.unreleased.push_back(Unreleased {
             payload: payload.freeze(),
             lengths: lengths.collect(),
             header_lengths: Vec::new(),
@@ -221,8 +221,8 @@ impl Multicast {
             flags: 0,
             fragment: None,
         });
-        self.outboxes.insert(id);
-        self.release_outbox(cx, id);
+        self.releasing.insert(id);
+        self.release(cx, id);
         Ok(MessageId {
             origin: cx.core.me,
             epoch: cx.net.own.epoch,
@@ -282,12 +282,12 @@ impl Multicast {
     }
 
     /// Whether publishing must wait: entries wait already, half of the own child links are
-    /// pressed, or there is no memory for what cannot be handed over yet.
+    /// congested, or there is no memory for what cannot be handed over yet.
     fn is_busy(&self, cx: CxRef<'_>, id: GroupId, class: Class) -> bool {
         self.groups
             .get(&id)
-            .is_some_and(|group| group.own.has_outbox())
-            || self.is_pressed(cx, id, class)
+            .is_some_and(|group| group.own.has_unreleased())
+            || self.is_congested(cx, id, class)
             || self.is_out_of_room(cx)
     }
 
@@ -295,7 +295,7 @@ impl Multicast {
         self.ahead_bytes() >= cx.core.config.ahead_bytes()
     }
 
-    fn is_pressed(&self, cx: CxRef<'_>, id: GroupId, class: Class) -> bool {
+    fn is_congested(&self, cx: CxRef<'_>, id: GroupId, class: Class) -> bool {
         let Some(route) = self.route(cx, id, cx.core.me, class) else {
             return false;
         };
@@ -304,23 +304,23 @@ impl Multicast {
             .children()
             .chain(route.extra_children())
             .filter_map(|peer| cx.net.links.get(cx.net.up.get(&peer)?));
-        let (mut all, mut pressed) = (0, 0);
+        let (mut all, mut congested) = (0, 0);
         for link in links {
             all += 1;
-            pressed += usize::from(link.queue.is_pressed(lane));
+            congested += usize::from(link.queue.is_congested(lane));
         }
-        all > 0 && pressed * 2 >= all
+        all > 0 && congested * 2 >= all
     }
 
     /// Signs and sends what waits, as far as the links to the next peers have room.
-    fn release_outbox(&mut self, cx: &mut Cx<'_>, id: GroupId) {
+    fn release(&mut self, cx: &mut Cx<'_>, id: GroupId) {
         while let Some(class) = self
             .groups
             .get(&id)
             .and_then(|group| group.own.next_class())
         {
-            // Somebody is pressed, so something drains, and then it goes on.
-            if self.is_pressed(cx.as_ref(), id, class) {
+            // Somebody is congested, so something drains, and then it goes on.
+            if self.is_congested(cx.as_ref(), id, class) {
                 return;
             }
             let ext = cx.core.bundle_ext();
@@ -334,24 +334,24 @@ impl Multicast {
             };
             self.accept_bundle(cx, &Arc::new(bundle), 0, Arrival::Local, None);
         }
-        self.outboxes.remove(&id);
+        self.releasing.remove(&id);
     }
 
-    pub(crate) fn release_outboxes(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn release_all(&mut self, cx: &mut Cx<'_>) {
         if cx.core.stopping == Some(Stopping::Stopped) {
             return;
         }
-        for id in self.outboxes.clone() {
-            if !self.is_parted(cx.as_ref(), id) {
-                self.release_outbox(cx, id);
+        for id in self.releasing.clone() {
+            if !self.next_hops_disconnected(cx.as_ref(), id) {
+                self.release(cx, id);
             }
         }
     }
 
-    /// Whether those to whom the next entry of the outbox would go are not linked now and may be
+    /// Whether those to whom the next entry of the unreleased would go are not linked now and may be
     /// again: released now, it would be kept for them from now on and perhaps let go before they
     /// are back. Until there is another view, or whoever was lost is forgotten.
-    fn is_parted(&self, cx: CxRef<'_>, id: GroupId) -> bool {
+    fn next_hops_disconnected(&self, cx: CxRef<'_>, id: GroupId) -> bool {
         let Some(class) = (self.groups.get(&id)).and_then(|group| group.own.next_class()) else {
             return false;
         };
@@ -368,8 +368,8 @@ impl Multicast {
         if !self.busy.is_empty() {
             self.wake_publishers(cx);
         }
-        if !self.outboxes.is_empty() {
-            self.release_outboxes(cx);
+        if !self.releasing.is_empty() {
+            self.release_all(cx);
         }
     }
 
@@ -383,7 +383,7 @@ impl Multicast {
 
     /// Publishers that were told `Busy` may go on where there is room.
     pub(crate) fn wake_publishers(&mut self, cx: &mut Cx<'_>) {
-        self.release_outboxes(cx);
+        self.release_all(cx);
         for (id, class) in self.busy.clone() {
             if self.is_busy(cx.as_ref(), id, class) {
                 continue;
@@ -420,7 +420,7 @@ impl Multicast {
 }
 
 impl Group {
-    /// The next entry of the outbox as a signed bundle.
+    /// The next entry of the unreleased as a signed bundle.
     fn next_bundle(
         &mut self,
         me: crate::base::identity::PeerKey,

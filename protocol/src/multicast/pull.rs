@@ -3,7 +3,7 @@
 mod denied;
 mod serve;
 
-use super::missing::Lack;
+use super::missing::MissingRange;
 use super::remote::RemoteLog;
 use super::{LogKey, OriginLog};
 use crate::base::identity::PeerKey;
@@ -91,10 +91,10 @@ impl Multicast {
             return;
         };
         group.repair_due = None;
-        if matches!(group.baseline, super::Baselining::Waiting(_)) {
+        if matches!(group.baseline, super::BaselineState::Waiting(_)) {
             return;
         }
-        if self.proving.is_about(id) {
+        if self.proof_checks.is_about(id) {
             // Soon it is known what of that is older than the join.
             return self.schedule_repair(cx, id, cx.core.now.mono);
         }
@@ -128,7 +128,7 @@ impl Multicast {
                     let holes = log.unsettled(log.settled() + 1, log.high());
                     log.missing.add(&holes, cx.core.now.mono);
                 }
-                looks += log.missing.lacks().len() as u64;
+                looks += log.missing.ranges().len() as u64;
             }
         }
         let rest = Micros::from_millis(ROUND_MS).times(looks / LOOKS_PER_ROUND);
@@ -188,8 +188,8 @@ impl Multicast {
             else {
                 return;
             };
-            for lack in log.missing.lacks_mut() {
-                let Some((asked, at)) = lack.asked else {
+            for range in log.missing.ranges_mut() {
+                let Some((asked, at)) = range.asked else {
                     continue;
                 };
                 let late = match links.get(&asked).filter(|link| link.is_up()) {
@@ -201,8 +201,8 @@ impl Multicast {
                     }
                 };
                 if late {
-                    lack.failed(asked);
-                    lack.asked = None;
+                    range.failed(asked);
+                    range.asked = None;
                     if !failed.contains(&asked) {
                         failed.push(asked);
                     }
@@ -238,11 +238,12 @@ impl Multicast {
     ) -> bool {
         let now = cx.core.now.mono;
         let grace = self.grace(id);
-        let lacks = (self.groups.get(&id))
+        let ranges = (self.groups.get(&id))
             .and_then(|group| group.log_or_sought(key))
-            .map_or(&[][..], |log| log.missing.lacks());
-        let is_due = |lack: &Lack| lack.asked.is_none() && now.since(lack.since) >= grace;
-        if !lacks.iter().any(is_due) {
+            .map_or(&[][..], |log| log.missing.ranges());
+        let is_due =
+            |range: &MissingRange| range.asked.is_none() && now.since(range.since) >= grace;
+        if !ranges.iter().any(is_due) {
             return false;
         }
         let feeder = self.feeder(cx.as_ref(), id, key);
@@ -283,21 +284,21 @@ impl Multicast {
         let mut unclaimed = false;
         let mut asked = 0;
         let mut index = 0;
-        while index < log.missing.lacks().len() && asked < RANGES_PER_PULL {
-            let lack = &log.missing.lacks()[index];
-            let (from, to) = (lack.from, lack.to);
-            if !is_due(lack) {
+        while index < log.missing.ranges().len() && asked < RANGES_PER_PULL {
+            let range = &log.missing.ranges()[index];
+            let (from, to) = (range.from, range.to);
+            if !is_due(range) {
                 index += 1;
                 continue;
             }
             if let Some(feeder) = &feeder
-                && now.since(lack.since) < grace + feeder.takes
+                && now.since(range.since) < grace + feeder.takes
                 && !fed.is_some_and(|log| log.known.contains(from))
             {
                 index += 1;
                 continue;
             }
-            if let Some(end) = log.pushed.coming_until(from, log.proven, now, flow) {
+            if let Some(end) = log.inflight.expected_through(from, log.proven, now, flow) {
                 log.missing.split(index, end);
                 index += 1;
                 continue;
@@ -305,7 +306,7 @@ impl Multicast {
             let best = sources
                 .iter()
                 .filter_map(|source| {
-                    let tries = lack.tries_of(source.link);
+                    let tries = range.tries_of(source.link);
                     if tries >= attempts {
                         return None;
                     }
@@ -317,12 +318,12 @@ impl Multicast {
                 .min();
             let Some((full, _, _, _, link, (offer_from, offer_to))) = best else {
                 unclaimed = true;
-                let lack = &mut log.missing.lacks_mut()[index];
-                if !lack.tries.is_empty() {
+                let range = &mut log.missing.ranges_mut()[index];
+                if !range.tries.is_empty() {
                     // All who have it were asked in vain, so often: they may have been slow. Once
                     // more after a rest, until time says that it is lost.
-                    lack.tries.clear();
-                    lack.since = now + Micros::from_millis(REST_MS);
+                    range.tries.clear();
+                    range.since = now + Micros::from_millis(REST_MS);
                 }
                 index += 1;
                 continue;
@@ -341,7 +342,7 @@ impl Multicast {
             let room = budgets.get(&link).copied().unwrap_or(1).max(1);
             let end = offer_to.min(to).min(from.saturating_add(room - 1));
             log.missing.split(index, end);
-            log.missing.lacks_mut()[index].asked = Some((link, now));
+            log.missing.ranges_mut()[index].asked = Some((link, now));
             budgets.insert(link, room.saturating_sub(end - from + 1));
             let wanted = asks.entry(link).or_default();
             match wanted
@@ -470,19 +471,19 @@ impl Multicast {
         let remotes: Vec<&RemoteLog> = links.iter().filter_map(theirs).collect();
         // `false`: some neighbour has not said what it holds.
         let all_have_told = remotes.len() == links.len();
-        for lack in log.missing.lacks() {
-            let can_serve = |log: &&RemoteLog| !log.can_serve(lack.from, lack.to).is_empty();
+        for range in log.missing.ranges() {
+            let can_serve = |log: &&RemoteLog| !log.can_serve(range.from, range.to).is_empty();
             // An entry that somebody can serve is on its way while more of the log comes.
             let since = if remotes.iter().any(can_serve) {
-                log.progress.max(lack.since)
+                log.progress.max(range.since)
             } else {
-                lack.since
+                range.since
             };
             if now.since(since) > patience {
-                lost.given_up.insert(lack.from, lack.to);
-            } else if all_have_told && now.since(lack.since) >= denied_for {
-                let denied = denied_by_all(lack, &remotes);
-                if lack.from == log.settled() + 1 && denied.contains(lack.from) {
+                lost.given_up.insert(range.from, range.to);
+            } else if all_have_told && now.since(range.since) >= denied_for {
+                let denied = denied_by_all(range, &remotes);
+                if range.from == log.settled() + 1 && denied.contains(range.from) {
                     lost.denied_until = denied.as_slice().first().map(|&(_, to)| to);
                 }
                 if !origin_may_hold {
@@ -522,9 +523,9 @@ impl Multicast {
         for (id, group) in &mut self.groups {
             let sought = (group.sought.values_mut()).map(|sought| &mut sought.log);
             for log in group.logs.values_mut().chain(sought) {
-                for lack in log.missing.lacks_mut() {
-                    if lack.asked.is_some_and(|(asked, _)| asked == link) {
-                        lack.asked = None;
+                for range in log.missing.ranges_mut() {
+                    if range.asked.is_some_and(|(asked, _)| asked == link) {
+                        range.asked = None;
                         touched.push(*id);
                     }
                 }
@@ -541,21 +542,21 @@ impl Multicast {
 
 fn in_flight(log: &OriginLog, link: LinkId) -> u64 {
     log.missing
-        .lacks()
+        .ranges()
         .iter()
-        .filter(|lack| lack.asked.is_some_and(|(asked, _)| asked == link))
-        .map(|lack| lack.to - lack.from + 1)
+        .filter(|range| range.asked.is_some_and(|(asked, _)| asked == link))
+        .map(|range| range.to - range.from + 1)
         .sum()
 }
 
 /// The part of a range that no neighbour holds any more.
-fn denied_by_all(lack: &Lack, remotes: &[&RemoteLog]) -> RangeSet {
-    let mut gone = RangeSet::of(lack.from, lack.to);
+fn denied_by_all(range: &MissingRange, remotes: &[&RemoteLog]) -> RangeSet {
+    let mut gone = RangeSet::of(range.from, range.to);
     for theirs in remotes {
-        let mut denied = theirs.gone.within(lack.from, lack.to);
+        let mut denied = theirs.gone.within(range.from, range.to);
         // What lies below its floor it has settled and let go.
-        if theirs.floor > lack.from {
-            denied.insert(lack.from, lack.to.min(theirs.floor - 1));
+        if theirs.floor > range.from {
+            denied.insert(range.from, range.to.min(theirs.floor - 1));
         }
         gone = intersection(&gone, &denied);
         if gone.is_empty() {

@@ -1,7 +1,7 @@
 //! A bundle comes in: is it new, and, once it is known to be its origin's, everything that follows.
 
 use super::log::Entry;
-use super::{Group, LogKey, OriginLog, Untold};
+use super::{Group, LogKey, OriginLog, PendingAnnouncement};
 use crate::base::interface::LinkId;
 use crate::base::message::Arrival;
 use crate::base::name::GroupId;
@@ -341,7 +341,7 @@ impl Multicast {
             self.schedule_repair(cx, id, now);
         }
         match (arrival, from) {
-            (Arrival::Pulled, _) => self.charge_parents(cx, bundle, noticed),
+            (Arrival::Pulled, _) => self.record_parent_faults(cx, bundle, noticed),
             (Arrival::Pushed, Some(link)) => self.forgive(cx, link, header.origin, now),
             _ => {}
         }
@@ -357,7 +357,7 @@ impl Multicast {
             return;
         };
         group.hash = None;
-        group.unannounced.insert(key, Untold::All);
+        group.unannounced.insert(key, PendingAnnouncement::All);
         if group.announce_due.is_some() {
             return;
         }

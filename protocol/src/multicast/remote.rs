@@ -153,7 +153,7 @@ impl RemoteGroup {
     }
 
     /// It does not hold these, and never will.
-    pub(crate) fn lacks(&mut self, key: LogKey, ranges: &RangeSet) {
+    pub(crate) fn note_missing(&mut self, key: LogKey, ranges: &RangeSet) {
         let most = self.ranges_max();
         if let Some(log) = self.logs.get_mut(&key) {
             log.gone.extend(ranges);

@@ -142,7 +142,7 @@ impl Multicast {
         let idle = self.groups.get(&id).is_some_and(|group| {
             let mut own = group.logs.range((me, 0)..=(me, u64::MAX));
             let known = Micros::from_millis(group.idle_ms());
-            let has_more = group.own.has_outbox()
+            let has_more = group.own.has_unreleased()
                 || own.any(|(_, log)| {
                     let is_known = !group.leaving && !log.is_unused();
                     !log.held().is_empty() || is_known && now.since(log.progress) < known

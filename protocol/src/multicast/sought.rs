@@ -172,9 +172,9 @@ impl Multicast {
                     .filter(|remote| !remote.is_ignored(now))
                     .and_then(|remote| Some((remote, remote.logs.get(key)?)))
                     .is_some_and(|(remote, theirs)| {
-                        sought.log.missing.lacks().iter().any(|lack| {
-                            remote.has_settled(*key, lack.from)
-                                || !theirs.can_serve(lack.from, lack.to).is_empty()
+                        sought.log.missing.ranges().iter().any(|range| {
+                            remote.has_settled(*key, range.from)
+                                || !theirs.can_serve(range.from, range.to).is_empty()
                         })
                     })
             })

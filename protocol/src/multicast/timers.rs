@@ -55,10 +55,10 @@ impl Multicast {
         let Some(group) = self.groups.get(&id) else {
             return;
         };
-        let (announce, repair, unfinished, baseline, retention, logs, tracking, settings) = (
+        let (announce, repair, abandoned, baseline, retention, logs, tracking, settings) = (
             is_due(group.announce_due),
             is_due(group.repair_due),
-            is_due(group.unfinished_due),
+            is_due(group.abandoned_due),
             is_due(group.baseline.due()),
             is_due(group.retention_due()),
             is_due(group.logs_due),
@@ -77,8 +77,8 @@ impl Multicast {
         if repair {
             self.repair(cx, id);
         }
-        if unfinished {
-            self.end_unfinished(cx, id);
+        if abandoned {
+            self.expire_abandoned(cx, id);
         }
         if tracking {
             self.on_tracking_timeout(cx, id);

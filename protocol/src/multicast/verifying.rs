@@ -34,14 +34,14 @@ fn content(bundle: &Bundle) -> Content {
 
 /// Bundles whose signatures are being checked.
 #[derive(Debug, Default)]
-pub(crate) struct Verifying {
+pub(crate) struct BundleChecks {
     pending: BTreeMap<VerifyId, Pending>,
     /// What they are, so that a second copy is not checked as well.
     content: BTreeMap<Content, VerifyId>,
     shares: Shares,
 }
 
-impl Verifying {
+impl BundleChecks {
     pub(crate) fn len(&self) -> usize {
         self.pending.len()
     }
@@ -64,7 +64,7 @@ impl Multicast {
         evidence: bool,
     ) {
         let content = content(&bundle);
-        if let Some(pending) = self.verifying.same_as(&content) {
+        if let Some(pending) = self.checks.same_as(&content) {
             if !pulled && !pending.pushers.contains(&from) {
                 pending.pushers.push(from);
             }
@@ -77,14 +77,14 @@ impl Multicast {
             cx.core.config.memory().checks,
             Self::check_bytes(cx.as_ref(), &bundle),
         );
-        if !(self.verifying.shares).take_many(from, peer, places, room) {
+        if !(self.checks.shares).take_many(from, peer, places, room) {
             return self.leave_unchecked(cx, &bundle, pulled);
         }
         let id = cx.core.next_verify_id(Checked::Bundle);
-        self.verifying.content.insert(content, id);
-        let job = bundle.verify_job(cx.net.memo.signer(bundle.header.origin));
+        self.checks.content.insert(content, id);
+        let job = bundle.verify_job(cx.net.cache.signer(bundle.header.origin));
         let bundle = Arc::new(bundle);
-        self.verifying.pending.insert(
+        self.checks.pending.insert(
             id,
             Pending {
                 bundle,
@@ -123,12 +123,12 @@ impl Multicast {
     }
 
     pub(crate) fn on_bundle_verified(&mut self, cx: &mut Cx<'_>, id: VerifyId, valid: bool) {
-        let Some(pending) = self.verifying.pending.remove(&id) else {
+        let Some(pending) = self.checks.pending.remove(&id) else {
             return;
         };
-        self.verifying.content.remove(&content(&pending.bundle));
+        self.checks.content.remove(&content(&pending.bundle));
         let bytes = Self::check_bytes(cx.as_ref(), &pending.bundle);
-        let peer = self.verifying.shares.give_back_many(pending.from, bytes);
+        let peer = self.checks.shares.give_back_many(pending.from, bytes);
         if !valid {
             cx.core.count("bundles_forged");
             if let Some(peer) = peer {

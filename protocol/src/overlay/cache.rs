@@ -43,7 +43,7 @@ struct Tables {
 
 /// A bounded cache that engines can share. Cloning gives another handle to the same.
 #[derive(Clone, Debug)]
-pub struct Memo {
+pub struct SharedCache {
     tables: Arc<Mutex<Tables>>,
 }
 
@@ -62,7 +62,7 @@ impl Tables {
     }
 }
 
-impl Default for Memo {
+impl Default for SharedCache {
     /// Sized for one peer of a large network.
     fn default() -> Self {
         Self::new(1_024, 4, 4, 256, 1_024)
@@ -73,7 +73,7 @@ fn size(entries: usize) -> NonZeroUsize {
     NonZeroUsize::new(entries.max(1)).unwrap_or(NonZeroUsize::MIN)
 }
 
-impl Memo {
+impl SharedCache {
     /// A cache of so many records, snapshots, graphs of snapshots, group graphs and trees.
     pub fn new(
         records: usize,

@@ -3,6 +3,7 @@
 //! [`Link`] is one connection's state. `handshake` brings it up, `heartbeat` watches it,
 //! `choose` decides whom to link to and `dial` connects; `queue` holds what waits to be sent.
 
+mod ban;
 mod choose;
 mod cost;
 mod dial;
@@ -15,10 +16,10 @@ mod queue;
 mod reach;
 mod rtt;
 mod send;
-mod shun;
 mod twins;
 mod uplink;
 
+pub(crate) use ban::BanList;
 pub(crate) use choose::Chooser;
 pub use choose::WarmChoice;
 pub(crate) use dial::{Dialer, Target};
@@ -26,7 +27,6 @@ pub(crate) use events::OverlayEvent;
 pub(crate) use guard::Guard;
 pub(crate) use queue::{FlowId, FrameContents, Priority, SendQueue};
 pub(crate) use rtt::RttEstimator;
-pub(crate) use shun::Shunned;
 pub(crate) use twins::Twins;
 pub(crate) use uplink::{FED_MS, Uplink};
 
@@ -102,7 +102,7 @@ pub(crate) struct Link {
     pub(crate) unwanted_since: Option<Micros>,
     /// Since when it is not stated any more, for it is to end: until trees go round it, it carries
     /// what they give it.
-    pub(crate) parting_since: Option<Micros>,
+    pub(crate) retiring_since: Option<Micros>,
     /// Not stated before this: flap damping.
     pub(crate) stated_from: Micros,
     /// When the other end's database last equalled ours.
@@ -171,7 +171,7 @@ impl Link {
             told_wants: 0,
             their_wants: None,
             unwanted_since: None,
-            parting_since: None,
+            retiring_since: None,
             stated_from: now,
             equal_at: None,
             unequal_since: None,

@@ -4,29 +4,29 @@
 //! `sync`, when the own one is issued in `own`, who is tried outside the view in `candidates`.
 
 mod algorithm;
+mod budget;
 mod candidates;
 mod epoch;
-mod own;
-mod room;
+mod own_record;
 mod search;
 mod snapshot;
 mod sync;
 mod table;
 
+pub(crate) use budget::Standing;
 pub(crate) use candidates::{Candidates, LINKS_FEW, Whereabouts};
 pub(crate) use epoch::{Epochs, first_epoch};
-pub(crate) use own::{Adverts, OwnRecord};
-pub(crate) use room::Standing;
+pub(crate) use own_record::{Adverts, OwnRecord};
 pub(crate) use snapshot::{GroupGraph, Snapshot, group_graph};
 pub(crate) use sync::{Comparison, KnownNews, RecordSync, Requests};
 
 use crate::base::identity::PeerKey;
 use crate::base::time::Micros;
 use crate::core::config::{Config, DatabaseConfig};
-use crate::overlay::cache::Memo;
+use crate::overlay::cache::SharedCache;
 use crate::wire::SignedRecord;
 use crate::wire::frame::RecordName;
-use room::NewPeers;
+use budget::NewPeers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use table::{Row, Table};
@@ -471,11 +471,11 @@ impl Database {
     }
 
     /// The graph of all records whose peers have not left; `former` is the one before.
-    pub(crate) fn snapshot(&self, former: Option<&Snapshot>, memo: &Memo) -> Arc<Snapshot> {
-        memo.snapshot(self.shape, || {
+    pub(crate) fn snapshot(&self, former: Option<&Snapshot>, cache: &SharedCache) -> Arc<Snapshot> {
+        cache.snapshot(self.shape, || {
             let mut living = Vec::with_capacity(self.len());
             living.extend(self.records().filter(|r| !r.record.left).cloned());
-            Snapshot::new(self.shape, living, former, memo)
+            Snapshot::new(self.shape, living, former, cache)
         })
     }
 }

@@ -151,7 +151,7 @@ impl Overlay {
         self.view.taken = core.now.mono;
         let snapshot = self
             .database
-            .snapshot(self.view.snapshot.as_deref(), &self.memo);
+            .snapshot(self.view.snapshot.as_deref(), &self.cache);
         let Some(me) = snapshot.index(core.me) else {
             // Only after this peer has stated that it leaves.
             return;
@@ -199,7 +199,7 @@ impl Overlay {
         let id = GroupId::new(&core.config.network, &name);
         let snapshot = self.view.snapshot()?;
         let component = self.view.component;
-        Some(group_graph(&self.memo, snapshot, component, id, &name))
+        Some(group_graph(&self.cache, snapshot, component, id, &name))
     }
 
     /// The database follows who is in the view.

@@ -119,7 +119,7 @@ impl Frame {
             | Self::OriginRefused(_)
             | Self::AskProof(_)
             | Self::Proof(_)
-            | Self::Fork(_)
+            | Self::Equivocation(_)
             | Self::Probe(_)
             | Self::ProbeAnswer(_)
             // Senders cut these into pages.

@@ -10,7 +10,6 @@ use crate::base::message::History;
 use crate::base::name::{Address, GroupId, GroupName, NetworkName};
 use crate::base::ranges::RangeSet;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
 extension! {
@@ -297,18 +296,18 @@ pub struct Proof {
 }
 
 /// One member's word that it has an origin's messages.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MemberAck(
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct MemberAck {
     /// The member.
-    pub PeerKey,
+    pub member: PeerKey,
     /// Everything up to here is settled there.
-    pub u64,
+    pub up_to: u64,
     /// What of it is lost there.
-    pub RangeSet,
+    pub lost: RangeSet,
     /// The member's signature.
     #[serde(with = "serde_bytes")]
-    pub [u8; 64],
-);
+    pub signature: [u8; 64],
+}
 
 /// Acknowledgements on their way to the origin; hops merge sets, never minima.
 #[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
@@ -340,7 +339,7 @@ pub struct AskAcknowledge {
 
 /// Two bundles' signed headers that cannot both be honest: proof of equivocation.
 #[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
-pub struct Fork {
+pub struct Equivocation {
     /// The one that stands first, or either.
     pub first: Bytes,
     /// Its signature.
@@ -514,8 +513,8 @@ frames! {
     22 Acknowledge,
     /// See [`struct@AskAcknowledge`].
     23 AskAcknowledge,
-    /// See [`struct@Fork`].
-    24 Fork,
+    /// See [`struct@Equivocation`].
+    24 Equivocation,
     /// See [`struct@Probe`].
     25 Probe,
     /// See [`struct@ProbeAnswer`].

@@ -11,7 +11,6 @@ use crate::base::status::Role;
 use crate::base::verify::{Domain, VerifyJob};
 use bytes::Bytes;
 use hedgerow_topology::Coordinate;
-use serde::{Deserialize, Serialize};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
 /// Addresses one record may state.
@@ -480,16 +479,27 @@ fn head_of(hash: blake3::Hash) -> u64 {
 }
 
 /// A signed record with its age, as it travels.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct WireRecord(
+#[derive(Clone, Debug, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct WireRecord {
     /// The signed bytes.
-    pub Bytes,
+    pub signed: Bytes,
     /// The signature.
     #[serde(with = "serde_bytes")]
-    pub [u8; 64],
+    pub signature: [u8; 64],
     /// How long ago it was issued, ms, as far as the sender knows; only grows.
-    pub u64,
-);
+    pub age_ms: u64,
+}
+
+impl WireRecord {
+    /// A record as it is sent by who knows this age of it.
+    pub fn new(signed: Bytes, signature: [u8; 64], age_ms: u64) -> Self {
+        Self {
+            signed,
+            signature,
+            age_ms,
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -82,7 +82,10 @@ fn what_a_later_version_writes_is_read_and_the_rest_is_counted() {
         skips_one(name, ext.unknown);
         match frame {
             Frame::Records(frame) => {
-                for WireRecord(signed, signature, _) in frame.records {
+                for WireRecord {
+                    signed, signature, ..
+                } in frame.records
+                {
                     let record = SignedRecord::decode(signed, signature).expect("a record");
                     assert!(record.verify_job().run(), "its signature holds");
                     skips_one("record", record.record.ext.unknown);

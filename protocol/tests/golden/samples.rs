@@ -5,7 +5,7 @@ use hedgerow_protocol::wire::bundle::{BundleExt, FLAG_ACKNOWLEDGE, Fragment};
 use hedgerow_protocol::wire::delta::{RECORD_DELTAS, RecordDelta, RecordDeltas};
 use hedgerow_protocol::wire::frame::{
     Acknowledge, AskAcknowledge, AskProof, Baseline, BaselineOrigin, BucketRecords, Buckets,
-    BundleFrame, Bye, Digest, DigestEntry, Fork, Heartbeat, Hello, MemberAck, NotHeld,
+    BundleFrame, Bye, Digest, DigestEntry, Equivocation, Heartbeat, Hello, MemberAck, NotHeld,
     OriginRefused, Probe, ProbeAnswer, Proof, Pull, RecordAnnounce, RecordPull, Records, Refuse,
     SignedHeader, Subscribe, Wanted, Wants,
 };
@@ -90,7 +90,7 @@ fn record(version: u64) -> SignedRecord {
 
 fn wire_record(version: u64) -> WireRecord {
     let record = record(version);
-    WireRecord(record.signed, record.signature, 1_500)
+    WireRecord::new(record.signed, record.signature, 1_500)
 }
 
 fn bundle(seq: u64, header_lengths: Vec<u32>, fragment: Option<Fragment>) -> Bundle {
@@ -337,12 +337,12 @@ pub(crate) fn all() -> Vec<(String, Frame)> {
                 group: GROUP,
                 origin: peer(1),
                 epoch: EPOCH,
-                members: vec![MemberAck(
-                    peer(2),
-                    70,
-                    vec![(3, 4)].try_into().expect("ascending"),
-                    [7; 64],
-                )],
+                members: vec![MemberAck {
+                    member: peer(2),
+                    up_to: 70,
+                    lost: vec![(3, 4)].try_into().expect("ascending"),
+                    signature: [7; 64],
+                }],
             }
             .into(),
         ),
@@ -359,7 +359,7 @@ pub(crate) fn all() -> Vec<(String, Frame)> {
         ),
         (
             "Fork",
-            Fork {
+            Equivocation {
                 first: first.signed.clone(),
                 first_signature: first.signature,
                 second: with_headers.signed.clone(),

@@ -59,7 +59,7 @@ pub(super) fn signed_in(
 }
 
 pub(super) fn whole(record: &SignedRecord) -> Frame {
-    let record = WireRecord(record.signed.clone(), record.signature, 0);
+    let record = WireRecord::new(record.signed.clone(), record.signature, 0);
     Frame::Records(Records {
         records: vec![record],
     })
@@ -162,7 +162,10 @@ fn of_two_records_with_one_name_the_same_stays_whichever_comes_first() {
     pair.wait_ms(50);
     assert_eq!((pair.counted("records_accepted"), pair.pulls()), (2, 0));
     let is_it = |frame: &Frame| match frame {
-        Frame::Records(frame) => frame.records.iter().any(|record| record.0 == more.signed),
+        Frame::Records(frame) => frame
+            .records
+            .iter()
+            .any(|record| record.signed == more.signed),
         _ => false,
     };
     assert!(pair.heard.iter().any(is_it));

@@ -66,7 +66,7 @@ fn dialled(own: &[&str], stated: &[&str]) -> Vec<Address> {
     let records = records.iter();
     pair.say(&Frame::Records(Records {
         records: records
-            .map(|record| WireRecord(record.signed.clone(), record.signature, 0))
+            .map(|record| WireRecord::new(record.signed.clone(), record.signature, 0))
             .collect(),
     }));
     let mut dialled = Vec::new();

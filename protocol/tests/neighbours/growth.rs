@@ -23,7 +23,7 @@ fn stating(pair: &Pair, version: u64, group: RecordGroup) -> Frame {
         ..own
     };
     let signed = SignedRecord::sign(record, &key(9));
-    let records = vec![WireRecord(signed.signed, signed.signature, 0)];
+    let records = vec![WireRecord::new(signed.signed, signed.signature, 0)];
     Frame::Records(Records { records })
 }
 
@@ -77,7 +77,7 @@ fn a_neighbour_that_needs_what_this_build_lacks_is_incompatible_and_not_banned()
         reason: LinkEnd::Incompatible,
     };
     assert!(pair.events.contains(&ended), "{:?}", pair.events);
-    assert_eq!(pair.counted("peers_shunned"), 0);
+    assert_eq!(pair.counted("peers_banned"), 0);
     // An upgraded one is welcome at once.
     pair.closed.clear();
     pair.link_elsewhere();

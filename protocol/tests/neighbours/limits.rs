@@ -8,8 +8,8 @@ use hedgerow_protocol::ranges::RangeSet;
 use hedgerow_protocol::wire::bundle::BundleExt;
 use hedgerow_protocol::wire::bundle::{BUNDLE_BYTES_MAX, HEADER_BYTES_MAX};
 use hedgerow_protocol::wire::frame::{
-    Acknowledge, BaselineOrigin, BundleFrame, Fork, MemberAck, Pull, Records, Subscribe, Wanted,
-    Wants,
+    Acknowledge, BaselineOrigin, BundleFrame, Equivocation, MemberAck, Pull, Records, Subscribe,
+    Wanted, Wants,
 };
 use hedgerow_protocol::wire::record::WireRecord;
 use hedgerow_protocol::wire::{
@@ -69,8 +69,8 @@ impl Pair {
         pair
     }
 
-    fn shunned(&self) -> usize {
-        self.engine.status().shunned
+    fn banned(&self) -> usize {
+        self.engine.status().banned
     }
 }
 
@@ -80,7 +80,7 @@ fn a_bundle_that_another_hop_would_make_too_long_is_dropped_and_nobody_is_banned
     // With 24 hops the number takes a byte more, and the next peer could not take the frame.
     pair.say(&bundle_of_frame(FRAME_BYTES_MAX, 23));
     assert_eq!(pair.counted("bundles_oversized"), 1);
-    assert_eq!((pair.shunned(), pair.has_closed(LINK)), (0, false));
+    assert_eq!((pair.banned(), pair.has_closed(LINK)), (0, false));
     assert!(pair.seqs().is_empty());
 }
 
@@ -100,7 +100,7 @@ fn a_header_that_no_proof_can_carry_is_dropped_and_nobody_is_banned() {
     assert!(long.signed.len() > HEADER_BYTES_MAX);
     pair.push_on(LINK, &long);
     assert_eq!(pair.counted("bundles_oversized"), 1);
-    assert_eq!((pair.shunned(), pair.has_closed(LINK)), (0, false));
+    assert_eq!((pair.banned(), pair.has_closed(LINK)), (0, false));
 }
 
 #[test]
@@ -215,7 +215,12 @@ fn forged_ack(pair: &mut Pair, up_to: u64) -> Frame {
         group: group(),
         origin: key(1).peer(),
         epoch: 1,
-        members: vec![MemberAck(key(4).peer(), up_to, RangeSet::new(), [7; 64])],
+        members: vec![MemberAck {
+            member: key(4).peer(),
+            up_to,
+            lost: RangeSet::new(),
+            signature: [7; 64],
+        }],
     })
 }
 
@@ -226,7 +231,7 @@ fn a_forged_acknowledgement_ends_the_link_that_it_came_on() {
     pair.say(&forged);
     assert_eq!(pair.counted("acknowledgements_forged"), 1);
     assert!(pair.has_closed(LINK));
-    assert_eq!(pair.shunned(), 1);
+    assert_eq!(pair.banned(), 1);
 }
 
 #[test]
@@ -237,11 +242,11 @@ fn who_hangs_up_before_a_forgery_is_found_is_banned_all_the_same() {
     pair.say(&forged);
     pair.feed(Input::LinkLost { link: LINK });
     pair.check();
-    assert_eq!(pair.shunned(), 1);
+    assert_eq!(pair.banned(), 1);
 }
 
-fn fork(first: &Bundle, second: &Bundle) -> Frame {
-    Frame::Fork(Fork {
+fn equivocation(first: &Bundle, second: &Bundle) -> Frame {
+    Frame::Equivocation(Equivocation {
         first: first.signed.clone(),
         first_signature: first.signature,
         second: second.signed.clone(),
@@ -255,10 +260,10 @@ fn a_proof_of_equivocation_that_proves_nothing_ends_the_link() {
     let mut forged = second.clone();
     forged.signature[3] ^= 1;
     let cases = [
-        ("the same", fork(&first, &first)),
-        ("another entry", fork(&first, &bundle(5, vec![1]))),
-        ("a forged second", fork(&first, &forged)),
-        ("a forged first", fork(&forged, &first)),
+        ("the same", equivocation(&first, &first)),
+        ("another entry", equivocation(&first, &bundle(5, vec![1]))),
+        ("a forged second", equivocation(&first, &forged)),
+        ("a forged first", equivocation(&forged, &first)),
     ];
     for (what, frame) in cases {
         let mut pair = Pair::member();
@@ -268,7 +273,7 @@ fn a_proof_of_equivocation_that_proves_nothing_ends_the_link() {
         assert_eq!(pair.counted("origins_cut_off"), 0, "{what}");
     }
     let mut pair = Pair::member();
-    pair.say(&fork(&first, &second));
+    pair.say(&equivocation(&first, &second));
     assert_eq!(pair.counted("origins_cut_off"), 1);
     assert!(!pair.has_closed(LINK), "it only tells");
 }
@@ -356,11 +361,11 @@ fn a_log_takes_no_more_holes_than_repair_can_look_at() {
 #[test]
 fn a_record_that_nobody_takes_is_counted_and_bans_nobody() {
     let mut pair = Pair::member();
-    let record = WireRecord(Bytes::from(vec![1; 20_000]), [1; 64], 0);
+    let record = WireRecord::new(Bytes::from(vec![1; 20_000]), [1; 64], 0);
     let records = vec![record];
     pair.say(&Frame::Records(Records { records }));
     assert_eq!(pair.counted("records_oversized"), 1);
-    assert_eq!((pair.shunned(), pair.has_closed(LINK)), (0, false));
+    assert_eq!((pair.banned(), pair.has_closed(LINK)), (0, false));
 }
 
 /// An origin's first bundle, with about as long a header as may travel.

@@ -1,6 +1,6 @@
 //! A publisher with one key that lives many times: what its older lives published is kept.
 
-use super::unfinished::KEPT_S;
+use super::abandoned::KEPT_S;
 use super::{EPOCH, LINK, Pair, key, news};
 use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;

@@ -1,6 +1,8 @@
 //! One engine and a neighbour that says what a test wants: what can be believed of it.
 
+mod abandoned;
 mod bundles;
+mod congested;
 mod deltas;
 mod doors;
 mod evidence;
@@ -8,10 +10,8 @@ mod growth;
 mod limits;
 mod lives;
 mod origins;
-mod pressed;
 mod records;
 mod time;
-mod unfinished;
 
 use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;

@@ -58,7 +58,7 @@ fn linked(keypair: &Keypair, version: u64, links: &[PeerKey]) -> SignedRecord {
 }
 
 fn aged(record: &SignedRecord, age_ms: u64) -> Frame {
-    let record = WireRecord(record.signed.clone(), record.signature, age_ms);
+    let record = WireRecord::new(record.signed.clone(), record.signature, age_ms);
     Frame::Records(Records {
         records: vec![record],
     })
@@ -68,7 +68,7 @@ fn together(records: &[SignedRecord]) -> Frame {
     let records = records.iter();
     Frame::Records(Records {
         records: records
-            .map(|record| WireRecord(record.signed.clone(), record.signature, 0))
+            .map(|record| WireRecord::new(record.signed.clone(), record.signature, 0))
             .collect(),
     })
 }
@@ -316,7 +316,7 @@ fn the_smallest_age_that_was_told_counts() {
     pair.say(&Frame::RecordPull(RecordPull {
         prefixes: vec![far[0].peer().prefix()],
     }));
-    let told: Vec<u64> = pair.told().iter().map(|record| record.2).collect();
+    let told: Vec<u64> = pair.told().iter().map(|record| record.age_ms).collect();
     assert!(
         told.len() == 1 && (7 * MINUTE_MS - 2_000..=7 * MINUTE_MS).contains(&told[0]),
         "{told:?}"
@@ -399,7 +399,7 @@ fn a_database_is_told_page_by_page_and_no_faster_than_the_link_takes_it() {
         let prefixes = prefixes.to_vec();
         pair.say(&Frame::RecordPull(RecordPull { prefixes }));
     }
-    let queued = |pair: &Pair| pair.engine.links()[0].queued[0];
+    let queued = |pair: &Pair| pair.engine.links()[0].queued.control;
     assert!(queued(&pair) < 512 << 10, "{} bytes wait", queued(&pair));
     assert!(pair.told().len() < names.len());
     // The transport writes, and everything comes.
@@ -409,7 +409,7 @@ fn a_database_is_told_page_by_page_and_no_faster_than_the_link_takes_it() {
         bytes: 128 << 10,
     });
     pair.both_live_ms(1_000);
-    let told: BTreeSet<Vec<u8>> = pair.told().iter().map(|r| r.0.to_vec()).collect();
+    let told: BTreeSet<Vec<u8>> = pair.told().iter().map(|r| r.signed.to_vec()).collect();
     assert_eq!(told.len(), names.len());
     pair.both_are_linked();
 }
@@ -497,7 +497,7 @@ fn what_comes_with_many_others_is_announced() {
         _ => false,
     };
     assert!(pair.heard.iter().any(is_told));
-    assert!(pair.told().iter().all(|told| told.0 != record.signed));
+    assert!(pair.told().iter().all(|told| told.signed != record.signed));
 }
 
 /// The harness above: an engine measures the neighbours that answer.

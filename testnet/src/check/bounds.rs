@@ -52,7 +52,7 @@ pub fn bounds(snapshot: &Snapshot) -> Findings {
     for link in &snapshot.links {
         for (kind, (is, max)) in ["control", "repair", "data", "bulk"]
             .iter()
-            .zip(link.queued.into_iter().zip(queue_max))
+            .zip(link.queued.lanes().into_iter().zip(queue_max))
         {
             limit(
                 &format!("bytes of {kind} queued for a link"),

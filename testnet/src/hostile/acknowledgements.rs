@@ -47,7 +47,12 @@ impl Mask for Forge {
                     let member = members[self.random.index(members.len())];
                     let mut signature = [0; 64];
                     signature[..8].copy_from_slice(&self.random.bits().to_le_bytes());
-                    MemberAck(member, seen.seq, RangeSet::new(), signature)
+                    MemberAck {
+                        member,
+                        up_to: seen.seq,
+                        lost: RangeSet::new(),
+                        signature,
+                    }
                 });
                 let frame = Acknowledge {
                     group: GroupId::new(&network, &group),

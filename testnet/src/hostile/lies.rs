@@ -9,7 +9,7 @@ use hedgerow_protocol::{Action, Engine, Keypair, Time};
 
 /// A record as it travels.
 pub(super) fn wire(record: &SignedRecord) -> WireRecord {
-    WireRecord(record.signed.clone(), record.signature, 0)
+    WireRecord::new(record.signed.clone(), record.signature, 0)
 }
 
 /// Next to everybody: the middle of the world.
@@ -28,7 +28,11 @@ impl Coordinates {
     }
 
     fn lie(&self, record: WireRecord) -> WireRecord {
-        let WireRecord(signed, signature, age) = record;
+        let WireRecord {
+            signed,
+            signature,
+            age_ms,
+        } = record;
         match SignedRecord::decode(signed.clone(), signature) {
             Ok(mine) if mine.record.peer == self.keypair.peer() => {
                 let mut record = mine.record;
@@ -37,9 +41,9 @@ impl Coordinates {
                     link.rtt_us = NEAR_US;
                 }
                 let lie = SignedRecord::sign(record, &self.keypair);
-                WireRecord(lie.signed, lie.signature, age)
+                WireRecord::new(lie.signed, lie.signature, age_ms)
             }
-            _ => WireRecord(signed, signature, age),
+            _ => WireRecord::new(signed, signature, age_ms),
         }
     }
 }

@@ -98,7 +98,7 @@ impl Mask for Aged {
             Action::Send { link, chunks } if chunks[1].is_empty() => match frame_of(chunks) {
                 Some(Frame::Records(mut frame)) => {
                     for record in &mut frame.records {
-                        record.2 = AGE_MS;
+                        record.age_ms = AGE_MS;
                     }
                     Some(send(*link, &Frame::Records(frame)))
                 }

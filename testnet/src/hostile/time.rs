@@ -65,7 +65,11 @@ impl SettingsWar {
     }
 
     fn as_stranger(&self, record: WireRecord) -> WireRecord {
-        let WireRecord(signed, signature, age) = record;
+        let WireRecord {
+            signed,
+            signature,
+            age_ms,
+        } = record;
         match SignedRecord::decode(signed.clone(), signature) {
             Ok(mine) if mine.record.peer == self.keypair.peer() => {
                 let mut record = mine.record;
@@ -82,9 +86,9 @@ impl SettingsWar {
                     });
                 }
                 let lie = SignedRecord::sign(record, &self.keypair);
-                WireRecord(lie.signed, lie.signature, age)
+                WireRecord::new(lie.signed, lie.signature, age_ms)
             }
-            _ => WireRecord(signed, signature, age),
+            _ => WireRecord::new(signed, signature, age_ms),
         }
     }
 }

@@ -320,7 +320,7 @@ pub struct Hostile {
     pub offenders: usize,
     pub cut_off_ratio: Option<f64>,
     #[serde(default)]
-    pub shunned_ratio: Option<f64>,
+    pub banned_ratio: Option<f64>,
     #[serde(default)]
     pub wronged: u64,
     #[serde(default)]

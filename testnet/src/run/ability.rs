@@ -133,7 +133,7 @@ const OTHERS: [Ability; 8] = [
         asked: Asked::Metric(&[
             "hostile.offenders",
             "hostile.cut_off_ratio",
-            "hostile.shunned_ratio",
+            "hostile.banned_ratio",
             "hostile.wronged",
             "hostile.twins",
             "hostile.reports",

@@ -8,7 +8,7 @@ use crate::sim::Offence;
 use hedgerow_protocol::{Event, LinkEnd, Micros, PeerKey};
 use std::collections::BTreeSet;
 
-/// A shunned peer may come back when its time is over, and is caught again within so long: nonsense
+/// A banned peer may come back when its time is over, and is caught again within so long: nonsense
 /// is sent each second, and has a way to go.
 const UNTRIED: Micros = Micros::from_millis(2_000);
 /// An offence is read within so long after it had the direct way to go: it waits in queues, too.
@@ -17,12 +17,12 @@ const UNDER_WAY: Micros = Micros::from_millis(100);
 impl Run<'_> {
     pub(super) fn hostile(&self) -> Hostile {
         let honest = self.cast.honest();
-        let (reported, shunned, reports) = self.accused(&honest);
+        let (reported, banned, reports) = self.accused(&honest);
         let linked = self.linked(&honest);
         let (good, hostile): (Vec<usize>, Vec<usize>) =
             (0..honest.len()).partition(|&node| honest[node]);
         let key = |node: usize| self.world.key(node);
-        let is_told = |node: usize| reported.contains(&key(node)) || shunned.contains(&key(node));
+        let is_told = |node: usize| reported.contains(&key(node)) || banned.contains(&key(node));
         // An honest node whose key another has copied is not known from it.
         let copied: BTreeSet<_> = hostile.iter().map(|&node| key(node)).collect();
         let told: BTreeSet<_> = hostile.iter().copied().filter(|&at| is_told(at)).collect();
@@ -50,7 +50,7 @@ impl Run<'_> {
             nodes: hostile.len(),
             offenders,
             cut_off_ratio: share(cut_off, hostile.len()),
-            shunned_ratio: share(told.len(), offenders),
+            banned_ratio: share(told.len(), offenders),
             wronged: wronged.filter(|&node| !copied.contains(&key(node))).count() as u64,
             twins,
             reports,
@@ -61,7 +61,7 @@ impl Run<'_> {
     /// keep the rules; and how many proofs were told.
     fn accused(&self, honest: &[bool]) -> (BTreeSet<PeerKey>, BTreeSet<PeerKey>, u64) {
         let mut reported = BTreeSet::new();
-        let mut shunned = BTreeSet::new();
+        let mut banned = BTreeSet::new();
         let mut reports = 0;
         let nodes = self.world.journal().nodes.iter().zip(honest);
         let honest = nodes.filter(|(_, honest)| **honest);
@@ -72,12 +72,12 @@ impl Run<'_> {
                     reported.insert(*origin);
                 }
                 Event::LinkDown { peer, reason, .. } if is_offence(*reason) => {
-                    shunned.insert(*peer);
+                    banned.insert(*peer);
                 }
                 _ => {}
             }
         }
-        (reported, shunned, reports)
+        (reported, banned, reports)
     }
 
     /// By node: whether an honest one has a link to it that is long enough up.
@@ -139,6 +139,6 @@ fn untried(node: &NodeJournal, now: Micros) -> BTreeSet<PeerKey> {
 fn is_offence(reason: LinkEnd) -> bool {
     matches!(
         reason,
-        LinkEnd::Malformed | LinkEnd::Shunned | LinkEnd::Equivocation
+        LinkEnd::Malformed | LinkEnd::Banned | LinkEnd::Equivocation
     )
 }

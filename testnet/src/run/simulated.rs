@@ -179,18 +179,18 @@ impl World for Sim {
             .map(drop)
     }
 
-    fn together_max(&self, node: usize, group: &str) -> Option<(usize, usize)> {
+    fn batch_limits(&self, node: usize, group: &str) -> Option<(usize, usize)> {
         let group = GroupName::new(group).ok()?;
-        Some(self.engine(node).together_max(&group))
+        Some(self.engine(node).batch_limits(&group))
     }
 
-    fn publish_together(
+    fn publish_batch(
         &mut self,
         node: usize,
         group: &str,
         payloads: &[Bytes],
     ) -> Result<(), PublishError> {
-        Sim::publish_together(self, node, group, payloads)
+        Sim::publish_batch(self, node, group, payloads)
     }
 
     fn partition(&mut self, sets: &[Vec<usize>]) {

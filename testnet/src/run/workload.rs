@@ -177,10 +177,10 @@ impl Run<'_> {
         if workload.owed > 1
             && let Some((group, node)) = workload.only()
             && self.world.state(node) == NodeState::Running
-            && let Some(most) = self.world.together_max(node, &group)
+            && let Some(most) = self.world.batch_limits(node, &group)
         {
             let offered = workload.offer(most);
-            return match self.world.publish_together(node, &group, &offered) {
+            return match self.world.publish_batch(node, &group, &offered) {
                 Ok(()) => Published::Taken(offered.len() as u64),
                 Err(PublishError::Busy) => {
                     self.workloads[index].offered = offered;

@@ -153,12 +153,12 @@ pub(crate) trait World {
     }
     /// How many messages that wait may go together, and bytes of them; `None` where the node sees
     /// to that itself.
-    fn together_max(&self, _node: usize, _group: &str) -> Option<(usize, usize)> {
+    fn batch_limits(&self, _node: usize, _group: &str) -> Option<(usize, usize)> {
         None
     }
     /// Publishes messages within that, all of them or none; nothing where the node sees to that
     /// itself.
-    fn publish_together(
+    fn publish_batch(
         &mut self,
         _node: usize,
         _group: &str,

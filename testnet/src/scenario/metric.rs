@@ -60,7 +60,7 @@ pub const OF_THE_RUN: [&str; 24] = [
     "memory.records_max",
     "hostile.offenders",
     "hostile.cut_off_ratio",
-    "hostile.shunned_ratio",
+    "hostile.banned_ratio",
     "hostile.wronged",
     "hostile.twins",
     "hostile.reports",

@@ -113,8 +113,8 @@ fn wrong_values_are_refused_with_their_place() {
             "the nearest is \"delivery_ratio\"",
         ),
         (
-            with("delivery_ratio", "counted.parents_chraged"),
-            "unknown counter \"parents_chraged\"; the nearest is \"parents_charged\"",
+            with("delivery_ratio", "counted.parent_fualts"),
+            "unknown counter \"parent_fualts\"; the nearest is \"parent_faults\"",
         ),
         (
             with("delivery_ratio", "counted.zzz"),

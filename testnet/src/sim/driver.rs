@@ -1,8 +1,8 @@
 //! How the world drives a peer: hands it inputs and timeouts, and does what it asks for.
 
-use super::job::{Call, Made, ends};
 use super::node::NodeState;
 use super::peer::Peer;
+use super::speculative_call::{Call, Made, ends};
 use super::trace::Kind;
 use super::world::{Happening, World};
 use hedgerow_protocol::{Action, Input, Persist, PersistId, Time};

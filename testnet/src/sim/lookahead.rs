@@ -9,11 +9,11 @@
 //! is the same with any number of threads.
 
 use super::connection::EndRef;
-use super::crew::Crew;
 use super::driver::REPORT_BYTES;
-use super::foresee::Foreseen;
-use super::job::{Call, Job, Step};
 use super::peer::Peer;
+use super::prediction::Prediction;
+use super::speculative_call::{Call, Job, Step};
+use super::workers::Workers;
 use super::world::{Happening, World};
 use hedgerow_protocol::Micros;
 use std::collections::VecDeque;
@@ -91,12 +91,12 @@ impl<P: Peer> World<P> {
     /// Calls peers on so many threads. A run is the same with any number.
     pub fn set_threads(&mut self, threads: usize) {
         self.fetch_all();
-        self.crew = (threads > 1).then(|| Crew::new(threads - 1, self.checks.clone()));
+        self.workers = (threads > 1).then(|| Workers::new(threads - 1, self.checks.clone()));
     }
 
     /// Threads that call peers, this one included.
     pub(crate) fn threads(&self) -> usize {
-        self.crew.as_ref().map_or(1, Crew::threads)
+        self.workers.as_ref().map_or(1, Workers::threads)
     }
 
     /// Calls of peers that were made before their turn.
@@ -107,8 +107,8 @@ impl<P: Peer> World<P> {
     /// Has peers called whose next events depend on nothing that is still to happen, once that is
     /// worth a look: no job is left, and a quarter of what was seen has happened.
     pub(crate) fn look_ahead(&mut self, limit: Micros) {
-        let Some(crew) = &self.crew else { return };
-        if crew.is_busy() || self.queue.seen_count() * 4 > self.claims.seen * 3 {
+        let Some(workers) = &self.workers else { return };
+        if workers.is_busy() || self.queue.seen_count() * 4 > self.claims.seen * 3 {
             return;
         }
         let Some(first) = self.queue.next_at() else {
@@ -134,10 +134,10 @@ impl<P: Peer> World<P> {
         for draft in drafts {
             // Helpers are at work while the others are made.
             if let Some(job) = self.job(draft, seen_until)
-                && let Some(crew) = &self.crew
+                && let Some(workers) = &self.workers
             {
                 self.claims.out += 1;
-                crew.begin(job);
+                workers.begin(job);
             }
         }
     }
@@ -157,8 +157,11 @@ impl<P: Peer> World<P> {
     }
 
     fn take_ended(&mut self) {
-        let crew = self.crew.as_ref().expect("who is out is out with a crew");
-        let ended = crew.ended();
+        let workers = self
+            .workers
+            .as_ref()
+            .expect("who is out is out with a workers");
+        let ended = workers.ended();
         self.claims.out -= ended.len();
         for job in ended {
             self.claims.called += job.made.len() as u64;
@@ -184,13 +187,13 @@ impl<P: Peer> World<P> {
                 continue;
             }
             let before = Micros(at.0.saturating_sub(1));
-            match self.foresee(at, node, happening) {
-                Foreseen::Nothing => {}
-                Foreseen::Unknown => {
+            match self.predict(at, node, happening) {
+                Prediction::Nothing => {}
+                Prediction::Unknown => {
                     let draft = self.claims.draft(node, before);
                     draft.known_until = draft.known_until.min(before);
                 }
-                Foreseen::Step(step) => {
+                Prediction::Step(step) => {
                     let draft = self.claims.draft(node, last);
                     if at <= draft.known_until {
                         draft.steps.push_back(step);

@@ -2,8 +2,8 @@
 
 use super::access::{AccessLink, Bandwidth};
 use super::connection::{EndRef, Segment};
-use super::job::Made;
 use super::peer::Counted;
+use super::speculative_call::Made;
 use hedgerow_protocol::{Input, LinkId, Micros, PeerKey, PersistId, Time};
 use std::collections::{BTreeMap, VecDeque};
 

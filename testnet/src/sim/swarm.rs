@@ -4,15 +4,15 @@ use super::access::Bandwidth;
 use super::builder::SimBuilder;
 use super::dial::address_of;
 use super::node::NodeState;
-use super::player::{Mask, Offence, Player};
 use super::random::Random;
+use super::sim_peer::{Mask, Offence, SimPeer};
 use super::world::World;
 use crate::check::{Snapshot, Wire};
 use crate::journal::{Change, Message, Receipt};
 use bytes::Bytes;
 use hedgerow_protocol::{
-    Address, Config, Engine, Event, GroupName, JoinError, JoinOptions, Keypair, Memo, MessageId,
-    Micros, PublishError, PublishOptions, SettingsPatch,
+    Address, Config, Engine, Event, GroupName, JoinError, JoinOptions, Keypair, MessageId, Micros,
+    PublishError, PublishOptions, SettingsPatch, SharedCache,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,10 +20,10 @@ use std::ops::{Deref, DerefMut};
 
 /// A simulation of engines. Faults, time and looks at the network are those of [`World`].
 pub struct Sim {
-    pub(super) world: World<Player>,
+    pub(super) world: World<SimPeer>,
     config: Config,
     /// Records, graphs and trees are equal at most engines: computed once.
-    memo: Memo,
+    cache: SharedCache,
     places: Vec<Place>,
     scripts: BTreeMap<(Micros, u64), Script>,
     scripted: u64,
@@ -48,13 +48,13 @@ struct Place {
 
 /// A memory for all engines that does not grow with the square of the network: a graph or a tree
 /// holds something for every node, about 150 bytes.
-fn memo_for(nodes: usize) -> Memo {
+fn memo_for(nodes: usize) -> SharedCache {
     let nodes = nodes.max(1);
     // Up to some thousand nodes all can have their own, a gigabyte or two of them.
     let links = (16 << 20) / nodes;
     let graphs = (1 << 20) / nodes;
     let routes = (4 << 20) / nodes;
-    Memo::new(
+    SharedCache::new(
         1 << 16,
         64,
         links.clamp(64, 1 << 14),
@@ -76,7 +76,7 @@ impl fmt::Debug for Sim {
 }
 
 impl Deref for Sim {
-    type Target = World<Player>;
+    type Target = World<SimPeer>;
     fn deref(&self) -> &Self::Target {
         &self.world
     }
@@ -95,11 +95,11 @@ impl Sim {
     }
 
     /// An empty simulation that will have about so many nodes.
-    pub(crate) fn new(world: World<Player>, config: Config, nodes: usize) -> Self {
+    pub(crate) fn new(world: World<SimPeer>, config: Config, nodes: usize) -> Self {
         Self {
             world,
             config,
-            memo: memo_for(nodes),
+            cache: memo_for(nodes),
             places: Vec::new(),
             scripts: BTreeMap::new(),
             scripted: 0,
@@ -190,15 +190,15 @@ impl Sim {
         let now = self.world.time(node);
         let place = &self.places[node];
         let secret = Random::key(seed, "identity", place.identity as u64);
-        let engine = Engine::with_memo(keypair, config, rng_seed, now, self.memo.clone());
+        let engine = Engine::with_cache(keypair, config, rng_seed, now, self.cache.clone());
         let player = match &place.mask {
-            None => Player::honest(engine),
+            None => SimPeer::honest(engine),
             Some(make) => {
                 let mask = make(
                     Keypair::from_secret(secret),
                     Random::key(seed, "mask", node as u64),
                 );
-                Player::masked(engine, mask, now)
+                SimPeer::masked(engine, mask, now)
             }
         };
         self.world.start(node, key, player);
@@ -260,7 +260,7 @@ impl Sim {
     /// What a node's peer has sent that proves it hostile.
     pub fn offences(&self, node: usize) -> Vec<Offence> {
         let peer = self.world.peer(node).into_iter();
-        peer.flat_map(Player::offences)
+        peer.flat_map(SimPeer::offences)
             .map(|offence| Offence {
                 at: self.world.virtual_time(node, offence.at),
                 ..offence.clone()
@@ -423,7 +423,7 @@ impl Sim {
     }
 
     /// Publishes messages that share a bundle.
-    pub fn publish_together(
+    pub fn publish_batch(
         &mut self,
         node: usize,
         group: &str,
@@ -431,7 +431,7 @@ impl Sim {
     ) -> Result<(), PublishError> {
         let group = name(group);
         let published = self.world.call_undrained(node, |engine, now| {
-            engine.publish_together(now, &group, payloads)
+            engine.publish_batch(now, &group, payloads)
         });
         let published = published.unwrap_or_else(|| panic!("node {node} runs, {self:?}"));
         if let Ok(first) = published {

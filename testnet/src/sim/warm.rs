@@ -4,7 +4,7 @@
 
 use super::connection::EndState;
 use super::dial::address_of;
-use super::looks::Threads;
+use super::parallel_choice::Threads;
 use super::peer::Peer;
 use super::random::Random;
 use super::swarm::Sim;

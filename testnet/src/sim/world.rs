@@ -3,7 +3,6 @@
 use super::access::Bandwidth;
 use super::checks::Checks;
 use super::connection::{Connections, EndRef};
-use super::crew::Crew;
 use super::dial::Dials;
 use super::latency::Latency;
 use super::lookahead::Claims;
@@ -13,6 +12,7 @@ use super::peer::{Peer, Tally};
 use super::queue::EventQueue;
 use super::random::Random;
 use super::trace::{Kind, Trace, TraceHash};
+use super::workers::Workers;
 use crate::journal::{Change, Journal};
 use hedgerow_protocol::{Input, Micros, PeerKey, PersistId, Time, VerifyId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -145,7 +145,7 @@ pub struct World<P> {
     /// Answers to what the present call of a peer has asked to be checked.
     pub(crate) answers: Vec<Answer>,
     /// Threads that call peers, if more than one does.
-    pub(crate) crew: Option<Crew<P>>,
+    pub(crate) workers: Option<Workers<P>>,
     pub(crate) claims: Claims,
     /// Whether the old fault is active that [`World::tally`] had.
     #[cfg(feature = "planted")]
@@ -176,7 +176,7 @@ impl<P: Peer> World<P> {
             checks: Arc::default(),
             touched: Vec::new(),
             answers: Vec::new(),
-            crew: None,
+            workers: None,
             claims: Claims::default(),
             #[cfg(feature = "planted")]
             forgets_left_groups: false,

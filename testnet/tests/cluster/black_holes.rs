@@ -2,6 +2,7 @@
 
 use crate::support::{GROUP, assert_clean, join_all, wait_delivered, wait_joined, wait_view};
 use bytes::Bytes;
+use hedgerow_protocol::status::LinkFaults;
 use hedgerow_protocol::wire::{Bundle, Frame, FrameDecoder};
 use hedgerow_protocol::{Action, Engine, GroupName, Input, Micros, Time};
 use hedgerow_testnet::sim::{Bandwidth, Mask, NodeState, Random, Sim};
@@ -156,12 +157,12 @@ fn loses_its_children(replays: bool) {
         "pulled in 10 s: {pulled_first} first, {pulled_last} after 50 s"
     );
     assert!(children(&sim, hole) * 5 <= before);
-    assert!(counted(&sim, "parents_charged") > 0 && counted(&sim, "parents_raised") > 0);
+    assert!(counted(&sim, "parent_faults") > 0 && counted(&sim, "parents_raised") > 0);
     let charged = |node: usize| {
         let links = sim.engine(node).links();
         links
             .iter()
-            .any(|link| link.charges != [0, 0] && link.peer == sim.key(hole))
+            .any(|link| link.faults != LinkFaults::default() && link.peer == sim.key(hole))
     };
     assert!(
         (0..NODES).any(|node| node != hole && charged(node)),
@@ -171,7 +172,7 @@ fn loses_its_children(replays: bool) {
         let links = sim.engine(node).links();
         links
             .iter()
-            .any(|link| link.charges[1] > 0 && link.peer != sim.key(hole))
+            .any(|link| link.faults.raised > 0 && link.peer != sim.key(hole))
     });
     assert!(!innocent, "only the one that forwards nothing");
     wait_delivered(&mut sim, 10_000);

@@ -21,7 +21,7 @@ fn bundles_sent(sim: &Sim) -> u64 {
     let links = sim.alive().into_iter();
     links
         .flat_map(|node| sim.engine(node).links())
-        .map(|link| link.bundles[1])
+        .map(|link| link.bundles.sent)
         .sum()
 }
 
@@ -31,7 +31,7 @@ fn they_come_in_order_and_once_whatever_dies_on_the_way() {
     for round in 0..10 {
         for origin in [0, 13, 26] {
             let payloads = messages(origin, round, 50);
-            sim.publish_together(origin, GROUP, &payloads)
+            sim.publish_batch(origin, GROUP, &payloads)
                 .expect("is taken");
             sim.publish(origin, GROUP, format!("alone {round}"));
         }
@@ -51,7 +51,7 @@ fn they_come_in_order_and_once_whatever_dies_on_the_way() {
 fn many_share_a_signature_and_a_frame() {
     let mut sim = settled(20, 2);
     let before = bundles_sent(&sim);
-    sim.publish_together(3, GROUP, &messages(3, 0, 500))
+    sim.publish_batch(3, GROUP, &messages(3, 0, 500))
         .expect("is taken");
     wait_delivered(&mut sim, 5_000);
     let sent = bundles_sent(&sim) - before;
@@ -65,7 +65,7 @@ fn a_late_joiner_asks_for_some_of_a_bundle() {
     join_all(&mut sim, 0..8);
     wait_joined(&mut sim);
     let payloads: Vec<Bytes> = (0..30).map(|it| format!("old {it}").into()).collect();
-    sim.publish_together(2, GROUP, &payloads).expect("is taken");
+    sim.publish_batch(2, GROUP, &payloads).expect("is taken");
     sim.run_for(3_000);
     sim.start_node(8);
     sim.join_with(8, GROUP, with_history(History::Last(4)));
@@ -82,11 +82,11 @@ fn what_does_not_fit_is_refused_and_a_mesh_shares_less() {
     let mut sim = settled(10, 4);
     let engine = sim.engine(0);
     let name = hedgerow_protocol::GroupName::new(GROUP).expect("valid");
-    let (count, bytes) = engine.together_max(&name);
+    let (count, bytes) = engine.batch_limits(&name);
     let too_long = vec![Bytes::from(vec![0; bytes / 2 + 1]); 2];
     let too_many = vec![Bytes::new(); count + 1];
     for payloads in [too_long, too_many, Vec::new()] {
-        let refused = sim.publish_together(0, GROUP, &payloads);
+        let refused = sim.publish_batch(0, GROUP, &payloads);
         assert!(matches!(refused, Err(PublishError::TooLarge { .. })));
     }
     let patch = SettingsPatch {
@@ -94,6 +94,6 @@ fn what_does_not_fit_is_refused_and_a_mesh_shares_less() {
         ..SettingsPatch::default()
     };
     sim.try_set_group(0, GROUP, patch).expect("is taken");
-    assert!(sim.engine(0).together_max(&name).1 < bytes);
+    assert!(sim.engine(0).batch_limits(&name).1 < bytes);
     assert_clean(&mut sim);
 }

@@ -3,6 +3,7 @@
 mod support;
 
 mod acknowledged;
+mod bans;
 mod black_holes;
 mod broadcast_to_all;
 mod bulk;
@@ -32,7 +33,6 @@ mod relays;
 mod restart;
 mod sender_only;
 mod settings;
-mod shunned;
 mod shutdown;
 mod slow_dials;
 mod slow_peer;

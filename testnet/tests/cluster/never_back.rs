@@ -3,11 +3,12 @@
 use crate::support::{GROUP, assert_all_delivered, join_all, network, wait_joined, wait_view};
 use crate::support::{redundancy_patch, settled};
 use hedgerow_protocol::PeerKey;
+use hedgerow_protocol::status::BothWays;
 use hedgerow_testnet::sim::Sim;
 use std::collections::BTreeMap;
 
 /// Bundles received and sent so far, by node and neighbour.
-fn bundles(sim: &Sim) -> BTreeMap<(usize, PeerKey), [u64; 2]> {
+fn bundles(sim: &Sim) -> BTreeMap<(usize, PeerKey), BothWays> {
     let mut bundles = BTreeMap::new();
     for node in sim.alive() {
         for link in sim.engine(node).links() {
@@ -18,10 +19,10 @@ fn bundles(sim: &Sim) -> BTreeMap<(usize, PeerKey), [u64; 2]> {
 }
 
 /// What crossed each link since `before`: by sending node and receiving node.
-fn crossed(sim: &Sim, before: &BTreeMap<(usize, PeerKey), [u64; 2]>) -> Vec<(usize, usize)> {
+fn crossed(sim: &Sim, before: &BTreeMap<(usize, PeerKey), BothWays>) -> Vec<(usize, usize)> {
     let mut crossed = Vec::new();
-    for ((node, peer), [_, sent]) in bundles(sim) {
-        let [_, sent_before] = before.get(&(node, peer)).copied().unwrap_or_default();
+    for ((node, peer), BothWays { sent, .. }) in bundles(sim) {
+        let sent_before = before.get(&(node, peer)).map_or(0, |both| both.sent);
         for _ in sent_before..sent {
             crossed.push((node, sim.node_of(peer).expect("a node")));
         }

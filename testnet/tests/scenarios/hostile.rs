@@ -35,7 +35,7 @@ fn forwarders_that_do_not_behave_are_withstood() {
 }
 
 #[test]
-fn what_is_forged_or_cannot_be_read_is_withstood_and_who_sends_it_shunned() {
+fn what_is_forged_or_cannot_be_read_is_withstood_and_who_sends_it_banned() {
     for (kind, counter, offenders) in [
         ("forged-origin", "bundles_forged", 2),
         // One of the two is a leaf of all trees: who passes nothing on breaks no signature.
@@ -46,9 +46,9 @@ fn what_is_forged_or_cannot_be_read_is_withstood_and_who_sends_it_shunned() {
     ] {
         let results = withstands(kind);
         assert!(counts(&results, counter), "{kind}: {:?}", results.counted);
-        assert!(counts(&results, "peers_shunned"), "{kind}");
+        assert!(counts(&results, "peers_banned"), "{kind}");
         assert_eq!(results.hostile.offenders, offenders, "{kind}");
-        assert_eq!(results.hostile.shunned_ratio, Some(1.0), "{kind}");
+        assert_eq!(results.hostile.banned_ratio, Some(1.0), "{kind}");
     }
 }
 
@@ -60,7 +60,7 @@ fn what_an_honest_peer_may_have_passed_on_bans_nobody() {
     ] {
         let results = withstands(kind);
         assert!(counts(&results, counter), "{kind}: {:?}", results.counted);
-        assert!(!counts(&results, "peers_shunned"), "{kind}");
+        assert!(!counts(&results, "peers_banned"), "{kind}");
         assert_eq!(results.hostile.wronged, 0, "{kind}");
     }
 }
@@ -70,7 +70,7 @@ fn liars_are_withstood() {
     withstands("lying-coordinates");
     for (kind, counter) in [
         ("lying-digests", "announcers_ignored"),
-        ("copied-key", "outbid"),
+        ("copied-key", "own_records_found"),
     ] {
         let results = withstands(kind);
         assert!(counts(&results, counter), "{kind}: {:?}", results.counted);

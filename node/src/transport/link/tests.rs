@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 const LIMITS: LinkLimits = LinkLimits {
     read_bytes: 64 << 10,
-    pressed_bytes_per_s: 1 << 20,
+    backpressure_bytes_per_s: 1 << 20,
     report_bytes: 1,
     close: Duration::from_millis(500),
 };
@@ -267,7 +267,7 @@ async fn a_pause_ends_when_what_came_can_be_passed_on() {
     far.write_all(&[7; 1 << 10]).await.expect("writes");
     events.recv().await.expect("the link lives");
     // A hundred milliseconds, the longest pause.
-    handle.slow(LIMITS.pressed_bytes_per_s);
+    handle.slow(LIMITS.backpressure_bytes_per_s);
     far.write_all(&[7; 1 << 10]).await.expect("writes");
     events.recv().await.expect("the link lives");
     let start = tokio::time::Instant::now();

@@ -57,8 +57,8 @@ impl Config {
             links.rtt_window_ms,
             links.flap_ms,
             links.flap_max_ms,
-            links.shun_min_ms,
-            links.shun_max_ms,
+            links.ban_min_ms,
+            links.ban_max_ms,
             limits.known_ms,
             limits.hello_ms,
             database.reissue_ms,
@@ -73,7 +73,7 @@ impl Config {
             database.candidate_min_ms,
             database.candidate_max_ms,
             database.candidate_keep_ms,
-            database.leave_ms,
+            shutdown.timeout_ms,
             groups.announce_ms,
             groups.grace_ms,
             groups.pull_timeout_ms,
@@ -93,7 +93,7 @@ impl Config {
         [
             ("links.capacity", links.capacity > 0),
             ("links.dials_max", links.dials_max > 0),
-            ("links.shunned_max", links.shunned_max > 0),
+            ("links.bans_max", links.bans_max > 0),
             (
                 "limits.pending_per_address",
                 self.limits.pending_per_address > 0,

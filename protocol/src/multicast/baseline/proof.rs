@@ -20,7 +20,7 @@ const FRAMES_MAX: usize = 256;
 
 /// Answers whose proofs are being checked.
 #[derive(Debug, Default)]
-pub(crate) struct Proving {
+pub(crate) struct ProofChecks {
     frames: VecDeque<(LinkId, Baseline)>,
     /// How many frames of each link wait.
     shares: Shares,
@@ -29,7 +29,7 @@ pub(crate) struct Proving {
     checks: BTreeSet<VerifyId>,
 }
 
-impl Proving {
+impl ProofChecks {
     /// Whether an answer about this group is being checked.
     pub(crate) fn is_about(&self, id: GroupId) -> bool {
         self.frames.iter().any(|(_, frame)| frame.group == id)
@@ -70,29 +70,29 @@ impl Multicast {
         let Some(peer) = cx.net.links.get(&from).map(|link| link.peer) else {
             return;
         };
-        if !self.proving.shares.take(from, peer, FRAMES_MAX) {
+        if !self.proof_checks.shares.take(from, peer, FRAMES_MAX) {
             return cx.core.count("baselines_unchecked");
         }
-        self.proving.frames.push_back((from, frame));
+        self.proof_checks.frames.push_back((from, frame));
         self.prove_on(cx);
     }
 
     /// Begins as many checks as may run, and takes frames whose checks are done.
     fn prove_on(&mut self, cx: &mut Cx<'_>) {
-        while let Some((_, frame)) = self.proving.frames.front() {
-            if let Some(origin) = frame.origins.get(self.proving.begun) {
-                if self.proving.checks.len() >= CHECKS_MAX {
+        while let Some((_, frame)) = self.proof_checks.frames.front() {
+            if let Some(origin) = frame.origins.get(self.proof_checks.begun) {
+                if self.proof_checks.checks.len() >= CHECKS_MAX {
                     return;
                 }
-                self.proving.begun += 1;
+                self.proof_checks.begun += 1;
                 if let Some(job) = job(origin) {
                     let id = cx.core.next_verify_id(Checked::Baseline);
-                    self.proving.checks.insert(id);
+                    self.proof_checks.checks.insert(id);
                     cx.core.actions.push_back(Action::Verify { id, job });
                 }
-            } else if self.proving.checks.is_empty() {
-                self.proving.begun = 0;
-                if let Some((from, frame)) = self.proving.next_frame() {
+            } else if self.proof_checks.checks.is_empty() {
+                self.proof_checks.begun = 0;
+                if let Some((from, frame)) = self.proof_checks.next_frame() {
                     self.on_proven_baseline(cx, from, frame);
                 }
             } else {
@@ -103,10 +103,10 @@ impl Multicast {
 
     /// The answer to a check.
     pub(crate) fn on_baseline_verified(&mut self, cx: &mut Cx<'_>, id: VerifyId, valid: bool) {
-        if !self.proving.checks.remove(&id) {
+        if !self.proof_checks.checks.remove(&id) {
             return;
         }
-        if !valid && let Some(from) = self.proving.frames.front().map(|(from, _)| *from) {
+        if !valid && let Some(from) = self.proof_checks.frames.front().map(|(from, _)| *from) {
             cx.core.count("baselines_forged");
             let error = WireError::Invalid {
                 what: "baseline",
@@ -120,16 +120,16 @@ impl Multicast {
 
     /// What a neighbour said that is gone is not waited for.
     pub(crate) fn on_link_down_for_baselines(&mut self, cx: &mut Cx<'_>, link: LinkId) {
-        let proving = &mut self.proving;
-        if proving
+        let proof_checks = &mut self.proof_checks;
+        if proof_checks
             .frames
             .front()
             .is_some_and(|(from, _)| *from == link)
         {
-            proving.checks.clear();
-            proving.begun = 0;
+            proof_checks.checks.clear();
+            proof_checks.begun = 0;
         }
-        let Proving { frames, shares, .. } = proving;
+        let ProofChecks { frames, shares, .. } = proof_checks;
         frames.retain(|(from, _)| {
             let stays = *from != link;
             if !stays {

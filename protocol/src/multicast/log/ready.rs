@@ -203,7 +203,7 @@ impl OriginLog {
 
     /// Nothing more will come: what is held of a message that is not whole is a gap. Ready entries
     /// have been taken.
-    pub(crate) fn take_unfinished(&mut self) -> Option<Next> {
+    pub(crate) fn take_abandoned(&mut self) -> Option<Next> {
         let (from, to) = (self.next, self.settled);
         if from > to {
             return None;

@@ -257,9 +257,9 @@ fn what_comes_of_a_message_after_its_beginning_was_given_up_is_a_gap_too() {
         log.insert(piece(2, 0, 4), Micros(1));
         log.insert(piece(3, 1, 4), Micros(1));
         assert_eq!(seqs(&log.take_ready(order)), [(1, 0)]);
-        let gap = log.take_unfinished();
+        let gap = log.take_abandoned();
         assert_eq!(gap, Some(Next::Gap { from: 2, to: 3 }));
-        assert_eq!(log.take_unfinished(), None);
+        assert_eq!(log.take_abandoned(), None);
         assert_eq!((log.ahead_bytes, log.take_passed().len()), (0, 3));
         for (seq, index) in [(4, 2), (5, 3)] {
             log.insert(piece(seq, index, 4), Micros(1));

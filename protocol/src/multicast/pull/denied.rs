@@ -29,7 +29,7 @@ impl Multicast {
         };
         let mut ignored = false;
         if not_held.gone {
-            remote.lacks(key, &ranges);
+            remote.note_missing(key, &ranges);
         } else {
             if remote.has_claimed(key, &ranges) && !remote.is_ignored(now) {
                 remote.broken_claims += 1;
@@ -52,11 +52,11 @@ impl Multicast {
         else {
             return;
         };
-        for lack in log.missing.lacks_mut() {
-            if lack.asked.is_some_and(|(link, _)| link == from)
-                && !ranges.within(lack.from, lack.to).is_empty()
+        for range in log.missing.ranges_mut() {
+            if range.asked.is_some_and(|(link, _)| link == from)
+                && !ranges.within(range.from, range.to).is_empty()
             {
-                lack.asked = None;
+                range.asked = None;
             }
         }
         if ignored {
@@ -85,13 +85,13 @@ impl Multicast {
         for (key, log) in &mut group.logs {
             let unproven = log.proven + 1;
             let mut doubtful = RangeSet::new();
-            for lack in log
+            for range in log
                 .missing
-                .lacks()
+                .ranges()
                 .iter()
-                .filter(|lack| lack.to >= unproven)
+                .filter(|range| range.to >= unproven)
             {
-                doubtful.insert(lack.from.max(unproven), lack.to);
+                doubtful.insert(range.from.max(unproven), range.to);
             }
             if doubtful.is_empty() {
                 continue;

@@ -2,7 +2,7 @@
 //! to dial) and `admit` (what comes, what goes).
 
 mod admit;
-mod field;
+mod link_candidates;
 mod seek;
 
 use super::{Stage, reason_from_wire, reason_to_wire};
@@ -13,8 +13,8 @@ use crate::core::Core;
 use crate::overlay::Overlay;
 use crate::wire::frame::Wants;
 use crate::wire::record::SoughtGroup;
-use field::Field;
 use hedgerow_topology::{Considered, Reason, Want};
+use link_candidates::LinkCandidates;
 use std::collections::BTreeMap;
 
 /// How long an unwanted link lives: both ends need a moment to say that they want it, ms.
@@ -339,7 +339,7 @@ impl Overlay {
     }
 
     /// Wants for the network and for each further group, the strongest reason per peer.
-    fn chosen(&self, core: &Core, field: &Field) -> Vec<Want> {
+    fn chosen(&self, core: &Core, field: &LinkCandidates) -> Vec<Want> {
         let situation = field.situation(core.config.links.degree, self.chooser.seed);
         let considered = Considered::new(&situation);
         let mut chosen = considered.wants();
@@ -364,7 +364,7 @@ impl Overlay {
         chosen
     }
 
-    fn apply_wants(&mut self, core: &mut Core, field: &Field, chosen: &[Want]) {
+    fn apply_wants(&mut self, core: &mut Core, field: &LinkCandidates, chosen: &[Want]) {
         let by_peer: BTreeMap<PeerKey, Reason> = chosen
             .iter()
             .map(|want| (field.key(want.peer), want.reason))

@@ -250,7 +250,7 @@ impl Overlay {
     }
 
     fn may_not_be_dialled(&self, core: &Core, peer: PeerKey) -> bool {
-        peer == core.me || self.is_met(peer) || self.is_shunned(core, peer)
+        peer == core.me || self.is_met(peer) || self.is_banned(core, peer)
     }
 
     /// Whether a connection to `peer` stands that is up or still may come up.
@@ -398,7 +398,7 @@ impl Overlay {
             return;
         }
         let visited: Vec<PeerKey> = self.links.values().map(|link| link.peer).collect();
-        let no_use = |peer| visited.contains(&peer) || self.is_shunned(core, peer);
+        let no_use = |peer| visited.contains(&peer) || self.is_banned(core, peer);
         for address in self.dialer.loose_outside(no_use) {
             self.dial(core, Target::Address(address), None);
         }

@@ -210,7 +210,7 @@ impl Overlay {
                     | LinkEnd::Transport
                     | LinkEnd::OtherNetwork
                     | LinkEnd::Incompatible
-                    | LinkEnd::Shunned
+                    | LinkEnd::Banned
             );
         if let Some(source) = &link.source
             && came_to_nothing

@@ -44,9 +44,9 @@ impl Overlay {
         self.links.insert(id, link);
         let refusal = if core.stopping.is_some() {
             Some(LinkEnd::Stopped)
-        } else if self.is_shunned(core, peer) {
-            core.count("links_shunned");
-            Some(LinkEnd::Shunned)
+        } else if self.is_banned(core, peer) {
+            core.count("links_banned");
+            Some(LinkEnd::Banned)
         } else if peer == core.me || (dialled && self.has_own_dial_to(peer, id)) {
             Some(LinkEnd::Duplicate)
         } else if is_crowded

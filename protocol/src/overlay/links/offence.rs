@@ -26,11 +26,11 @@ impl Overlay {
     ) {
         tracing::warn!(%peer, %error, "the peer breaks the rules, closing its links");
         core.count("frames_malformed");
-        self.shun(core, peer);
+        self.ban(core, peer);
         self.close_link(core, id, LinkEnd::Malformed);
         let links = self.links.values().filter(|link| link.peer == peer);
         for other in links.map(|link| link.id).collect::<Vec<_>>() {
-            self.close_link(core, other, LinkEnd::Shunned);
+            self.close_link(core, other, LinkEnd::Banned);
         }
     }
 

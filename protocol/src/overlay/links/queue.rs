@@ -341,7 +341,7 @@ impl SendQueue {
     }
 
     /// Whether a lane is filled to a quarter or more of its limit: a publisher should wait.
-    pub(crate) fn is_pressed(&self, priority: Priority) -> bool {
+    pub(crate) fn is_congested(&self, priority: Priority) -> bool {
         self.lanes[priority as usize].bytes * 4 >= self.limits[priority as usize]
     }
 }

@@ -171,23 +171,23 @@ impl Overlay {
         let Some(link) = self.links.get_mut(&id) else {
             return false;
         };
-        let before = PUSHED.map(|lane| link.queue.is_pressed(lane));
+        let before = PUSHED.map(|lane| link.queue.is_congested(lane));
         link.queue.written(bytes);
         self.pump(core, id);
         self.go_on_with_records(core, id);
         let Some(link) = self.links.get_mut(&id) else {
             return false;
         };
-        let pressed = PUSHED.map(|lane| link.queue.is_pressed(lane));
-        if pressed == [false; 2] {
+        let congested = PUSHED.map(|lane| link.queue.is_congested(lane));
+        if congested == [false; 2] {
             link.lazy = false;
         }
-        if pressed != before {
-            // Should others still be pressed, the next that is passed on says so.
+        if congested != before {
+            // Should others still be congested, the next that is passed on says so.
             let slowed = std::mem::take(&mut self.slowed).into_iter();
             core.actions
                 .extend(slowed.map(|link| Action::Resume { link }));
         }
-        pressed != [true; 2]
+        congested != [true; 2]
     }
 }

@@ -264,7 +264,7 @@ impl Overlay {
             .candidates
             .peers
             .keys()
-            .filter(|peer| !linked(peer) && **peer != core.me && !self.is_shunned(core, **peer))
+            .filter(|peer| !linked(peer) && **peer != core.me && !self.is_banned(core, **peer))
             .map(|peer| Target::Peer(*peer))
             .chain(
                 self.dialer
@@ -272,7 +272,7 @@ impl Overlay {
                         self.view.contains(peer)
                             || peer == core.me
                             || linked(&peer)
-                            || self.is_shunned(core, peer)
+                            || self.is_banned(core, peer)
                     })
                     .into_iter()
                     .map(Target::Address),

@@ -9,7 +9,7 @@ use super::search::search;
 use crate::base::identity::PeerKey;
 use crate::base::name::{GroupId, GroupName};
 use crate::base::status::Role;
-use crate::overlay::cache::Memo;
+use crate::overlay::cache::SharedCache;
 use crate::wire::SignedRecord;
 use crate::wire::record::SoughtGroup;
 use hedgerow_topology::petgraph::graph::NodeIndex;
@@ -34,7 +34,7 @@ pub(crate) struct Component {
 /// All living records and the links that both ends state.
 ///
 /// Thousands of simulated peers may hold one each, so it keeps little besides; the graph is several
-/// times as large, follows from the records, and is left to the memo.
+/// times as large, follows from the records, and is left to the cache.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     /// The shape of the database it was taken of.
@@ -58,11 +58,11 @@ impl Snapshot {
         hash: u64,
         records: Vec<Arc<SignedRecord>>,
         former: Option<&Self>,
-        memo: &Memo,
+        cache: &SharedCache,
     ) -> Self {
         let prefixes: Vec<u64> = records.iter().map(|r| r.record.peer.prefix()).collect();
-        let graph = memo.links(hash, || {
-            let before = former.and_then(|former| Some((former, memo.held_links(former.hash)?)));
+        let graph = cache.links(hash, || {
+            let before = former.and_then(|former| Some((former, cache.held_links(former.hash)?)));
             before
                 .and_then(|(former, graph)| links::after(former, &graph, &records, &prefixes))
                 .unwrap_or_else(|| links::of(&records, &prefixes))
@@ -79,8 +79,8 @@ impl Snapshot {
     }
 
     /// The whole graph.
-    pub(crate) fn graph(&self, memo: &Memo) -> Arc<LinkGraph> {
-        memo.links(self.hash, || links::of(&self.records, &self.prefixes))
+    pub(crate) fn graph(&self, cache: &SharedCache) -> Arc<LinkGraph> {
+        cache.links(self.hash, || links::of(&self.records, &self.prefixes))
     }
 
     /// Where `peer` stands.
@@ -104,9 +104,9 @@ impl Snapshot {
     }
 
     /// Articulation points and bridges.
-    pub(crate) fn cuts(&self, memo: &Memo) -> &Arc<Cuts> {
+    pub(crate) fn cuts(&self, cache: &SharedCache) -> &Arc<Cuts> {
         self.cuts
-            .get_or_init(|| Arc::new(Cuts::of(&self.graph(memo))))
+            .get_or_init(|| Arc::new(Cuts::of(&self.graph(cache))))
     }
 }
 
@@ -178,7 +178,12 @@ pub(crate) struct GroupGraph {
 impl GroupGraph {
     /// The graph of `group` in a component of `snapshot`: its members and senders, or, when they
     /// do not reach each other alone, the whole component.
-    pub(crate) fn new(snapshot: &Snapshot, component: u32, group: &GroupName, memo: &Memo) -> Self {
+    pub(crate) fn new(
+        snapshot: &Snapshot,
+        component: u32,
+        group: &GroupName,
+        cache: &SharedCache,
+    ) -> Self {
         let sought = SoughtGroup::new(group);
         let role_of = |index: usize| {
             if group.is_broadcast() {
@@ -192,7 +197,7 @@ impl GroupGraph {
             .copied()
             .filter(|&index| role_of(index).is_some())
             .collect();
-        let links = snapshot.graph(memo);
+        let links = snapshot.graph(cache);
         let (mut indices, mut graph) = (members, None);
         if indices.len() < everybody.len() {
             let subgraph = induced(&links, &indices);
@@ -257,12 +262,12 @@ impl GroupGraph {
     /// The overlay from `origin`, which must be in the graph.
     pub(crate) fn route(
         &self,
-        memo: &Memo,
+        cache: &SharedCache,
         origin: NodeIndex,
         class: Class,
         redundancy: u8,
     ) -> Arc<Mesh> {
-        memo.route(
+        cache.route(
             (self.hash, origin.index() as u32, class, redundancy),
             || match self.algorithm {
                 Algorithm::V1 => self.route_v1(origin, class, redundancy),
@@ -301,14 +306,14 @@ fn placed(place: u64, role: Option<Role>) -> u64 {
 
 /// Names the graph of `group` in the component of `peer` in `snapshot`, made once.
 pub(crate) fn group_graph(
-    memo: &Memo,
+    cache: &SharedCache,
     snapshot: &Snapshot,
     component: u32,
     id: GroupId,
     group: &GroupName,
 ) -> Arc<GroupGraph> {
-    memo.graph((snapshot.hash, component, id), || {
-        GroupGraph::new(snapshot, component, group, memo)
+    cache.graph((snapshot.hash, component, id), || {
+        GroupGraph::new(snapshot, component, group, cache)
     })
 }
 

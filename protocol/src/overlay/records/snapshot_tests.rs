@@ -39,13 +39,13 @@ fn row(versions: [u16; 3]) -> Snapshot {
         };
         Arc::new(SignedRecord::sign(record, &keypairs[at]))
     });
-    Snapshot::new(1, records.collect(), None, &Memo::default())
+    Snapshot::new(1, records.collect(), None, &SharedCache::default())
 }
 
 fn broadcast_graph(snapshot: &Snapshot) -> Arc<GroupGraph> {
     let group = GroupName::broadcast();
     let id = GroupId::new(&NetworkName::default(), &group);
-    group_graph(&Memo::default(), snapshot, 0, id, &group)
+    group_graph(&SharedCache::default(), snapshot, 0, id, &group)
 }
 
 #[test]
@@ -54,8 +54,8 @@ fn a_peer_of_a_newer_version_is_part_of_the_same_trees() {
     assert_eq!(mixed.summary(0).agreed.unsupported, 0);
     let (old, mixed) = (broadcast_graph(&old), broadcast_graph(&mixed));
     assert_eq!(old.hash, mixed.hash, "the same trees, by the same name");
-    let memo = Memo::default();
-    let mesh = mixed.route(&memo, NodeIndex::new(0), Class::Normal, 1);
+    let cache = SharedCache::default();
+    let mesh = mixed.route(&cache, NodeIndex::new(0), Class::Normal, 1);
     assert_eq!(mesh.children(NodeIndex::new(1)), [NodeIndex::new(2)]);
 }
 
@@ -121,8 +121,8 @@ proptest! {
         };
         let mut held: BTreeMap<PeerKey, Arc<SignedRecord>> =
             first.iter().map(signed).map(|r| (r.record.peer, r)).collect();
-        let memo = Memo::default();
-        let former = Snapshot::new(1, held.values().cloned().collect(), None, &memo);
+        let cache = SharedCache::default();
+        let former = Snapshot::new(1, held.values().cloned().collect(), None, &cache);
         for record in changes.iter().map(signed) {
             held.insert(record.record.peer, record);
         }
@@ -130,7 +130,7 @@ proptest! {
             held.remove(&keypairs[at].peer());
         }
         let records: Vec<_> = held.into_values().collect();
-        let now = Snapshot::new(2, records.clone(), Some(&former), &memo).graph(&memo);
+        let now = Snapshot::new(2, records.clone(), Some(&former), &cache).graph(&cache);
         let prefixes: Vec<u64> = records.iter().map(|r| r.record.peer.prefix()).collect();
         let anew = links::of(&records, &prefixes);
         let edges = |graph: &LinkGraph| {

@@ -117,17 +117,26 @@ impl Overlay {
     pub(crate) fn wire_record(&self, core: &Core, peer: PeerKey) -> Option<WireRecord> {
         let record = self.database.get(peer)?;
         let age_ms = self.database.age_ms(peer, core.now.mono);
-        Some(WireRecord(record.signed.clone(), record.signature, age_ms))
+        Some(WireRecord::new(
+            record.signed.clone(),
+            record.signature,
+            age_ms,
+        ))
     }
 
     pub(crate) fn on_records(&mut self, core: &mut Core, from: LinkId, records: Vec<WireRecord>) {
-        for WireRecord(signed, signature, age_ms) in records {
+        for WireRecord {
+            signed,
+            signature,
+            age_ms,
+        } in records
+        {
             if signed.len() > RECORD_BYTES_MAX {
                 core.count("records_oversized");
                 continue;
             }
-            let memo = self.memo.clone();
-            let decoded = memo.record(&signed, &signature, || {
+            let cache = self.cache.clone();
+            let decoded = cache.record(&signed, &signature, || {
                 SignedRecord::decode(signed.clone(), signature)
             });
             match decoded {
@@ -231,7 +240,7 @@ impl Overlay {
             let (epoch, _) = record.order();
             match self.offer_in_time(core, &record) {
                 Offer::Newer if record.order() > (self.own.epoch, 0) => {
-                    self.on_outbid(core, &record, age_ms);
+                    self.on_identity_conflict(core, &record, age_ms);
                 }
                 Offer::Ahead => {
                     self.note_own_ahead(core, epoch);

@@ -42,7 +42,7 @@ fn cut(frame: Frame) -> Vec<Frame> {
 /// A frame of each kind with a list, longer than the wire takes.
 fn oversized() -> Vec<Frame> {
     let names: Vec<(u64, u64, u64)> = (0..20_000).map(|at| (at << 49, u64::MAX, at)).collect();
-    let record = WireRecord(Bytes::from(vec![1; 10_000]), [1; 64], 3);
+    let record = WireRecord::new(Bytes::from(vec![1; 10_000]), [1; 64], 3);
     let origin = BaselineOrigin {
         origin: ORIGIN,
         epoch: 1,
@@ -61,7 +61,12 @@ fn oversized() -> Vec<Frame> {
         settled: 1,
         above: holes(20_000),
     };
-    let ack = MemberAck(ORIGIN, 1, holes(1_000), [3; 64]);
+    let ack = MemberAck {
+        member: ORIGIN,
+        up_to: 1,
+        lost: holes(1_000),
+        signature: [3; 64],
+    };
     vec![
         Records {
             records: vec![record; 64],
@@ -169,7 +174,7 @@ fn the_parts_of_a_frame_say_what_it_said() {
 fn what_cannot_be_cut_fits() {
     use crate::base::name::{GroupName, NetworkName};
     use crate::wire::bundle::HEADER_BYTES_MAX;
-    use crate::wire::frame::{Fork, Heartbeat, Hello, Probe, Proof, SignedHeader};
+    use crate::wire::frame::{Equivocation, Heartbeat, Hello, Probe, Proof, SignedHeader};
     let address = Address::new(&"a".repeat(ADDRESS_BYTES_MAX)).expect("valid");
     let longest_name = "n".repeat(128);
     let frames: Vec<Frame> = vec![
@@ -180,7 +185,7 @@ fn what_cannot_be_cut_fits() {
             capabilities: u64::MAX,
             needs: Vec::new(),
             wants: u16::MAX,
-            record: Some(WireRecord(vec![1; 16_384].into(), [1; 64], u64::MAX)),
+            record: Some(WireRecord::new(vec![1; 16_384].into(), [1; 64], u64::MAX)),
         }
         .into(),
         Heartbeat {
@@ -198,7 +203,7 @@ fn what_cannot_be_cut_fits() {
             alternatives: vec![(ORIGIN, vec![address; 8]); 8],
         }
         .into(),
-        Fork {
+        Equivocation {
             first: vec![1; HEADER_BYTES_MAX].into(),
             first_signature: [1; 64],
             second: vec![1; HEADER_BYTES_MAX].into(),

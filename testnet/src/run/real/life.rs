@@ -1,7 +1,7 @@
 //! Peers start, join, are killed.
 
 use super::Real;
-use super::news::{News, listen};
+use super::ingest::{News, listen};
 use super::node::{Files, State, name};
 use crate::journal::Change;
 use crate::process::{Lifetime, Peer, PeerPlan, Place, ProcessError};

@@ -8,11 +8,11 @@
 mod clock;
 #[cfg(target_os = "linux")]
 mod hosts;
+mod ingest;
 mod life;
-mod look;
-mod news;
 mod node;
 mod place;
+mod poll;
 mod scratch;
 mod sockets;
 mod warm;
@@ -27,7 +27,7 @@ use crate::sim::Latency;
 use crate::switch::Switch;
 use clock::Clock;
 use hedgerow_protocol::{LinkId, Micros, PeerKey};
-use news::News;
+use ingest::News;
 use node::Node;
 use place::Places;
 use scratch::Scratch;
@@ -57,9 +57,9 @@ pub(super) struct Real {
     clock: Clock,
     sender: mpsc::UnboundedSender<News>,
     news: mpsc::UnboundedReceiver<News>,
-    signals: news::Signals,
+    signals: ingest::Signals,
     /// Publications that no answer has named yet, by the number in their payload.
-    posts: HashMap<u64, news::Post>,
+    posts: HashMap<u64, ingest::Post>,
     /// Nodes whose peers have refused a message for good, which is told once.
     refusing: BTreeSet<usize>,
     /// So many peers start at once.
@@ -115,7 +115,7 @@ pub(super) fn world(
     }
     let logs = options.logs;
     let (sender, news) = mpsc::unbounded_channel();
-    let signals = runtime.block_on(async { news::Signals::new() });
+    let signals = runtime.block_on(async { ingest::Signals::new() });
     Ok(Box::new(Real {
         runtime: Rc::new(runtime),
         backend,
@@ -139,7 +139,7 @@ pub(super) fn world(
         posts: HashMap::new(),
         refusing: BTreeSet::new(),
         starting: Arc::new(Semaphore::new(life::STARTING_MAX)),
-        asking: Arc::new(Semaphore::new(look::ASKING_MAX)),
+        asking: Arc::new(Semaphore::new(poll::ASKING_MAX)),
         looking: 0,
         last_tick: Instant::now(),
         ticks: 0,

@@ -1,7 +1,7 @@
 //! Real peers as a run sees them.
 
 use super::node::State;
-use super::{Real, look, sockets};
+use super::{Real, poll, sockets};
 use crate::check::{Snapshot, Wire};
 use crate::journal::{Change, Journal};
 use crate::process::Peer;
@@ -145,7 +145,7 @@ impl World for Real {
     }
 
     fn overlay(&self, origin: usize, group: &GroupName) -> Option<OverlayStatus> {
-        let asked = look::overlay(&self.nodes[origin], group);
+        let asked = poll::overlay(&self.nodes[origin], group);
         self.runtime.block_on(asked)
     }
 

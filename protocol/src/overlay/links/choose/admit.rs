@@ -1,6 +1,6 @@
 //! Links that others open or nobody wants: admitted, shed, closed.
 
-use super::{Field, PARTING_MS, UNWANTED_MS};
+use super::{LinkCandidates, PARTING_MS, UNWANTED_MS};
 use crate::base::interface::{LinkEnd, LinkId};
 use crate::base::time::Micros;
 use crate::core::Core;
@@ -20,7 +20,7 @@ impl Overlay {
     }
 
     /// All links that are up, in the order of `up`.
-    pub(super) fn link_uses(&self, core: &Core, field: &Field) -> Vec<LinkUse> {
+    pub(super) fn link_uses(&self, core: &Core, field: &LinkCandidates) -> Vec<LinkUse> {
         self.up
             .values()
             .filter_map(|id| self.links.get(id))
@@ -28,7 +28,7 @@ impl Overlay {
             .collect()
     }
 
-    fn link_use(&self, core: &Core, field: &Field, link: &Link) -> LinkUse {
+    fn link_use(&self, core: &Core, field: &LinkCandidates, link: &Link) -> LinkUse {
         let peer = field.snapshot.index(link.peer);
         let is_bridge = peer.is_some_and(|at| {
             let (me, at) = (NodeIndex::new(field.me), NodeIndex::new(at));
@@ -46,7 +46,7 @@ impl Overlay {
         }
     }
 
-    pub(super) fn close_unwanted(&mut self, core: &mut Core, field: &Field) {
+    pub(super) fn close_unwanted(&mut self, core: &mut Core, field: &LinkCandidates) {
         let now = core.now.mono;
         let held = self.chooser.held_until();
         let is_held = self.is_calm(core) && held > now;
@@ -70,7 +70,7 @@ impl Overlay {
             if !closable {
                 link.unwanted_since = None;
                 // Wanted again, it is stated again, whatever else rests.
-                parting |= link.parting_since.take().is_some();
+                parting |= link.retiring_since.take().is_some();
                 continue;
             }
             if none_go {
@@ -78,12 +78,12 @@ impl Overlay {
             }
             let since = (*link.unwanted_since.get_or_insert(now)).max(link.up_since);
             let parts_at = since + Micros::from_millis(UNWANTED_MS);
-            if link.parting_since.is_none() && parts_at <= now {
-                link.parting_since = Some(now);
+            if link.retiring_since.is_none() && parts_at <= now {
+                link.retiring_since = Some(now);
                 parting = true;
             }
             let next = link
-                .parting_since
+                .retiring_since
                 .map_or(parts_at, |since| since + parts_in);
             if next <= now {
                 self.close_link(core, id, LinkEnd::Unwanted);
@@ -100,7 +100,7 @@ impl Overlay {
     }
 
     /// Links beyond what is accepted, taken for the ring or to mend the view, cost another one.
-    pub(super) fn shed_surplus(&mut self, core: &mut Core, field: &Field) {
+    pub(super) fn shed_surplus(&mut self, core: &mut Core, field: &LinkCandidates) {
         while self.up.len() > core.config.links.accept_max {
             let ids: Vec<LinkId> = self.up.values().copied().collect();
             let Some(victim) = shed(&self.link_uses(core, field)) else {

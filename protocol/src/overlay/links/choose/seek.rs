@@ -1,6 +1,6 @@
 //! Dials for the links that are wanted: who is tried, who is left alone, and at what pace.
 
-use super::{Field, IDLE_ROUNDS, YIELD_MS};
+use super::{IDLE_ROUNDS, LinkCandidates, YIELD_MS};
 use crate::base::identity::PeerKey;
 use crate::base::time::Micros;
 use crate::core::Core;
@@ -48,7 +48,7 @@ impl Overlay {
 
     /// While a side of the ring has no living link, dials walk outward on it. Past whoever was
     /// lost they go many at a time: after a mass crash most of those who come first are dead.
-    pub(super) fn dial_ring(&mut self, core: &mut Core, field: &Field) {
+    pub(super) fn dial_ring(&mut self, core: &mut Core, field: &LinkCandidates) {
         let situation = field.situation(core.config.links.degree, self.chooser.seed);
         for (side, reason) in [
             (Side::Successor, Reason::RingSuccessor),
@@ -79,7 +79,7 @@ impl Overlay {
         }
     }
 
-    pub(super) fn dial_wants(&mut self, core: &mut Core, field: &Field, chosen: &[Want]) {
+    pub(super) fn dial_wants(&mut self, core: &mut Core, field: &LinkCandidates, chosen: &[Want]) {
         let now = core.now.mono;
         self.chooser
             .yielding
@@ -135,7 +135,7 @@ impl Overlay {
     }
 
     /// Whether this peer would itself take the link that it wants: own dials keep to the limits.
-    pub(super) fn has_room_for(&self, core: &Core, field: &Field, want: &Want) -> bool {
+    pub(super) fn has_room_for(&self, core: &Core, field: &LinkCandidates, want: &Want) -> bool {
         want.swap_for.is_some()
             || admit(
                 &self.link_uses(core, field),

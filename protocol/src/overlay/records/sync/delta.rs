@@ -59,7 +59,7 @@ impl Overlay {
     fn delta_of(&self, core: &Core, peer: PeerKey) -> Option<RecordDelta> {
         let base = self.sync.replaced.get(&peer)?;
         let record = self.database.get(peer)?;
-        let delta = self.memo.delta(base, record)?;
+        let delta = self.cache.delta(base, record)?;
         Some(RecordDelta {
             age_ms: self.database.age_ms(peer, core.now.mono),
             ..delta
@@ -153,7 +153,7 @@ impl Overlay {
         let Some(base) = base.filter(|_| is_trusted(from)) else {
             return Made::NoBase;
         };
-        if let Some(record) = self.memo.given_by(delta) {
+        if let Some(record) = self.cache.given_by(delta) {
             return Made::Record(record);
         }
         let signed = delta.apply(base);
@@ -161,7 +161,7 @@ impl Overlay {
             return Made::SomethingElse;
         };
         let decode = || SignedRecord::decode(signed.clone(), delta.signature);
-        match self.memo.record(&signed, &delta.signature, decode) {
+        match self.cache.record(&signed, &delta.signature, decode) {
             Ok(record) if record.name() == delta.name => Made::Record(record),
             Ok(_) => Made::SomethingElse,
             Err(error) => Made::Malformed(error),

@@ -185,7 +185,7 @@ impl Overlay {
     fn tree_neighbours(&self, core: &Core) -> Option<Vec<PeerKey>> {
         let graph = self.broadcast_graph(core)?;
         let me = graph.index(core.me)?;
-        let route = graph.route(&self.memo, NodeIndex::new(0), Class::Normal, 1);
+        let route = graph.route(&self.cache, NodeIndex::new(0), Class::Normal, 1);
         let tree = route.tree();
         if !tree.contains(me) {
             return None;
@@ -324,7 +324,7 @@ impl Overlay {
             .filter_map(|peer| self.wire_record(core, peer))
             .collect();
         let room = FRAME_BYTES_MAX / 2;
-        for records in in_frames(records, room, |record: &WireRecord| record.0.len()) {
+        for records in in_frames(records, room, |record: &WireRecord| record.signed.len()) {
             self.send(core, to, Records { records });
         }
     }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 const NODES: usize = 12;
 const OFFENDER: usize = 4;
-const SHUN_MS: u64 = 30_000;
+const BAN_MS: u64 = 30_000;
 /// Until when the offender sends what cannot be read, ms.
 const OFFENDS_MS: u64 = 15_000;
 
@@ -49,7 +49,7 @@ fn network() -> Sim {
         .nodes(NODES)
         .seed(11)
         .idle_from(0)
-        .configure(|config| config.links.shun_min_ms = SHUN_MS)
+        .configure(|config| config.links.ban_min_ms = BAN_MS)
         .build();
     sim.set_mask(OFFENDER, |_, _| {
         Box::new(Garbage {
@@ -75,20 +75,20 @@ fn an_offender_that_dials_again_is_refused_until_its_time_is_over() {
         .map(|node| sim.engine(node).counters().link_ends)
         .map(|ends| ends.get(&LinkEnd::Malformed).copied().unwrap_or(0))
         .sum();
-    let shunning = honest().filter(|&node| sim.engine(node).status().shunned > 0);
-    let shunning = shunning.count() as u64;
-    assert!(shunning > 0, "nobody was offended");
-    assert_eq!(offended, shunning, "nobody is offended twice");
-    assert_eq!(counted(&sim, honest(), "peers_shunned"), shunning);
+    let banning = honest().filter(|&node| sim.engine(node).status().banned > 0);
+    let banning = banning.count() as u64;
+    assert!(banning > 0, "nobody was offended");
+    assert_eq!(offended, banning, "nobody is offended twice");
+    assert_eq!(counted(&sim, honest(), "peers_banned"), banning);
     assert!(
-        counted(&sim, honest(), "links_shunned") > 0,
+        counted(&sim, honest(), "links_banned") > 0,
         "it has tried to come back"
     );
     let linked = honest().any(|node| sim.neighbours(node).contains(&OFFENDER));
     assert!(!linked, "it got in again");
 
     // It behaves from now on, and is let in once nobody remembers a reason not to.
-    let back = sim.run_until(2 * SHUN_MS, |sim| {
+    let back = sim.run_until(2 * BAN_MS, |sim| {
         honest().any(|node| sim.neighbours(node).contains(&OFFENDER))
     });
     assert!(back, "it is never forgiven, {sim:?}");
@@ -115,5 +115,5 @@ fn who_forges_is_found_out_though_it_passes_nothing_on() {
     sim.publish(publisher, GROUP, "all have it from its origin");
     sim.run_for(5_000);
     assert!(counted(&sim, [other], "bundles_forged") > 0);
-    assert!(sim.engine(other).status().shunned > 0);
+    assert!(sim.engine(other).status().banned > 0);
 }

@@ -5,8 +5,8 @@
 //! those whose turn comes later.
 
 use super::checks::Checks;
-use super::job::Job;
 use super::peer::Peer;
+use super::speculative_call::Job;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -33,14 +33,14 @@ struct Shared<P> {
 }
 
 /// Threads that help.
-pub(crate) struct Crew<P> {
+pub(crate) struct Workers<P> {
     shared: Arc<Shared<P>>,
     helpers: Vec<JoinHandle<()>>,
 }
 
-impl<P> fmt::Debug for Crew<P> {
+impl<P> fmt::Debug for Workers<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Crew({} helpers)", self.helpers.len())
+        write!(f, "Workers({} helpers)", self.helpers.len())
     }
 }
 
@@ -90,7 +90,7 @@ fn pause() {
     thread::yield_now();
 }
 
-impl<P: Peer> Crew<P> {
+impl<P: Peer> Workers<P> {
     /// So many helpers, as far as the system gives threads.
     pub(crate) fn new(helpers: usize, checks: Arc<Checks>) -> Self {
         let shared = Arc::new(Shared {
@@ -122,7 +122,7 @@ impl<P: Peer> Crew<P> {
         self.shared.left.load(Ordering::Acquire) > 0
     }
 
-    /// Adds a job: a helper makes its calls, and [`Crew::ended`] gives it back.
+    /// Adds a job: a helper makes its calls, and [`Workers::ended`] gives it back.
     pub(crate) fn begin(&self, job: Job<P>) {
         {
             let mut todo = lock(&self.shared.todo);
@@ -152,7 +152,7 @@ impl<P: Peer> Crew<P> {
     }
 }
 
-impl<P> Drop for Crew<P> {
+impl<P> Drop for Workers<P> {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
         for helper in self.helpers.drain(..) {

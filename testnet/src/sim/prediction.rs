@@ -4,15 +4,15 @@
 //! [`super::transport`] with bytes. What it cannot say for certain, it calls unknown.
 
 use super::connection::{EndRef, EndState, Segment};
-use super::job::{Call, Step};
 use super::node::NodeState;
 use super::peer::Peer;
+use super::speculative_call::{Call, Step};
 use super::world::{Happening, World, verified};
 use hedgerow_protocol::{Input, Micros};
 use std::collections::VecDeque;
 
 /// What an event tells a peer.
-pub(crate) enum Foreseen {
+pub(crate) enum Prediction {
     /// Nothing, as long as nothing happens at its node before.
     Nothing,
     /// Perhaps something, or not known before its turn.
@@ -42,7 +42,7 @@ impl<P: Peer> World<P> {
     }
 
     /// What an event tells the peer of `node`, which it concerns.
-    pub(crate) fn foresee(&self, at: Micros, node: usize, happening: &Happening) -> Foreseen {
+    pub(crate) fn predict(&self, at: Micros, node: usize, happening: &Happening) -> Prediction {
         let place = &self.nodes[node];
         match happening {
             Happening::Timeout { .. } => self.foresee_timeout(at, node),
@@ -51,7 +51,7 @@ impl<P: Peer> World<P> {
                 Some((end, segment)) if place.line == *line => {
                     self.foresee_reading(at, node, *end, segment)
                 }
-                _ => Foreseen::Unknown,
+                _ => Prediction::Unknown,
             },
             Happening::Verified {
                 incarnation,
@@ -61,19 +61,19 @@ impl<P: Peer> World<P> {
                 let calls = verified(answers.clone()).map(Call::Input);
                 step(at, calls.collect(), None)
             }
-            _ => Foreseen::Unknown,
+            _ => Prediction::Unknown,
         }
     }
 
     /// See `on_timeout`: what was written is told first.
-    fn foresee_timeout(&self, at: Micros, node: usize) -> Foreseen {
+    fn foresee_timeout(&self, at: Micros, node: usize) -> Prediction {
         let place = &self.nodes[node];
         if place.timer != Some(at) || place.state != NodeState::Running {
-            return Foreseen::Nothing;
+            return Prediction::Nothing;
         }
         // What comes before decides what is due, and which of two entries is stale.
         if self.claims.has(node) {
-            return Foreseen::Unknown;
+            return Prediction::Unknown;
         }
         let mut calls = VecDeque::new();
         let mut reports = place.reports.clone();
@@ -97,9 +97,9 @@ impl<P: Peer> World<P> {
     }
 
     /// See `on_arrive`.
-    fn foresee_arrival(&self, at: Micros, node: usize, end: EndRef) -> Foreseen {
+    fn foresee_arrival(&self, at: Micros, node: usize, end: EndRef) -> Prediction {
         let Some(from) = self.connections.peek(end) else {
-            return Foreseen::Nothing;
+            return Prediction::Nothing;
         };
         let before = self.claims.arrivals(node, end);
         match from.in_flight.get(before) {
@@ -110,12 +110,18 @@ impl<P: Peer> World<P> {
             {
                 self.foresee_reading(at, node, end, segment)
             }
-            _ => Foreseen::Unknown,
+            _ => Prediction::Unknown,
         }
     }
 
     /// See `take`: a segment that has come to the node's socket.
-    fn foresee_reading(&self, at: Micros, node: usize, end: EndRef, segment: &Segment) -> Foreseen {
+    fn foresee_reading(
+        &self,
+        at: Micros,
+        node: usize,
+        end: EndRef,
+        segment: &Segment,
+    ) -> Prediction {
         let place = &self.nodes[node];
         let reads = place.state == NodeState::Running && !place.deaf;
         match (segment, self.connections.peek(end.other())) {
@@ -124,11 +130,11 @@ impl<P: Peer> World<P> {
                 let input = Input::Bytes { link, bytes };
                 step(at, [Call::Input(input)].into(), Some(end))
             }
-            _ => Foreseen::Unknown,
+            _ => Prediction::Unknown,
         }
     }
 }
 
-fn step(at: Micros, calls: VecDeque<Call>, arrival: Option<EndRef>) -> Foreseen {
-    Foreseen::Step(Step { at, calls, arrival })
+fn step(at: Micros, calls: VecDeque<Call>, arrival: Option<EndRef>) -> Prediction {
+    Prediction::Step(Step { at, calls, arrival })
 }

@@ -44,7 +44,7 @@ pub struct Offence {
 }
 
 /// What runs at a node of a simulation.
-pub struct Player {
+pub struct SimPeer {
     engine: Engine,
     masked: Option<Masked>,
 }
@@ -56,7 +56,7 @@ struct Masked {
     now: Time,
 }
 
-impl Player {
+impl SimPeer {
     /// An engine that does as it should.
     pub fn honest(engine: Engine) -> Self {
         Self {
@@ -83,27 +83,27 @@ impl Player {
     }
 }
 
-impl fmt::Debug for Player {
+impl fmt::Debug for SimPeer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let masked = self.masked.is_some();
-        write!(f, "Player({}, masked: {masked})", self.engine.peer())
+        write!(f, "SimPeer({}, masked: {masked})", self.engine.peer())
     }
 }
 
-impl Deref for Player {
+impl Deref for SimPeer {
     type Target = Engine;
     fn deref(&self) -> &Engine {
         &self.engine
     }
 }
 
-impl DerefMut for Player {
+impl DerefMut for SimPeer {
     fn deref_mut(&mut self) -> &mut Engine {
         &mut self.engine
     }
 }
 
-impl Peer for Player {
+impl Peer for SimPeer {
     fn handle_input(&mut self, now: Time, input: Input) {
         if let Some(masked) = &mut self.masked {
             masked.now = now;

@@ -1,7 +1,7 @@
 //! Looks at all peers, about once a second.
 
 use super::Real;
-use super::news::News;
+use super::ingest::News;
 use super::node::{Metrics, Node, State};
 use crate::process::ProcessError;
 use crate::run::memory::peak_rss_mib;

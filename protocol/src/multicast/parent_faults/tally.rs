@@ -2,10 +2,10 @@
 
 use crate::base::time::Micros;
 
-/// So many charges over so long, ms, without a push between them, are a run.
+/// So many faults over so long, ms, without a push between them, are a run.
 const RUN: u32 = 5;
 const RUN_MS: u64 = 5_000;
-/// A charge is forgotten after so long, ms; and what came here longer ago is pushed too late to
+/// A tally is forgotten after so long, ms; and what came here longer ago is pushed too late to
 /// forgive any.
 const FORGET_MS: u64 = 60_000;
 /// A raised cost falls by a step after so long, ms, twice as long after each further raise.
@@ -14,8 +14,8 @@ const EASE_DOUBLINGS_MAX: u32 = 6;
 
 /// What stands against one parent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Charge {
-    /// Charges since a push, when the first of them was, and the last.
+pub(super) struct Tally {
+    /// Faults since a push, when the first of them was, and the last.
     pub(super) run: u32,
     pub(super) since: Micros,
     pub(super) last: Micros,
@@ -28,7 +28,7 @@ pub(super) struct Charge {
     forgave: Micros,
 }
 
-impl Charge {
+impl Tally {
     pub(super) fn new(now: Micros) -> Self {
         Self {
             run: 0,
@@ -88,43 +88,43 @@ mod tests {
 
     #[test]
     fn a_run_takes_charges_and_time() {
-        let mut charge = Charge::new(at(0));
+        let mut tally = Tally::new(at(0));
         let quick: Vec<bool> = (0..10)
-            .map(|n| charge.add(Micros::from_millis(n * 200)))
+            .map(|n| tally.add(Micros::from_millis(n * 200)))
             .collect();
         assert!(!quick.contains(&true), "two seconds are no run");
-        assert!(charge.add(at(6)));
-        let mut rare = Charge::new(at(0));
+        assert!(tally.add(at(6)));
+        let mut rare = Tally::new(at(0));
         let far_apart = (0..20).any(|n| rare.add(at(n * 61)));
         assert!(!far_apart, "forgotten before the next came");
     }
 
     #[test]
     fn a_late_push_forgives_and_the_same_again_does_not() {
-        let mut charge = Charge::new(at(100));
-        let charged = |charge: &mut Charge, seconds| {
-            charge.add(at(seconds));
-            charge.run
+        let mut tally = Tally::new(at(100));
+        let counted = |tally: &mut Tally, seconds| {
+            tally.add(at(seconds));
+            tally.run
         };
-        charged(&mut charge, 100);
-        assert!(!charge.forgive(at(39), at(100)), "too old");
-        assert!(charge.forgive(at(98), at(100)));
-        assert_eq!(charged(&mut charge, 101), 1);
-        assert!(!charge.forgive(at(98), at(101)), "the same again");
-        assert!(!charge.forgive(at(97), at(101)), "an older one");
-        assert_eq!(charged(&mut charge, 102), 2);
-        assert!(charge.forgive(at(102), at(102)));
-        assert_eq!(charge.run, 0);
+        counted(&mut tally, 100);
+        assert!(!tally.forgive(at(39), at(100)), "too old");
+        assert!(tally.forgive(at(98), at(100)));
+        assert_eq!(counted(&mut tally, 101), 1);
+        assert!(!tally.forgive(at(98), at(101)), "the same again");
+        assert!(!tally.forgive(at(97), at(101)), "an older one");
+        assert_eq!(counted(&mut tally, 102), 2);
+        assert!(tally.forgive(at(102), at(102)));
+        assert_eq!(tally.run, 0);
     }
 
     #[test]
     fn each_raise_is_forgiven_half_as_soon() {
-        let mut charge = Charge::new(at(0));
-        charge.raises = 1;
-        assert_eq!(charge.due(), at(60));
-        charge.raises = 3;
-        assert_eq!(charge.due(), at(240));
-        charge.raises = 1_000;
-        assert_eq!(charge.due(), at(60 << EASE_DOUBLINGS_MAX));
+        let mut tally = Tally::new(at(0));
+        tally.raises = 1;
+        assert_eq!(tally.due(), at(60));
+        tally.raises = 3;
+        assert_eq!(tally.due(), at(240));
+        tally.raises = 1_000;
+        assert_eq!(tally.due(), at(60 << EASE_DOUBLINGS_MAX));
     }
 }

@@ -28,14 +28,14 @@ pub(crate) enum Reply {
     /// One caller, about this message.
     Caller(oneshot::Sender<Result<MessageId, PublishError>>),
     /// One caller, about this message and who acknowledged it.
-    Acknowledged(oneshot::Sender<Result<Acknowledging, PublishError>>),
+    Acknowledged(oneshot::Sender<Result<PendingAck, PublishError>>),
     /// A sink, about errors only.
     Sink(Arc<SinkState>),
 }
 
 /// An accepted message whose acknowledgements are awaited.
 #[derive(Debug)]
-pub(crate) struct Acknowledging {
+pub(crate) struct PendingAck {
     pub(crate) id: MessageId,
     pub(crate) result: oneshot::Receiver<crate::AckResult>,
 }
@@ -102,7 +102,7 @@ impl SinkState {
 
 /// One group's queue.
 #[derive(Debug)]
-pub(crate) struct Outbox {
+pub(crate) struct PublishQueue {
     pub(crate) group: GroupName,
     state: Mutex<State>,
 }
@@ -111,7 +111,7 @@ pub(crate) struct Outbox {
 struct State {
     queue: VecDeque<Submission>,
     bytes: usize,
-    /// Whether it stands in the list of outboxes with work.
+    /// Whether it stands in the list of publish queues with work.
     listed: bool,
     closed: bool,
     /// Publishers that wait for room, first come first woken.
@@ -119,7 +119,7 @@ struct State {
     ticket_next: u64,
 }
 
-impl Outbox {
+impl PublishQueue {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -154,7 +154,7 @@ impl Outbox {
     }
 
     /// Puts back what the engine was too busy for.
-    pub(crate) fn unpop(&self, taken: &mut Vec<Submission>) {
+    pub(crate) fn requeue(&self, taken: &mut Vec<Submission>) {
         let mut state = self.state();
         for submission in taken.drain(..).rev() {
             state.bytes += submission.weight();
@@ -175,22 +175,22 @@ impl Outbox {
 
 #[derive(Debug, Default)]
 struct Groups {
-    by_name: HashMap<GroupName, Arc<Outbox>>,
+    by_name: HashMap<GroupName, Arc<PublishQueue>>,
     closed: bool,
 }
 
-/// All groups' outboxes, shared by the node's handles and its task.
+/// All groups' publish queues, shared by the node's handles and its task.
 #[derive(Debug)]
-pub(crate) struct Outboxes {
+pub(crate) struct PublishQueues {
     limits: DeliveryConfig,
     groups: Mutex<Groups>,
-    listed: Mutex<Vec<Arc<Outbox>>>,
+    listed: Mutex<Vec<Arc<PublishQueue>>>,
     work: Notify,
     /// Rung when what waits in one of them reaches what fills a bundle.
     full: Notify,
 }
 
-impl Outboxes {
+impl PublishQueues {
     pub(crate) fn new(limits: DeliveryConfig) -> Self {
         Self {
             limits,
@@ -201,42 +201,42 @@ impl Outboxes {
         }
     }
 
-    /// The outbox of `group`.
-    fn get(&self, group: &GroupName) -> Arc<Outbox> {
+    /// The publish queue of `group`.
+    fn get(&self, group: &GroupName) -> Arc<PublishQueue> {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that nobody holds and that are empty make room for others.
         if groups.by_name.len() > 64 && !groups.by_name.contains_key(group) {
-            groups
-                .by_name
-                .retain(|_, outbox| Arc::strong_count(outbox) > 1 || !outbox.is_empty());
+            groups.by_name.retain(|_, publish_queue| {
+                Arc::strong_count(publish_queue) > 1 || !publish_queue.is_empty()
+            });
         }
         let closed = groups.closed;
-        let outbox = groups.by_name.entry(group.clone()).or_insert_with(|| {
+        let publish_queue = groups.by_name.entry(group.clone()).or_insert_with(|| {
             let state = State {
                 closed,
                 ..State::default()
             };
-            Arc::new(Outbox {
+            Arc::new(PublishQueue {
                 group: group.clone(),
                 state: Mutex::new(state),
             })
         });
-        outbox.clone()
+        publish_queue.clone()
     }
 
-    /// Adds a publisher's place before `outbox`.
-    pub(crate) fn room(self: &Arc<Self>, group: &GroupName) -> Room {
-        Room {
-            outboxes: self.clone(),
-            outbox: self.get(group),
+    /// Adds a publisher's place before the publish queue of `group`.
+    pub(crate) fn permit(self: &Arc<Self>, group: &GroupName) -> Permit {
+        Permit {
+            publish_queues: self.clone(),
+            publish_queue: self.get(group),
             ticket: None,
         }
     }
 
     /// Hands a message over.
-    fn push(&self, outbox: &Arc<Outbox>, submission: Submission) {
+    fn push(&self, publish_queue: &Arc<PublishQueue>, submission: Submission) {
         let list = {
-            let mut state = outbox.state();
+            let mut state = publish_queue.state();
             if state.closed {
                 drop(state);
                 submission.refuse(PublishError::Stopped);
@@ -251,7 +251,7 @@ impl Outboxes {
             !std::mem::replace(&mut state.listed, true)
         };
         if list {
-            self.list(outbox.clone());
+            self.list(publish_queue.clone());
         }
     }
 
@@ -259,7 +259,7 @@ impl Outboxes {
     /// to have room is not among them.
     pub(crate) fn is_full(&self) -> bool {
         let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        listed.iter().any(|outbox| outbox.is_full())
+        listed.iter().any(|publish_queue| publish_queue.is_full())
     }
 
     /// Waits until enough waits to fill a bundle.
@@ -267,12 +267,12 @@ impl Outboxes {
         self.full.notified().await;
     }
 
-    /// Waits until some outbox has work.
+    /// Waits until some publish queue has work.
     pub(crate) async fn work(&self) {
         self.work.notified().await;
     }
 
-    /// Whether some outbox has work.
+    /// Whether some publish queue has work.
     pub(crate) fn has_listed(&self) -> bool {
         let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
         !listed.is_empty()
@@ -283,41 +283,41 @@ impl Outboxes {
         self.work.notify_one();
     }
 
-    /// The outboxes with work; each is listed again by the next push.
-    pub(crate) fn take_listed(&self) -> Vec<Arc<Outbox>> {
+    /// The publish queues with work; each is listed again by the next push.
+    pub(crate) fn take_listed(&self) -> Vec<Arc<PublishQueue>> {
         let listed =
             std::mem::take(&mut *self.listed.lock().unwrap_or_else(PoisonError::into_inner));
-        for outbox in &listed {
-            outbox.state().listed = false;
+        for publish_queue in &listed {
+            publish_queue.state().listed = false;
         }
         listed
     }
 
-    /// Lists an outbox again that still has work.
-    pub(crate) fn relist(&self, outbox: &Arc<Outbox>) {
-        if !std::mem::replace(&mut outbox.state().listed, true) {
-            self.list(outbox.clone());
+    /// Lists a publish queue again that still has work.
+    pub(crate) fn relist(&self, publish_queue: &Arc<PublishQueue>) {
+        if !std::mem::replace(&mut publish_queue.state().listed, true) {
+            self.list(publish_queue.clone());
         }
     }
 
-    fn list(&self, outbox: Arc<Outbox>) {
+    fn list(&self, publish_queue: Arc<PublishQueue>) {
         self.listed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(outbox);
+            .push(publish_queue);
         self.work.notify_one();
     }
 
     /// Refuses everything from now on, what waits included.
     pub(crate) fn close(&self) {
-        let outboxes: Vec<Arc<Outbox>> = {
+        let publish_queues: Vec<Arc<PublishQueue>> = {
             let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
             groups.closed = true;
             groups.by_name.values().cloned().collect()
         };
-        for outbox in outboxes {
+        for publish_queue in publish_queues {
             let (queue, waiting) = {
-                let mut state = outbox.state();
+                let mut state = publish_queue.state();
                 state.closed = true;
                 state.bytes = 0;
                 (
@@ -335,36 +335,38 @@ impl Outboxes {
     }
 }
 
-/// Closes all outboxes when dropped, whatever the reason.
+/// Closes all publish queues when dropped, whatever the reason.
 #[derive(Debug)]
-pub(crate) struct ClosesOutboxes(pub(crate) Arc<Outboxes>);
+pub(crate) struct CloseOnDrop(pub(crate) Arc<PublishQueues>);
 
-impl Drop for ClosesOutboxes {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.close();
     }
 }
 
-/// A publisher's way into a group's outbox; gives its place in the line up when dropped.
+/// A publisher's way into a group's publish queue; gives its place in the line up when dropped.
 #[derive(Debug)]
-pub(crate) struct Room {
-    outboxes: Arc<Outboxes>,
-    outbox: Arc<Outbox>,
+pub(crate) struct Permit {
+    publish_queues: Arc<PublishQueues>,
+    publish_queue: Arc<PublishQueue>,
     ticket: Option<u64>,
 }
 
-impl Room {
+impl Permit {
     /// Ready when there is room; those that wait are woken in the order in which they came.
     pub(crate) fn poll(&mut self, context: &Context<'_>) -> Poll<Result<(), PublishError>> {
-        let limits = &self.outboxes.limits;
-        let mut state = self.outbox.state();
+        let limits = &self.publish_queues.limits;
+        let mut state = self.publish_queue.state();
         if let Some(ticket) = self.ticket {
             state.waiting.retain(|(waiting, _)| *waiting != ticket);
         }
         if state.closed {
             return Poll::Ready(Err(PublishError::Stopped));
         }
-        if state.queue.len() < limits.outbox_messages_max && state.bytes < limits.outbox_bytes_max {
+        if state.queue.len() < limits.publish_queue_messages_max
+            && state.bytes < limits.publish_queue_bytes_max
+        {
             self.ticket = None;
             return Poll::Ready(Ok(()));
         }
@@ -384,14 +386,14 @@ impl Room {
 
     /// Hands a message over, room or not: who asks first keeps the bound.
     pub(crate) fn push(&self, submission: Submission) {
-        self.outboxes.push(&self.outbox, submission);
+        self.publish_queues.push(&self.publish_queue, submission);
     }
 }
 
-impl Drop for Room {
+impl Drop for Permit {
     fn drop(&mut self) {
         let Some(number) = self.ticket else { return };
-        let mut state = self.outbox.state();
+        let mut state = self.publish_queue.state();
         let before = state.waiting.len();
         state.waiting.retain(|(waiting, _)| *waiting != number);
         // It may have been the one that was woken for the room there is: wake the next.

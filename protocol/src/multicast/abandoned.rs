@@ -10,22 +10,22 @@ use crate::multicast::{Cx, CxRef, Multicast};
 
 impl Multicast {
     /// Looks in a while whether what a log of the group holds and cannot hand over will ever be whole.
-    pub(super) fn look_for_unfinished(&mut self, cx: &mut Cx<'_>, id: GroupId) {
+    pub(super) fn look_for_abandoned(&mut self, cx: &mut Cx<'_>, id: GroupId) {
         let next = cx.core.in_ms(cx.core.config.groups.gap_timeout_ms);
         if let Some(group) = self.groups.get_mut(&id)
-            && group.unfinished_due.is_none()
+            && group.abandoned_due.is_none()
         {
-            group.unfinished_due = Some(next);
+            group.abandoned_due = Some(next);
             cx.core.wake_at(next);
         }
     }
 
     /// One round: ends the logs of which no more will come.
-    pub(super) fn end_unfinished(&mut self, cx: &mut Cx<'_>, id: GroupId) {
+    pub(super) fn expire_abandoned(&mut self, cx: &mut Cx<'_>, id: GroupId) {
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        group.unfinished_due = None;
+        group.abandoned_due = None;
         let waiting = group.logs.iter().filter(|(_, log)| log.ahead_bytes > 0);
         let keys: Vec<LogKey> = waiting.map(|(key, _)| *key).collect();
         if keys.is_empty() {
@@ -38,7 +38,7 @@ impl Multicast {
             }
         }
         self.deliver(cx, id);
-        self.look_for_unfinished(cx, id);
+        self.look_for_abandoned(cx, id);
     }
 
     /// Whether the rest of what a log has begun is not to be had: no neighbour can serve it, its
@@ -126,11 +126,11 @@ impl Multicast {
         let Some(log) = self.log_of(id, key) else {
             return;
         };
-        let Some(gap) = log.take_unfinished() else {
+        let Some(gap) = log.take_abandoned() else {
             return;
         };
         self.retain(cx, id, key);
-        cx.core.count("messages_unfinished");
+        cx.core.count("messages_abandoned");
         let (origin, epoch) = key;
         self.hand_over(cx, &name, id, origin, epoch, gap);
     }

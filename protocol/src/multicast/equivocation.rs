@@ -10,7 +10,7 @@ use crate::base::verify::{Domain, VerifyJob};
 use crate::core::Checked;
 use crate::multicast::{Cx, CxRef, Multicast};
 use crate::wire::bundle::HEADER_BYTES_MAX;
-use crate::wire::frame::Fork;
+use crate::wire::frame::Equivocation;
 use crate::wire::{Bundle, BundleHeader, WireError};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -22,8 +22,8 @@ const CUT_OFF_MAX: usize = 65_536;
 
 /// Proofs being checked, one signature after the other.
 #[derive(Debug, Default)]
-pub(crate) struct Forks {
-    checks: BTreeMap<VerifyId, (Fork, LinkId, bool)>,
+pub(crate) struct EquivocationChecks {
+    checks: BTreeMap<VerifyId, (Equivocation, LinkId, bool)>,
     shares: Shares,
 }
 
@@ -64,18 +64,23 @@ impl Multicast {
         let Some((first, first_signature)) = self.contradicted(bundle) else {
             return;
         };
-        let fork = Fork {
+        let equivocation = Equivocation {
             first,
             first_signature,
             second: bundle.signed.clone(),
             second_signature: bundle.signature,
         };
-        self.cut_off(cx, &fork, None);
+        self.cut_off(cx, &equivocation, None);
     }
 
-    pub(crate) fn on_fork(&mut self, cx: &mut Cx<'_>, from: LinkId, fork: Fork) {
-        let decoded = BundleHeader::decode(&fork.first)
-            .and_then(|first| Ok((first, BundleHeader::decode(&fork.second)?)));
+    pub(crate) fn on_equivocation(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: LinkId,
+        equivocation: Equivocation,
+    ) {
+        let decoded = BundleHeader::decode(&equivocation.first)
+            .and_then(|first| Ok((first, BundleHeader::decode(&equivocation.second)?)));
         let (first, second) = match decoded {
             Ok(headers) => headers,
             Err(error) => return cx.net.on_malformed(cx.core, from, &error),
@@ -83,13 +88,17 @@ impl Multicast {
         if Self::is_cut_off(cx.as_ref(), (first.origin, first.epoch)) {
             return;
         }
-        let travels = [&fork.first, &fork.second].map(|signed| signed.len() <= HEADER_BYTES_MAX);
+        let travels = [&equivocation.first, &equivocation.second]
+            .map(|signed| signed.len() <= HEADER_BYTES_MAX);
         if travels != [true; 2] {
             return cx.core.count("proofs_refused");
         }
-        if !is_proof((&first, &fork.first), (&second, &fork.second)) {
+        if !is_proof(
+            (&first, &equivocation.first),
+            (&second, &equivocation.second),
+        ) {
             cx.core.count("proofs_refused");
-            let (what, why) = ("fork", "the headers do not contradict each other");
+            let (what, why) = ("equivocation", "the headers do not contradict each other");
             return cx
                 .net
                 .on_malformed(cx.core, from, &WireError::Invalid { what, why });
@@ -97,46 +106,57 @@ impl Multicast {
         let Some(peer) = cx.net.links.get(&from).map(|link| link.peer) else {
             return;
         };
-        if !self.forks.shares.take(from, peer, CHECKS_MAX) {
+        if !self.equivocation_checks.shares.take(from, peer, CHECKS_MAX) {
             return cx.core.count("proofs_unchecked");
         }
-        let job = job(first.origin, &fork.first, fork.first_signature);
-        self.check_fork(cx, fork, from, false, job);
+        let job = job(
+            first.origin,
+            &equivocation.first,
+            equivocation.first_signature,
+        );
+        self.check_equivocation(cx, equivocation, from, false, job);
     }
 
-    fn check_fork(
+    fn check_equivocation(
         &mut self,
         cx: &mut Cx<'_>,
-        fork: Fork,
+        equivocation: Equivocation,
         from: LinkId,
         half_done: bool,
         job: VerifyJob,
     ) {
-        let id = cx.core.next_verify_id(Checked::Fork);
-        self.forks.checks.insert(id, (fork, from, half_done));
+        let id = cx.core.next_verify_id(Checked::Equivocation);
+        self.equivocation_checks
+            .checks
+            .insert(id, (equivocation, from, half_done));
         cx.core.actions.push_back(Action::Verify { id, job });
     }
 
     /// The answer to a check.
-    pub(crate) fn on_fork_verified(&mut self, cx: &mut Cx<'_>, id: VerifyId, valid: bool) {
-        let Some((fork, from, half_done)) = self.forks.checks.remove(&id) else {
+    pub(crate) fn on_equivocation_verified(&mut self, cx: &mut Cx<'_>, id: VerifyId, valid: bool) {
+        let Some((equivocation, from, half_done)) = self.equivocation_checks.checks.remove(&id)
+        else {
             return;
         };
         if valid
             && !half_done
-            && let Ok(header) = BundleHeader::decode(&fork.second)
+            && let Ok(header) = BundleHeader::decode(&equivocation.second)
         {
-            let job = job(header.origin, &fork.second, fork.second_signature);
-            self.check_fork(cx, fork, from, true, job);
+            let job = job(
+                header.origin,
+                &equivocation.second,
+                equivocation.second_signature,
+            );
+            self.check_equivocation(cx, equivocation, from, true, job);
             return;
         }
-        let peer = self.forks.shares.give_back(from);
+        let peer = self.equivocation_checks.shares.give_back(from);
         if valid {
-            self.cut_off(cx, &fork, Some(from));
+            self.cut_off(cx, &equivocation, Some(from));
         } else {
             cx.core.count("proofs_refused");
             if let Some(peer) = peer {
-                cx.net.on_forgery(cx.core, from, peer, "fork");
+                cx.net.on_forgery(cx.core, from, peer, "equivocation");
             }
         }
     }
@@ -148,8 +168,8 @@ impl Multicast {
     }
 
     /// Believes no more of the origin, tells everybody why, ends its link.
-    fn cut_off(&mut self, cx: &mut Cx<'_>, fork: &Fork, from: Option<LinkId>) {
-        let Ok(header) = BundleHeader::decode(&fork.first) else {
+    fn cut_off(&mut self, cx: &mut Cx<'_>, equivocation: &Equivocation, from: Option<LinkId>) {
+        let Ok(header) = BundleHeader::decode(&equivocation.first) else {
             return;
         };
         let (origin, epoch) = (header.origin, header.epoch);
@@ -189,7 +209,7 @@ impl Multicast {
             if peer == origin {
                 cx.net.close_link(cx.core, link, LinkEnd::Equivocation);
             } else if Some(link) != from {
-                cx.net.send(cx.core, link, fork.clone());
+                cx.net.send(cx.core, link, equivocation.clone());
             }
         }
     }

@@ -29,7 +29,7 @@ impl<'a, V> Beside<'a, V> {
 }
 
 /// The candidates of one moment, with the situation's own indices.
-pub(super) struct Field {
+pub(super) struct LinkCandidates {
     pub(super) snapshot: Arc<Snapshot>,
     graph: Arc<LinkGraph>,
     pub(super) cuts: Arc<Cuts>,
@@ -37,7 +37,7 @@ pub(super) struct Field {
     pub(super) candidates: Vec<Candidate>,
 }
 
-impl Field {
+impl LinkCandidates {
     pub(super) fn situation(&self, degree: usize, random_seed: u64) -> Situation<'_> {
         Situation {
             me: self.me,
@@ -56,7 +56,7 @@ impl Field {
 
 impl Overlay {
     /// Everybody who could be linked to, as the topology wants to see them.
-    pub(super) fn field(&self, core: &Core) -> Option<Field> {
+    pub(super) fn field(&self, core: &Core) -> Option<LinkCandidates> {
         let snapshot = self.view.snapshot()?.clone();
         let now = core.now.mono;
         let (busy, full) = (core.config.links.degree, core.config.links.accept_max);
@@ -98,7 +98,7 @@ impl Overlay {
                 let dialable = known
                     && !record.record.addresses.is_empty()
                     && backing_off.at(peer).is_none()
-                    && !self.is_shunned(core, peer)
+                    && !self.is_banned(core, peer)
                     && cut_off.at(peer).is_none();
                 // As stated: what is below its hysteresis moves no link.
                 let rtt = link.map(|link| link.rtt.stated_us().unwrap_or(u32::MAX / 2));
@@ -116,10 +116,10 @@ impl Overlay {
                 }
             })
             .collect();
-        Some(Field {
+        Some(LinkCandidates {
             me: self.view.me,
-            graph: snapshot.graph(&self.memo),
-            cuts: snapshot.cuts(&self.memo).clone(),
+            graph: snapshot.graph(&self.cache),
+            cuts: snapshot.cuts(&self.cache).clone(),
             snapshot,
             candidates,
         })

@@ -5,7 +5,7 @@ use super::{ELSEWHERE, EPOCH, LINK, Pair, key, news};
 use bytes::Bytes;
 use hedgerow_protocol::ranges::RangeSet;
 use hedgerow_protocol::wire::bundle::BundleExt;
-use hedgerow_protocol::wire::frame::{Baseline, Digest, DigestEntry, Fork, Wants};
+use hedgerow_protocol::wire::frame::{Baseline, Digest, DigestEntry, Equivocation, Wants};
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Fragment, Frame};
 use hedgerow_protocol::{Config, Event, GroupId};
 
@@ -95,7 +95,7 @@ fn a_beginning_waits_for_twice_as_long_as_messages_are_kept() {
     );
     pair.live_for_s(120, |_| {});
     assert_eq!(pair.gaps(), [(EPOCH, 1, 1)]);
-    assert_eq!(pair.counted("messages_unfinished"), 1);
+    assert_eq!(pair.counted("messages_abandoned"), 1);
     assert_eq!(pair.engine.status().ahead_bytes, 0);
     pair.live_for_s(3 * KEPT_S, |_| {});
     assert_eq!(pair.gaps().len(), 1, "told once");
@@ -124,7 +124,7 @@ fn the_pieces_of_an_origin_that_is_cut_off_end_though_a_neighbour_has_the_same()
     pair.push_on(LINK, &bundle(EPOCH, 3, Some(last), b"z"));
     let first = Some(Fragment { index: 0, count: 3 });
     let (held, other) = (first_of(EPOCH, first), bundle(EPOCH, 1, first, b"y"));
-    pair.say(&Frame::Fork(Fork {
+    pair.say(&Frame::Equivocation(Equivocation {
         first: held.signed,
         first_signature: held.signature,
         second: other.signed,

@@ -49,12 +49,12 @@ fn record(number: u16, version: u64, links: u8) -> Arc<SignedRecord> {
 }
 
 /// A database of which nothing expires.
-struct Room {
+struct Budget {
     database: Database,
     now: Micros,
 }
 
-impl Room {
+impl Budget {
     fn new(records_max: usize, bytes_max: usize) -> Self {
         let config = DatabaseConfig {
             records_max,
@@ -96,7 +96,7 @@ impl Room {
 #[test]
 fn number_and_bytes_are_bounded_when_a_record_comes() {
     let one = record(1, 1, 2).memory_bytes;
-    for mut room in [Room::new(10, usize::MAX), Room::new(1_000, 10 * one)] {
+    for mut room in [Budget::new(10, usize::MAX), Budget::new(1_000, 10 * one)] {
         for number in 0..10 {
             assert_eq!(room.put(number, Standing::Inside), Offer::Newer);
         }
@@ -113,7 +113,7 @@ fn number_and_bytes_are_bounded_when_a_record_comes() {
 #[test]
 fn a_record_that_grows_beyond_the_room_is_not_taken() {
     let one = record(1, 1, 2).memory_bytes;
-    let mut room = Room::new(1_000, 10 * one);
+    let mut room = Budget::new(1_000, 10 * one);
     for number in 0..10 {
         room.put(number, Standing::Inside);
     }
@@ -123,7 +123,7 @@ fn a_record_that_grows_beyond_the_room_is_not_taken() {
 
 #[test]
 fn outside_the_view_a_quarter_of_the_room_is_taken() {
-    let mut room = Room::new(100, usize::MAX);
+    let mut room = Budget::new(100, usize::MAX);
     let taken = (0..100).filter(|n| room.put(*n, Standing::Outside) == Offer::Newer);
     assert_eq!(taken.count(), 25);
     assert_eq!(room.put(100, Standing::Inside), Offer::Newer);
@@ -138,7 +138,7 @@ fn outside_the_view_a_quarter_of_the_room_is_taken() {
 
 #[test]
 fn whoever_is_inside_displaces_whoever_was_heard_of_last_outside() {
-    let mut room = Room::new(20, usize::MAX);
+    let mut room = Budget::new(20, usize::MAX);
     for number in 0..5 {
         room.put(number, Standing::Outside);
         room.wait_ms(60_000);
@@ -153,7 +153,7 @@ fn whoever_is_inside_displaces_whoever_was_heard_of_last_outside() {
 
 #[test]
 fn whoever_is_known_for_an_hour_is_displaced_by_nobody_new() {
-    let mut room = Room::new(20, usize::MAX);
+    let mut room = Budget::new(20, usize::MAX);
     for number in 0..5 {
         room.put(number, Standing::Outside);
     }
@@ -169,7 +169,7 @@ fn whoever_is_known_for_an_hour_is_displaced_by_nobody_new() {
 
 #[test]
 fn whoever_comes_back_displaces_whoever_came_meanwhile() {
-    let mut room = Room::new(3, usize::MAX);
+    let mut room = Budget::new(3, usize::MAX);
     room.database.config.refresh_ms = HOUR_MS;
     room.put(1, Standing::Inside);
     room.put(2, Standing::Inside);
@@ -189,7 +189,7 @@ fn whoever_comes_back_displaces_whoever_came_meanwhile() {
 
 #[test]
 fn an_old_view_gets_few_new_peers_in_a_minute() {
-    let mut room = Room::new(1_000, usize::MAX);
+    let mut room = Budget::new(1_000, usize::MAX);
     for number in 0..600 {
         room.put(number, Standing::Inside);
     }
@@ -207,7 +207,7 @@ fn an_old_view_gets_few_new_peers_in_a_minute() {
 
 #[test]
 fn hashes_tell_of_the_view_alone() {
-    let mut room = Room::new(100, usize::MAX);
+    let mut room = Budget::new(100, usize::MAX);
     room.put(1, Standing::Inside);
     let (hash, buckets) = (room.database.hash(), *room.database.buckets());
     room.put(2, Standing::Outside);

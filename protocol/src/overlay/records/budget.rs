@@ -231,5 +231,5 @@ impl Database {
 }
 
 #[cfg(test)]
-#[path = "room_tests.rs"]
+#[path = "budget_tests.rs"]
 mod tests;

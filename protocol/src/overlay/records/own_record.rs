@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Outbid so often within a minute, another running peer has this identity, whatever ages are told.
-const OUTBID_MAX: usize = 3;
+const CONFLICTS_MAX: usize = 3;
 /// Changes that are no loss wait so long for more, ms.
 const GATHER_MS: u64 = 20;
 /// Where views rest between changes, a loss waits this part of that time for what replaces it.
@@ -127,7 +127,7 @@ pub(crate) struct OwnRecord {
     /// When the next one is due.
     due: Option<Micros>,
     /// When newer records of this identity were met.
-    outbid: VecDeque<Micros>,
+    conflicts: VecDeque<Micros>,
     /// When this life began.
     began: Micros,
     /// The identity was given up to another running peer.
@@ -159,7 +159,7 @@ impl OwnRecord {
             stated: None,
             issued: Micros(0),
             due: None,
-            outbid: VecDeque::new(),
+            conflicts: VecDeque::new(),
             began,
             is_lost: false,
         }
@@ -311,7 +311,7 @@ impl Overlay {
             .filter_map(|(peer, id)| {
                 let link = self.links.get(id)?;
                 let rtt_us = self.stated_rtt_us(*peer, link.rtt.stated_us()?);
-                let is_stated = link.stated_from <= now && link.parting_since.is_none();
+                let is_stated = link.stated_from <= now && link.retiring_since.is_none();
                 is_stated.then_some(RecordLink {
                     peer: *peer,
                     rtt_us,
@@ -395,24 +395,29 @@ impl Overlay {
     /// reissue proves that there is one. The peer whose epoch was lower meets such an answer first,
     /// and stops; the other one goes on. A neighbour may lie about the age, but needs a record of
     /// this key that is newer than the reissued one, which only a holder of the key can sign.
-    pub(crate) fn on_outbid(&mut self, core: &mut Core, record: &SignedRecord, age_ms: u64) {
+    pub(crate) fn on_identity_conflict(
+        &mut self,
+        core: &mut Core,
+        record: &SignedRecord,
+        age_ms: u64,
+    ) {
         let (epoch, version) = record.order();
         if self.own.is_lost || self.is_taking_epoch(epoch.saturating_add(1)) {
             return;
         }
         let now = core.now.mono;
         let minute = Micros::from_millis(60_000);
-        self.own.outbid.retain(|at| now.since(*at) < minute);
+        self.own.conflicts.retain(|at| now.since(*at) < minute);
         let age = Micros::from_millis(age_ms);
-        let first = self.own.outbid.front();
+        let first = self.own.conflicts.front();
         let is_answer = first.is_some_and(|first| now.since(*first) > age);
-        self.own.outbid.push_back(now);
-        core.count("outbid");
+        self.own.conflicts.push_back(now);
+        core.count("own_records_found");
         let other = IdentityUser {
             epoch,
             addresses: record.record.addresses.clone(),
         };
-        let is_proven = is_answer || self.own.outbid.len() >= OUTBID_MAX;
+        let is_proven = is_answer || self.own.conflicts.len() >= CONFLICTS_MAX;
         if is_proven && epoch >= self.own.epoch {
             return self.give_identity_up(core, other);
         }

@@ -1,20 +1,22 @@
 //! What parents owe: a parent that answers heartbeats but forwards nothing loses its children.
 //!
-//! A child that has to pull what its parent had and should have pushed charges it. That the parent
+//! A child that has to pull what its parent had and should have pushed records a fault of the parent. That the parent
 //! had it is known by its digests, or by asking it as well: what it serves to a child that it
-//! cannot know to have it by now, it has kept. Charges count only while both ends have had the same
+//! cannot know to have it by now, it has kept. Faults count only while both ends have had the same
 //! graph for a while, for then both compute the same tree, and any push forgives them, also of what
 //! has been pulled meanwhile, for a slow parent still pushes; but not the same again, nor what its
-//! origin did not sign. A run of charges makes the child state a higher cost of the link, so that its
+//! origin did not sign. A run of faults makes the child state a higher cost of the link, so that its
 //! trees go round the parent, and in the end drops it. All of it is forgiven with time.
 
+mod tally;
+
 use super::LogKey;
-use super::charge::Charge;
 use super::remote::RemoteLog;
 use crate::base::identity::PeerKey;
 use crate::base::interface::{LinkEnd, LinkId};
 use crate::base::name::GroupId;
 use crate::base::ranges::RangeSet;
+use crate::base::status::LinkFaults;
 use crate::base::time::Micros;
 use crate::multicast::{Cx, CxRef, Multicast};
 use crate::wire::Bundle;
@@ -22,6 +24,7 @@ use crate::wire::frame::{Pull, Wanted};
 use hedgerow_topology::Class;
 use hedgerow_topology::petgraph::graph::NodeIndex;
 use std::collections::BTreeMap;
+use tally::Tally;
 
 /// The graph has been what it is for so long, ms, before anything is owed.
 const EQUAL_MS: u64 = 2_000;
@@ -29,7 +32,7 @@ const EQUAL_MS: u64 = 2_000;
 const STALE_MS: u64 = 5_000;
 /// A parent is asked what it kept no more often than this, ms.
 const QUESTION_MS: u64 = 1_000;
-/// Charges count no faster than this, ms: a burst is one.
+/// Faults count no faster than this, ms: a burst is one.
 const APART_MS: u64 = 200;
 /// The cost of a link is raised so often; the next run drops it.
 const RAISES: u32 = 2;
@@ -37,7 +40,7 @@ const RAISES: u32 = 2;
 const EASE_PUSHED_MS: u64 = 10_000;
 /// Nobody owes anything of a log for so long, ms, after a push of it was left for want of memory.
 const REFUSED_MS: u64 = 5_000;
-/// Peers with charges that are remembered.
+/// Peers with faults that are remembered.
 const CHARGED_MAX: usize = 256;
 
 /// An entry that a parent was asked for although somebody else serves it.
@@ -52,39 +55,40 @@ struct Question {
     open: bool,
 }
 
-/// Charges against parents.
+/// What stands against parents.
 #[derive(Debug, Default)]
-pub(crate) struct Charges {
-    peers: BTreeMap<PeerKey, Charge>,
+pub(crate) struct ParentFaults {
+    peers: BTreeMap<PeerKey, Tally>,
     /// The last question to each neighbour.
     questions: BTreeMap<PeerKey, Question>,
 }
 
-impl Charges {
+impl ParentFaults {
     pub(crate) fn due(&self) -> Option<Micros> {
-        self.peers.values().map(Charge::due).min()
+        self.peers.values().map(Tally::due).min()
     }
 
     /// By how many steps the cost of links to peers is raised, where it is.
     fn raised(&self) -> BTreeMap<PeerKey, u32> {
-        let raised = self.peers.iter().filter(|(_, charge)| charge.raised > 0);
-        raised
-            .map(|(peer, charge)| (*peer, charge.raised))
-            .collect()
+        let raised = self.peers.iter().filter(|(_, tally)| tally.raised > 0);
+        raised.map(|(peer, tally)| (*peer, tally.raised)).collect()
     }
 
-    /// Charges since its last push, and steps by which the cost of its link is raised.
-    pub(crate) fn against(&self, peer: PeerKey) -> (u32, u32) {
+    /// What stands against it.
+    pub(crate) fn against(&self, peer: PeerKey) -> LinkFaults {
         self.peers
             .get(&peer)
-            .map_or((0, 0), |charge| (charge.run, charge.raised))
+            .map_or_else(LinkFaults::default, |tally| LinkFaults {
+                pulled: tally.run,
+                raised: tally.raised,
+            })
     }
 }
 
 impl Multicast {
     /// The cost of links to parents has changed.
     fn note_surcharges(&mut self, cx: &mut Cx<'_>) {
-        cx.net.surcharges = self.charges.raised();
+        cx.net.surcharges = self.parent_faults.raised();
         cx.net.record_changed();
     }
 
@@ -92,7 +96,7 @@ impl Multicast {
     /// graph has long been what it is, and since then the other end's database has equalled ours,
     /// not long ago. (Hashes that always agree would ask for too much: somewhere some peer's
     /// coordinate moves, which is in its record and matters to no tree.)
-    pub(crate) fn had_equal_trees(
+    pub(crate) fn trees_agreed_at(
         &mut self,
         cx: CxRef<'_>,
         link: LinkId,
@@ -100,7 +104,7 @@ impl Multicast {
         at: Micros,
     ) -> bool {
         let since = self.same_graph_since(cx, id);
-        since.is_some_and(|since| Self::has_had_equal_trees(cx, link, since, at))
+        since.is_some_and(|since| Self::trees_agreed_since(cx, link, since, at))
     }
 
     /// Since when this peer has had the graph of the group that it has now.
@@ -114,8 +118,8 @@ impl Multicast {
         Some(group.graph_seen.1)
     }
 
-    /// [`Engine::had_equal_trees`] where this peer has had its graph since a moment.
-    pub(crate) fn has_had_equal_trees(
+    /// [`Engine::trees_agreed_at`] where this peer has had its graph since a moment.
+    pub(crate) fn trees_agreed_since(
         cx: CxRef<'_>,
         link: LinkId,
         since: Micros,
@@ -129,9 +133,9 @@ impl Multicast {
             })
     }
 
-    /// A bundle had to be pulled that was `noticed` missing then: charges the parents that had
+    /// A bundle had to be pulled that was `noticed` missing then: faults the parents that had
     /// it and should have pushed it.
-    pub(crate) fn charge_parents(
+    pub(crate) fn record_parent_faults(
         &mut self,
         cx: &mut Cx<'_>,
         bundle: &Bundle,
@@ -145,7 +149,7 @@ impl Multicast {
                 .remote_log(cx.as_ref(), parent, id, key)
                 .is_some_and(|log| log.known.contains(header.seq));
             if known && self.owed(cx, parent, id, key, header.seq, noticed) {
-                self.charge(cx, parent);
+                self.record_fault(cx, parent);
             }
         }
     }
@@ -202,7 +206,11 @@ impl Multicast {
             return;
         };
         let pause = Micros::from_millis(QUESTION_MS);
-        let asked = self.charges.questions.get(&parent).map(|last| last.asked);
+        let asked = self
+            .parent_faults
+            .questions
+            .get(&parent)
+            .map(|last| last.asked);
         let Some(&link) = cx.net.up.get(&parent).filter(|link| **link != server) else {
             return;
         };
@@ -216,7 +224,7 @@ impl Multicast {
         {
             return;
         }
-        let questions = &mut self.charges.questions;
+        let questions = &mut self.parent_faults.questions;
         if questions.len() >= CHARGED_MAX {
             questions.retain(|_, question| now.since(question.asked) < pause);
         }
@@ -247,11 +255,16 @@ impl Multicast {
             return;
         };
         let header = &bundle.header;
-        let Some(question) = self.charges.questions.get_mut(&peer).filter(|question| {
-            question.open
-                && (question.id, question.key) == (header.group, (header.origin, header.epoch))
-                && (header.seq..=header.last_seq()).contains(&question.seq)
-        }) else {
+        let Some(question) = self
+            .parent_faults
+            .questions
+            .get_mut(&peer)
+            .filter(|question| {
+                question.open
+                    && (question.id, question.key) == (header.group, (header.origin, header.epoch))
+                    && (header.seq..=header.last_seq()).contains(&question.seq)
+            })
+        else {
             return;
         };
         question.open = false;
@@ -265,7 +278,7 @@ impl Multicast {
         if self.parents_of(cx.as_ref(), bundle).contains(&peer)
             && self.owed(cx, peer, id, key, seq, noticed)
         {
-            self.charge(cx, peer);
+            self.record_fault(cx, peer);
         }
     }
 
@@ -286,7 +299,7 @@ impl Multicast {
         let refused = log.and_then(|log| log.refused);
         let pause = Micros::from_millis(REFUSED_MS);
         if refused.is_some_and(|at| cx.core.now.mono.since(at) < pause)
-            || !self.had_equal_trees(cx.as_ref(), link, id, noticed)
+            || !self.trees_agreed_at(cx.as_ref(), link, id, noticed)
         {
             return false;
         }
@@ -300,26 +313,26 @@ impl Multicast {
                 .is_none_or(|log| log.owed_from <= seq)
     }
 
-    fn charge(&mut self, cx: &mut Cx<'_>, parent: PeerKey) {
+    fn record_fault(&mut self, cx: &mut Cx<'_>, parent: PeerKey) {
         let now = cx.core.now.mono;
-        let peers = &mut self.charges.peers;
+        let peers = &mut self.parent_faults.peers;
         if peers.len() >= CHARGED_MAX && !peers.contains_key(&parent) {
-            return cx.core.count("parents_not_charged");
+            return cx.core.count("parent_faults_untracked");
         }
-        let charge = peers.entry(parent).or_insert_with(|| Charge::new(now));
-        if charge.run > 0 && now.since(charge.last) < Micros::from_millis(APART_MS) {
+        let tally = peers.entry(parent).or_insert_with(|| Tally::new(now));
+        if tally.run > 0 && now.since(tally.last) < Micros::from_millis(APART_MS) {
             return;
         }
-        let complete = charge.add(now);
-        let raised = charge.raised;
+        let complete = tally.add(now);
+        let raised = tally.raised;
         if complete {
-            charge.run = 0;
-            charge.changed = now;
-            charge.raises += 1;
-            charge.raised = (raised + 1).min(RAISES);
+            tally.run = 0;
+            tally.changed = now;
+            tally.raises += 1;
+            tally.raised = (raised + 1).min(RAISES);
         }
-        let due = charge.due();
-        cx.core.count("parents_charged");
+        let due = tally.due();
+        cx.core.count("parent_faults");
         cx.core.wake_at(due);
         if !complete {
             return;
@@ -341,7 +354,7 @@ impl Multicast {
         let is_bridge = cx.net.view.snapshot().is_some_and(|snapshot| {
             snapshot.index(parent).is_some_and(|at| {
                 let (me, at) = (NodeIndex::new(cx.net.view.me), NodeIndex::new(at));
-                snapshot.cuts(&cx.net.memo).is_bridge(me, at)
+                snapshot.cuts(&cx.net.cache).is_bridge(me, at)
             })
         });
         if is_bridge || cx.net.up.len() < 2 {
@@ -388,7 +401,7 @@ impl Multicast {
     /// A neighbour has pushed what came here, verified, at `came`. Unless it is its own, it
     /// forwards.
     pub(crate) fn forgive(&mut self, cx: &mut Cx<'_>, link: LinkId, origin: PeerKey, came: Micros) {
-        if self.charges.peers.is_empty() && self.charges.questions.is_empty() {
+        if self.parent_faults.peers.is_empty() && self.parent_faults.questions.is_empty() {
             return;
         }
         let now = cx.core.now.mono;
@@ -396,37 +409,37 @@ impl Multicast {
         let Some(peer) = peer.filter(|peer| *peer != origin) else {
             return;
         };
-        if let Some(question) = self.charges.questions.get_mut(&peer)
+        if let Some(question) = self.parent_faults.questions.get_mut(&peer)
             && came >= question.noticed
         {
             question.open = false;
         }
-        let Some(charge) = self.charges.peers.get_mut(&peer) else {
+        let Some(tally) = self.parent_faults.peers.get_mut(&peer) else {
             return;
         };
-        if !charge.forgive(came, now) {
+        if !tally.forgive(came, now) {
             return;
         }
         let pause = Micros::from_millis(EASE_PUSHED_MS);
-        if charge.raised > 0 && now.since(charge.changed) >= pause {
-            charge.raised -= 1;
-            charge.changed = now;
+        if tally.raised > 0 && now.since(tally.changed) >= pause {
+            tally.raised -= 1;
+            tally.changed = now;
             self.note_surcharges(cx);
         }
     }
 
-    pub(crate) fn on_charges_timeout(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn on_parent_faults_timeout(&mut self, cx: &mut Cx<'_>) {
         let now = cx.core.now.mono;
         let mut eased = false;
-        self.charges.peers.retain(|_, charge| {
-            if charge.due() > now {
+        self.parent_faults.peers.retain(|_, tally| {
+            if tally.due() > now {
                 return true;
             }
-            if charge.raised == 0 {
+            if tally.raised == 0 {
                 return false;
             }
-            charge.raised -= 1;
-            charge.changed = now;
+            tally.raised -= 1;
+            tally.changed = now;
             eased = true;
             true
         });

@@ -10,13 +10,13 @@ const ASK_MS: u64 = 100;
 
 impl Engine {
     /// Begins to leave the network: goes on forwarding until neighbours hold what this peer
-    /// published, at most `database.leave_ms`; ends with [`Event::Stopped`].
+    /// published, at most `shutdown.timeout_ms`; ends with [`Event::Stopped`].
     pub fn shutdown(&mut self, now: Time) {
         self.advance(now);
         if self.core.stopping.is_some() {
             return;
         }
-        let until = self.core.in_ms(self.core.config.database.leave_ms);
+        let until = self.core.in_ms(self.core.config.shutdown.timeout_ms);
         self.core.stopping = Some(Stopping::Leaving(until));
         self.core.wake_at(self.core.now.mono);
     }
@@ -25,7 +25,7 @@ impl Engine {
         let Some(Stopping::Leaving(until)) = self.core.stopping else {
             return;
         };
-        self.multicast.release_outboxes(&mut cx!(self));
+        self.multicast.release_all(&mut cx!(self));
         if self.multicast.is_confirmed(cx_ref!(self)) {
             self.stop(true);
         } else if until <= self.core.now.mono {

@@ -17,7 +17,7 @@ struct Last {
 
 /// Pushed entries of one log: small messages, and pieces of large ones by a tree of their own.
 #[derive(Debug, Default)]
-pub(crate) struct Pushed {
+pub(crate) struct InFlight {
     small: Option<Last>,
     bulk: Option<Last>,
 }
@@ -31,7 +31,7 @@ impl Last {
     }
 }
 
-impl Pushed {
+impl InFlight {
     /// A bundle was pushed.
     pub(crate) fn note(&mut self, header: &BundleHeader, now: Micros) {
         let last = match header.class() {
@@ -56,7 +56,7 @@ impl Pushed {
     /// what follows the last of them will come, for a link keeps the order of each class, and
     /// however slow it is, asking others for it only doubles its load. Small messages overtake
     /// large ones, so `proven`, the highest entry known to exist, says nothing of pieces before it.
-    pub(crate) fn coming_until(
+    pub(crate) fn expected_through(
         &self,
         from: u64,
         proven: u64,
@@ -111,28 +111,39 @@ mod tests {
 
     #[test]
     fn pieces_after_the_last_pushed_one_are_on_their_way_though_a_later_entry_came() {
-        let mut pushed = Pushed::default();
+        let mut pushed = InFlight::default();
         // A large message is entries 5 to 14; 20 came before the rest of it.
         for (at_ms, index) in [(0, 0), (100, 1), (200, 2)] {
             let header = header(5 + u64::from(index), Some(piece(index)));
             pushed.note(&header, Micros::from_millis(at_ms));
         }
         let now = Micros::from_millis(250);
-        assert_eq!(pushed.coming_until(8, 20, now, MOST), Some(14));
-        assert_eq!(pushed.coming_until(15, 20, now, MOST), None, "another's");
-        assert_eq!(pushed.coming_until(6, 20, now, MOST), None, "passed over");
-        assert_eq!(pushed.coming_until(21, 20, now, MOST), Some(u64::MAX));
+        assert_eq!(pushed.expected_through(8, 20, now, MOST), Some(14));
+        assert_eq!(
+            pushed.expected_through(15, 20, now, MOST),
+            None,
+            "another's"
+        );
+        assert_eq!(
+            pushed.expected_through(6, 20, now, MOST),
+            None,
+            "passed over"
+        );
+        assert_eq!(pushed.expected_through(21, 20, now, MOST), Some(u64::MAX));
     }
 
     #[test]
     fn nothing_is_on_its_way_once_pushes_have_stopped() {
-        let mut pushed = Pushed::default();
+        let mut pushed = InFlight::default();
         for at_ms in [0, 100, 200] {
             pushed.note(&header(at_ms, None), Micros::from_millis(at_ms));
         }
         let soon = Micros::from_millis(250);
-        assert_eq!(pushed.coming_until(201, 200, soon, MOST), Some(u64::MAX));
+        assert_eq!(
+            pushed.expected_through(201, 200, soon, MOST),
+            Some(u64::MAX)
+        );
         let late = Micros::from_millis(1_200);
-        assert_eq!(pushed.coming_until(201, 200, late, MOST), None);
+        assert_eq!(pushed.expected_through(201, 200, late, MOST), None);
     }
 }

@@ -1,8 +1,8 @@
 //! What comes in from peers, and how it is booked.
 
 use super::Real;
-use super::look::TICK;
 use super::node::{Metrics, State};
+use super::poll::TICK;
 use crate::process::{Api, Heard, Peer, ProcessError, Received};
 use crate::run::workload::workload_of;
 use bytes::Bytes;

@@ -8,9 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::{Notify, oneshot};
 
-/// So much waiting fills a bundle: waiting for more would only delay it.
-const FULL_BYTES: usize = 64 << 10;
-
 /// Counted per message besides its payload.
 const MESSAGE_BYTES: usize = 64;
 
@@ -124,8 +121,8 @@ impl PublishQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what is next: one message, or those that wait and may share a bundle, `most` by
-    /// number and bytes. Nothing when nothing waits.
+    /// Takes what is next: one message, or those that are published together, `most` by number and
+    /// bytes. Nothing when nothing waits.
     pub(crate) fn pop(&self, most: (usize, usize), taken: &mut Vec<Submission>) {
         let mut wakers = Vec::new();
         {
@@ -166,11 +163,6 @@ impl PublishQueue {
     pub(crate) fn is_empty(&self) -> bool {
         self.state().queue.is_empty()
     }
-
-    /// Whether enough waits to fill a bundle.
-    pub(crate) fn is_full(&self) -> bool {
-        self.state().bytes >= FULL_BYTES
-    }
 }
 
 #[derive(Debug, Default)]
@@ -186,8 +178,6 @@ pub(crate) struct PublishQueues {
     groups: Mutex<Groups>,
     listed: Mutex<Vec<Arc<PublishQueue>>>,
     work: Notify,
-    /// Rung when what waits in one of them reaches what fills a bundle.
-    full: Notify,
 }
 
 impl PublishQueues {
@@ -197,7 +187,6 @@ impl PublishQueues {
             groups: Mutex::default(),
             listed: Mutex::default(),
             work: Notify::new(),
-            full: Notify::new(),
         }
     }
 
@@ -242,12 +231,8 @@ impl PublishQueues {
                 submission.refuse(PublishError::Stopped);
                 return;
             }
-            let bytes = submission.weight();
-            state.bytes += bytes;
+            state.bytes += submission.weight();
             state.queue.push_back(submission);
-            if state.bytes >= FULL_BYTES && state.bytes - bytes < FULL_BYTES {
-                self.full.notify_one();
-            }
             !std::mem::replace(&mut state.listed, true)
         };
         if list {
@@ -255,32 +240,9 @@ impl PublishQueues {
         }
     }
 
-    /// Whether enough waits in one of those with work to fill a bundle. What waits for the engine
-    /// to have room is not among them.
-    pub(crate) fn is_full(&self) -> bool {
-        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        listed.iter().any(|publish_queue| publish_queue.is_full())
-    }
-
-    /// Waits until enough waits to fill a bundle.
-    pub(crate) async fn full(&self) {
-        self.full.notified().await;
-    }
-
     /// Waits until some publish queue has work.
     pub(crate) async fn work(&self) {
         self.work.notified().await;
-    }
-
-    /// Whether some publish queue has work.
-    pub(crate) fn has_listed(&self) -> bool {
-        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        !listed.is_empty()
-    }
-
-    /// There is work still: who was told puts it off.
-    pub(crate) fn ring(&self) {
-        self.work.notify_one();
     }
 
     /// The publish queues with work; each is listed again by the next push.
@@ -411,7 +373,7 @@ impl Submission {
         self.payload.len() + self.options.headers.bytes() + MESSAGE_BYTES
     }
 
-    /// Whether it shares no bundle with others.
+    /// Whether it is published by itself.
     fn is_alone(&self) -> bool {
         self.options.acknowledge || !self.options.headers.is_empty()
     }

@@ -154,6 +154,7 @@ impl Engine {
                 if self.net.on_sent(&mut self.core, link, bytes) {
                     self.multicast.on_room(&mut cx!(self));
                 }
+                self.multicast.on_written(&mut cx!(self), link);
             }
             Input::Verified { id, valid } => self.on_verified(id, valid),
             Input::Persisted { id } => self.net.on_persisted(&mut self.core, id),

@@ -29,7 +29,7 @@ pub use interface::{
 };
 pub use message::{
     Arrival, Delivery, GroupSettings, HISTORY_LAST_MAX, History, JoinError, JoinOptions, MessageId,
-    Order, PublishError, PublishOptions, REDUNDANCY_MAX, SettingsPatch,
+    Order, PublishError, PublishOptions, Published, REDUNDANCY_MAX, SettingsPatch,
 };
 pub use name::{Address, BROADCAST, GroupId, GroupName, NameError, NetworkName, is_invisible};
 pub use overlay::cache::SharedCache;

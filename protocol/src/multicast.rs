@@ -90,8 +90,10 @@ pub(crate) struct Multicast {
     pub(crate) busy: BTreeSet<(GroupId, Class)>,
     /// Whether one of those waits for memory.
     pub(crate) starved: bool,
-    /// Groups with fragments that wait to be released.
+    /// Groups with bundles that wait to be released.
     pub(crate) releasing: BTreeSet<GroupId>,
+    /// Groups with messages that wait to share a bundle.
+    pub(crate) batching: BTreeSet<GroupId>,
     /// Bytes of entries held over all groups.
     pub(crate) held_bytes: usize,
     /// Of those, bytes handed over and retained for others.

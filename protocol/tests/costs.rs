@@ -129,7 +129,8 @@ impl Row {
                 Action::Persist { id, .. } => {
                     self.engines[at].handle_input(self.now, Input::Persisted { id });
                 }
-                Action::Event(_) => {}
+                // All that is sent is written at once.
+                Action::Event(_) | Action::AwaitWritten { .. } => {}
             }
         }
     }
@@ -171,7 +172,7 @@ impl Row {
         let (before, delivered) = (self.counts, self.delivered);
         for _ in 0..bundles {
             let messages: Vec<Bytes> = (0..together).map(|_| vec![7; bytes].into()).collect();
-            let published = self.engines[0].publish_batch(self.now, &news(), &messages);
+            let published = self.engines[0].publish_many(self.now, &news(), &messages);
             published.expect("is taken");
             self.drain(0);
             self.carry();
@@ -255,7 +256,7 @@ fn what_cannot_be_passed_on_is_read_slowly_until_it_can() {
     let mut published = 0;
     let publish = |row: &mut Row| {
         let message = Bytes::from(vec![7; 60 << 10]);
-        let published = row.engines[0].publish_batch(row.now, &news(), &[message]);
+        let published = row.engines[0].publish_many(row.now, &news(), &[message]);
         published.expect("is taken");
         row.drain(0);
         row.carry();

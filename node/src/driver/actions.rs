@@ -39,9 +39,15 @@ impl Driver {
                 if let Some(handle) = self.links.get(&link) {
                     self.tally.count_sent(&chunks);
                     handle.send(chunks);
-                    if self.publishing {
-                        self.carrying.push(link);
-                    }
+                }
+            }
+            Action::AwaitWritten { link } => {
+                if let Some(handle) = self.links.get(&link)
+                    && !handle.await_written()
+                {
+                    let bytes = handle.take_sent();
+                    let written = Input::Sent { link, bytes };
+                    self.engine.handle_input(self.clock.now(), written);
                 }
             }
             Action::Slow { link, bytes } => {

@@ -137,14 +137,6 @@ pub(crate) struct Driver {
     /// Groups joined for their messages.
     members: HashSet<GroupName>,
     publish_queues: Arc<PublishQueues>,
-    /// What is sent now is what was published.
-    publishing: bool,
-    /// The links that carry the last bundle that was published.
-    carrying: Vec<LinkId>,
-    /// How many those were.
-    carried: usize,
-    /// What is to be published next waits no longer for those.
-    fill_until: Instant,
     /// Publish queues whose group the engine is too busy for.
     blocked: HashMap<GroupName, Arc<PublishQueue>>,
     acknowledging: HashMap<(GroupName, MessageId), oneshot::Sender<AckResult>>,
@@ -190,10 +182,6 @@ impl Driver {
             rings: Rings::new(parts.delivery, delivery_bytes),
             members: HashSet::new(),
             publish_queues: parts.publish_queues,
-            publishing: false,
-            carrying: Vec::new(),
-            carried: 0,
-            fill_until: Instant::now(),
             blocked: HashMap::new(),
             acknowledging: HashMap::new(),
             probes: HashMap::new(),
@@ -232,13 +220,7 @@ impl Driver {
             if matches!(self.phase, Phase::Stopped | Phase::Aborted) {
                 break;
             }
-            // Links tell when they have written only if somebody waits for that.
-            let filling = self.publish_queues.has_listed() && self.is_filling();
-            let mut deadline = self.deadline(next_sweep);
-            if filling {
-                deadline = deadline.min(self.fill_until);
-            }
-            let deadline = deadline.into();
+            let deadline = self.deadline(next_sweep).into();
             if timer.deadline() != deadline {
                 timer.as_mut().reset(deadline);
             }
@@ -268,8 +250,7 @@ impl Driver {
                     }
                 }
                 Some(done) = inboxes.done.recv() => self.on_done(done),
-                () = self.publish_queues.work(), if !filling => self.publish_or_fill(),
-                () = self.publish_queues.full(), if filling => {}
+                () = self.publish_queues.work() => self.publish(),
                 () = &mut timer => {
                     next_sweep = self.on_timer(next_sweep);
                 }

@@ -2,69 +2,42 @@
 
 use super::Driver;
 use crate::publish_queue::{PendingAck, PublishQueue, Reply, SinkState, Submission};
-use crate::transport::LinkHandle;
 use bytes::Bytes;
-use hedgerow_protocol::{MessageId, PublishError};
+use hedgerow_protocol::{MessageId, PublishError, Published};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// What waits for the last bundle to be written waits no longer than this.
-const FILL_MAX: Duration = Duration::from_millis(20);
-/// Messages of one group before others get their turn.
-const TURN: usize = 256;
+/// Messages of one group before others get their turn, and bytes of them.
+const TURN: (usize, usize) = (256, 1 << 20);
 
 impl Driver {
-    /// Publishes what waits in the publish queues with work, unless it is to wait on.
-    pub(super) fn publish_or_fill(&mut self) {
-        if self.is_filling() {
-            return self.publish_queues.ring();
-        }
+    /// Hands the engine what waits in the publish queues with work.
+    pub(super) fn publish(&mut self) {
         for publish_queue in self.publish_queues.take_listed() {
             self.publish_from(&publish_queue);
         }
     }
 
-    /// Whether what waits to be published is to wait on: the last bundle is still being written to
-    /// half of the next peers, and what comes until then shares the next one. A lone message
-    /// finds nothing being written.
-    pub(super) fn is_filling(&mut self) -> bool {
-        if self.carrying.is_empty() {
-            return false;
-        }
-        if self.publish_queues.is_full() || Instant::now() >= self.fill_until {
-            self.carrying.clear();
-            return false;
-        }
-        let links = &self.links;
-        self.carrying
-            .retain(|link| links.get(link).is_some_and(LinkHandle::await_written));
-        !self.carrying.is_empty() && self.carrying.len() * 2 >= self.carried
-    }
-
-    /// What waits shares bundles: a lone message goes alone and at once, and the more come while
-    /// others are signed and sent, the more share a signature.
     fn publish_from(&mut self, publish_queue: &Arc<PublishQueue>) {
         // It goes on with `Sendable`.
         if self.blocked.contains_key(&publish_queue.group) {
             return;
         }
-        let most = self.engine.batch_limits(&publish_queue.group);
         let mut taken = Vec::new();
-        let mut turn = TURN;
+        let mut turn = TURN.0;
         while turn > 0 {
-            publish_queue.pop(most, &mut taken);
+            publish_queue.pop(TURN, &mut taken);
             if taken.is_empty() {
                 return;
             }
             turn = turn.saturating_sub(taken.len());
-            self.carrying.clear();
-            let published = match self.publish_taken(publish_queue, &taken) {
-                Ok(first) => {
+            match self.publish_taken(publish_queue, &taken) {
+                Ok(Published { first, count }) => {
+                    let mut rest = taken.split_off(count);
+                    publish_queue.requeue(&mut rest);
                     self.await_acknowledged(publish_queue, &mut taken, first);
-                    self.publishing = true;
-                    self.fill_until = Instant::now() + FILL_MAX;
-                    Some(first)
+                    self.perform();
+                    answer(taken.drain(..), first);
                 }
                 Err(PublishError::Busy) => {
                     publish_queue.requeue(&mut taken);
@@ -75,20 +48,11 @@ impl Driver {
                 }
                 Err(error) => {
                     (taken.drain(..)).for_each(|one| one.refuse(error.clone()));
-                    None
+                    self.perform();
                 }
-            };
-            self.perform();
-            self.publishing = false;
-            self.carried = self.carrying.len();
-            if let Some(first) = published {
-                answer(taken.drain(..), first);
             }
             if publish_queue.is_empty() {
                 return;
-            }
-            if !publish_queue.is_full() && self.is_filling() {
-                break;
             }
         }
         self.publish_queues.relist(publish_queue);
@@ -98,13 +62,15 @@ impl Driver {
         &mut self,
         publish_queue: &PublishQueue,
         taken: &[Submission],
-    ) -> Result<MessageId, PublishError> {
+    ) -> Result<Published, PublishError> {
         let (now, group) = (self.clock.now(), &publish_queue.group);
         if let [one] = taken {
-            return (self.engine).publish(now, group, one.payload.clone(), one.options.clone());
+            let (payload, options) = (one.payload.clone(), one.options.clone());
+            let first = self.engine.publish(now, group, payload, options)?;
+            return Ok(Published { first, count: 1 });
         }
         let messages: Vec<Bytes> = taken.iter().map(|one| one.payload.clone()).collect();
-        self.engine.publish_batch(now, group, &messages)
+        self.engine.publish_many(now, group, &messages)
     }
 
     /// Before the engine is drained, so that an acknowledgement finds who waits for it. Such a
@@ -130,7 +96,7 @@ impl Driver {
     }
 }
 
-/// Tells publishers what became of their messages, which are on their way by now.
+/// Tells publishers that their messages are taken.
 fn answer(taken: impl Iterator<Item = Submission>, first: MessageId) {
     // A sink's messages come in runs.
     let mut run: Option<(Arc<SinkState>, usize)> = None;

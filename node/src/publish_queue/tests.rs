@@ -24,7 +24,7 @@ fn submission(text: &'static str, sink: &Arc<SinkState>) -> Submission {
     }
 }
 
-/// What is taken at once when so many messages and bytes may share a bundle.
+/// What is taken at once when so many messages and bytes may be.
 fn pop(publish_queue: &PublishQueue, most: (usize, usize)) -> Vec<Submission> {
     let mut taken = Vec::new();
     publish_queue.pop(most, &mut taken);
@@ -55,7 +55,7 @@ async fn publishers_wait_for_room_and_are_woken() {
     let waiting = tokio::spawn(async move { poll_fn(|context| permit.poll(context)).await });
     tokio::task::yield_now().await;
     let [publish_queue] = &publish_queues.take_listed()[..] else {
-        panic!("one publish_queue has work")
+        panic!("one queue has work")
     };
     assert_eq!(texts(publish_queue, (1, 100)), ["one"]);
     assert_eq!(waiting.await.expect("is woken"), Ok(()));
@@ -72,7 +72,7 @@ async fn who_gives_up_hands_the_room_to_the_next() {
     let waiting = tokio::spawn(async move { poll_fn(|context| second.poll(context)).await });
     tokio::task::yield_now().await;
     let [publish_queue] = &publish_queues.take_listed()[..] else {
-        panic!("one publish_queue has work")
+        panic!("one queue has work")
     };
     drop(pop(publish_queue, (1, 100)));
     // The first was woken, but has gone.
@@ -90,7 +90,7 @@ fn bytes_are_bounded_too_and_what_is_put_back_comes_first() {
     permit.push(submission("second", &sink));
     assert!(!has_room(&mut permit));
     let [publish_queue] = &publish_queues.take_listed()[..] else {
-        panic!("one publish_queue has work")
+        panic!("one queue has work")
     };
     let mut first = pop(publish_queue, (1, 100));
     publish_queue.requeue(&mut first);
@@ -122,7 +122,7 @@ fn what_waits_is_taken_together_up_to_the_limits() {
     });
     permit.push(submission("six", &sink));
     let [publish_queue] = &publish_queues.take_listed()[..] else {
-        panic!("one publish_queue has work")
+        panic!("one queue has work")
     };
     assert_eq!(texts(publish_queue, (2, 9)), ["one", "two"], "by number");
     assert_eq!(texts(publish_queue, (9, 9)), ["three", "four"], "by bytes");
@@ -154,36 +154,6 @@ fn a_queue_with_work_is_listed_once() {
     assert!(publish_queues.take_listed().is_empty());
     permit.push(submission("three", &sink));
     assert_eq!(publish_queues.take_listed().len(), 1);
-}
-
-#[test]
-fn what_waits_for_the_engine_fills_no_bundle_of_other_groups() {
-    let publish_queues = publish_queues(100, usize::MAX);
-    let sink = Arc::default();
-    let [busy, other] =
-        ["busy", "other"].map(|name| publish_queues.permit(&GroupName::new(name).expect("a name")));
-    sink_bytes(&busy, FULL_BYTES, &sink);
-    assert!(publish_queues.is_full());
-    assert!(publish_queues.full().now_or_never().is_some());
-    // The engine has no room for that group: it is not listed until it has.
-    let [blocked] = &publish_queues.take_listed()[..] else {
-        panic!("one publish_queue has work")
-    };
-    other.push(submission("one", &sink));
-    assert!(publish_queues.has_listed());
-    assert!(!publish_queues.is_full());
-    publish_queues.relist(blocked);
-    assert!(publish_queues.is_full());
-}
-
-/// Pushes one message of so many bytes.
-fn sink_bytes(permit: &Permit, bytes: usize, sink: &Arc<SinkState>) {
-    sink.begin();
-    permit.push(Submission {
-        payload: vec![0; bytes].into(),
-        options: PublishOptions::default(),
-        reply: Reply::Sink(sink.clone()),
-    });
 }
 
 #[test]

@@ -124,6 +124,12 @@ pub enum Action {
         /// Which connection.
         link: LinkId,
     },
+    /// Messages wait for what this link has still to write: report all that is written, by
+    /// [`Input::Sent`], as soon as nothing is left to write, at once if nothing is.
+    AwaitWritten {
+        /// Which connection.
+        link: LinkId,
+    },
     /// Hand a message to the application.
     Deliver(Delivery),
     /// Tell the application and the operator.

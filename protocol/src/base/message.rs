@@ -22,6 +22,15 @@ pub struct MessageId {
     pub seq: u64,
 }
 
+/// What became of messages that were published together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The name of the first; the others follow by `seq`.
+    pub first: MessageId,
+    /// How many were taken, of those that were given.
+    pub count: usize,
+}
+
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.origin, self.epoch, self.seq)

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::base::message::{
-    JoinError, JoinOptions, MessageId, PublishError, PublishOptions, SettingsPatch,
+    JoinError, JoinOptions, MessageId, PublishError, PublishOptions, Published, SettingsPatch,
 };
 use crate::base::name::GroupName;
 use crate::base::time::Time;
@@ -66,19 +66,19 @@ impl Engine {
         })
     }
 
-    /// Publishes messages that wait together, in order, within [`Engine::batch_limits`] or only
-    /// one; they share a signature and all else is as if each had been published alone. Returns
-    /// the name of the first, the others follow by `seq`. On an error nothing has changed.
-    pub fn publish_batch(
+    /// Publishes messages that wait, in order, as [`Engine::publish`] does one after the other, but
+    /// cheaper. It stops at the first that is refused, and before one that takes more than one `seq`.
+    /// An error says why the first was refused; nothing has changed then.
+    pub fn publish_many(
         &mut self,
         now: Time,
         group: &GroupName,
         messages: &[Bytes],
-    ) -> Result<MessageId, PublishError> {
+    ) -> Result<Published, PublishError> {
         self.call(now, |engine| {
             engine
                 .multicast
-                .publish_batch(&mut cx!(engine), group, messages)
+                .publish_many(&mut cx!(engine), group, messages)
         })
     }
 

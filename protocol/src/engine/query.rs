@@ -15,13 +15,6 @@ use hedgerow_topology::petgraph::visit::EdgeRef;
 use std::collections::BTreeSet;
 
 impl Engine {
-    /// How much of what waits to be published may share a bundle, messages and bytes: where
-    /// messages come faster than they can be sent, one signature is to serve many. Larger ones
-    /// are published alone.
-    pub fn batch_limits(&self, group: &GroupName) -> (usize, usize) {
-        self.multicast.batch_limits(cx_ref!(self), group)
-    }
-
     /// Peers known for so long that places are kept for them.
     pub fn long_known(&self) -> Vec<PeerKey> {
         self.net.long_known(&self.core)

@@ -17,6 +17,7 @@ impl Engine {
             return;
         }
         let until = self.core.in_ms(self.core.config.shutdown.timeout_ms);
+        self.multicast.close_batches(&mut cx!(self));
         self.core.stopping = Some(Stopping::Leaving(until));
         self.core.wake_at(self.core.now.mono);
     }

@@ -31,6 +31,7 @@ impl Engine {
         self.settle();
         self.net.on_choose_timeout(&mut self.core);
         self.settle();
+        self.multicast.on_batches_timeout(&mut cx!(self));
         self.multicast.on_groups_timeout(&mut cx!(self));
         self.settle();
         self.multicast.on_parent_faults_timeout(&mut cx!(self));
@@ -62,6 +63,7 @@ impl Engine {
             self.net.requests_due(),
             self.net.candidates.due(),
             Some(self.net.chooser.due()),
+            self.multicast.batches_due(),
             self.multicast.groups_due(),
             self.multicast.parent_faults.due(),
             self.probes.next_timeout(),

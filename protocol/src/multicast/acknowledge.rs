@@ -77,13 +77,12 @@ impl Tracking {
         self.wanted.remove(&key);
     }
 
-    /// The message that began with the entry `former` (epoch and seq) is the first of `epoch` now.
-    pub(crate) fn restart(&mut self, former: (u64, u64), epoch: u64) {
+    /// The message that began with the entry `former` (epoch and seq) begins with `now`.
+    pub(crate) fn restart(&mut self, former: (u64, u64), now: (u64, u64)) {
         for tracked in &mut self.tracked {
             if (tracked.epoch, tracked.first) == former {
-                tracked.epoch = epoch;
-                tracked.last -= tracked.first - 1;
-                tracked.first = 1;
+                tracked.last = tracked.last - tracked.first + now.1;
+                (tracked.epoch, tracked.first) = now;
             }
         }
     }

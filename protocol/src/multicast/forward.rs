@@ -9,6 +9,7 @@ use crate::multicast::{Cx, Multicast};
 use crate::overlay::links::{FrameContents, Priority};
 use crate::wire::Bundle;
 use crate::wire::frame::BundleFrame;
+use hedgerow_topology::Class;
 use std::sync::Arc;
 
 impl Multicast {
@@ -50,7 +51,10 @@ impl Multicast {
                 continue;
             };
             if Some(link) != from {
-                self.push_bundle(cx, link, id, bundle, &head);
+                let is_pushed = self.push_bundle(cx, link, id, bundle, &head);
+                if is_pushed && class == Class::Normal && header.origin == cx.core.me {
+                    self.note_carrier(cx.as_ref(), id, link);
+                }
                 let lane = Priority::of(class);
                 let queue = cx.net.links.get(&link).map(|link| &link.queue);
                 all += 1;
@@ -69,8 +73,8 @@ impl Multicast {
         }
     }
 
-    /// Queues a bundle for a neighbour that does not have it. A full queue turns lazy: the
-    /// neighbour is told of it and pulls at its own pace.
+    /// Queues a bundle for a neighbour that does not have it; says whether it was queued. A full queue
+    /// turns lazy: the neighbour is told of it and pulls at its own pace.
     fn push_bundle(
         &mut self,
         cx: &mut Cx<'_>,
@@ -78,7 +82,7 @@ impl Multicast {
         group: GroupId,
         bundle: &Arc<Bundle>,
         head: &bytes::Bytes,
-    ) {
+    ) -> bool {
         let header = &bundle.header;
         let key = (header.origin, header.epoch);
         let (first, last) = (header.seq, header.last_seq());
@@ -88,18 +92,19 @@ impl Multicast {
             .remote_mut(id, group)
             .is_some_and(|remote| !remote.is_ignored(now) && remote.covers(key, first, last))
         {
-            return;
+            return false;
         }
         let lane = Priority::of(header.class());
         let has_room = cx
             .net
             .has_queue_room(cx.core, id, lane, head.len() + bundle.payload.len());
         let Some(link) = cx.net.links.get_mut(&id) else {
-            return;
+            return false;
         };
         if !has_room {
             link.lazy = true;
-            return cx.core.count("bundles_left_to_pull");
+            cx.core.count("bundles_left_to_pull");
+            return false;
         }
         link.bundles[1] += 1;
         let chunks = [head.clone(), bundle.payload.clone()];
@@ -112,6 +117,7 @@ impl Multicast {
         if let Some(remote) = self.remote_mut(id, group) {
             remote.has(key, first, last);
         }
+        true
     }
 
     /// What a neighbour is in a group, if it has said so.

@@ -23,7 +23,7 @@ impl Multicast {
     }
 
     pub(crate) fn is_confirmed(&self, cx: CxRef<'_>) -> bool {
-        if !self.releasing.is_empty() {
+        if !self.releasing.is_empty() || !self.batching.is_empty() {
             return false;
         }
         self.published(cx).into_iter().all(|(id, key, high)| {

@@ -184,7 +184,9 @@ impl Multicast {
         };
         known.delivering = false;
         known.leaving = true;
-        if !known.is_broadcast() {
+        let retires = !known.is_broadcast();
+        self.close_batch(cx, id);
+        if retires {
             self.retire(cx, id);
         }
         Ok(())

@@ -1,89 +1,29 @@
-//! From the application into the own log: bundles signed, large messages cut.
+//! From the application into the own log: messages share bundles, large ones are cut.
+//!
+//! [`batch`] says what shares a bundle and waits for how long, [`own_log`] numbers and signs.
 
-use super::Group;
-use crate::base::interface::Event;
-use crate::base::message::{Arrival, History, MessageId, PublishError, PublishOptions};
+mod batch;
+mod own_log;
+
+pub(crate) use own_log::OwnLog;
+
+use crate::base::interface::{Action, Event, LinkId};
+use crate::base::message::{Arrival, History, MessageId, PublishError, PublishOptions, Published};
 use crate::base::name::{GroupId, GroupName};
 use crate::base::status::Role;
+use crate::base::time::Micros;
 use crate::core::Stopping;
-use crate::multicast::{Cx, CxRef, Multicast};
+use crate::multicast::{Cx, CxRef, Group, Multicast};
 use crate::overlay::links::Priority;
-use crate::wire::bundle::{BundleExt, FLAG_ACKNOWLEDGE, FLAG_BULK, Hash, class_of};
-use crate::wire::{Bundle, BundleHeader, Fragment};
-use bytes::{Bytes, BytesMut};
+use crate::wire::Fragment;
+use crate::wire::bundle::{FLAG_ACKNOWLEDGE, FLAG_BULK};
+use bytes::Bytes;
 use hedgerow_topology::Class;
-use std::collections::VecDeque;
+use own_log::Unreleased;
 use std::sync::Arc;
 
-/// Messages that share a bundle, at most: their lengths stay a small part of a frame.
-const BATCH_MESSAGES_MAX: usize = 1_024;
-
-/// One bundle that waits to be signed and sent.
-#[derive(Clone, Debug)]
-struct Unreleased {
-    payload: Bytes,
-    /// Of each message in the payload, with its headers.
-    lengths: Vec<u32>,
-    /// Of each message's headers; empty when none has any.
-    header_lengths: Vec<u32>,
-    published_at: u64,
-    flags: u8,
-    fragment: Option<Fragment>,
-}
-
-/// What this peer publishes in a group.
-#[derive(Debug, Default)]
-pub(crate) struct OwnLog {
-    /// Entries released in this epoch.
-    released: u64,
-    previous: Hash,
-    /// Fragments of a large message, released as the links to the next peers drain.
-    unreleased: VecDeque<Unreleased>,
-    /// Those of the same message that have been released.
-    begun: Vec<Unreleased>,
-}
-
-impl OwnLog {
-    /// Something was published in this epoch.
-    pub(crate) fn has_released(&self) -> bool {
-        self.released > 0
-    }
-
-    /// Entries wait to be released.
-    pub(crate) fn has_unreleased(&self) -> bool {
-        !self.unreleased.is_empty()
-    }
-
-    /// The class of the entry that is released next.
-    fn next_class(&self) -> Option<Class> {
-        self.unreleased.front().map(|next| class_of(next.flags))
-    }
-
-    fn take_next(&mut self) -> Option<Unreleased> {
-        let next = self.unreleased.pop_front()?;
-        if self.unreleased.is_empty() {
-            self.begun.clear();
-        } else {
-            self.begun.push(next.clone());
-        }
-        Some(next)
-    }
-
-    /// Seqs begin anew, and with them the message that is going out: fragments of one message
-    /// have one epoch. Gives its first seq in the epoch before, if there is such a message.
-    fn begin_epoch(&mut self) -> Option<u64> {
-        let first = self.released - self.begun.len() as u64 + 1;
-        let begun = std::mem::take(&mut self.begun).into_iter();
-        let unreleased: VecDeque<Unreleased> = begun.chain(self.unreleased.drain(..)).collect();
-        *self = Self {
-            unreleased,
-            ..Self::default()
-        };
-        self.has_unreleased().then_some(first)
-    }
-}
-
 impl Multicast {
+    /// Takes one message; gives its name.
     pub(crate) fn publish_one(
         &mut self,
         cx: &mut Cx<'_>,
@@ -91,6 +31,95 @@ impl Multicast {
         payload: Bytes,
         options: PublishOptions,
     ) -> Result<MessageId, PublishError> {
+        let id = GroupId::new(&cx.core.config.network, group);
+        let plain = !options.acknowledge && options.headers.is_empty();
+        let seq = if plain {
+            self.take_message(cx, (id, group), &payload, false)?
+        } else {
+            self.take_alone(cx, (id, group), payload, options)?
+        };
+        self.release_or_wait(cx, id);
+        Ok(message_id(cx, seq))
+    }
+
+    /// Takes messages in order until one is refused; gives the name of the first, and how many were
+    /// taken. An error says why the first was refused.
+    pub(crate) fn publish_many(
+        &mut self,
+        cx: &mut Cx<'_>,
+        group: &GroupName,
+        messages: &[Bytes],
+    ) -> Result<Published, PublishError> {
+        let id = GroupId::new(&cx.core.config.network, group);
+        let mut first = None;
+        let mut count = 0;
+        let piece = cx.core.config.groups.fragment_bytes;
+        for message in messages {
+            // It takes more than one seq.
+            if count > 0 && message.len() > piece {
+                break;
+            }
+            match self.take_message(cx, (id, group), message, count > 0) {
+                Ok(seq) => _ = first.get_or_insert(seq),
+                Err(error) if count == 0 => return Err(error),
+                Err(_) => break,
+            }
+            count += 1;
+            if message.len() > piece {
+                break;
+            }
+        }
+        self.release_or_wait(cx, id);
+        let first = first.unwrap_or_else(|| self.next_seq(id));
+        Ok(Published {
+            first: message_id(cx, first),
+            count,
+        })
+    }
+
+    fn next_seq(&self, id: GroupId) -> u64 {
+        self.groups.get(&id).map_or(1, |group| group.own.next_seq())
+    }
+
+    /// Takes a message that has neither headers nor a wish; gives its seq. Whoever `goes_on` was
+    /// allowed to publish a moment ago, and is asked again only where another bundle begins.
+    fn take_message(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (id, name): (GroupId, &GroupName),
+        message: &Bytes,
+        goes_on: bool,
+    ) -> Result<u64, PublishError> {
+        let bytes_max = self.batch_bytes_max(cx.as_ref(), id);
+        let fits = |group: &Group| group.own.batch.fits(message.len(), bytes_max);
+        let fits = self.groups.get(&id).is_none_or(fits);
+        if message.len() > bytes_max.min(cx.core.config.groups.bulk_bytes) {
+            return self.take_alone(cx, (id, name), message.clone(), PublishOptions::default());
+        }
+        if !fits {
+            self.close_batch(cx, id);
+        }
+        if !goes_on || !fits {
+            self.begin_publishing(cx, id, name, Class::Normal)?;
+        }
+        let wall_ms = cx.core.now.wall_ms;
+        let Some(known) = self.groups.get_mut(&id) else {
+            return Err(PublishError::Stopped);
+        };
+        let seq = known.own.next_seq();
+        known.own.batch.push(message.clone(), wall_ms);
+        known.stats.published += 1;
+        Ok(seq)
+    }
+
+    /// Takes a message that shares no bundle with others; gives its seq, that of its first fragment.
+    fn take_alone(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (id, name): (GroupId, &GroupName),
+        payload: Bytes,
+        options: PublishOptions,
+    ) -> Result<u64, PublishError> {
         let max = cx.core.config.groups.message_bytes_max;
         if payload.len() > max {
             return Err(PublishError::TooLarge {
@@ -103,8 +132,8 @@ impl Multicast {
         } else {
             Class::Normal
         };
-        let id = self.begin_publishing(cx, group, class)?;
-        let epoch = cx.net.own.epoch;
+        self.close_batch(cx, id);
+        self.begin_publishing(cx, id, name, class)?;
         let published_at = cx.core.now.wall_ms;
         let PublishOptions {
             acknowledge,
@@ -127,13 +156,14 @@ impl Multicast {
             return Err(PublishError::Stopped);
         };
         known.stats.published += 1;
-        let seq = known.own.released + 1;
+        let seq = known.own.next_seq();
         if payload.len() <= piece {
-            known.own.unreleased.push_back(Unreleased {
+            known.own.push(Unreleased {
                 lengths: vec![payload.len() as u32],
                 header_lengths,
                 payload,
                 published_at,
+                delays: Vec::new(),
                 flags,
                 fragment: None,
             });
@@ -143,7 +173,7 @@ impl Multicast {
                 let from = index as usize * piece;
                 let payload = payload.slice(from..(from + piece).min(payload.len()));
                 let fragment = Some(Fragment { index, count });
-                known.own.unreleased.push_back(Unreleased {
+                known.own.push(Unreleased {
                     lengths: vec![payload.len() as u32],
                     header_lengths: match index {
                         0 => header_lengths.clone(),
@@ -151,31 +181,23 @@ impl Multicast {
                     },
                     payload,
                     published_at,
+                    delays: Vec::new(),
                     flags,
                     fragment,
                 });
             }
         }
-        let last = seq + known.own.unreleased.len() as u64 - 1;
-        let message = MessageId {
-            origin: cx.core.me,
-            epoch,
-            seq,
-        };
+        let last = known.own.next_seq() - 1;
         if acknowledge {
-            self.track(cx, id, message, last);
+            self.track(cx, id, message_id(cx, seq), last);
         }
-        self.releasing.insert(id);
         self.release(cx, id);
-        Ok(message)
+        Ok(seq)
     }
 
-    /// How much of what waits to be published may share a bundle, messages and bytes: where
-    /// messages come faster than they can be sent, one signature is to serve many. Larger ones
-    /// are published alone.
-    pub(crate) fn batch_limits(&self, cx: CxRef<'_>, group: &GroupName) -> (usize, usize) {
+    /// How many bytes of messages may share a bundle.
+    fn batch_bytes_max(&self, cx: CxRef<'_>, id: GroupId) -> usize {
         let groups = &cx.core.config.groups;
-        let id = GroupId::new(&cx.core.config.network, group);
         let is_mesh =
             (self.groups.get(&id)).is_some_and(|group| group.settings.values.redundancy > 1);
         // A bundle is announced or pushed as a whole: small messages of a mesh stay pushed.
@@ -184,71 +206,94 @@ impl Multicast {
         } else {
             groups.batch_bytes
         };
-        (BATCH_MESSAGES_MAX, bytes.min(groups.fragment_bytes))
+        bytes.min(groups.fragment_bytes)
     }
 
-    pub(crate) fn publish_batch(
-        &mut self,
-        cx: &mut Cx<'_>,
-        group: &GroupName,
-        messages: &[Bytes],
-    ) -> Result<MessageId, PublishError> {
-        if let [message] = messages {
-            return self.publish_one(cx, group, message.clone(), PublishOptions::default());
-        }
-        let bytes: usize = messages.iter().map(Bytes::len).sum();
-        let max = cx.core.config.groups.fragment_bytes;
-        if bytes > max || messages.is_empty() || messages.len() > BATCH_MESSAGES_MAX {
-            return Err(PublishError::TooLarge { bytes, max });
-        }
-        let id = self.begin_publishing(cx, group, Class::Normal)?;
-        let published_at = cx.core.now.wall_ms;
-        let mut payload = BytesMut::with_capacity(bytes);
-        for message in messages {
-            payload.extend_from_slice(message);
-        }
-        let lengths = messages.iter().map(|message| message.len() as u32);
-        let Some(known) = self.groups.get_mut(&id) else {
-            return Err(PublishError::Stopped);
+    /// What waits to share a bundle goes, unless the last bundle is still being written to half of
+    /// the next peers. Then the transport is asked to tell when it has been.
+    fn release_or_wait(&mut self, cx: &mut Cx<'_>, id: GroupId) {
+        let now = cx.core.now.mono;
+        let group = self.groups.get_mut(&id);
+        let Some(group) = group.filter(|group| !group.own.batch.is_empty()) else {
+            self.batching.remove(&id);
+            return;
         };
-        known.stats.published += messages.len() as u64;
-        let seq = known.own.released + 1;
-        known.own.unreleased.push_back(Unreleased {
-            payload: payload.freeze(),
-            lengths: lengths.collect(),
-            header_lengths: Vec::new(),
-            published_at,
-            flags: 0,
-            fragment: None,
-        });
-        self.releasing.insert(id);
-        self.release(cx, id);
-        Ok(MessageId {
-            origin: cx.core.me,
-            epoch: cx.net.own.epoch,
-            seq,
-        })
+        let links = &cx.net.links;
+        let is_writing = |link| (links.get(&link)).is_some_and(|link| link.queue.is_writing());
+        if !group.own.carriers.are_writing(now, is_writing) {
+            return self.close_batch(cx, id);
+        }
+        for link in group.own.carriers.ask() {
+            let link = *link;
+            cx.core.actions.push_back(Action::AwaitWritten { link });
+        }
+        if self.batching.insert(id) {
+            cx.core.wake_at(group.own.carriers.until());
+        }
     }
 
-    /// Whether anything can be published now; the group it goes to.
+    /// A bundle of this peer was handed to a link.
+    pub(crate) fn note_carrier(&mut self, cx: CxRef<'_>, id: GroupId, link: LinkId) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.own.carriers.add(link, cx.core.now.mono);
+        }
+    }
+
+    /// A link has written: what waited for it may go.
+    pub(crate) fn on_written(&mut self, cx: &mut Cx<'_>, link: LinkId) {
+        for id in self.batching.clone() {
+            let carries = |group: &Group| group.own.carriers.carries(link);
+            if self.groups.get(&id).is_some_and(carries) {
+                self.release_or_wait(cx, id);
+            }
+        }
+    }
+
+    /// When something that waits to share a bundle has waited for long enough.
+    pub(crate) fn batches_due(&self) -> Option<Micros> {
+        let groups = self.batching.iter().filter_map(|id| self.groups.get(id));
+        groups.map(|group| group.own.carriers.until()).min()
+    }
+
+    pub(crate) fn on_batches_timeout(&mut self, cx: &mut Cx<'_>) {
+        for id in self.batching.clone() {
+            self.release_or_wait(cx, id);
+        }
+    }
+
+    /// What waits to share a bundle waits no longer.
+    pub(crate) fn close_batches(&mut self, cx: &mut Cx<'_>) {
+        for id in self.batching.clone() {
+            self.close_batch(cx, id);
+        }
+    }
+
+    pub(crate) fn close_batch(&mut self, cx: &mut Cx<'_>, id: GroupId) {
+        self.batching.remove(&id);
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.own.close_batch();
+            self.release(cx, id);
+        }
+    }
+
+    /// Whether anything can be published now. This peer becomes a sender where it is nothing yet.
     fn begin_publishing(
         &mut self,
         cx: &mut Cx<'_>,
-        group: &GroupName,
+        id: GroupId,
+        name: &GroupName,
         class: Class,
-    ) -> Result<GroupId, PublishError> {
+    ) -> Result<(), PublishError> {
         if cx.core.stopping.is_some() {
             return Err(PublishError::Stopped);
         }
-        let id = GroupId::new(&cx.core.config.network, group);
         if self.is_busy(cx.as_ref(), id, class) {
             self.busy.insert((id, class));
             self.starved |= self.is_out_of_room(cx.as_ref());
             cx.core.count("publishers_told_busy");
             return Err(PublishError::Busy);
         }
-        self.become_sender(cx, id, group)?;
-        Ok(id)
+        self.become_sender(cx, id, name)
     }
 
     fn become_sender(
@@ -286,7 +331,7 @@ impl Multicast {
     fn is_busy(&self, cx: CxRef<'_>, id: GroupId, class: Class) -> bool {
         self.groups
             .get(&id)
-            .is_some_and(|group| group.own.has_unreleased())
+            .is_some_and(|group| group.own.is_behind())
             || self.is_congested(cx, id, class)
             || self.is_out_of_room(cx)
     }
@@ -321,15 +366,15 @@ impl Multicast {
         {
             // Somebody is congested, so something drains, and then it goes on.
             if self.is_congested(cx.as_ref(), id, class) {
+                self.releasing.insert(id);
                 return;
             }
             let ext = cx.core.bundle_ext();
             let Some(group) = self.groups.get_mut(&id) else {
                 break;
             };
-            let Some(bundle) =
-                group.next_bundle(cx.core.me, cx.net.own.epoch, &cx.core.keypair, ext)
-            else {
+            let origin = (cx.core.me, cx.net.own.epoch);
+            let Some(bundle) = group.own.next_bundle(id, origin, &cx.core.keypair, ext) else {
                 break;
             };
             self.accept_bundle(cx, &Arc::new(bundle), 0, Arrival::Local, None);
@@ -348,7 +393,7 @@ impl Multicast {
         }
     }
 
-    /// Whether those to whom the next entry of the unreleased would go are not linked now and may be
+    /// Whether those to whom what waits would go are not linked now and may be
     /// again: released now, it would be kept for them from now on and perhaps let go before they
     /// are back. Until there is another view, or whoever was lost is forgotten.
     fn next_hops_disconnected(&self, cx: CxRef<'_>, id: GroupId) -> bool {
@@ -405,56 +450,28 @@ impl Multicast {
             let Some(group) = self.groups.get_mut(&id) else {
                 continue;
             };
-            let Some(first) = group.own.begin_epoch() else {
+            let restarted = group.own.begin_epoch();
+            for (seq, first) in restarted.tracked {
+                group.tracking.restart((former, seq), (epoch, first));
+            }
+            let Some(cut) = restarted.cut else {
                 continue;
             };
-            tracing::warn!(group = ?id, former, epoch, seq = first, "a large message begins anew");
-            group.tracking.restart((former, first), epoch);
+            tracing::warn!(group = ?id, former, epoch, seq = cut, "a large message begins anew");
             // What went out of it will never be whole, and must not wait for the rest.
             if let Some(log) = group.logs.get_mut(&key) {
-                log.hand_over(first, log.high());
+                log.hand_over(cut, log.high());
             }
             self.retain(cx, id, key);
         }
     }
 }
 
-impl Group {
-    /// The next entry of the unreleased as a signed bundle.
-    fn next_bundle(
-        &mut self,
-        me: crate::base::identity::PeerKey,
-        epoch: u64,
-        keypair: &crate::base::identity::Keypair,
-        ext: BundleExt,
-    ) -> Option<Bundle> {
-        let Unreleased {
-            payload,
-            lengths,
-            header_lengths,
-            published_at,
-            flags,
-            fragment,
-        } = self.own.take_next()?;
-        let seq = self.own.released + 1;
-        self.own.released += lengths.len() as u64;
-        let header = BundleHeader {
-            group: self.id,
-            origin: me,
-            epoch,
-            seq,
-            flags,
-            published_at,
-            lengths,
-            header_lengths,
-            delays: Vec::new(),
-            fragment,
-            previous: self.own.previous,
-            payload_hash: [0; 32],
-            ext,
-        };
-        let bundle = Bundle::sign(header, payload, keypair);
-        self.own.previous = bundle.hash;
-        Some(bundle)
+/// Names what this peer publishes under a seq.
+fn message_id(cx: &Cx<'_>, seq: u64) -> MessageId {
+    MessageId {
+        origin: cx.core.me,
+        epoch: cx.net.own.epoch,
+        seq,
     }
 }

@@ -179,18 +179,13 @@ impl World for Sim {
             .map(drop)
     }
 
-    fn batch_limits(&self, node: usize, group: &str) -> Option<(usize, usize)> {
-        let group = GroupName::new(group).ok()?;
-        Some(self.engine(node).batch_limits(&group))
-    }
-
-    fn publish_batch(
+    fn publish_many(
         &mut self,
         node: usize,
         group: &str,
         payloads: &[Bytes],
-    ) -> Result<(), PublishError> {
-        Sim::publish_batch(self, node, group, payloads)
+    ) -> Result<usize, PublishError> {
+        Sim::publish_many(self, node, group, payloads)
     }
 
     fn partition(&mut self, sets: &[Vec<usize>]) {

@@ -40,6 +40,10 @@ pub(super) struct Publishing {
     refusal: Option<String>,
 }
 
+/// So many messages are handed over together at most, and so many bytes of them.
+const OFFERED_MAX: usize = 1_024;
+const OFFERED_BYTES_MAX: usize = 1 << 20;
+
 /// Where a payload's number begins: above is the workload's.
 const NUMBER_BITS: u32 = 48;
 
@@ -124,10 +128,9 @@ impl Publishing {
         pairs.next().is_none().then(|| (group.clone(), node))
     }
 
-    /// The next messages that are due, so many at most and so many bytes of them; what was offered
-    /// before comes first.
-    fn offer(&mut self, (messages, bytes): (usize, usize)) -> Vec<Bytes> {
-        let fit = messages.min(bytes / self.size.max(1)).max(1);
+    /// The next messages that are due, some of them; what was offered before comes first.
+    fn offer(&mut self) -> Vec<Bytes> {
+        let fit = OFFERED_MAX.min(OFFERED_BYTES_MAX / self.size.max(1)).max(1);
         let most = usize::try_from(self.owed).map_or(fit, |owed| fit.min(owed));
         let mut offered = std::mem::take(&mut self.offered);
         while offered.len() < most {
@@ -171,26 +174,28 @@ impl Run<'_> {
         }
     }
 
-    /// What waits for one publisher goes together, as far as it may: a node's outbox does the same.
+    /// What is due from one publisher is handed over together.
     fn publish_next(&mut self, index: usize) -> Published {
         let workload = &mut self.workloads[index];
         if workload.owed > 1
             && let Some((group, node)) = workload.only()
             && self.world.state(node) == NodeState::Running
-            && let Some(most) = self.world.batch_limits(node, &group)
         {
-            let offered = workload.offer(most);
-            return match self.world.publish_batch(node, &group, &offered) {
-                Ok(()) => Published::Taken(offered.len() as u64),
-                Err(PublishError::Busy) => {
-                    self.workloads[index].offered = offered;
-                    Published::Busy
+            let mut offered = workload.offer();
+            let result = match self.world.publish_many(node, &group, &offered) {
+                Ok(taken) => {
+                    offered.drain(..taken);
+                    Published::Taken(taken as u64)
                 }
+                Err(PublishError::Busy) => Published::Busy,
                 Err(error) => {
                     self.workloads[index].refused(node, &error);
+                    offered.clear();
                     Published::Nobody
                 }
             };
+            self.workloads[index].offered = offered;
+            return result;
         }
         self.publish_one(index)
     }

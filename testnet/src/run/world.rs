@@ -151,20 +151,22 @@ pub(crate) trait World {
     fn untaken(&self, _workload: usize) -> u64 {
         0
     }
-    /// How many messages that wait may go together, and bytes of them; `None` where the node sees
-    /// to that itself.
-    fn batch_limits(&self, _node: usize, _group: &str) -> Option<(usize, usize)> {
-        None
-    }
-    /// Publishes messages within that, all of them or none; nothing where the node sees to that
-    /// itself.
-    fn publish_batch(
+    /// Publishes messages that are due at once, until one is refused; gives how many were taken. An
+    /// error says why the first was refused.
+    fn publish_many(
         &mut self,
-        _node: usize,
-        _group: &str,
-        _payloads: &[Bytes],
-    ) -> Result<(), PublishError> {
-        Err(PublishError::Stopped)
+        node: usize,
+        group: &str,
+        payloads: &[Bytes],
+    ) -> Result<usize, PublishError> {
+        for (taken, payload) in payloads.iter().enumerate() {
+            match self.publish(node, group, payload.clone()) {
+                Ok(()) => {}
+                Err(error) if taken == 0 => return Err(error),
+                Err(_) => return Ok(taken),
+            }
+        }
+        Ok(payloads.len())
     }
 
     /// Cuts the network into sets of nodes that reach each other only within; a node in no set

@@ -92,6 +92,8 @@ pub(crate) struct End {
     /// Written, and not yet told to the sending peer.
     pub(crate) unreported: usize,
     pub(crate) report_listed: bool,
+    /// The peer wants to hear when all is written.
+    pub(crate) awaited: bool,
 }
 
 impl End {
@@ -118,6 +120,7 @@ impl End {
             unread: VecDeque::new(),
             unreported: 0,
             report_listed: false,
+            awaited: false,
         }
     }
 

@@ -5,7 +5,7 @@ use super::peer::Peer;
 use super::speculative_call::{Call, Made, ends};
 use super::trace::Kind;
 use super::world::{Happening, World};
-use hedgerow_protocol::{Action, Input, Persist, PersistId, Time};
+use hedgerow_protocol::{Action, Input, LinkId, Persist, PersistId, Time};
 use std::panic::resume_unwind;
 
 /// Timeouts a peer may ask for in one instant before it is taken to spin.
@@ -217,7 +217,8 @@ impl<P: Peer> World<P> {
         self.set_timer(node);
     }
 
-    /// Tells a peer of bytes that were written, for every link with at least `least` of them.
+    /// Tells a peer of bytes that were written, for every link with at least `least` of them, or where
+    /// it waits for the last of them.
     fn report_sent(&mut self, node: usize, least: usize) -> bool {
         let mut told = false;
         let mut index = 0;
@@ -226,10 +227,12 @@ impl<P: Peer> World<P> {
                 self.nodes[node].reports.swap_remove(index);
                 continue;
             };
-            if at.unreported < least {
+            let is_awaited = at.awaited && at.out_bytes == 0;
+            if at.unreported < least && !is_awaited {
                 index += 1;
                 continue;
             }
+            at.awaited &= !is_awaited;
             let (link, bytes) = (at.link, std::mem::take(&mut at.unreported));
             at.report_listed = false;
             self.nodes[node].reports.swap_remove(index);
@@ -239,6 +242,15 @@ impl<P: Peer> World<P> {
             }
         }
         told
+    }
+
+    /// A peer wants to hear when a link has written all. What is not listed was told.
+    fn await_written(&mut self, node: usize, link: LinkId) {
+        if let Some(end) = self.nodes[node].end_of(link)
+            && let Some(at) = self.connections.get(end)
+        {
+            at.awaited = at.report_listed || at.out_bytes > 0;
+        }
     }
 
     fn set_timer(&mut self, node: usize) {
@@ -276,6 +288,7 @@ impl<P: Peer> World<P> {
             Action::Send { link, chunks } => self.enqueue(node, link, chunks),
             // Reads cost no time here: what is slow is the link that follows.
             Action::Slow { .. } | Action::Resume { .. } => {}
+            Action::AwaitWritten { link } => self.await_written(node, link),
             Action::Deliver(delivery) => {
                 self.trace
                     .add(self.now, Kind::Deliver, node, &delivery.payload);

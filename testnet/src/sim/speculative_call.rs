@@ -159,9 +159,11 @@ impl<P: Peer> Job<P> {
                     known &= !ended;
                 }
                 Action::Deliver(_) | Action::Slow { .. } | Action::Resume { .. } => {}
-                Action::Dial { .. } | Action::Close { .. } | Action::Persist { .. } => {
-                    known = false;
-                }
+                // What was written may be told at once.
+                Action::AwaitWritten { .. }
+                | Action::Dial { .. }
+                | Action::Close { .. }
+                | Action::Persist { .. } => known = false,
             }
             actions.push((action, valid));
             if ended {

@@ -12,7 +12,7 @@ use crate::journal::{Change, Message, Receipt};
 use bytes::Bytes;
 use hedgerow_protocol::{
     Address, Config, Engine, Event, GroupName, JoinError, JoinOptions, Keypair, MessageId, Micros,
-    PublishError, PublishOptions, SettingsPatch, SharedCache,
+    PublishError, PublishOptions, Published, SettingsPatch, SharedCache,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -422,21 +422,21 @@ impl Sim {
             .unwrap_or_else(|error| panic!("node {node} publishes: {error}, {self:?}"))
     }
 
-    /// Publishes messages that share a bundle.
-    pub fn publish_batch(
+    /// Publishes messages together; gives how many were taken.
+    pub fn publish_many(
         &mut self,
         node: usize,
         group: &str,
         payloads: &[Bytes],
-    ) -> Result<(), PublishError> {
+    ) -> Result<usize, PublishError> {
         let group = name(group);
         let published = self.world.call_undrained(node, |engine, now| {
-            engine.publish_batch(now, &group, payloads)
+            engine.publish_many(now, &group, payloads)
         });
         let published = published.unwrap_or_else(|| panic!("node {node} runs, {self:?}"));
-        if let Ok(first) = published {
+        if let Ok(Published { first, count }) = published {
             let now = self.world.now;
-            for (seq, payload) in (first.seq..).zip(payloads) {
+            for (seq, payload) in (first.seq..).zip(&payloads[..count]) {
                 let id = MessageId { seq, ..first };
                 self.world
                     .journal
@@ -444,7 +444,7 @@ impl Sim {
             }
         }
         self.world.settle(node);
-        published.map(|_| ())
+        published.map(|published| published.count)
     }
 
     /// Publishes, waiting up to `limit_ms` while the engine is busy.

@@ -303,6 +303,11 @@ impl SendQueue {
         self.done >= end
     }
 
+    /// Whether small messages that were pushed wait, or may not be written yet.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.handed_data > self.done || self.waits(Priority::Data)
+    }
+
     /// Bytes handed to the transport and not yet written.
     pub(crate) fn unsent(&self) -> usize {
         self.unsent

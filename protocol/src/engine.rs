@@ -53,7 +53,7 @@ use crate::overlay::Overlay;
 use crate::overlay::cache::SharedCache;
 use crate::overlay::links::Stage;
 use crate::overlay::records::first_epoch;
-use crate::patterns::probe::Probes;
+use crate::patterns::{Module as _, Patterns};
 use crate::wire::{Frame, WireError};
 use bytes::Bytes;
 
@@ -66,7 +66,7 @@ pub struct Engine {
     core: Core,
     net: Overlay,
     multicast: Multicast,
-    probes: Probes,
+    patterns: Patterns,
     /// When leaving looks again.
     leave_check: Option<Micros>,
 }
@@ -97,7 +97,7 @@ impl Engine {
             core,
             net,
             multicast: Multicast::default(),
-            probes: Probes::default(),
+            patterns: Patterns::default(),
             leave_check: None,
         };
         engine.net.store_first_epoch(&mut engine.core, former);
@@ -278,20 +278,24 @@ impl Engine {
                     .on_origin_refused(&mut cx!(self), id, &refused);
             }
             Frame::Acknowledge(acknowledge) => {
-                self.multicast
-                    .on_acknowledge(&mut cx!(self), id, acknowledge);
+                let acknowledgements = &mut self.patterns.acknowledge;
+                acknowledgements.on_acknowledge(&mut pattern_cx!(self), id, acknowledge);
             }
             Frame::AskAcknowledge(ask) => {
-                self.multicast.on_ask_acknowledge(&mut cx!(self), id, &ask);
+                let acknowledgements = &mut self.patterns.acknowledge;
+                acknowledgements.on_ask_acknowledge(&mut pattern_cx!(self), id, &ask);
             }
             Frame::Equivocation(equivocation) => {
                 self.multicast
                     .on_equivocation(&mut cx!(self), id, equivocation);
             }
-            Frame::Probe(probe) => self.probes.on_probe(&mut pattern_cx!(self), id, probe),
+            Frame::Probe(probe) => {
+                let probes = &mut self.patterns.probe;
+                probes.on_probe(&mut pattern_cx!(self), id, probe);
+            }
             Frame::ProbeAnswer(answer) => {
-                self.probes
-                    .on_probe_answer(&mut pattern_cx!(self), id, answer);
+                let probes = &mut self.patterns.probe;
+                probes.on_probe_answer(&mut pattern_cx!(self), id, answer);
             }
         }
     }
@@ -301,8 +305,8 @@ impl Engine {
             Some(Checked::Bundle) => self.multicast.on_bundle_verified(&mut cx!(self), id, valid),
             Some(Checked::Record) => self.net.on_record_verified(&mut self.core, id, valid),
             Some(Checked::Acknowledgement) => {
-                self.multicast
-                    .on_acknowledgement_verified(&mut cx!(self), id, valid);
+                let acknowledgements = &mut self.patterns.acknowledge;
+                acknowledgements.on_verified(&mut pattern_cx!(self), id, valid);
             }
             Some(Checked::Equivocation) => {
                 self.multicast

@@ -5,11 +5,11 @@
 //! `digest` and `pull`; what cannot be had is a gap.
 
 mod abandoned;
-mod acknowledge;
 mod baseline;
 mod deliver;
 mod digest;
 mod equivocation;
+mod events;
 mod evidence;
 mod forward;
 mod group;
@@ -19,6 +19,7 @@ mod log;
 mod logs;
 mod membership;
 mod missing;
+mod outlook;
 mod overlays;
 mod parent_faults;
 mod past;
@@ -35,12 +36,13 @@ mod sought;
 mod timers;
 mod verifying;
 
-pub(crate) use acknowledge::{AckChecks, Tracking};
 pub(crate) use baseline::{Asked, BaselineState, ProofChecks};
 pub(crate) use digest::PendingAnnouncement;
 pub(crate) use equivocation::EquivocationChecks;
+pub(crate) use events::MulticastEvent;
 pub(crate) use evidence::Evidence;
 pub(crate) use group::Group;
+pub(crate) use leaving::HOLDERS;
 pub(crate) use log::OriginLog;
 pub(crate) use overlays::Overlays;
 pub(crate) use parent_faults::ParentFaults;
@@ -55,7 +57,7 @@ use crate::core::Core;
 use crate::overlay::Overlay;
 use crate::overlay::links::FlowId;
 use hedgerow_topology::Class;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// However short retention is, everybody knows for so long at least that a message existed, ms: links
 /// that were cut come back within that time, and who was behind them is told what it has missed.
@@ -79,7 +81,6 @@ pub(crate) struct Multicast {
     /// What neighbours are and hold in groups.
     pub(crate) remotes: Remotes,
     pub(crate) checks: BundleChecks,
-    pub(crate) ack_checks: AckChecks,
     pub(crate) equivocation_checks: EquivocationChecks,
     pub(crate) proof_checks: ProofChecks,
     pub(crate) evidence: Evidence,
@@ -94,6 +95,10 @@ pub(crate) struct Multicast {
     pub(crate) releasing: BTreeSet<GroupId>,
     /// Groups with messages that wait to share a bundle.
     pub(crate) batching: BTreeSet<GroupId>,
+    /// Groups of which a pattern wants to know what is handed over.
+    watched: BTreeSet<GroupId>,
+    /// What has happened and was not told yet.
+    pub(crate) events: VecDeque<MulticastEvent>,
     /// Bytes of entries held over all groups.
     pub(crate) held_bytes: usize,
     /// Of those, bytes handed over and retained for others.

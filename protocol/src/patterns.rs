@@ -1,10 +1,13 @@
 //! What stands on multicast and the overlay, a module each. None of them knows another one.
+//!
+//! A pattern is a folder here, a line below, and its arms in the engine's dispatch of frames and of
+//! checks (`engine.rs`), which are exhaustive. What it asks of the parts below it are methods of
+//! [`Overlay`] and [`Multicast`]; what they tell it are events.
 
-pub(crate) mod probe;
-
+use crate::base::interface::VerifyId;
 use crate::base::time::Micros;
 use crate::core::Core;
-use crate::multicast::{CxRef, Multicast};
+use crate::multicast::{CxRef, Multicast, MulticastEvent};
 use crate::overlay::Overlay;
 use crate::overlay::links::OverlayEvent;
 
@@ -25,12 +28,52 @@ impl Cx<'_> {
     }
 }
 
-/// What a pattern has to have. It is a trait so that a part that is forgotten does not compile.
+/// What a pattern has to have. It is a trait without defaults so that a part that is forgotten does
+/// not compile.
 pub(crate) trait Module {
     /// Something has happened to links, records or the view.
     fn on_overlay(&mut self, cx: &mut Cx<'_>, event: &OverlayEvent);
+    /// Something has happened in a group.
+    fn on_multicast(&mut self, cx: &mut Cx<'_>, event: &MulticastEvent);
+    /// The answer to a signature check that it asked for.
+    fn on_verified(&mut self, cx: &mut Cx<'_>, check: VerifyId, valid: bool);
     /// [`Self::next_timeout`] has come. To be called early or late does no harm.
     fn on_timeout(&mut self, cx: &mut Cx<'_>);
     /// When it is to be called next.
     fn next_timeout(&self) -> Option<Micros>;
+}
+
+macro_rules! patterns {
+    ($($module:ident: $state:ident,)*) => {
+        $(pub(crate) mod $module;)*
+
+        /// The patterns of a peer. What happens is told to each, in this order.
+        #[derive(Default)]
+        pub(crate) struct Patterns {
+            $(pub(crate) $module: $module::$state,)*
+        }
+
+        impl Patterns {
+            pub(crate) fn on_overlay(&mut self, cx: &mut Cx<'_>, event: &OverlayEvent) {
+                $(self.$module.on_overlay(cx, event);)*
+            }
+
+            pub(crate) fn on_multicast(&mut self, cx: &mut Cx<'_>, event: &MulticastEvent) {
+                $(self.$module.on_multicast(cx, event);)*
+            }
+
+            pub(crate) fn on_timeout(&mut self, cx: &mut Cx<'_>) {
+                $(self.$module.on_timeout(cx);)*
+            }
+
+            pub(crate) fn next_timeout(&self) -> Option<Micros> {
+                [$(self.$module.next_timeout()),*].into_iter().flatten().min()
+            }
+        }
+    };
+}
+
+patterns! {
+    acknowledge: Acknowledgements,
+    probe: Probes,
 }

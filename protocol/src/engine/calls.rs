@@ -87,7 +87,7 @@ impl Engine {
     /// those who do not answer, up to five times, a second apart.
     pub fn probe(&mut self, now: Time, group: &GroupName) -> Result<u64, JoinError> {
         self.call(now, |engine| {
-            engine.probes.begin(&mut pattern_cx!(engine), group)
+            engine.patterns.probe.begin(&mut pattern_cx!(engine), group)
         })
     }
 

@@ -1,19 +1,24 @@
 //! What happens to links, records and the view, told to what stands above them.
 //!
-//! Links and records never call up: they note what has happened, and the engine tells it as soon as the
-//! call that it happened in has ended.
+//! No part calls what stands above it: it notes what has happened, and the engine tells it as soon as
+//! the call that it happened in has ended.
 
 use super::Engine;
 use crate::overlay::links::OverlayEvent;
 use crate::overlay::records::Adverts;
-use crate::patterns::Module;
 
 impl Engine {
     /// Tells what has happened since the last call.
     pub(crate) fn settle(&mut self) {
-        while let Some(event) = self.net.events.pop_front() {
-            self.probes.on_overlay(&mut pattern_cx!(self), &event);
-            self.on_overlay(event);
+        loop {
+            if let Some(event) = self.net.events.pop_front() {
+                self.patterns.on_overlay(&mut pattern_cx!(self), &event);
+                self.on_overlay(event);
+            } else if let Some(event) = self.multicast.events.pop_front() {
+                self.patterns.on_multicast(&mut pattern_cx!(self), &event);
+            } else {
+                break;
+            }
         }
         if std::mem::take(&mut self.net.adverts_changed) {
             self.refresh_adverts();
@@ -49,8 +54,9 @@ impl Engine {
             OverlayEvent::RecordAccepted(peer) => {
                 self.multicast.on_record_for_groups(&mut cx!(self), peer);
             }
-            OverlayEvent::ViewChanged => self.multicast.on_view_changed_for_groups(&mut cx!(self)),
-            OverlayEvent::LostForgotten => self.multicast.wake_publishers(&mut cx!(self)),
+            OverlayEvent::ViewChanged | OverlayEvent::LostForgotten => {
+                self.multicast.wake_publishers(&mut cx!(self));
+            }
             OverlayEvent::UplinkFull => {
                 let children = self.multicast.most_children(cx_ref!(self));
                 self.net.judge_uplink(&mut self.core, children);

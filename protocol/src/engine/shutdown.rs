@@ -27,7 +27,9 @@ impl Engine {
             return;
         };
         self.multicast.release_all(&mut cx!(self));
-        if self.multicast.is_confirmed(cx_ref!(self)) {
+        let acknowledgements = &self.patterns.acknowledge;
+        let is_acknowledged = |group, epoch, seq| acknowledgements.is_confirmed(group, epoch, seq);
+        if self.multicast.is_confirmed(cx_ref!(self), is_acknowledged) {
             self.stop(true);
         } else if until <= self.core.now.mono {
             self.stop(false);

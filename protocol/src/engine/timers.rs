@@ -2,7 +2,6 @@
 
 use super::{Engine, Stopping};
 use crate::base::time::{Micros, Time};
-use crate::patterns::Module;
 
 impl Engine {
     /// Runs what is due. Calling early or late does no harm.
@@ -36,7 +35,7 @@ impl Engine {
         self.settle();
         self.multicast.on_parent_faults_timeout(&mut cx!(self));
         self.settle();
-        self.probes.on_timeout(&mut pattern_cx!(self));
+        self.patterns.on_timeout(&mut pattern_cx!(self));
         self.settle();
         self.on_stopping_timeout();
         self.settle();
@@ -66,7 +65,7 @@ impl Engine {
             self.multicast.batches_due(),
             self.multicast.groups_due(),
             self.multicast.parent_faults.due(),
-            self.probes.next_timeout(),
+            self.patterns.next_timeout(),
             leaving,
         ]
         .into_iter()

@@ -8,7 +8,7 @@ use crate::base::interface::{Action, Event};
 use crate::base::message::{Arrival, Delivery, History, MessageId};
 use crate::base::name::{GroupId, GroupName};
 use crate::base::status::Role;
-use crate::multicast::{Cx, Multicast};
+use crate::multicast::{Cx, Multicast, MulticastEvent};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
@@ -25,15 +25,21 @@ impl Multicast {
         for key in group.logs.keys().copied().collect::<Vec<_>>() {
             self.take_ready(cx, id, key);
         }
-        self.acknowledge_ready(cx, id);
+        self.tell_handed_over(id);
         self.trim_retention(cx, id);
     }
 
     /// The same for one log.
     pub(crate) fn deliver_log(&mut self, cx: &mut Cx<'_>, id: GroupId, key: LogKey) {
         self.take_ready(cx, id, key);
-        self.acknowledge_ready(cx, id);
+        self.tell_handed_over(id);
         self.trim_retention(cx, id);
+    }
+
+    fn tell_handed_over(&mut self, group: GroupId) {
+        if self.watched.contains(&group) {
+            self.events.push_back(MulticastEvent::HandedOver { group });
+        }
     }
 
     pub(super) fn take_ready(&mut self, cx: &mut Cx<'_>, id: GroupId, key: LogKey) {

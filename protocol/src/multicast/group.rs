@@ -5,7 +5,6 @@ use super::settings::{Changes, Settings};
 use super::sought::Sought;
 use super::{
     BaselineState, KNOWN_MS, LogKey, OriginLog, Overlays, OwnLog, PendingAnnouncement, Retention,
-    Tracking,
 };
 use crate::base::identity::PeerKey;
 use crate::base::name::{GroupId, GroupName};
@@ -40,7 +39,6 @@ pub(crate) struct Group {
     /// When the application was told that it has joined.
     pub(crate) joined: Option<Micros>,
     pub(crate) retention: Retention,
-    pub(crate) tracking: Tracking,
     /// Whether a large message has ever come in it, or gone out.
     pub(crate) carries_bulk: bool,
     /// Logs that changed and have not been announced to all, and when they are.
@@ -96,7 +94,6 @@ impl Group {
             baseline: BaselineState::default(),
             joined: None,
             retention: Retention::default(),
-            tracking: Tracking::default(),
             carries_bulk: false,
             unannounced: BTreeMap::new(),
             announce_due: None,
@@ -187,7 +184,6 @@ impl Group {
             .chain(self.baseline.due())
             .chain(self.retention_due())
             .chain(self.logs_due)
-            .chain(self.tracking.due())
             .chain(self.changes.due())
             .min()
     }

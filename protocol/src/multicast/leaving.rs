@@ -22,7 +22,13 @@ impl Multicast {
             .collect()
     }
 
-    pub(crate) fn is_confirmed(&self, cx: CxRef<'_>) -> bool {
+    /// Whether neighbours hold all that this peer has published, or members have acknowledged it, which
+    /// `is_acknowledged` knows of a group, epoch and entry.
+    pub(crate) fn is_confirmed(
+        &self,
+        cx: CxRef<'_>,
+        is_acknowledged: impl Fn(GroupId, u64, u64) -> bool,
+    ) -> bool {
         if !self.releasing.is_empty() || !self.batching.is_empty() {
             return false;
         }
@@ -36,11 +42,7 @@ impl Multicast {
                 .count();
             let possible = self.group_links(cx, id).count();
             // Members that have acknowledged it need not be asked, and may have left since.
-            let acknowledged = self
-                .groups
-                .get(&id)
-                .is_some_and(|group| group.tracking.is_confirmed(key.1, high));
-            acknowledged || holders >= HOLDERS.min(possible.max(1))
+            is_acknowledged(id, key.1, high) || holders >= HOLDERS.min(possible.max(1))
         })
     }
 

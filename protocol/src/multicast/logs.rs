@@ -12,7 +12,7 @@ use super::{LogKey, OriginLog};
 use crate::base::identity::PeerKey;
 use crate::base::name::GroupId;
 use crate::base::time::Micros;
-use crate::multicast::{Cx, CxRef, Multicast};
+use crate::multicast::{Cx, CxRef, Multicast, MulticastEvent};
 use std::collections::BTreeSet;
 
 /// Lives of one origin with a log in a group. A job that runs every 5 s has 60 within the default
@@ -235,7 +235,11 @@ impl Multicast {
             if let Some(log) = group.logs.remove(key) {
                 self.held_bytes -= log.weight;
                 group.unannounced.remove(key);
-                group.tracking.forget(*key);
+
+                self.events.push_back(MulticastEvent::LogClosed {
+                    group: id,
+                    key: *key,
+                });
                 group.hash = None;
                 if !log.held().is_empty() {
                     retained.insert(*key);

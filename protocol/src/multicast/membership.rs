@@ -7,7 +7,7 @@ use crate::base::interface::LinkId;
 use crate::base::message::{GroupSettings, HISTORY_LAST_MAX, History, JoinError, JoinOptions};
 use crate::base::name::{GroupId, GroupName};
 use crate::base::status::Role;
-use crate::multicast::{Cx, CxRef, Multicast};
+use crate::multicast::{Cx, CxRef, Multicast, MulticastEvent};
 use crate::overlay::records::GroupGraph;
 use crate::wire::frame::Subscribe;
 use std::sync::Arc;
@@ -325,14 +325,6 @@ impl Multicast {
         ))
     }
 
-    pub(crate) fn on_view_changed_for_groups(&mut self, cx: &mut Cx<'_>) {
-        let ids: Vec<GroupId> = self.groups.keys().copied().collect();
-        for id in ids {
-            self.settle_tracking(cx, id);
-        }
-        self.wake_publishers(cx);
-    }
-
     /// A relay that nothing more keeps.
     pub(crate) fn close_idle_relay(&mut self, cx: &mut Cx<'_>, id: GroupId) {
         let idle = self.groups.get(&id).is_some_and(|group| {
@@ -354,6 +346,9 @@ impl Multicast {
                 }
             }
             let closed = self.groups.remove(&id);
+            self.watched.remove(&id);
+            self.events
+                .push_back(MulticastEvent::GroupClosed { group: id });
             if let Some(own) = closed.map(|group| group.own).filter(OwnLog::has_released) {
                 self.finished.insert(id, own);
             }

@@ -13,7 +13,7 @@ use crate::base::name::{GroupId, GroupName};
 use crate::base::status::Role;
 use crate::base::time::Micros;
 use crate::core::Stopping;
-use crate::multicast::{Cx, CxRef, Group, Multicast};
+use crate::multicast::{Cx, CxRef, Group, Multicast, MulticastEvent};
 use crate::overlay::links::Priority;
 use crate::wire::Fragment;
 use crate::wire::bundle::{FLAG_ACKNOWLEDGE, FLAG_BULK};
@@ -189,7 +189,11 @@ impl Multicast {
         }
         let last = known.own.next_seq() - 1;
         if acknowledge {
-            self.track(cx, id, message_id(cx, seq), last);
+            self.events.push_back(MulticastEvent::Published {
+                group: id,
+                message: message_id(cx, seq),
+                last,
+            });
         }
         self.release(cx, id);
         Ok(seq)
@@ -452,7 +456,11 @@ impl Multicast {
             };
             let restarted = group.own.begin_epoch();
             for (seq, first) in restarted.tracked {
-                group.tracking.restart((former, seq), (epoch, first));
+                self.events.push_back(MulticastEvent::Renumbered {
+                    group: id,
+                    former: (former, seq),
+                    now: (epoch, first),
+                });
             }
             let Some(cut) = restarted.cut else {
                 continue;

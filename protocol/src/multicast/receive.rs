@@ -6,7 +6,7 @@ use crate::base::interface::LinkId;
 use crate::base::message::Arrival;
 use crate::base::name::GroupId;
 use crate::base::status::Role;
-use crate::multicast::{Cx, CxRef, Multicast};
+use crate::multicast::{Cx, CxRef, Multicast, MulticastEvent};
 use crate::wire::bundle;
 use crate::wire::frame::BundleFrame;
 use crate::wire::{Bundle, BundleHeader};
@@ -345,7 +345,14 @@ impl Multicast {
             (Arrival::Pushed, Some(link)) => self.forgive(cx, link, header.origin, now),
             _ => {}
         }
-        self.note_acknowledgement(cx.as_ref(), id, bundle);
+        if header.has(bundle::FLAG_ACKNOWLEDGE) && header.origin != cx.core.me {
+            self.events
+                .push_back(MulticastEvent::AcknowledgementWanted {
+                    group: id,
+                    key,
+                    last: header.last_of_message(),
+                });
+        }
         self.log_changed(cx, id, key);
         self.forward(cx, id, bundle, hops, from);
         self.deliver_log(cx, id, key);

@@ -4,9 +4,8 @@
 use super::log::Next;
 use crate::base::interface::{Event, LinkId};
 use crate::base::name::GroupId;
-use crate::base::ranges::RangeSet;
 use crate::base::time::Micros;
-use crate::multicast::{Cx, CxRef, Multicast};
+use crate::multicast::{Cx, CxRef, Multicast, MulticastEvent};
 use crate::wire::Bundle;
 use crate::wire::bundle::FLAG_ACKNOWLEDGE;
 use crate::wire::frame::OriginRefused;
@@ -48,7 +47,12 @@ impl Multicast {
             self.hand_over(cx, &name, id, origin, epoch, Next::Gap { from, to });
         }
         if header.has(FLAG_ACKNOWLEDGE) {
-            self.acknowledge(cx, id, key, to, RangeSet::of(first, to));
+            self.events.push_back(MulticastEvent::NeverHeld {
+                group: id,
+                key,
+                from: first,
+                to,
+            });
         }
     }
 

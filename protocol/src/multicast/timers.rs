@@ -55,14 +55,13 @@ impl Multicast {
         let Some(group) = self.groups.get(&id) else {
             return;
         };
-        let (announce, repair, abandoned, baseline, retention, logs, tracking, settings) = (
+        let (announce, repair, abandoned, baseline, retention, logs, settings) = (
             is_due(group.announce_due),
             is_due(group.repair_due),
             is_due(group.abandoned_due),
             is_due(group.baseline.due()),
             is_due(group.retention_due()),
             is_due(group.logs_due),
-            is_due(group.tracking.due()),
             is_due(group.changes.due()),
         );
         if settings {
@@ -79,9 +78,6 @@ impl Multicast {
         }
         if abandoned {
             self.expire_abandoned(cx, id);
-        }
-        if tracking {
-            self.on_tracking_timeout(cx, id);
         }
         if retention {
             self.on_retention_timeout(cx, id);

@@ -2,11 +2,12 @@
 
 use super::{Cx, Module};
 use crate::base::identity::PeerKey;
-use crate::base::interface::{Event, LinkId};
+use crate::base::interface::{Event, LinkId, VerifyId};
 use crate::base::message::JoinError;
 use crate::base::name::{GroupId, GroupName};
 use crate::base::status::Role;
 use crate::base::time::Micros;
+use crate::multicast::MulticastEvent;
 use crate::overlay::links::OverlayEvent;
 use crate::wire::frame::{Probe, ProbeAnswer};
 use hedgerow_topology::Class;
@@ -50,6 +51,10 @@ pub(crate) struct Probes {
 impl Module for Probes {
     fn on_overlay(&mut self, _: &mut Cx<'_>, _: &OverlayEvent) {}
 
+    fn on_multicast(&mut self, _: &mut Cx<'_>, _: &MulticastEvent) {}
+
+    fn on_verified(&mut self, _: &mut Cx<'_>, _: VerifyId, _: bool) {}
+
     fn on_timeout(&mut self, cx: &mut Cx<'_>) {
         let now = cx.core.now.mono;
         let due: Vec<u64> = (self.asked.iter())
@@ -78,8 +83,7 @@ impl Probes {
     /// Sends a probe to all members of a group; gives its number.
     pub(crate) fn begin(&mut self, cx: &mut Cx<'_>, group: &GroupName) -> Result<u64, JoinError> {
         let id = GroupId::new(&cx.core.config.network, group);
-        let known = (cx.multicast.groups.get(&id)).is_some_and(|group| group.role != Role::Relay);
-        if !known {
+        if cx.multicast.role(id).is_none_or(|role| role == Role::Relay) {
             return Err(JoinError::NotMember(group.clone()));
         }
         let graph = cx.multicast.group_graph(cx.below(), id);
@@ -150,10 +154,10 @@ impl Probes {
             return;
         }
         probe.path.push(cx.core.me);
-        let Some(group) = cx.multicast.groups.get(&probe.group) else {
+        let Some(role) = cx.multicast.role(probe.group) else {
             return;
         };
-        if group.role == Role::Member {
+        if role == Role::Member {
             let answer = ProbeAnswer {
                 group: probe.group,
                 probe: probe.probe,

@@ -118,6 +118,12 @@ impl BundleHeader {
         self.seq + self.count() - 1
     }
 
+    /// The last entry of the message in it, or of which it holds a fragment.
+    pub fn last_of_message(&self) -> u64 {
+        let rest = self.fragment.map_or(0, |it| it.count - 1 - it.index);
+        self.last_seq() + u64::from(rest)
+    }
+
     /// When message `index` of it was published, ms since the Unix epoch.
     pub fn published_at(&self, index: usize) -> u64 {
         let delay = self.delays.get(index).copied().unwrap_or(0);

@@ -1,20 +1,17 @@
 //! Acknowledged multicast: members' signed words travel towards the origin, hops merge sets.
 
-use super::leaving::HOLDERS;
-use super::{Group, LogKey};
+use super::{Cx, Module};
 use crate::base::identity::PeerKey;
 use crate::base::interface::{Action, Event, LinkId, VerifyId};
 use crate::base::message::MessageId;
 use crate::base::name::GroupId;
 use crate::base::ranges::RangeSet;
 use crate::base::shares::Shares;
-use crate::base::status::Role;
 use crate::base::time::Micros;
 use crate::base::verify::{Domain, VerifyJob};
 use crate::core::Checked;
-use crate::multicast::{Cx, CxRef, Multicast};
-use crate::wire::Bundle;
-use crate::wire::bundle::FLAG_ACKNOWLEDGE;
+use crate::multicast::{HOLDERS, LogKey, MulticastEvent};
+use crate::overlay::links::OverlayEvent;
 use crate::wire::frame::{Acknowledge, AskAcknowledge, MemberAck};
 use bytes::Bytes;
 use hedgerow_topology::Class;
@@ -55,7 +52,7 @@ struct Tracked {
 
 /// A group's acknowledgements: as origin, as member, as hop.
 #[derive(Debug, Default)]
-pub(crate) struct Tracking {
+struct Tracking {
     tracked: Vec<Tracked>,
     /// As member: up to which entry an origin wants to hear.
     wanted: BTreeMap<LogKey, u64>,
@@ -67,18 +64,8 @@ pub(crate) struct Tracking {
 }
 
 impl Tracking {
-    /// Whether enough members have said to have all entries up to `seq` of an epoch of this peer.
-    pub(crate) fn is_confirmed(&self, epoch: u64, seq: u64) -> bool {
-        self.confirmed.0 == epoch && self.confirmed.1 >= seq
-    }
-
-    /// The log of `key` is gone.
-    pub(crate) fn forget(&mut self, key: LogKey) {
-        self.wanted.remove(&key);
-    }
-
     /// The message that began with the entry `former` (epoch and seq) begins with `now`.
-    pub(crate) fn restart(&mut self, former: (u64, u64), now: (u64, u64)) {
+    fn restart(&mut self, former: (u64, u64), now: (u64, u64)) {
         for tracked in &mut self.tracked {
             if (tracked.epoch, tracked.first) == former {
                 tracked.last = tracked.last - tracked.first + now.1;
@@ -87,7 +74,7 @@ impl Tracking {
         }
     }
 
-    pub(crate) fn due(&self) -> Option<Micros> {
+    fn due(&self) -> Option<Micros> {
         self.tracked
             .iter()
             .map(|tracked| tracked.until.min(tracked.next_ask))
@@ -96,34 +83,104 @@ impl Tracking {
     }
 }
 
-/// Acknowledgements whose signatures are being checked.
+/// What this peer asks of members, says to origins, and passes on.
 #[derive(Debug, Default)]
-pub(crate) struct AckChecks {
+pub(crate) struct Acknowledgements {
+    groups: BTreeMap<GroupId, Tracking>,
+    /// Those whose signatures are being checked.
     checks: BTreeMap<VerifyId, (GroupId, LogKey, MemberAck, LinkId)>,
     shares: Shares,
+}
+
+impl Module for Acknowledgements {
+    fn on_overlay(&mut self, cx: &mut Cx<'_>, event: &OverlayEvent) {
+        if let OverlayEvent::ViewChanged = event {
+            let waiting = self.groups.iter().filter(|(_, group)| !group.tracked.is_empty());
+            for id in waiting.map(|(id, _)| *id).collect::<Vec<_>>() {
+                self.settle(cx, id);
+            }
+        }
+    }
+
+    fn on_multicast(&mut self, cx: &mut Cx<'_>, event: &MulticastEvent) {
+        match event {
+            MulticastEvent::Published { group, message, last } => {
+                self.track(cx, *group, *message, *last);
+            }
+            MulticastEvent::Renumbered { group, former, now } => {
+                if let Some(group) = self.groups.get_mut(group) {
+                    group.restart(*former, *now);
+                }
+            }
+            MulticastEvent::AcknowledgementWanted { group, key, last } => {
+                self.want(cx, *group, *key, *last);
+                self.acknowledge_ready(cx, *group);
+            }
+            MulticastEvent::NeverHeld { group, key, from, to } => {
+                self.acknowledge(cx, *group, *key, *to, RangeSet::of(*from, *to));
+            }
+            MulticastEvent::HandedOver { group } => self.acknowledge_ready(cx, *group),
+            MulticastEvent::LogClosed { group, key } => {
+                if let Some(tracking) = self.groups.get_mut(group) {
+                    tracking.wanted.remove(key);
+                    cx.multicast.watch(*group, !tracking.wanted.is_empty());
+                }
+            }
+            MulticastEvent::GroupClosed { group } => {
+                self.groups.remove(group);
+            }
+        }
+    }
+
+    fn on_verified(&mut self, cx: &mut Cx<'_>, check: VerifyId, valid: bool) {
+        let Some((id, key, ack, from)) = self.checks.remove(&check) else {
+            return;
+        };
+        let peer = self.shares.give_back(from);
+        if !valid {
+            cx.core.count("acknowledgements_forged");
+            if let Some(peer) = peer {
+                cx.net.on_forgery(cx.core, from, peer, "acknowledgement");
+            }
+        } else if key.0 == cx.core.me {
+            self.take(cx, id, key.1, &ack);
+        } else {
+            self.pass_on(cx, id, key, ack);
+        }
+    }
+
+    fn on_timeout(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.core.now.mono;
+        let is_due = |group: &Tracking| group.due().is_some_and(|due| due <= now);
+        let due = self.groups.iter().filter(|(_, group)| is_due(group));
+        for id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.on_group_timeout(cx, id);
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Micros> {
+        self.groups.values().filter_map(Tracking::due).min()
+    }
 }
 
 fn signed_bytes(id: GroupId, key: LogKey, member: PeerKey, up_to: u64, gaps: &RangeSet) -> Bytes {
     crate::wire::to_cbor(&(id, key.0, key.1, member, up_to, gaps)).into()
 }
 
-impl Group {
-    fn tracked_mut(&mut self) -> &mut Vec<Tracked> {
-        &mut self.tracking.tracked
+impl Acknowledgements {
+    /// Whether enough members have said to have all entries up to `seq` of an epoch of this peer.
+    pub(crate) fn is_confirmed(&self, group: GroupId, epoch: u64, seq: u64) -> bool {
+        let group = self.groups.get(&group);
+        group.is_some_and(|group| group.confirmed.0 == epoch && group.confirmed.1 >= seq)
     }
-}
 
-impl Multicast {
     /// Waits for the members of this moment to have `message`, whose last entry is `last`.
-    pub(crate) fn track(&mut self, cx: &mut Cx<'_>, id: GroupId, message: MessageId, last: u64) {
-        let waiting = self.other_members_of(cx.as_ref(), id);
+    fn track(&mut self, cx: &mut Cx<'_>, id: GroupId, message: MessageId, last: u64) {
+        let waiting = cx.multicast.other_members_of(cx.below(), id);
         let until = cx.core.in_ms(cx.core.config.groups.acknowledge_ms);
         let next_ask = cx.core.in_ms(ASK_MS);
         let is_nobody = waiting.is_empty();
-        let Some(group) = self.groups.get_mut(&id) else {
-            return;
-        };
-        let tracked = group.tracked_mut();
+        let tracked = &mut self.groups.entry(id).or_default().tracked;
         tracked.push(Tracked {
             message,
             epoch: message.epoch,
@@ -145,61 +202,41 @@ impl Multicast {
         cx.core.wake_at(cx.core.now.mono);
     }
 
-    /// A bundle that wants to be acknowledged has come.
-    pub(crate) fn note_acknowledgement(&mut self, cx: CxRef<'_>, id: GroupId, bundle: &Bundle) {
-        let header = &bundle.header;
-        if !header.has(FLAG_ACKNOWLEDGE) || header.origin == cx.core.me {
+    /// An origin wants to hear of what this member has, up to there. It asks again where its log is
+    /// not held; nobody else's word is worth remembering.
+    fn want(&mut self, cx: &mut Cx<'_>, id: GroupId, key: LogKey, last: u64) {
+        if !cx.multicast.is_member(id) || !cx.multicast.has_log(id, key) {
             return;
         }
-        let last = match header.fragment {
-            Some(fragment) => header.last_seq() + u64::from(fragment.count - 1 - fragment.index),
-            None => header.last_seq(),
-        };
-        self.want_acknowledgement(id, (header.origin, header.epoch), last);
-    }
-
-    fn want_acknowledgement(&mut self, id: GroupId, key: LogKey, last: u64) {
-        let Some(group) = self.groups.get_mut(&id) else {
-            return;
-        };
-        if group.role != Role::Member {
-            return;
-        }
-        if !group.logs.contains_key(&key) {
-            // Its origin will ask again; nobody else's word is worth remembering.
-            return;
-        }
-        let wanted = &mut group.tracking.wanted;
+        let wanted = &mut self.groups.entry(id).or_default().wanted;
         if wanted.len() < WANTED_MAX || wanted.contains_key(&key) {
             let up_to = wanted.entry(key).or_insert(last);
             *up_to = (*up_to).max(last);
+            cx.multicast.watch(id, true);
         }
     }
 
     /// Acknowledges what has been handed over meanwhile.
-    pub(crate) fn acknowledge_ready(&mut self, cx: &mut Cx<'_>, id: GroupId) {
-        let Some(group) = self.groups.get(&id) else {
+    fn acknowledge_ready(&mut self, cx: &mut Cx<'_>, id: GroupId) {
+        let Some(tracking) = self.groups.get_mut(&id) else {
             return;
         };
-        let ready: Vec<(LogKey, u64, RangeSet)> = group
-            .tracking
-            .wanted
-            .iter()
-            .filter_map(|(key, wanted)| {
-                let log = group.logs.get(key)?;
-                (log.next() > *wanted).then(|| (*key, log.next() - 1, log.lost()))
-            })
-            .collect();
-        for (key, up_to, gaps) in ready {
-            if let Some(group) = self.groups.get_mut(&id) {
-                group.tracking.wanted.remove(&key);
-            }
-            self.acknowledge(cx, id, key, up_to, gaps);
+        let mut ready = Vec::new();
+        tracking.wanted.retain(|key, wanted| {
+            let handed = cx.multicast.handed_over(id, *key);
+            let handed = handed.filter(|(up_to, _)| up_to >= wanted);
+            let is_open = handed.is_none();
+            ready.extend(handed.map(|(up_to, lost)| (*key, up_to, lost)));
+            is_open
+        });
+        cx.multicast.watch(id, !tracking.wanted.is_empty());
+        for (key, up_to, lost) in ready {
+            self.acknowledge(cx, id, key, up_to, lost);
         }
     }
 
     /// Says that this peer has everything up to `up_to` but `gaps`.
-    pub(super) fn acknowledge(
+    fn acknowledge(
         &mut self,
         cx: &mut Cx<'_>,
         id: GroupId,
@@ -212,7 +249,7 @@ impl Multicast {
             .core
             .keypair
             .sign(&Domain::Acknowledgement.digest(&signed));
-        self.pass_acknowledgement(
+        self.pass_on(
             cx,
             id,
             key,
@@ -226,12 +263,10 @@ impl Multicast {
     }
 
     /// Puts an acknowledgement on its way; the newest of each member travels.
-    fn pass_acknowledgement(&mut self, cx: &mut Cx<'_>, id: GroupId, key: LogKey, ack: MemberAck) {
+    fn pass_on(&mut self, cx: &mut Cx<'_>, id: GroupId, key: LogKey, ack: MemberAck) {
         let flush = cx.core.in_ms(BATCH_MS);
-        let Some(group) = self.groups.get_mut(&id) else {
-            return;
-        };
-        let passing = &mut group.tracking.passing;
+        let tracking = self.groups.entry(id).or_default();
+        let passing = &mut tracking.passing;
         if passing.len() >= WANTED_MAX && !passing.contains_key(&key) {
             return cx.core.count("acknowledgements_refused");
         }
@@ -240,8 +275,8 @@ impl Multicast {
             Some(known) if known.up_to >= ack.up_to => return,
             _ => members.insert(ack.member, ack),
         };
-        if group.tracking.flush.is_none() {
-            group.tracking.flush = Some(flush);
+        if tracking.flush.is_none() {
+            tracking.flush = Some(flush);
             cx.core.wake_at(flush);
         }
     }
@@ -254,7 +289,7 @@ impl Multicast {
             members,
         } = frame;
         let key = (origin, epoch);
-        if !self.groups.contains_key(&id) {
+        if !cx.multicast.has_group(id) {
             return;
         }
         let Some(peer) = cx.net.links.get(&from).map(|link| link.peer) else {
@@ -263,7 +298,7 @@ impl Multicast {
         for ack in members {
             let known = cx.net.database.get(ack.member).is_some();
             let is_due = known && ack.member != cx.core.me;
-            if !is_due || !self.ack_checks.shares.take(from, peer, CHECKS_MAX) {
+            if !is_due || !self.shares.take(from, peer, CHECKS_MAX) {
                 cx.core.count("acknowledgements_refused");
                 continue;
             }
@@ -276,35 +311,12 @@ impl Multicast {
             };
             let check = cx.core.next_verify_id(Checked::Acknowledgement);
             tracing::trace!(link = from.0, member = %ack.member, up_to = ack.up_to, "acknowledgement");
-            self.ack_checks.checks.insert(check, (id, key, ack, from));
+            self.checks.insert(check, (id, key, ack, from));
             cx.core.actions.push_back(Action::Verify { id: check, job });
         }
     }
 
-    /// The answer to a check.
-    pub(crate) fn on_acknowledgement_verified(
-        &mut self,
-        cx: &mut Cx<'_>,
-        check: VerifyId,
-        valid: bool,
-    ) {
-        let Some((id, key, ack, from)) = self.ack_checks.checks.remove(&check) else {
-            return;
-        };
-        let peer = self.ack_checks.shares.give_back(from);
-        if !valid {
-            cx.core.count("acknowledgements_forged");
-            if let Some(peer) = peer {
-                cx.net.on_forgery(cx.core, from, peer, "acknowledgement");
-            }
-        } else if key.0 == cx.core.me {
-            self.take_acknowledgement(cx, id, key.1, &ack);
-        } else {
-            self.pass_acknowledgement(cx, id, key, ack);
-        }
-    }
-
-    fn take_acknowledgement(&mut self, cx: &mut Cx<'_>, id: GroupId, epoch: u64, ack: &MemberAck) {
+    fn take(&mut self, cx: &mut Cx<'_>, id: GroupId, epoch: u64, ack: &MemberAck) {
         let MemberAck {
             member,
             up_to,
@@ -314,7 +326,7 @@ impl Multicast {
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        for tracked in group.tracked_mut() {
+        for tracked in &mut group.tracked {
             let covers = tracked.epoch == epoch && tracked.last <= *up_to;
             if covers && tracked.waiting.remove(member) {
                 let lost = !gaps.within(tracked.first, tracked.last).is_empty();
@@ -326,33 +338,30 @@ impl Multicast {
                 said.push(*member);
             }
         }
-        self.settle_tracking(cx, id);
+        self.settle(cx, id);
     }
 
     /// Reports messages whose members all have them, or have left the group or the view, or ran
     /// out of time.
-    pub(crate) fn settle_tracking(&mut self, cx: &mut Cx<'_>, id: GroupId) {
+    fn settle(&mut self, cx: &mut Cx<'_>, id: GroupId) {
         let now = cx.core.now.mono;
-        if self
-            .groups
-            .get(&id)
-            .is_none_or(|group| group.tracking.tracked.is_empty())
-        {
-            return;
-        }
-        let Some(graph) = self.group_graph(cx.as_ref(), id) else {
-            return;
-        };
-        let linked: BTreeSet<PeerKey> = self.linked_members(cx.as_ref(), id).collect();
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        let Some(name) = group.name.clone() else {
+        if group.tracked.is_empty() {
+            return;
+        }
+        let below = cx.below();
+        let Some(graph) = cx.multicast.group_graph(below, id) else {
             return;
         };
-        let mut confirmed = group.tracking.confirmed;
+        let linked: BTreeSet<PeerKey> = cx.multicast.linked_members(below, id).collect();
+        let Some(name) = cx.multicast.name(id).cloned() else {
+            return;
+        };
+        let mut confirmed = group.confirmed;
         let mut events = Vec::new();
-        group.tracking.tracked.retain_mut(|tracked| {
+        group.tracked.retain_mut(|tracked| {
             let is_member = |peer: &PeerKey| graph.is_member(*peer) || linked.contains(peer);
             let open = tracked.waiting.iter().any(is_member);
             let timed_out = open && tracked.until <= now;
@@ -380,29 +389,29 @@ impl Multicast {
             });
             false
         });
-        group.tracking.confirmed = confirmed;
+        group.confirmed = confirmed;
         for event in events {
             cx.core.event(event);
         }
     }
 
-    pub(crate) fn on_tracking_timeout(&mut self, cx: &mut Cx<'_>, id: GroupId) {
+    fn on_group_timeout(&mut self, cx: &mut Cx<'_>, id: GroupId) {
         let now = cx.core.now.mono;
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        if group.tracking.flush.is_some_and(|flush| flush <= now) {
-            group.tracking.flush = None;
+        if group.flush.is_some_and(|flush| flush <= now) {
+            group.flush = None;
             self.flush_acknowledgements(cx, id);
         }
-        self.settle_tracking(cx, id);
+        self.settle(cx, id);
         let next = cx.core.in_ms(ASK_MS);
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
         let mut ask = None;
         let mut asked = BTreeSet::new();
-        for tracked in group.tracked_mut() {
+        for tracked in &mut group.tracked {
             if tracked.next_ask <= now {
                 tracked.next_ask = next;
                 ask = ask.max(Some((tracked.epoch, tracked.last)));
@@ -417,30 +426,8 @@ impl Multicast {
                 seq,
                 hops: 0,
             };
-            self.pass_question(cx, &frame, &asked);
+            pass_question(cx, &frame, &asked);
         }
-    }
-
-    /// The members of a group but this peer: those in the view, and linked ones. A link whose peer
-    /// has flapped is in nobody's record for up to `links.flap_max_ms`, and carries messages all
-    /// the same.
-    pub(crate) fn other_members_of(&self, cx: CxRef<'_>, id: GroupId) -> BTreeSet<PeerKey> {
-        let graph = self.group_graph(cx, id);
-        let in_view = graph.iter().flat_map(|graph| graph.members());
-        let mut members: BTreeSet<PeerKey> = in_view.chain(self.linked_members(cx, id)).collect();
-        members.remove(&cx.core.me);
-        members
-    }
-
-    fn linked_members<'a>(
-        &'a self,
-        cx: CxRef<'a>,
-        id: GroupId,
-    ) -> impl Iterator<Item = PeerKey> + 'a {
-        cx.net.up.iter().filter_map(move |(peer, link)| {
-            let role = self.remotes.get(*link, id)?.role;
-            (role == Some(Role::Member)).then_some(*peer)
-        })
     }
 
     /// Sends acknowledgements towards their origins: to it, or to this peer's parent.
@@ -448,9 +435,9 @@ impl Multicast {
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        let passing = std::mem::take(&mut group.tracking.passing);
+        let passing = std::mem::take(&mut group.passing);
         for (key, members) in passing {
-            let Some(link) = self.link_towards(cx.as_ref(), id, key.0) else {
+            let Some(link) = link_towards(cx, id, key.0) else {
                 // The origin asks again once there is a way.
                 cx.core.count("acknowledgements_without_way");
                 continue;
@@ -464,35 +451,6 @@ impl Multicast {
                     members: members.to_vec(),
                 };
                 cx.net.send(cx.core, link, frame);
-            }
-        }
-    }
-
-    fn link_towards(&self, cx: CxRef<'_>, id: GroupId, origin: PeerKey) -> Option<LinkId> {
-        if let Some(link) = cx.net.up.get(&origin) {
-            return Some(*link);
-        }
-        let route = self.route(cx, id, origin, Class::Normal)?;
-        route
-            .parents()
-            .find_map(|parent| cx.net.up.get(&parent).copied())
-    }
-
-    /// Asks this peer's children in the origin's tree, and linked ones of `more`.
-    fn pass_question(&mut self, cx: &mut Cx<'_>, ask: &AskAcknowledge, more: &BTreeSet<PeerKey>) {
-        let route = self.route(cx.as_ref(), ask.group, ask.origin, Class::Normal);
-        let mut asked = more.clone();
-        asked.extend(route.iter().flat_map(|route| route.children()));
-        for child in asked {
-            if let Some(&link) = cx.net.up.get(&child) {
-                cx.net.send(
-                    cx.core,
-                    link,
-                    AskAcknowledge {
-                        hops: ask.hops + 1,
-                        ..ask.clone()
-                    },
-                );
             }
         }
     }
@@ -511,15 +469,48 @@ impl Multicast {
             .map(|link| link.peer)
             .is_some_and(|peer| {
                 peer == ask.origin
-                    || self
-                        .route(cx.as_ref(), ask.group, ask.origin, Class::Normal)
+                    || cx
+                        .multicast
+                        .route(cx.below(), ask.group, ask.origin, Class::Normal)
                         .is_some_and(|route| route.parents().next() == Some(peer))
             });
         if !parent || ask.hops > HOPS_MAX {
             return cx.core.count("questions_refused");
         }
-        self.want_acknowledgement(ask.group, (ask.origin, ask.epoch), ask.seq);
+        self.want(cx, ask.group, (ask.origin, ask.epoch), ask.seq);
         self.acknowledge_ready(cx, ask.group);
-        self.pass_question(cx, ask, &BTreeSet::new());
+        pass_question(cx, ask, &BTreeSet::new());
     }
+}
+
+    /// Asks this peer's children in the origin's tree, and linked ones of `more`.
+fn pass_question(cx: &mut Cx<'_>, ask: &AskAcknowledge, more: &BTreeSet<PeerKey>) {
+        let below = cx.below();
+        let route = cx
+            .multicast
+            .route(below, ask.group, ask.origin, Class::Normal);
+        let mut asked = more.clone();
+        asked.extend(route.iter().flat_map(|route| route.children()));
+        for child in asked {
+            if let Some(&link) = cx.net.up.get(&child) {
+                cx.net.send(
+                    cx.core,
+                    link,
+                    AskAcknowledge {
+                        hops: ask.hops + 1,
+                        ..ask.clone()
+                    },
+                );
+            }
+        }
+    }
+
+/// The link to an origin, or to this peer's parent in its tree.
+fn link_towards(cx: &Cx<'_>, id: GroupId, origin: PeerKey) -> Option<LinkId> {
+    if let Some(link) = cx.net.up.get(&origin) {
+        return Some(*link);
+    }
+    let route = cx.multicast.route(cx.below(), id, origin, Class::Normal)?;
+    let mut parents = route.parents();
+    parents.find_map(|parent| cx.net.up.get(&parent).copied())
 }

@@ -4,6 +4,8 @@
 
 pub(crate) mod cache;
 pub(crate) mod clocks;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub(crate) mod links;
 pub(crate) mod records;
 pub(crate) mod view;

@@ -429,3 +429,6 @@ impl Overlay {
             .min()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -348,7 +348,7 @@ impl Fixture {
     }
 
     /// A link that is up and stated by both ends: its peer is in the view. `change` may add to what
-    /// the peer's record says. Commands and events so far are dropped.
+    /// the peer's record says. Commands, events and records to be passed on are dropped.
     pub(crate) fn neighbour(&mut self, number: u8, change: impl FnOnce(&mut Record)) -> LinkId {
         let link = self.link(number);
         self.measure(link, RTT_US);
@@ -358,6 +358,7 @@ impl Fixture {
             change(record);
         });
         assert!(self.net.view.contains(peer(number)), "it is in the view");
+        self.net.forget_record_pushes();
         self.forget();
         link
     }

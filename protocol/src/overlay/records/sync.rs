@@ -370,3 +370,6 @@ impl Overlay {
         self.send_owed_records(core, from);
     }
 }
+
+#[cfg(test)]
+mod tests;

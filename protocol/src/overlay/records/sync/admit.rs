@@ -16,19 +16,19 @@ use std::collections::BTreeSet;
 
 /// Strangers without links that neighbours may tell of at once, enough for some hundreds that start
 /// together; and how long it takes until they may tell of one more.
-const STRANGERS: u64 = 256;
+pub(super) const STRANGERS: u64 = 256;
 const STRANGER_EVERY: Micros = Micros::from_millis(1_000);
 /// Records of peers outside the view that may come at once, in KiB (one of less counts as one): as
 /// many as a newcomer needs to see what hangs together. Then 32 KiB a second: every record goes on
 /// to all neighbours, and that is what a peer can carry besides.
-const OUTSIDE_KIB: u64 = 4_096;
+pub(super) const OUTSIDE_KIB: u64 = 4_096;
 const OUTSIDE_EVERY: Micros = Micros(31_250);
 /// Peers noted whose records were refused for that.
 const REFUSED_MAX: usize = 4_096;
 
 /// A token bucket: so much at once, and one more every so often.
 #[derive(Debug, Default)]
-struct Allowance {
+pub(super) struct Allowance {
     /// When all of it is there again.
     at: Micros,
 }
@@ -41,7 +41,7 @@ impl Allowance {
     }
 
     /// Takes `units` if there is room for one; says whether.
-    fn take(&mut self, units: u64, most: u64, every: Micros, now: Micros) -> bool {
+    pub(super) fn take(&mut self, units: u64, most: u64, every: Micros, now: Micros) -> bool {
         let has_room = self.room(most, every, now) > 0;
         if has_room {
             self.at = self.at.max(now) + every.times(units);
@@ -53,8 +53,8 @@ impl Allowance {
 /// How far what may be looked at is used up.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
-    strangers: Allowance,
-    outside: Allowance,
+    pub(super) strangers: Allowance,
+    pub(super) outside: Allowance,
     /// Key prefixes of peers whose records were refused.
     refused: BTreeSet<u64>,
 }

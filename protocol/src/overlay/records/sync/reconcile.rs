@@ -23,7 +23,7 @@ const MORE_PAGES: usize = 16;
 const LINKED_FRESH_MS: u64 = 1_000;
 /// Where nothing has changed at either end since the last comparison the next one waits twice as
 /// long, up to so many times `database.reconcile_ms`.
-const FUTILE_MAX: u64 = 16;
+pub(super) const FUTILE_MAX: u64 = 16;
 
 /// How far the comparison of two databases has come at the end that asks.
 #[derive(Debug, Default)]

@@ -12,11 +12,11 @@ use crate::wire::frame::RecordPull;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Records asked of a link and not yet come: 256 KiB of usual ones.
-const WINDOW: usize = 512;
+pub(super) const WINDOW: usize = 512;
 /// Records that wait to be asked of a link.
 const WAITING_MAX: usize = 8_192;
 /// Without any answer for so long nothing more is expected of what was asked, ms.
-const ANSWER_MS: u64 = 3_000;
+pub(super) const ANSWER_MS: u64 = 3_000;
 /// Records that are missed; see [`Missing`].
 const MISSING_MAX: usize = 1_024;
 

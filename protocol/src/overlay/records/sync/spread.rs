@@ -148,7 +148,11 @@ impl Overlay {
     /// Whom this peer gives the record of `issuer` to: its neighbours on the record tree, one for
     /// all issuers, so that a view in which everybody speaks costs one tree. `None`: everybody,
     /// where the tree does not lead or is broken here.
-    fn record_neighbours(&mut self, core: &Core, issuer: PeerKey) -> Option<Vec<PeerKey>> {
+    pub(super) fn record_neighbours(
+        &mut self,
+        core: &Core,
+        issuer: PeerKey,
+    ) -> Option<Vec<PeerKey>> {
         if !self.view.contains(issuer) {
             return None;
         }
@@ -182,7 +186,7 @@ impl Overlay {
         core.now.mono.since(tree.at) < rest
     }
 
-    fn tree_neighbours(&self, core: &Core) -> Option<Vec<PeerKey>> {
+    pub(super) fn tree_neighbours(&self, core: &Core) -> Option<Vec<PeerKey>> {
         let graph = self.broadcast_graph(core)?;
         let me = graph.index(core.me)?;
         let route = graph.route(&self.cache, NodeIndex::new(0), Class::Normal, 1);

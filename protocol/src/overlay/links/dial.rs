@@ -421,3 +421,6 @@ impl Overlay {
         core.wake_at(at);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -167,3 +167,6 @@ impl Overlay {
         self.touch_choice_for_wants(core);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,7 +83,11 @@ fn a_newer_record_is_taken_in_once_its_signature_is_checked() {
         "{commands:?}"
     );
     assert!(fixture.net.database.get(peer(3)).is_none());
-    fixture.check();
+    for (id, valid) in fixture.take_checks() {
+        let (core, net) = (&mut fixture.core, &mut fixture.net);
+        net.on_record_verified(core, id, valid);
+        net.on_record_verified(core, id, valid);
+    }
     assert!(fixture.net.database.get(peer(3)).is_some());
     assert_eq!(fixture.events(), [OverlayEvent::RecordAccepted(peer(3))]);
     say(&mut fixture, link, &record);
@@ -596,4 +600,39 @@ fn a_wrong_delta_costs_its_sender_that_way_and_nobody_else() {
     assert!(fixture.commands().iter().all(is_verify));
     assert_eq!(fixture.net.sync.checking(), 1);
     assert_eq!(fixture.counted("records_by_delta"), 1);
+}
+
+#[test]
+fn what_is_owed_to_a_slow_link_waits_until_that_has_written() {
+    let mut fixture = Fixture::new();
+    let link = fixture.link(2);
+    let links = links_to(&(3..=250).collect::<Vec<u8>>());
+    let numbers = 3..=70;
+    for number in numbers.clone() {
+        fixture.hold(number, |record| {
+            record.links.clone_from(&links);
+            record.links.retain(|link| link.peer != peer(number));
+        });
+    }
+    fixture.forget();
+    let prefixes: Vec<u64> = numbers.map(|number| peer(number).prefix()).collect();
+    let many = prefixes.len();
+    fixture
+        .net
+        .on_record_pull(&mut fixture.core, link, &prefixes);
+    let owed = |fixture: &Fixture| fixture.net.links[&link].records_owed.len();
+    assert!(owed(&fixture) > 0, "it has no room for all");
+    let mut come = BTreeSet::new();
+    for _ in 0..20 {
+        for frame in fixture.frames_to(link) {
+            let Frame::Records(Records { records }) = frame else {
+                panic!("{frame:?}");
+            };
+            for record in records {
+                assert!(come.insert(record.signed), "it came before");
+            }
+        }
+        fixture.write(link);
+    }
+    assert_eq!((come.len(), owed(&fixture)), (many, 0));
 }

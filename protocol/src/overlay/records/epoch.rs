@@ -212,6 +212,7 @@ impl Database {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::overlay::fixture::{Fixture, ME, WALL_MS, peer, wire};
 
     #[test]
     fn a_life_never_repeats_an_earlier_one() {
@@ -221,5 +222,66 @@ mod tests {
         assert_eq!(first_epoch(u64::MAX, 0), EPOCH_MAX);
         assert_eq!(first_epoch(1_000, EPOCH_MAX), 1_000, "there is none above");
         assert_eq!(first_epoch(1_000, u64::MAX), 1_000);
+    }
+
+    #[test]
+    fn of_epochs_that_are_being_stored_the_highest_is_used() {
+        let mut fixture = Fixture::new();
+        let former = fixture.net.own.epoch;
+        for (above, is_asked) in [(5, true), (4, false), (5, false), (9, true)] {
+            let (core, net) = (&mut fixture.core, &mut fixture.net);
+            net.take_epoch(core, former + above);
+            let commands = fixture.commands();
+            assert_eq!(commands.len(), usize::from(is_asked), "{commands:?}");
+        }
+        // The first was asked for when this life began.
+        for (id, epoch) in [(1, former), (2, former + 9), (2, former + 9)] {
+            let id = PersistId(id);
+            fixture.net.on_persisted(&mut fixture.core, id);
+            assert_eq!(fixture.net.own.epoch, epoch);
+        }
+        let changed = OverlayEvent::OwnEpochChanged(former);
+        assert_eq!(fixture.events(), [changed], "once");
+        let own = fixture.net.database.get(peer(ME)).expect("its own");
+        assert_eq!(own.order(), (former + 9, 1));
+    }
+
+    #[test]
+    fn an_epoch_is_ahead_of_time_only_where_no_clock_has_come_near_it() {
+        let mut fixture = Fixture::new();
+        let link = fixture.link(2);
+        let last = WALL_MS + AHEAD_MS;
+        let is_ahead =
+            |fixture: &Fixture, epoch| fixture.net.is_ahead_of_time(&fixture.core, epoch);
+        assert!(!is_ahead(&fixture, last));
+        assert!(is_ahead(&fixture, last + 1));
+        for (neighbour_ms, latest) in [(WALL_MS + 70, last + 70), (WALL_MS - 70, last)] {
+            let (core, net) = (&mut fixture.core, &mut fixture.net);
+            net.on_clock(core, link, neighbour_ms);
+            assert!(!is_ahead(&fixture, latest));
+            assert!(is_ahead(&fixture, latest + 1));
+        }
+    }
+
+    #[test]
+    fn a_neighbour_that_tells_of_an_epoch_ahead_is_told_of_the_present_one_now_and_then() {
+        let mut fixture = Fixture::new();
+        let links = [fixture.link(2), fixture.link(3)];
+        fixture.hold(4, |_| ());
+        fixture.forget();
+        let ahead = fixture.record(4, |record| record.epoch = WALL_MS + 2 * AHEAD_MS);
+        let told = |fixture: &mut Fixture, link: LinkId| {
+            let records = vec![wire(&ahead, 0)];
+            fixture.net.on_records(&mut fixture.core, link, records);
+            fixture.wait_ms(10);
+            fixture.net.on_sync_timeout(&mut fixture.core);
+            fixture.frames_to(link).len()
+        };
+        assert_eq!(links.map(|link| told(&mut fixture, link)), [1, 1]);
+        assert_eq!(links.map(|link| told(&mut fixture, link)), [0, 0]);
+        fixture.wait_ms(REMIND_MS);
+        assert_eq!(links.map(|link| told(&mut fixture, link)), [1, 1]);
+        assert_eq!(fixture.counted("records_ahead"), 6);
+        assert_eq!(fixture.net.sync.checking(), 0);
     }
 }

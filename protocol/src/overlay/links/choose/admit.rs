@@ -157,3 +157,117 @@ impl Overlay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::interface::Event;
+    use crate::core::config::{Config, LinkConfig};
+    use crate::overlay::fixture::{Command, Fixture, ME, ending, links_to, peer};
+    use crate::overlay::links::{Stage, reason_to_wire};
+    use crate::wire::frame::Hello;
+
+    /// A peer that takes two links and has them, to peers that are linked to each other; the first
+    /// of these wants it.
+    fn full() -> (Fixture, [LinkId; 2]) {
+        let mut fixture = Fixture::with(Config {
+            links: LinkConfig {
+                accept_max: 2,
+                ..LinkConfig::default()
+            },
+            ..Config::default()
+        });
+        let links = [2, 3].map(|number| fixture.neighbour(number, |_| ()));
+        fixture.hold(2, |record| record.links = links_to(&[ME, 3]));
+        fixture.hold(3, |record| record.links = links_to(&[ME, 2]));
+        let first = fixture.net.links.get_mut(&links[0]).expect("up");
+        first.their_wants = Some(Reason::Nearest);
+        fixture.forget();
+        (fixture, links)
+    }
+
+    /// The number of a peer that is this one's next on the ring, before those linked, or lies
+    /// between them.
+    fn on_ring(is_next: bool) -> u8 {
+        let here = peer(ME).ring_position();
+        let ahead = |number: u8| peer(number).ring_position().wrapping_sub(here);
+        let (first, last) = (ahead(2).min(ahead(3)), ahead(2).max(ahead(3)));
+        let fits = |number: &u8| {
+            let at = ahead(*number);
+            if is_next {
+                at < first
+            } else {
+                first < at && at < last
+            }
+        };
+        (4..=u8::MAX).find(fits).expect("one")
+    }
+
+    /// A peer that wants a link for `reason` says hello. Gives what comes of it.
+    fn comes(fixture: &mut Fixture, number: u8, reason: Option<Reason>) -> (LinkId, Stage) {
+        let link = fixture.connect(number);
+        fixture.forget();
+        let hello = Hello {
+            wants: reason_to_wire(reason),
+            ..fixture.hello()
+        };
+        fixture.net.on_hello(&mut fixture.core, link, hello);
+        (link, fixture.net.links[&link].stage)
+    }
+
+    #[test]
+    fn a_full_peer_takes_a_link_of_its_ring_for_the_one_that_nobody_wants() {
+        let (mut fixture, links) = full();
+        let next = on_ring(true);
+        fixture.hold(next, |_| ());
+        let (link, _) = comes(&mut fixture, next, Some(Reason::RingPredecessor));
+        let mut expected = ending(links[1], 3, LinkEnd::Shed).to_vec();
+        let peer = peer(next);
+        expected.push(Command::Event(Event::LinkUp { link, peer }));
+        assert_eq!(fixture.commands(), expected);
+        assert_eq!(fixture.counted("links_shed"), 1);
+    }
+
+    #[test]
+    fn a_full_peer_refuses_what_its_database_does_not_bear_out() {
+        for (is_next, is_known, reason) in [
+            (true, true, Some(Reason::Nearest)),
+            (true, true, None),
+            (true, false, Some(Reason::RingPredecessor)),
+            (false, true, Some(Reason::RingPredecessor)),
+            (false, true, Some(Reason::Repair)),
+        ] {
+            let (mut fixture, _) = full();
+            let number = on_ring(is_next);
+            if is_known {
+                fixture.hold(number, |_| ());
+            }
+            let (_, stage) = comes(&mut fixture, number, reason);
+            assert_eq!(stage, Stage::Visitor, "{is_next} {is_known} {reason:?}");
+            assert_eq!(fixture.counted("links_shed"), 0);
+            assert_eq!(fixture.counted("links_refused"), 1);
+        }
+    }
+
+    #[test]
+    fn what_this_peer_dialled_for_its_ring_is_borne_out() {
+        let (mut fixture, _) = full();
+        let link = fixture.connect(on_ring(false));
+        let reason = Some(Reason::RingSuccessor);
+        fixture.net.links.get_mut(&link).expect("stands").wants = reason;
+        fixture.say_hello(link);
+        assert_eq!(fixture.net.links[&link].stage, Stage::Up);
+        assert_eq!(fixture.counted("links_shed"), 1);
+    }
+
+    #[test]
+    fn a_bridge_is_not_shed() {
+        let (mut fixture, links) = full();
+        fixture.hold(2, |record| record.links = links_to(&[ME]));
+        let next = on_ring(true);
+        fixture.hold(next, |_| ());
+        let (_, stage) = comes(&mut fixture, next, Some(Reason::RingPredecessor));
+        assert_eq!(stage, Stage::Up);
+        assert!(links.iter().all(|link| fixture.net.links[link].is_up()));
+    }
+}

@@ -68,7 +68,7 @@ fn a_peer_is_dialled_where_its_record_says_it_is_and_once_at_a_time() {
 fn those_who_must_not_be_dialled_are_not() {
     let mut fixture = knowing(&[2, 3, 4, 5]);
     fixture.hold(6, |record| {
-        record.addresses = vec!["/ip4/10.0.0.1/tcp/1".parse().expect("valid")]
+        record.addresses = vec!["/ip4/10.0.0.1/tcp/1".parse().expect("valid")];
     });
     fixture.link(2);
     fixture.connect(3);

@@ -13,7 +13,8 @@ use std::slice;
 
 /// The numbers of a peer with a smaller key than this one's, and of one with a larger key.
 fn smaller_and_larger() -> (u8, u8) {
-    let find = |is_smaller: bool| (2..).find(|number| (peer(*number) < peer(ME)) == is_smaller);
+    let find =
+        |is_smaller: bool| (2..=u8::MAX).find(|number| (peer(*number) < peer(ME)) == is_smaller);
     (find(true).expect("one"), find(false).expect("one"))
 }
 
@@ -30,6 +31,9 @@ fn hello_of(fixture: &mut Fixture, link: LinkId, epoch: u64) {
     };
     fixture.net.on_hello(&mut fixture.core, link, hello);
 }
+
+type Before<'a> = &'a dyn Fn(&mut Fixture);
+type Change<'a> = &'a dyn Fn(&mut Hello);
 
 fn stage(fixture: &Fixture, link: LinkId) -> Option<Stage> {
     fixture.net.links.get(&link).map(|link| link.stage)
@@ -88,7 +92,6 @@ fn a_connection_that_cannot_come_up_is_not_greeted() {
         banned(fixture);
         fixture.core.stopping = Some(Stopping::Leaving(Micros(0)));
     };
-    type Before<'a> = &'a dyn Fn(&mut Fixture);
     let cases: [(u8, Before<'_>, LinkEnd); 3] = [
         (2, &banned, LinkEnd::Banned),
         (2, &stopping, LinkEnd::Stopped),
@@ -146,7 +149,6 @@ fn the_last_places_are_kept_for_peers_known_for_long() {
 #[test]
 fn a_hello_that_does_not_fit_ends_the_link_and_its_record_is_not_looked_at() {
     let elsewhere: crate::base::name::NetworkName = "elsewhere".parse().expect("valid");
-    type Change<'a> = &'a dyn Fn(&mut Hello);
     let cases: [(Change<'_>, LinkEnd); 4] = [
         (&|hello| hello.wire += 1, LinkEnd::Incompatible),
         (

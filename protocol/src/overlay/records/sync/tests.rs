@@ -336,8 +336,10 @@ fn strangers_come_at_a_bounded_rate_but_a_peer_that_speaks_of_itself_is_looked_a
     say(&mut fixture, link, &stranger);
     assert_eq!(fixture.commands(), []);
     assert_eq!(fixture.counted("records_of_strangers"), 1);
-    let own = record_of(&fixture, 2, 1, &[]);
-    say(&mut fixture, link, &own);
+    let handshake = fixture.connect(4);
+    fixture.forget();
+    let own = record_of(&fixture, 4, 1, &[]);
+    say(&mut fixture, handshake, &own);
     assert!(fixture.commands().iter().all(is_verify));
     assert_eq!(fixture.net.sync.checking(), 1);
     fixture.wait_ms(1_000);

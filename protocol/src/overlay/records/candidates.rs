@@ -293,3 +293,129 @@ impl Overlay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::interface::LinkEnd;
+    use crate::overlay::fixture::{Fixture, ME, address, dialled, links_to, peer};
+
+    fn told(number: u8) -> Whereabouts {
+        Whereabouts::Told(vec![address(number)])
+    }
+
+    /// A peer that was told of these.
+    fn knowing(numbers: impl Iterator<Item = u8>) -> Fixture {
+        let mut fixture = Fixture::new();
+        let now = fixture.now();
+        for number in numbers {
+            fixture
+                .net
+                .candidates
+                .learn(peer(number), told(number), now);
+        }
+        fixture
+    }
+
+    /// Who is tried now.
+    fn tried(fixture: &mut Fixture) -> Vec<Option<PeerKey>> {
+        fixture.forget();
+        fixture.net.candidates.next = Some(fixture.core.now.mono);
+        fixture.net.on_candidates_timeout(&mut fixture.core);
+        dialled(&fixture.commands())
+    }
+
+    #[test]
+    fn the_fewer_links_there_are_the_more_are_tried_and_never_more_than_lack() {
+        for (up, connecting, most) in [(0, 0, 2), (1, 0, 1), (1, 2, 0), (2, 1, 0), (3, 0, 1)] {
+            let mut fixture = knowing(50..80);
+            for number in 2..2 + up {
+                fixture.link(number);
+            }
+            for number in 20..20 + connecting {
+                fixture.connect(number);
+            }
+            assert_eq!(tried(&mut fixture).len(), most, "{up} {connecting}");
+        }
+    }
+
+    #[test]
+    fn with_few_links_the_next_on_the_ring_is_tried_first() {
+        let mut fixture = knowing(50..80);
+        let ahead = |number: &u8| {
+            let here = peer(ME).ring_position();
+            peer(*number).ring_position().wrapping_sub(here)
+        };
+        let next = (50..80).min_by_key(ahead).map(peer);
+        assert_eq!(tried(&mut fixture)[0], next);
+    }
+
+    #[test]
+    fn who_is_linked_banned_or_backed_off_is_not_tried() {
+        let mut fixture = knowing([ME, 50, 51, 52].into_iter());
+        fixture.connect(50);
+        fixture.net.ban(&mut fixture.core, peer(51));
+        fixture.net.penalise(&mut fixture.core, peer(52));
+        assert_eq!(tried(&mut fixture), []);
+        fixture.wait_ms(fixture.core.config.links.backoff_max_ms);
+        assert_eq!(tried(&mut fixture), [Some(peer(52))]);
+    }
+
+    #[test]
+    fn a_candidate_is_none_once_it_is_in_the_view_has_left_or_was_not_heard_of_for_long() {
+        let mut fixture = knowing([2, 3, 50].into_iter());
+        fixture.neighbour(2, |_| ());
+        fixture.hold(3, |record| record.left = true);
+        tried(&mut fixture);
+        let known = |fixture: &Fixture| -> Vec<PeerKey> {
+            fixture.net.candidates.peers.keys().copied().collect()
+        };
+        assert_eq!(known(&fixture), [peer(50)]);
+        fixture.wait_ms(fixture.core.config.database.candidate_keep_ms + 1);
+        tried(&mut fixture);
+        assert_eq!(known(&fixture), []);
+    }
+
+    #[test]
+    fn a_loss_of_more_than_a_fifth_of_the_view_has_many_tried_at_once() {
+        let mut fixture = Fixture::new();
+        let link = fixture.neighbour(2, |_| ());
+        let others: Vec<u8> = (3..30).collect();
+        for number in &others {
+            fixture.hold(*number, |record| record.links = links_to(&[2]));
+        }
+        let all = [&[ME][..], &others].concat();
+        fixture.hold(2, |record| record.links = links_to(&all));
+        assert_eq!(fixture.net.view.peers, 29);
+        fixture.wait_ms(60_000);
+        tried(&mut fixture);
+        fixture.wait_ms(60_000);
+        fixture
+            .net
+            .on_link_lost(&mut fixture.core, link, LinkEnd::Transport);
+        fixture.net.issue_record(&mut fixture.core);
+        fixture.net.refresh_view(&mut fixture.core);
+        assert_eq!(fixture.net.view.peers, 1);
+        let before = fixture.counted("candidates_tried");
+        tried(&mut fixture);
+        let tried = fixture.counted("candidates_tried") - before;
+        assert_eq!(tried, BURST as u64);
+    }
+
+    #[test]
+    fn a_flood_of_names_displaces_nobody_and_is_counted() {
+        let mut candidates = Candidates::default();
+        for number in 0..CANDIDATES_MAX + 5 {
+            let key = PeerKey(*blake3::hash(&number.to_be_bytes()).as_bytes());
+            candidates.learn(key, told(9), Micros(0));
+        }
+        let nowhere = Whereabouts::Told(Vec::new());
+        candidates.learn(peer(50), nowhere, Micros(0));
+        let first = PeerKey(*blake3::hash(&0_usize.to_be_bytes()).as_bytes());
+        assert_eq!(candidates.addresses_of(first), [address(9)]);
+        assert_eq!(
+            (candidates.peers.len(), candidates.evicted),
+            (CANDIDATES_MAX, 5)
+        );
+    }
+}

@@ -4,6 +4,7 @@ pub mod config;
 mod counts;
 mod growth;
 
+use crate::access::{Decision, Policy, Resource, Subject, Verb};
 use crate::base::identity::{Keypair, PeerKey};
 use crate::base::interface::{Action, Event, Persist, PersistId, VerifyId};
 use crate::base::time::{Micros, Time};
@@ -18,6 +19,8 @@ pub(crate) struct Core {
     pub(crate) me: PeerKey,
     pub(crate) keypair: Keypair,
     pub(crate) config: Config,
+    /// Who may do what.
+    pub(crate) access: Policy,
     pub(crate) network_hash: [u8; 16],
     pub(crate) rng: ChaCha12Rng,
     pub(crate) now: Time,
@@ -73,6 +76,7 @@ impl Core {
         Self {
             me: identity.peer(),
             keypair: identity,
+            access: Policy::default(),
             network_hash: config.network.hash(),
             rng: ChaCha12Rng::from_seed(rng_seed),
             now,
@@ -101,6 +105,19 @@ impl Core {
         let span = high_ms.saturating_sub(low_ms).saturating_mul(1_000).max(1);
         let offset = self.rng.next_u64() % span;
         self.now.mono + Micros(low_ms.saturating_mul(1_000) + offset)
+    }
+
+    /// Whether a peer may do this, where its groups do not matter.
+    #[inline]
+    pub(crate) fn allows(&self, peer: PeerKey, verb: Verb, resource: Resource) -> bool {
+        let subject = Subject::new(peer, self.me);
+        match self.access.decide(subject, verb, resource) {
+            Decision::Allowed => true,
+            Decision::Denied(reason) => {
+                tracing::debug!(%peer, ?verb, ?resource, ?reason, "denied");
+                false
+            }
+        }
     }
 
     pub(crate) fn event(&mut self, event: Event) {

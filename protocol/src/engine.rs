@@ -322,3 +322,6 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod access_tests;

@@ -4,6 +4,7 @@
 //! thread, the environment or ambient randomness, so whatever happens in production can be
 //! replayed. The one type to know is [`Engine`].
 
+mod access;
 mod base;
 mod core;
 mod engine;

@@ -11,21 +11,21 @@ use std::path::{Path, PathBuf};
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("wire", &["base"]),
-    ("core", &["base", "wire"]),
-    ("access", &["base", "wire", "core"]),
-    ("overlay", &["base", "wire", "core", "access"]),
-    ("multicast", &["base", "wire", "core", "access", "overlay"]),
+    ("access", &["base"]),
+    ("core", &["base", "wire", "access"]),
+    ("overlay", &["base", "wire", "access", "core"]),
+    ("multicast", &["base", "wire", "access", "core", "overlay"]),
     (
         "patterns",
-        &["base", "wire", "core", "access", "overlay", "multicast"],
+        &["base", "wire", "access", "core", "overlay", "multicast"],
     ),
     (
         "engine",
         &[
             "base",
             "wire",
-            "core",
             "access",
+            "core",
             "overlay",
             "multicast",
             "patterns",
@@ -177,6 +177,7 @@ fn an_arrow_that_points_up_is_found() {
         ("wire", None, "use crate::overlay::links::Link;"),
         ("overlay", None, "fn f() { crate::multicast::g(); }"),
         ("base", None, "use crate::{wire::Frame};"),
+        ("access", None, "use crate::core::Core;"),
         (
             "core",
             None,

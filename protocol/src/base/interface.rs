@@ -198,6 +198,8 @@ pub enum LinkEnd {
     Malformed,
     /// Its peer has proven not to keep the rules, and is banned for a while.
     Banned,
+    /// The policy of this peer does not admit it.
+    Denied,
     /// It could not take even control frames.
     Stuck,
     /// Its origin was proven to equivocate.

@@ -281,7 +281,11 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 113] = [
+pub const COUNTERS: [&str; 117] = [
+    "access_bundles_refused",
+    "access_links_refused",
+    "access_requests_refused",
+    "access_settings_refused",
     "acknowledgements_forged",
     "acknowledgements_refused",
     "acknowledgements_without_way",

@@ -2,6 +2,7 @@
 
 use super::past::PastLogs;
 use super::{Group, LogKey, OwnLog};
+use crate::access::{Resource, Verb};
 use crate::base::identity::PeerKey;
 use crate::base::interface::LinkId;
 use crate::base::message::{GroupSettings, HISTORY_LAST_MAX, History, JoinError, JoinOptions};
@@ -274,8 +275,15 @@ impl Multicast {
             3 => Some(Role::Relay),
             _ => None,
         };
-        if !cx.net.links.contains_key(&from) {
+        let Some(link) = cx.net.links.get(&from) else {
             return;
+        };
+        // Nobody is kept from leaving.
+        let wants_it = role.is_some() || subscribe.baseline;
+        if wants_it && !(cx.core).allows(link.peer, Verb::Subscribe, Resource::Group(id)) {
+            // As if it had not asked: it is sent nothing, and remembered for nothing.
+            self.remotes.remove(from, id);
+            return cx.core.count("access_requests_refused");
         }
         let Some(remote) = self.remotes.get_or_add(from, id) else {
             return cx.core.count("subscriptions_refused");

@@ -2,6 +2,7 @@
 
 use super::log::Entry;
 use super::{Group, LogKey, OriginLog, PendingAnnouncement};
+use crate::access::{Resource, Verb};
 use crate::base::interface::LinkId;
 use crate::base::message::Arrival;
 use crate::base::name::GroupId;
@@ -114,6 +115,10 @@ impl Multicast {
         if header.origin == cx.core.me && header.epoch == cx.net.own.epoch {
             // A message never goes back where it came from; should one, it is not taken.
             cx.core.count("bundles_own_returned");
+            return false;
+        }
+        if !(cx.core).allows(header.origin, Verb::Publish, Resource::Group(header.group)) {
+            cx.core.count("access_bundles_refused");
             return false;
         }
         if let Some(fragment) = header.fragment

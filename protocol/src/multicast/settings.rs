@@ -4,12 +4,14 @@
 //! away: one that is ahead of time waits until time has come so far, at everybody. Only members
 //! have a say, and each of them once a minute. docs/design/time.md
 
+use crate::access::{Decision, Reason, Resource, Subject, Verb};
 use crate::base::identity::PeerKey;
 use crate::base::interface::Event;
 use crate::base::message::{GroupSettings, JoinError, SettingsPatch};
 use crate::base::name::{GroupId, GroupName};
 use crate::base::status::Role;
 use crate::base::time::Micros;
+use crate::core::Core;
 use crate::multicast::{Cx, CxRef, Multicast};
 use crate::wire::RecordGroup;
 use crate::wire::record::WireSettings;
@@ -126,28 +128,37 @@ impl Changes {
     }
 }
 
-/// The settings that a member states; `None` from others. Everybody is in `broadcast`.
-fn stated_by_member(stated: &RecordGroup) -> Option<Settings> {
-    let is_member = stated.name.is_broadcast() || stated.role() == Some(Role::Member);
-    if !is_member {
-        return None;
-    }
+/// The settings that a record states, whoever states them.
+fn stated_settings(stated: &RecordGroup) -> Settings {
     let Some((settings, values)) = stated.settings().and_then(|s| Some((s, s.known()?))) else {
-        return Some(Settings::default());
+        return Settings::default();
     };
     let beyond = settings.unsupported().map(|_| Arc::new(settings.clone()));
-    Some(Settings {
+    Settings {
         version: stated.settings_version,
         values,
         explicit: false,
         beyond,
-    })
+    }
+}
+
+/// Whether a peer, a member of the group or not, has a say in its settings.
+fn may_change(core: &Core, peer: PeerKey, is_member: bool, id: GroupId) -> Decision {
+    let subject = Subject::new(peer, core.me).member(is_member);
+    (core.access).decide(subject, Verb::ChangeSettings, Resource::Group(id))
+}
+
+/// The same of a peer whose record says this of the group. Everybody is in `broadcast`.
+fn may_state(core: &Core, peer: PeerKey, id: GroupId, stated: &RecordGroup) -> Decision {
+    let is_member = stated.name.is_broadcast() || stated.role() == Some(Role::Member);
+    may_change(core, peer, is_member, id)
 }
 
 impl Multicast {
     /// The settings that win among those that members state in their records, but for what is
     /// ahead of time.
     pub(crate) fn settings_in_records(cx: CxRef<'_>, name: &GroupName) -> Settings {
+        let id = GroupId::new(&cx.core.config.network, name);
         let latest_ms = cx.net.latest_ms(cx.core);
         let mut best = Settings::default();
         for record in cx
@@ -156,7 +167,10 @@ impl Multicast {
             .records()
             .filter(|record| !record.record.left)
         {
-            let stated = record.record.group(name).and_then(stated_by_member);
+            let peer = record.record.peer;
+            let stated = (record.record.group(name))
+                .filter(|stated| may_state(cx.core, peer, id, stated) == Decision::Allowed)
+                .map(stated_settings);
             if let Some(other) = stated.filter(|other| other.version <= latest_ms)
                 && best.loses_to(&other)
             {
@@ -192,14 +206,18 @@ impl Multicast {
         stated: &RecordGroup,
     ) {
         let now = cx.core.now.mono;
-        let Some(other) = stated_by_member(stated) else {
-            return;
-        };
+        let other = stated_settings(stated);
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
         if !group.settings.loses_to(&other) {
             return;
+        }
+        match may_state(cx.core, peer, id, stated) {
+            Decision::Allowed => {}
+            // A sender states what it has from members.
+            Decision::Denied(Reason::NotMember) => return,
+            Decision::Denied(Reason::Entry) => return cx.core.count("access_settings_refused"),
         }
         // An explicit creation is no change.
         let is_change = other.version > 1;
@@ -316,11 +334,11 @@ impl Multicast {
             return Err(JoinError::Stopped);
         }
         let id = GroupId::new(&cx.core.config.network, group);
-        let known = self
-            .groups
-            .get(&id)
-            .filter(|known| known.role == Role::Member);
-        let Some(known) = known else {
+        let known = self.groups.get(&id);
+        let is_member = known.is_some_and(|known| known.role == Role::Member);
+        let decision = may_change(cx.core, cx.core.me, is_member, id);
+        let Some(known) = known.filter(|_| decision == Decision::Allowed) else {
+            cx.core.count("access_settings_refused");
             return Err(JoinError::NotMember(group.clone()));
         };
         let values = patch
@@ -351,65 +369,4 @@ impl Multicast {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::record::GroupExt;
-
-    fn settings(version: u64, redundancy: u8) -> Settings {
-        let values = GroupSettings {
-            redundancy,
-            ..GroupSettings::default()
-        };
-        Settings {
-            version,
-            values,
-            explicit: false,
-            beyond: None,
-        }
-    }
-
-    #[test]
-    fn of_two_different_settings_exactly_one_wins() {
-        for (a, b) in [
-            (settings(1, 2), settings(1, 3)),
-            (settings(1, 2), settings(2, 1)),
-        ] {
-            assert_ne!(a.loses_to(&b), b.loses_to(&a));
-        }
-        assert!(settings(1, 2).loses_to(&settings(2, 3)));
-        assert!(!settings(1, 2).loses_to(&settings(1, 2)));
-    }
-
-    #[test]
-    fn a_member_may_change_settings_a_few_times_at_once_and_then_once_a_minute() {
-        let mut changes = Changes::default();
-        let (peer, now) = (PeerKey([1; 32]), Micros::from_millis(1_000));
-        for _ in 0..BY_MEMBER.at_once {
-            assert_eq!(changes.may_change(peer, now), now);
-            changes.note(peer, now);
-        }
-        let next = now + Micros::from_millis(BY_MEMBER.every_ms);
-        assert_eq!(changes.may_change(peer, now), next);
-        assert_eq!(changes.may_change(PeerKey([2; 32]), now), now);
-        assert_eq!(changes.may_change(peer, next), next);
-        changes.note(peer, next);
-        let after = next + Micros::from_millis(BY_MEMBER.every_ms);
-        assert_eq!(changes.may_change(peer, next), after);
-    }
-
-    #[test]
-    fn only_a_member_states_settings_and_everybody_is_in_broadcast() {
-        let stated = |name: &str, role| RecordGroup {
-            name: GroupName::new(name).expect("a name"),
-            role,
-            settings_version: 65_536,
-            settings: Some(settings(1, 8).values.into()),
-            ext: GroupExt::default(),
-        };
-        assert_eq!(stated_by_member(&stated("news", 0)), None);
-        assert_eq!(stated_by_member(&stated("news", 2)), None);
-        let by_member = stated_by_member(&stated("news", 1));
-        assert_eq!(by_member.map(|it| it.values.redundancy), Some(8));
-        assert!(stated_by_member(&stated("broadcast", 0)).is_some());
-    }
-}
+mod tests;

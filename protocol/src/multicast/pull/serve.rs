@@ -1,6 +1,7 @@
 //! Pulls of others: what is held is sent, the rest denied.
 
 use super::RANGES_PER_PULL;
+use crate::access::{Resource, Verb};
 use crate::base::interface::LinkId;
 use crate::base::name::GroupId;
 use crate::base::ranges::RangeSet;
@@ -18,6 +19,14 @@ const ENTRIES_PER_PULL: usize = 8_192;
 impl Multicast {
     pub(crate) fn on_pull(&mut self, cx: &mut Cx<'_>, from: LinkId, pull: Pull) {
         let id = pull.group;
+        let Some(peer) = cx.net.links.get(&from).map(|link| link.peer) else {
+            return;
+        };
+        // A peer that may not pull is told that nothing is held.
+        let is_allowed = cx.core.allows(peer, Verb::Pull, Resource::Group(id));
+        if !is_allowed {
+            cx.core.count("access_requests_refused");
+        }
         let mut room = ENTRIES_PER_PULL;
         for wanted in pull.wanted {
             #[cfg(feature = "planted")]
@@ -38,7 +47,8 @@ impl Multicast {
                 absent.insert(first, last);
             }
             let mut settled = 0;
-            if let Some(log) = self.groups.get(&id).and_then(|group| group.logs.get(&key)) {
+            let group = self.groups.get(&id).filter(|_| is_allowed);
+            if let Some(log) = group.and_then(|group| group.logs.get(&key)) {
                 settled = log.settled();
                 for &(first, last) in ranges {
                     for entry in log.entries_in(first, last).take(room) {

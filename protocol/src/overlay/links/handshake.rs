@@ -1,6 +1,7 @@
 //! From a connection to a link that is up, and from a link to its end.
 
 use super::{Link, Stage, reason_from_wire, reason_to_wire};
+use crate::access::{Resource, Verb};
 use crate::base::identity::PeerKey;
 use crate::base::interface::{Action, DialId, Event, LinkEnd, LinkId};
 use crate::base::name::Address;
@@ -118,6 +119,12 @@ impl Overlay {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
+        if !core.allows(link.peer, Verb::Link, Resource::Network) {
+            // Before anything of its hello is taken. It breaks no rule: nothing stands against it or its
+            // address.
+            core.count("access_links_refused");
+            return self.close_link(core, id, LinkEnd::Denied);
+        }
         link.epoch = hello.epoch;
         link.capabilities = hello.capabilities;
         link.their_wants = theirs;

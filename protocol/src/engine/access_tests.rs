@@ -8,6 +8,7 @@ use crate::base::message::{
 };
 use crate::base::name::{Address, GroupId, GroupName, NetworkName};
 use crate::base::ranges::RangeSet;
+use crate::overlay::records::Standing;
 use crate::wire::bundle::BundleExt;
 use crate::wire::frame::{BundleFrame, Hello, Pull, Records, Subscribe, Wanted};
 use crate::wire::record::{ALGORITHM_VERSION, GroupExt, RecordExt, WireRecord};
@@ -16,6 +17,7 @@ use crate::wire::{
     WIRE_VERSION,
 };
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const LINK: LinkId = LinkId(1);
 const ELSEWHERE: LinkId = LinkId(2);
@@ -144,13 +146,14 @@ impl Peer {
             dial: None,
             address,
         });
+        let elsewhere = GroupName::new("elsewhere").expect("valid");
         let hello = Hello {
             wire: WIRE_VERSION,
             network: NetworkName::default(),
             epoch: 1,
             capabilities: 0,
             wants: 1,
-            record: Some(wire(&record(to, &news(), 0, 1))),
+            record: Some(wire(&record(to, &elsewhere, MEMBER, 1))),
             needs: Vec::new(),
         };
         self.say(link, &Frame::Hello(hello));
@@ -429,4 +432,30 @@ fn a_peer_changes_settings_where_it_is_a_member_and_nothing_denies_it() {
     assert_eq!(refused, Err(JoinError::NotMember(news())));
     assert_ne!(peer.redundancy(), 4);
     assert_eq!(peer.counted("access_settings_refused"), 1);
+}
+
+#[test]
+fn a_bundle_of_an_invented_group_looks_at_no_record() {
+    let mut peer = Peer::in_news();
+    let stated = GroupName::new("stated").expect("valid");
+    for number in 10..60 {
+        let record = Arc::new(record(&key(number), &stated, MEMBER, 5));
+        let database = &mut peer.engine.net.database;
+        let put = database.replace(record, 0, peer.now.mono, Standing::Linked, |_| true);
+        assert!(put.is_ok());
+    }
+    let visits = |peer: &Peer| peer.engine.net.database.visits.get();
+    for number in 0..50 {
+        let invented = GroupName::new(&format!("invented {number}")).expect("valid");
+        let before = visits(&peer);
+        peer.say_bundle(&bundle(&key(3), &invented), false);
+        let group = &peer.engine.multicast.groups[&id_of(&invented)];
+        assert_eq!(group.name, None);
+        assert_eq!(visits(&peer), before, "looked at records");
+    }
+    // One that a record states is found, and has the settings that members state.
+    peer.say_bundle(&bundle(&key(3), &stated), false);
+    let group = &peer.engine.multicast.groups[&id_of(&stated)];
+    assert_eq!(group.name.as_ref(), Some(&stated));
+    assert_eq!(group.settings.values.redundancy, 5);
 }

@@ -147,15 +147,7 @@ impl Multicast {
     /// A verified bundle of a group that nobody here is in: it is to be passed on.
     fn open_relay(&mut self, cx: &mut Cx<'_>, id: GroupId) {
         tracing::debug!(group = ?id, "relaying");
-        let network = &cx.core.config.network;
-        let name = cx
-            .net
-            .database
-            .records()
-            .flat_map(|record| record.record.groups.iter())
-            .map(|group| &group.name)
-            .find(|name| GroupId::new(network, name) == id)
-            .cloned();
+        let name = cx.net.database.group_name(id).cloned();
         let mut group = Group::new(
             id,
             name.clone(),

@@ -7,6 +7,7 @@ mod algorithm;
 mod budget;
 mod candidates;
 mod epoch;
+mod group_names;
 mod own_record;
 mod search;
 mod snapshot;
@@ -21,12 +22,14 @@ pub(crate) use snapshot::{GroupGraph, Snapshot, group_graph};
 pub(crate) use sync::{Comparison, KnownNews, RecordSync, Requests};
 
 use crate::base::identity::PeerKey;
+use crate::base::name::{GroupId, GroupName, NetworkName};
 use crate::base::time::Micros;
 use crate::core::config::{Config, DatabaseConfig};
 use crate::overlay::cache::SharedCache;
 use crate::wire::SignedRecord;
 use crate::wire::frame::RecordName;
 use budget::NewPeers;
+use group_names::GroupNames;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use table::{Row, Table};
@@ -80,6 +83,8 @@ pub(crate) struct Database {
     /// them.
     began: Micros,
     table: Table,
+    /// The groups that its records state.
+    group_names: GroupNames,
     /// Peers of the table that are outside the view, as far as is known: the view is taken a moment
     /// after records have come, and until then those are inside that somebody inside vouches for.
     outside: BTreeSet<PeerKey>,
@@ -97,6 +102,9 @@ pub(crate) struct Database {
     pub(crate) evicted: u64,
     pub(crate) expired: u64,
     pub(crate) damped: u64,
+    /// Records that [`Self::records`] has given.
+    #[cfg(test)]
+    pub(crate) visits: std::cell::Cell<usize>,
 }
 
 /// Records whose signatures are being checked have this part of the memory for records.
@@ -129,15 +137,17 @@ fn compared(record: &SignedRecord) -> u64 {
 
 impl Database {
     pub(crate) fn new(config: &Config, now: Micros) -> Self {
-        Self::with(config.database.clone(), table_bytes(config), now)
+        let network = config.network.clone();
+        Self::with(config.database.clone(), network, table_bytes(config), now)
     }
 
-    fn with(config: DatabaseConfig, bytes_max: usize, now: Micros) -> Self {
+    fn with(config: DatabaseConfig, network: NetworkName, bytes_max: usize, now: Micros) -> Self {
         Self {
             config,
             bytes_max,
             began: now,
             table: Table::default(),
+            group_names: GroupNames::new(network),
             outside: BTreeSet::new(),
             bytes: 0,
             outside_bytes: 0,
@@ -150,20 +160,24 @@ impl Database {
             evicted: 0,
             expired: 0,
             damped: 0,
+            #[cfg(test)]
+            visits: std::cell::Cell::default(),
         }
     }
 
     /// The same records at a peer whose clock shows `now`.
     pub(crate) fn begun_at(&self, now: Micros) -> Self {
+        let network = self.group_names.network().clone();
         Self {
             table: self.table.clone(),
+            group_names: self.group_names.clone(),
             outside: self.outside.clone(),
             bytes: self.bytes,
             outside_bytes: self.outside_bytes,
             hash: self.hash,
             shape: self.shape,
             buckets: self.buckets,
-            ..Self::with(self.config.clone(), self.bytes_max, now)
+            ..Self::with(self.config.clone(), network, self.bytes_max, now)
         }
     }
 
@@ -171,9 +185,9 @@ impl Database {
         self.table.len()
     }
 
-    /// Memory that the records take, bytes.
+    /// Memory that the records take, with the index of their groups, bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.group_names.bytes()
     }
 
     /// Hash over all records of the view: databases with equal hashes give equal views. Others are
@@ -197,7 +211,15 @@ impl Database {
     }
 
     pub(crate) fn records(&self) -> impl Iterator<Item = &Arc<SignedRecord>> {
-        self.table.iter().map(|row| &row.record)
+        let records = self.table.iter().map(|row| &row.record);
+        #[cfg(test)]
+        let records = records.inspect(|_| self.visits.set(self.visits.get() + 1));
+        records
+    }
+
+    /// The name of a group that some record states.
+    pub(crate) fn group_name(&self, id: GroupId) -> Option<&GroupName> {
+        self.group_names.get(id)
     }
 
     /// How old the record of `peer` is by now, ms.
@@ -383,6 +405,10 @@ impl Database {
             self.outside.remove(&peer);
         }
         self.add(&row.record);
+        let groups = former
+            .as_ref()
+            .map_or(&[][..], |former| &former.record.groups);
+        self.group_names.replace(groups, &row.record.record.groups);
         self.table.put(row);
         former
     }
@@ -451,6 +477,7 @@ impl Database {
     fn remove(&mut self, peer: PeerKey) -> Option<Row> {
         let row = self.table.remove(peer)?;
         self.subtract(&row.record);
+        self.group_names.replace(&row.record.record.groups, &[]);
         self.outside.remove(&peer);
         Some(row)
     }

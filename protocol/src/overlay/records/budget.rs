@@ -129,7 +129,7 @@ impl Database {
         let former = self.get(record.record.peer);
         let (more, less) = former.map_or((1, 0), |former| (0, former.memory_bytes));
         self.len() + more > self.config.records_max
-            || self.bytes - less + record.memory_bytes > self.bytes_max
+            || self.bytes() - less + record.memory_bytes > self.bytes_max
     }
 
     /// The peer that gives way to `peer`: of those outside the one heard of last, and of those inside

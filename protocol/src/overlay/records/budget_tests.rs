@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::identity::Keypair;
+use crate::base::name::NetworkName;
 use crate::core::config::DatabaseConfig;
 use crate::wire::record::ALGORITHM_VERSION;
 use crate::wire::record::RecordExt;
@@ -62,7 +63,7 @@ impl Budget {
             ..DatabaseConfig::default()
         };
         Self {
-            database: Database::with(config, bytes_max, at(0)),
+            database: Database::with(config, NetworkName::default(), bytes_max, at(0)),
             now: at(0),
         }
     }

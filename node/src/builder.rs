@@ -135,7 +135,6 @@ impl NodeBuilder {
         .await
         .map_err(|error| NodeError::Setup(error.to_string()))??;
         let store = Arc::new(store);
-        engine.last_epoch = engine.last_epoch.max(store.epoch());
 
         let identity = store.identity().clone();
         let peer = identity.peer();

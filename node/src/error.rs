@@ -50,7 +50,7 @@ pub enum NodeError {
         /// Where the key should be.
         path: PathBuf,
         /// A file that shows that there was one.
-        state: &'static str,
+        state: String,
     },
     /// The kept groups cannot be read, so nobody knows which groups this peer should be in.
     #[error(

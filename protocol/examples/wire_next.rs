@@ -76,7 +76,10 @@ impl Two {
                     valid: job.run(),
                 },
                 Action::Dial { dial, .. } => Input::DialFailed { dial },
-                Action::Persist { id, .. } => Input::Persisted { id },
+                Action::Store { batch, .. } => Input::Stored {
+                    batch,
+                    result: Ok(()),
+                },
                 _ => continue,
             };
             self.engines[at].handle_input(self.now, answer);

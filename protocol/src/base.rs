@@ -11,5 +11,6 @@ pub mod ranges;
 pub(crate) mod shares;
 pub mod source;
 pub mod status;
+pub mod store;
 pub mod time;
 pub mod verify;

@@ -3,16 +3,18 @@
 pub mod config;
 mod counts;
 mod growth;
+pub(crate) mod storage;
 
 use crate::access::{Decision, Policy, Resource, Subject, Verb};
 use crate::base::identity::{Keypair, PeerKey};
-use crate::base::interface::{Action, Event, Persist, PersistId, VerifyId};
+use crate::base::interface::{Action, Event, VerifyId};
 use crate::base::time::{Micros, Time};
 use crate::core::config::Config;
 use counts::Counts;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::collections::VecDeque;
+use storage::Storage;
 
 /// The common ground of all parts.
 pub(crate) struct Core {
@@ -29,8 +31,8 @@ pub(crate) struct Core {
     pub(crate) stopping: Option<Stopping>,
     /// When `handle_timeout` is due.
     pub(crate) deadline: Option<Micros>,
+    pub(crate) storage: Storage,
     next_verify: u64,
-    next_persist: u64,
 }
 
 /// What a signature is checked for.
@@ -85,7 +87,7 @@ impl Core {
             stopping: None,
             deadline: Some(now.mono),
             next_verify: 0,
-            next_persist: 0,
+            storage: Storage::default(),
             config,
         }
     }
@@ -122,13 +124,6 @@ impl Core {
 
     pub(crate) fn event(&mut self, event: Event) {
         self.actions.push_back(Action::Event(event));
-    }
-
-    pub(crate) fn persist(&mut self, what: Persist) -> PersistId {
-        let id = PersistId(self.next_persist);
-        self.next_persist += 1;
-        self.actions.push_back(Action::Persist { id, what });
-        id
     }
 
     /// Names a check. The name says what is checked, so that the answer finds its way.

@@ -45,6 +45,7 @@ pub use warm::{WarmChoice, WarmDatabase, WarmLink};
 
 use crate::base::identity::{Keypair, PeerKey};
 use crate::base::interface::{Action, Input, LinkEnd, LinkId, VerifyId};
+use crate::base::store::{BatchId, Namespace, StoreError, Stored};
 use crate::base::time::{Micros, Time};
 use crate::core::config::Config;
 use crate::core::{Checked, Core, Stopping};
@@ -52,7 +53,7 @@ use crate::multicast::Multicast;
 use crate::overlay::Overlay;
 use crate::overlay::cache::SharedCache;
 use crate::overlay::links::Stage;
-use crate::overlay::records::first_epoch;
+use crate::overlay::records::{first_epoch, stored_epoch};
 use crate::patterns::{Module as _, Patterns};
 use crate::wire::{Frame, WireError};
 use bytes::Bytes;
@@ -75,21 +76,23 @@ pub struct Engine {
 const BULK_BYTES: usize = 1 << 10;
 
 impl Engine {
-    /// A peer with this identity. `rng_seed` decides every random choice it will make. The
-    /// configuration should have passed [`Config::check`].
+    /// A peer with this identity that has stored nothing yet. `rng_seed` decides every random choice
+    /// it will make. The configuration should have passed [`Config::check`].
     pub fn new(identity: Keypair, config: Config, rng_seed: [u8; 32], now: Time) -> Self {
-        Self::with_cache(identity, config, rng_seed, now, SharedCache::default())
+        let (stored, cache) = (Stored::default(), SharedCache::default());
+        Self::restored(identity, config, rng_seed, now, &stored, cache)
     }
 
-    /// The same with a cache that other engines share.
-    pub fn with_cache(
+    /// The same with what its former lives have stored, and a cache that other engines may share.
+    pub fn restored(
         identity: Keypair,
         config: Config,
         rng_seed: [u8; 32],
         now: Time,
+        stored: &Stored,
         cache: SharedCache,
     ) -> Self {
-        let former = config.last_epoch;
+        let former = stored_epoch(stored);
         let epoch = first_epoch(now.wall_ms, former);
         let mut core = Core::new(identity, config, rng_seed, now);
         let net = Overlay::new(&mut core, cache, epoch);
@@ -106,6 +109,11 @@ impl Engine {
         engine.multicast.open_broadcast(&mut cx!(engine));
         engine.settle();
         engine
+    }
+
+    /// The epoch of the last life among what it stored; 0 where there was none.
+    pub fn last_epoch(stored: &Stored) -> u64 {
+        stored_epoch(stored)
     }
 
     /// Who this is.
@@ -157,7 +165,7 @@ impl Engine {
                 self.multicast.on_written(&mut cx!(self), link);
             }
             Input::Verified { id, valid } => self.on_verified(id, valid),
-            Input::Persisted { id } => self.net.on_persisted(&mut self.core, id),
+            Input::Stored { batch, result } => self.on_stored(batch, result),
             Input::Addresses(addresses) => self.net.on_addresses(&mut self.core, addresses),
             Input::Discovered(addresses) => self.net.on_discovered(&mut self.core, addresses),
         }
@@ -318,6 +326,15 @@ impl Engine {
                     .on_baseline_verified(&mut cx!(self), id, valid);
             }
             // The engine has asked for no such check.
+            None => {}
+        }
+    }
+
+    /// Tells the module whose batch it is that it is durable. One that failed is asked for again.
+    fn on_stored(&mut self, batch: BatchId, result: Result<(), StoreError>) {
+        match self.core.on_stored(batch, result) {
+            Some(Namespace::Overlay) => self.net.on_stored(&mut self.core, batch),
+            // It failed, or was not asked for.
             None => {}
         }
     }

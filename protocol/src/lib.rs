@@ -13,7 +13,9 @@ mod overlay;
 mod patterns;
 pub mod wire;
 
-pub use base::{headers, identity, interface, message, name, ranges, source, status, time, verify};
+pub use base::{
+    headers, identity, interface, message, name, ranges, source, status, store, time, verify,
+};
 pub use core::config;
 
 #[cfg(feature = "planted")]
@@ -25,9 +27,7 @@ pub use config::{
 pub use engine::{Engine, WarmChoice, WarmDatabase, WarmLink};
 pub use headers::{HEADER_KEY_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_MAX, HeaderError, Headers};
 pub use identity::{Keypair, ParsePeerError, PeerKey, Signer};
-pub use interface::{
-    Action, DialId, Event, IdentityUser, Input, LinkEnd, LinkId, Persist, PersistId, VerifyId,
-};
+pub use interface::{Action, DialId, Event, IdentityUser, Input, LinkEnd, LinkId, VerifyId};
 pub use message::{
     Arrival, Delivery, GroupSettings, HISTORY_LAST_MAX, History, JoinError, JoinOptions, MessageId,
     Order, PublishError, PublishOptions, Published, REDUNDANCY_MAX, SettingsPatch,
@@ -35,5 +35,6 @@ pub use message::{
 pub use name::{Address, BROADCAST, GroupId, GroupName, NameError, NetworkName, is_invisible};
 pub use overlay::cache::SharedCache;
 pub use source::{Prefix, Source};
+pub use store::{BatchId, Namespace, StoreError, StoreOp, Stored};
 pub use time::{Micros, Time};
 pub use verify::{Domain, VerifyJob};

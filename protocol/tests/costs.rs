@@ -126,8 +126,14 @@ impl Row {
                     assert_eq!((at, link), (MIDDLE, BEFORE));
                     self.slowed = false;
                 }
-                Action::Persist { id, .. } => {
-                    self.engines[at].handle_input(self.now, Input::Persisted { id });
+                Action::Store { batch, .. } => {
+                    self.engines[at].handle_input(
+                        self.now,
+                        Input::Stored {
+                            batch,
+                            result: Ok(()),
+                        },
+                    );
                 }
                 // All that is sent is written at once.
                 Action::Event(_) | Action::AwaitWritten { .. } => {}

@@ -90,8 +90,14 @@ impl Two {
                     self.engines[at].handle_input(self.now, Input::DialFailed { dial });
                 }
                 Action::Close { .. } => panic!("peer {at} ends the link"),
-                Action::Persist { id, .. } => {
-                    self.engines[at].handle_input(self.now, Input::Persisted { id });
+                Action::Store { batch, .. } => {
+                    self.engines[at].handle_input(
+                        self.now,
+                        Input::Stored {
+                            batch,
+                            result: Ok(()),
+                        },
+                    );
                 }
                 Action::Deliver(delivery) => self.delivered[at].push(delivery),
                 Action::Event(event) if at == 0 => self.events.push(event),

@@ -140,8 +140,14 @@ impl Flooded {
                     self.engine
                         .handle_input(self.now, Input::Verified { id, valid });
                 }
-                Action::Persist { id, .. } => {
-                    self.engine.handle_input(self.now, Input::Persisted { id });
+                Action::Store { batch, .. } => {
+                    self.engine.handle_input(
+                        self.now,
+                        Input::Stored {
+                            batch,
+                            result: Ok(()),
+                        },
+                    );
                 }
                 Action::Send { link, chunks } if self.writes => {
                     let bytes = chunks.iter().map(Bytes::len).sum();

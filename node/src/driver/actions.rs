@@ -1,18 +1,17 @@
 //! Doing what the engine asks for.
 
 use super::{Done, Driver, Phase};
+use crate::NodeError;
 use crate::delivery::Gap;
 use crate::node::{AckResult, ProbeAnswer};
 use crate::transport::Request;
 use hedgerow_protocol::{
-    Action, Address, DialId, Event, GroupName, IdentityUser, Input, Persist, PersistId,
-    SettingsPatch,
+    Action, Address, BatchId, DialId, Event, GroupName, IdentityUser, Input, Namespace,
+    SettingsPatch, StoreError, StoreOp,
 };
-use std::time::{Duration, Instant};
+use std::io::ErrorKind;
+use std::time::Instant;
 use tokio::sync::mpsc::error::TrySendError;
-
-/// How long to wait before a failed write of the epoch is tried again.
-const PERSIST_RETRY: Duration = Duration::from_secs(1);
 
 impl Driver {
     /// Drains the engine.
@@ -88,7 +87,11 @@ impl Driver {
                     handle.close();
                 }
             }
-            Action::Persist { id, what } => self.persist(id, what),
+            Action::Store {
+                batch,
+                namespace,
+                ops,
+            } => self.store(batch, namespace, ops),
         }
     }
 
@@ -104,26 +107,18 @@ impl Driver {
         }
     }
 
-    fn persist(&mut self, id: PersistId, what: Persist) {
+    /// Stores a batch elsewhere: the disk may take its time. Whether it is tried again is the engine's
+    /// choice.
+    fn store(&self, batch: BatchId, namespace: Namespace, ops: Vec<StoreOp>) {
         let (store, done) = (self.store.clone(), self.done.clone());
         tokio::spawn(async move {
-            while !done.is_closed() {
-                let store = store.clone();
-                let write = move || match what {
-                    Persist::Epoch(epoch) => store.save_epoch(epoch),
-                    Persist::EarlierEpoch { epoch, from } => store.save_earlier_epoch(epoch, from),
-                };
-                match tokio::task::spawn_blocking(write).await {
-                    Ok(Ok(())) => {
-                        // The node may have stopped.
-                        let _ = done.send(Done::Persisted(id)).await;
-                        return;
-                    }
-                    Ok(Err(error)) => tracing::error!(%error, "the epoch is not stored; retrying"),
-                    Err(_) => return,
-                }
-                tokio::time::sleep(PERSIST_RETRY).await;
-            }
+            let write = move || store.apply(namespace, ops);
+            let result = match tokio::task::spawn_blocking(write).await {
+                Ok(result) => result.map_err(|error| store_error(&error)),
+                Err(error) => Err(StoreError::Failed(error.to_string())),
+            };
+            // The node may have stopped.
+            let _ = done.send(Done::Stored(batch, result)).await;
         });
     }
 
@@ -310,6 +305,20 @@ fn log(event: &Event) {
                 .collect();
             tracing::warn!(%peer, users = %users.join("; "), "two running peers use one identity");
         }
+        Event::StoreFailed {
+            namespace,
+            why,
+            failures,
+            retry_ms,
+        } => {
+            tracing::error!(
+                namespace = namespace.name(),
+                why,
+                failures,
+                retry_ms,
+                "not stored; trying again"
+            );
+        }
         Event::ClockOff { off_ms } => {
             tracing::warn!(
                 off_ms,
@@ -319,6 +328,24 @@ fn log(event: &Event) {
         Event::Stopped { confirmed } => tracing::info!(confirmed, "left"),
         Event::Sendable { .. } | Event::Acknowledged { .. } | Event::Probe { .. } => {}
     }
+}
+
+/// What the engine is told of a failed write. The words name the file.
+fn store_error(error: &NodeError) -> StoreError {
+    let why = error.to_string();
+    match error {
+        NodeError::DataDir { source, .. } if is_lack_of_room(source.kind()) => {
+            StoreError::NoRoom(why)
+        }
+        _ => StoreError::Failed(why),
+    }
+}
+
+fn is_lack_of_room(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+    )
 }
 
 /// Where a user of an identity is, in words.

@@ -18,7 +18,8 @@ use crate::{DeliveryConfig, NodeError};
 use bytes::Bytes;
 use clock::Clock;
 use hedgerow_protocol::{
-    Config, Engine, Event, GroupName, Input, Keypair, LinkId, MessageId, PersistId, VerifyId,
+    BatchId, Config, Engine, Event, GroupName, Input, Keypair, LinkId, MessageId, SharedCache,
+    StoreError, VerifyId,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -68,7 +69,7 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 enum Done {
     Verified(Vec<(VerifyId, bool)>),
-    Persisted(PersistId),
+    Stored(BatchId, Result<(), StoreError>),
 }
 
 /// Where the driver listens.
@@ -157,7 +158,8 @@ impl Driver {
         let leave_limit = Duration::from_millis(parts.engine.shutdown.timeout_ms) + LEAVE_SLACK;
         let read_below = (parts.engine.flow.verifying_max / READ_BELOW_SHARE).max(1);
         let delivery_bytes = parts.engine.memory().delivery;
-        let engine = Engine::new(identity, parts.engine, seed, clock.now());
+        let (stored, cache) = (parts.store.stored(), SharedCache::default());
+        let engine = Engine::restored(identity, parts.engine, seed, clock.now(), &stored, cache);
         let (link_events, links) = mpsc::channel(LINK_EVENTS);
         let (done, done_inbox) = mpsc::channel(DONE);
         let inboxes = Inboxes {
@@ -390,7 +392,7 @@ impl Driver {
                     self.input(Input::Verified { id, valid });
                 }
             }
-            Done::Persisted(id) => self.input(Input::Persisted { id }),
+            Done::Stored(batch, result) => self.input(Input::Stored { batch, result }),
         }
     }
 

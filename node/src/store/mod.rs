@@ -1,13 +1,16 @@
-//! What a peer remembers: its key, its epoch, other peers, the groups it was told to keep.
+//! What a peer remembers: its key, what its engine stores, other peers, the groups it was told to keep.
 //!
 //! Each is a file of its own, replaced as a whole, so that a crash leaves the old or the new.
 
+mod entries;
 mod files;
 
 use crate::{NodeError, transport};
+use entries::{EntryFiles, file_name};
 use files::DataDir;
-use hedgerow_protocol::wire::EPOCH_MAX;
-use hedgerow_protocol::{Address, GroupName, Keypair, PeerKey, SettingsPatch};
+use hedgerow_protocol::{
+    Address, GroupName, Keypair, Namespace, PeerKey, SettingsPatch, StoreOp, Stored,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,11 +18,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The key, as libp2p's protobuf encoding of an ed25519 key pair.
 const IDENTITY: &str = "identity.key";
-/// The last epoch, in decimal.
-const EPOCH: &str = "epoch";
 /// Peers with their addresses, JSON.
 const PEERS: &str = "peers.json";
-/// Kept groups with their settings, JSON. It is there before the first epoch is.
+/// Kept groups with their settings, JSON. It is there before the engine stores anything.
 const GROUPS: &str = "groups.json";
 
 /// What to do about a directory that has lost something.
@@ -44,7 +45,7 @@ pub(crate) struct Store {
 
 #[derive(Debug, Default)]
 struct State {
-    epoch: u64,
+    entries: EntryFiles,
     groups: BTreeMap<GroupName, SettingsPatch>,
     peers: Vec<KnownPeer>,
 }
@@ -81,7 +82,7 @@ impl Store {
         };
         let groups = load_groups(&dir, lost.forget_groups)?;
         let state = State {
-            epoch: load_epoch(&dir)?,
+            entries: EntryFiles::load(&dir)?,
             groups,
             peers: load_peers(&dir)?,
         };
@@ -102,33 +103,15 @@ impl Store {
         &self.identity
     }
 
-    /// The last epoch that was stored; 0 when none was.
-    pub(crate) fn epoch(&self) -> u64 {
-        self.state().epoch
+    /// What the engine has stored.
+    pub(crate) fn stored(&self) -> Stored {
+        self.state().entries.stored().clone()
     }
 
-    /// Stores an epoch, if it lies above the last.
-    pub(crate) fn save_epoch(&self, epoch: u64) -> Result<(), NodeError> {
+    /// Stores a batch of the engine's changes, all of them or none.
+    pub(crate) fn apply(&self, namespace: Namespace, ops: Vec<StoreOp>) -> Result<(), NodeError> {
         let mut state = self.state();
-        if epoch > state.epoch {
-            self.write_epoch(&mut state, epoch)?;
-        }
-        Ok(())
-    }
-
-    /// Stores an epoch in the place of a later one, if that is the last.
-    pub(crate) fn save_earlier_epoch(&self, epoch: u64, from: u64) -> Result<(), NodeError> {
-        let mut state = self.state();
-        if state.epoch == from {
-            self.write_epoch(&mut state, epoch)?;
-        }
-        Ok(())
-    }
-
-    fn write_epoch(&self, state: &mut State, epoch: u64) -> Result<(), NodeError> {
-        self.write(EPOCH, format!("{epoch}\n").as_bytes())?;
-        state.epoch = epoch;
-        Ok(())
+        state.entries.apply(self.dir.as_ref(), namespace, ops)
     }
 
     /// Addresses of peers known from before, naming their peers.
@@ -223,12 +206,6 @@ impl Store {
             .as_ref()
             .map_or(Ok(()), |dir| write_json(dir, name, value))
     }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), NodeError> {
-        self.dir
-            .as_ref()
-            .map_or(Ok(()), |dir| dir.write(name, bytes))
-    }
 }
 
 fn write_json(dir: &DataDir, name: &str, value: &impl Serialize) -> Result<(), NodeError> {
@@ -245,12 +222,19 @@ fn new_identity() -> Result<Keypair, NodeError> {
     Ok(Keypair::from_secret(secret))
 }
 
+/// A file in which an engine has stored something, if there is one.
+fn entry_file(dir: &DataDir) -> Option<String> {
+    let mut names = Namespace::ALL.into_iter().map(file_name);
+    names.find(|name| dir.has(name))
+}
+
 fn load_identity(dir: &DataDir, new: bool) -> Result<Keypair, NodeError> {
     let Some(bytes) = dir.read_secret(IDENTITY)? else {
         // The key is the first that a directory gets.
-        let state = [EPOCH, GROUPS, PEERS]
-            .into_iter()
-            .find(|name| dir.has(name));
+        let state = entry_file(dir).or_else(|| {
+            let state = [GROUPS, PEERS].into_iter().find(|name| dir.has(name));
+            state.map(str::to_owned)
+        });
         if let Some(state) = state
             && !new
         {
@@ -304,7 +288,7 @@ fn load_groups(
         Ok(Some(bytes)) => serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|error| lost(format!("is damaged: {error}"))),
-        Ok(None) if dir.has(EPOCH) => Err(lost(
+        Ok(None) if entry_file(dir).is_some() => Err(lost(
             "is missing, but a peer has used this directory before".to_owned(),
         )),
         Ok(None) => Ok(None),
@@ -325,25 +309,6 @@ fn load_groups(
     let none = BTreeMap::new();
     write_json(dir, GROUPS, &none)?;
     Ok(none)
-}
-
-/// The stored epoch. A damaged one, or one that no peer would believe, costs nothing: the next is
-/// taken from the clock, and bounded by the neighbours' clocks.
-fn load_epoch(dir: &DataDir) -> Result<u64, NodeError> {
-    let Some(bytes) = dir.read(EPOCH)? else {
-        return Ok(0);
-    };
-    let epoch = std::str::from_utf8(&bytes)
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .filter(|epoch| *epoch < EPOCH_MAX);
-    if epoch.is_none() {
-        tracing::error!(
-            file = EPOCH,
-            "the stored epoch is damaged or out of range; taking one from the clock"
-        );
-    }
-    Ok(epoch.unwrap_or(0))
 }
 
 /// The stored peers. Damaged ones cost only a slower start.

@@ -1,9 +1,23 @@
 use super::*;
+use bytes::Bytes;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 fn group(name: &str) -> GroupName {
     GroupName::new(name).expect("valid")
+}
+
+/// Lets a store keep something for the engine.
+fn keep(store: &Store, value: &'static [u8]) {
+    let key = Bytes::from_static(b"key");
+    let value = Bytes::from_static(value);
+    let put = StoreOp::Put { key, value };
+    store.apply(Namespace::Overlay, vec![put]).expect("writes");
+}
+
+/// What it keeps.
+fn kept(store: &Store) -> Option<Bytes> {
+    store.stored().get(Namespace::Overlay, b"key").cloned()
 }
 
 #[test]
@@ -12,9 +26,8 @@ fn what_is_stored_comes_back() {
     let path = dir.path().join("a/b");
     let store = Store::open(&path, None, Lost::default()).expect("opens");
     let peer = store.identity().peer();
-    assert_eq!(store.epoch(), 0);
-    store.save_epoch(7).expect("writes");
-    store.save_epoch(5).expect("a lower epoch changes nothing");
+    assert_eq!(kept(&store), None);
+    keep(&store, b"7");
     let settings = SettingsPatch {
         redundancy: Some(2),
         ..SettingsPatch::default()
@@ -33,42 +46,10 @@ fn what_is_stored_comes_back() {
 
     let store = Store::open(&path, None, Lost::default()).expect("opens again");
     assert_eq!(store.identity().peer(), peer);
-    assert_eq!(store.epoch(), 7);
+    assert_eq!(kept(&store).as_deref(), Some(&b"7"[..]));
     assert_eq!(store.groups(), [(group("news"), settings)]);
     let named = Address::new(&format!("{address}/p2p/{peer}")).expect("valid");
     assert_eq!(store.peer_addresses(), [named]);
-}
-
-#[test]
-fn an_epoch_that_was_ahead_of_time_is_replaced_by_an_earlier_one() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let store = Store::open(dir.path(), None, Lost::default()).expect("opens");
-    store.save_epoch(9_000).expect("writes");
-    store
-        .save_earlier_epoch(8, 7_000)
-        .expect("another one is stored");
-    assert_eq!(store.epoch(), 9_000);
-    store.save_earlier_epoch(8, 9_000).expect("writes");
-    drop(store);
-    assert_eq!(
-        Store::open(dir.path(), None, Lost::default())
-            .expect("opens again")
-            .epoch(),
-        8
-    );
-}
-
-#[test]
-fn a_stored_epoch_that_no_peer_believes_is_not_used() {
-    for epoch in [u64::MAX, u64::MAX - 1, EPOCH_MAX + 1, EPOCH_MAX] {
-        let dir = tempfile::tempdir().expect("a directory");
-        drop(Store::open(dir.path(), None, Lost::default()).expect("opens"));
-        fs::write(dir.path().join(EPOCH), format!("{epoch}\n")).expect("writes");
-        let store = Store::open(dir.path(), None, Lost::default()).expect("opens");
-        assert_eq!(store.epoch(), 0, "{epoch}");
-        store.save_epoch(7).expect("writes");
-        assert_eq!(store.epoch(), 7);
-    }
 }
 
 #[test]
@@ -103,9 +84,16 @@ fn damage_is_named_where_it_matters_and_forgiven_where_not() {
     let file = |name: &str| dir.path().join(name);
     let open = || Store::open(dir.path(), None, Lost::default());
     drop(open().expect("opens"));
-    fs::write(file(EPOCH), "many").expect("writes");
     fs::write(file(PEERS), "[{").expect("writes");
-    drop(open().expect("opens without epoch and peers"));
+    drop(open().expect("opens without peers"));
+
+    let entries = file(&file_name(Namespace::Overlay));
+    fs::write(&entries, "many").expect("writes");
+    let error = open().expect_err("what the engine has stored is not to be forgotten");
+    let error = error.to_string();
+    assert!(error.contains(&entries.display().to_string()), "{error}");
+    fs::remove_file(&entries).expect("removes");
+    drop(open().expect("opens without it"));
 
     let groups = fs::read(file(GROUPS)).expect("is there");
     fs::write(file(GROUPS), "[]").expect("writes");
@@ -175,7 +163,7 @@ fn every_flipped_bit_of_the_groups_is_noticed_and_a_missing_file_too() {
         Store::open(dir.path(), None, lost)
     };
     let store = open(false).expect("opens");
-    store.save_epoch(7).expect("writes");
+    keep(&store, b"7");
     store
         .save_group(group("news"), SettingsPatch::default())
         .expect("writes");

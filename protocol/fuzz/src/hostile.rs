@@ -5,8 +5,9 @@ use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
 use hedgerow_protocol::wire::{FRAME_BYTES_MAX, Frame};
 use hedgerow_protocol::{
-    Action, Address, Config, DialId, Engine, GroupName, Headers, History, Input, JoinOptions,
-    LinkId, Micros, PersistId, PublishOptions, SettingsPatch, Time, VerifyId,
+    Action, Address, BatchId, Config, DialId, Engine, GroupName, Headers, History, Input, JoinOptions,
+    LinkId, Micros, PublishOptions, SettingsPatch, StoreError, Time,
+    VerifyId,
 };
 use hedgerow_testnet::check::{self, Snapshot};
 use std::collections::BTreeMap;
@@ -35,7 +36,7 @@ struct Hostile {
     unsent: BTreeMap<LinkId, usize>,
     dials: Vec<DialId>,
     checks: Vec<VerifyId>,
-    persists: Vec<PersistId>,
+    stores: Vec<BatchId>,
     next_link: u64,
 }
 
@@ -84,7 +85,7 @@ impl Hostile {
             unsent: BTreeMap::new(),
             dials: Vec::new(),
             checks: Vec::new(),
-            persists: Vec::new(),
+            stores: Vec::new(),
             next_link: 1,
         };
         hostile.drain();
@@ -119,8 +120,10 @@ impl Hostile {
                 }
             }
             13 => {
-                if let Some(id) = self.persists.pop() {
-                    self.feed(Input::Persisted { id });
+                if let Some(batch) = self.stores.pop() {
+                    let fits = input.ratio(7, 8)?;
+                    let result = fits.then_some(()).ok_or_else(|| StoreError::NoRoom("full".to_owned()));
+                    self.feed(Input::Stored { batch, result });
                 }
             }
             14 => self.publish(input)?,
@@ -322,7 +325,7 @@ impl Hostile {
                     *unsent += chunks.iter().map(Bytes::len).sum::<usize>();
                 }
                 Action::Verify { id, .. } => self.checks.push(id),
-                Action::Persist { id, .. } => self.persists.push(id),
+                Action::Store { batch, .. } => self.stores.push(batch),
                 Action::Slow { .. }
                 | Action::Resume { .. }
                 | Action::Deliver(_)

@@ -3,6 +3,7 @@
 use crate::base::identity::PeerKey;
 use crate::base::message::{Delivery, GroupSettings, MessageId};
 use crate::base::name::{Address, GroupName};
+use crate::base::store::{BatchId, Namespace, StoreError, StoreOp};
 use crate::base::time::Micros;
 use crate::base::verify::VerifyJob;
 use bytes::Bytes;
@@ -19,10 +20,6 @@ pub struct DialId(pub u64);
 /// Names a signature check that the engine asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VerifyId(pub u64);
-
-/// Names something the engine asked to be stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PersistId(pub u64);
 
 /// What happened outside.
 #[derive(Clone, Debug)]
@@ -73,10 +70,13 @@ pub enum Input {
         /// Whether the signature and the payload hash hold.
         valid: bool,
     },
-    /// What [`Action::Persist`] asked for is stored.
-    Persisted {
-        /// Which.
-        id: PersistId,
+    /// The answer to [`Action::Store`].
+    Stored {
+        /// Which batch.
+        batch: BatchId,
+        /// `Ok` once all of it is durable. On an error nothing more is done for it: the engine decides
+        /// whether and when it asks again.
+        result: Result<(), StoreError>,
     },
     /// The addresses at which this peer can be dialled have changed.
     Addresses(Vec<Address>),
@@ -141,27 +141,20 @@ pub enum Action {
         /// What to check.
         job: VerifyJob,
     },
-    /// Store durably; answer with [`Input::Persisted`].
-    Persist {
-        /// Names the request.
-        id: PersistId,
-        /// What to store.
-        what: Persist,
-    },
-}
-
-/// What the engine asks to be stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Persist {
-    /// The epoch to be used; comes back as [`crate::Config::last_epoch`] at the next start. Nothing
-    /// is sent under it before it is stored. A lower one than what is stored changes nothing.
-    Epoch(u64),
-    /// An earlier epoch in the place of one that was ahead of network time.
-    EarlierEpoch {
-        /// The epoch to be used.
-        epoch: u64,
-        /// The one that is stored; where it is another one by now, nothing changes.
-        from: u64,
+    /// Change what is stored: all of these changes, in order, or none, also where the power fails.
+    /// Answer with [`Input::Stored`] once they are durable, and once only. What is stored is given to the
+    /// next engine ([`crate::Engine::restored`]).
+    ///
+    /// The engine asks for the next batch of a namespace once the last one is answered; a batch that
+    /// failed is asked for again before any later one, under the same number.
+    Store {
+        /// Names the batch.
+        batch: BatchId,
+        /// Whose keys they are.
+        namespace: Namespace,
+        /// The changes: at most [`crate::store::BATCH_OPS_MAX`] with
+        /// [`crate::store::BATCH_BYTES_MAX`] bytes.
+        ops: Vec<StoreOp>,
     },
 }
 
@@ -353,6 +346,18 @@ pub enum Event {
         /// Who uses it: the neighbours' links to them, or, of this peer's own identity, the other
         /// one's record.
         users: Vec<IdentityUser>,
+    },
+    /// Something could not be stored; the engine asks again. As long as the own epoch is not stored,
+    /// nothing is sent under it.
+    StoreFailed {
+        /// Whose it is.
+        namespace: Namespace,
+        /// What the driver said.
+        why: String,
+        /// How often in a row.
+        failures: u32,
+        /// When it is asked for again, ms from now.
+        retry_ms: u64,
     },
     /// This peer's wall clock differs from its neighbours' by more than ten minutes. Nothing
     /// follows from it but that times are shown wrong.

@@ -281,7 +281,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 117] = [
+pub const COUNTERS: [&str; 119] = [
     "access_bundles_refused",
     "access_links_refused",
     "access_requests_refused",
@@ -398,5 +398,7 @@ pub const COUNTERS: [&str; 117] = [
     "roles_unknown",
     "settings_damped",
     "stalls",
+    "stores_failed",
+    "stores_refused",
     "subscriptions_refused",
 ];

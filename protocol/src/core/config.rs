@@ -44,8 +44,6 @@ pub struct Config {
     pub bootstrap: Vec<Address>,
     /// Where this peer can be dialled, stated in its record.
     pub addresses: Vec<Address>,
-    /// The last epoch this identity used, as the driver stored it; the new one lies above.
-    pub last_epoch: u64,
     /// Bytes that all tables together may hold: records, messages retained, ahead of delivery and not
     /// read yet, frames that wait for links, checks under way ([`Config::memory`] says which share
     /// each has). 768 MiB: two groups that each carry one of the largest messages
@@ -77,7 +75,6 @@ impl Default for Config {
             network: NetworkName::default(),
             bootstrap: Vec::new(),
             addresses: Vec::new(),
-            last_epoch: 0,
             memory_max: 768 << 20,
             #[cfg(feature = "planted")]
             planted: Planted::None,

@@ -189,8 +189,10 @@ impl Peer {
                     self.engine
                         .handle_input(self.now, Input::Verified { id, valid });
                 }
-                Action::Persist { id, .. } => {
-                    self.engine.handle_input(self.now, Input::Persisted { id });
+                Action::Store { batch, .. } => {
+                    let result = Ok(());
+                    self.engine
+                        .handle_input(self.now, Input::Stored { batch, result });
                 }
                 Action::Send { link, chunks } => {
                     let new = || FrameDecoder::new(FRAME_BYTES_MAX);

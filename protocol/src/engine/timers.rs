@@ -11,6 +11,7 @@ impl Engine {
             self.core.deadline = None;
             return;
         }
+        self.core.on_storage_timeout();
         self.net.on_links_timeout(&mut self.core);
         self.settle();
         self.net.on_uplink_timeout(&mut self.core);
@@ -53,6 +54,7 @@ impl Engine {
             _ => None,
         };
         [
+            self.core.storage.due(),
             self.net.links_due(&self.core),
             self.net.uplink.due(),
             self.net.dialer.due(),

@@ -5,11 +5,10 @@
 //! tells of what was written ([`Fixture::write`]). What stands above the overlay borrows `core` and `net`.
 
 use crate::base::identity::{Keypair, PeerKey};
-use crate::base::interface::{
-    Action, DialId, Event, LinkEnd, LinkId, Persist, PersistId, VerifyId,
-};
+use crate::base::interface::{Action, DialId, Event, LinkEnd, LinkId, VerifyId};
 use crate::base::message::Delivery;
 use crate::base::name::{Address, GroupName};
+use crate::base::store::{BatchId, StoreOp};
 use crate::base::time::{Micros, Time};
 use crate::base::verify::VerifyJob;
 use crate::core::config::Config;
@@ -86,6 +85,7 @@ pub(crate) enum Command {
     Close(LinkId),
     Slow(LinkId, usize),
     Resume(LinkId),
+    AwaitWritten(LinkId),
     Dial {
         dial: DialId,
         peer: Option<PeerKey>,
@@ -93,7 +93,7 @@ pub(crate) enum Command {
         timeout_ms: u64,
     },
     Verify(VerifyId),
-    Persist(PersistId, Persist),
+    Store(BatchId, Vec<StoreOp>),
     Deliver(Delivery),
     Event(Event),
 }
@@ -153,8 +153,8 @@ impl Fixture {
     pub(crate) fn with(config: Config) -> Self {
         let mut fixture = Self::unstored(config);
         for command in fixture.commands() {
-            if let Command::Persist(id, _) = command {
-                fixture.net.on_persisted(&mut fixture.core, id);
+            if let Command::Store(batch, _) = command {
+                fixture.stored(batch);
             }
         }
         fixture.forget();
@@ -167,8 +167,7 @@ impl Fixture {
             mono: Micros(1_000_000),
             wall_ms: WALL_MS,
         };
-        let former = config.last_epoch;
-        let epoch = first_epoch(now.wall_ms, former);
+        let epoch = first_epoch(now.wall_ms, 0);
         let mut core = Core::new(key(ME), config, [1; 32], now);
         let net = Overlay::new(&mut core, SharedCache::default(), epoch);
         let mut fixture = Self {
@@ -180,10 +179,17 @@ impl Fixture {
             commands: Vec::new(),
             checks: Vec::new(),
         };
-        fixture.net.store_first_epoch(&mut fixture.core, former);
+        fixture.net.store_first_epoch(&mut fixture.core, 0);
         fixture.net.issue_record(&mut fixture.core);
         fixture.net.refresh_view(&mut fixture.core);
         fixture
+    }
+
+    /// What was asked to be stored is durable.
+    pub(crate) fn stored(&mut self, batch: BatchId) {
+        if self.core.on_stored(batch, Ok(())).is_some() {
+            self.net.on_stored(&mut self.core, batch);
+        }
     }
 
     /// What is to be done since the last call.
@@ -249,9 +255,10 @@ impl Fixture {
                 Action::Close { link } => Command::Close(link),
                 Action::Slow { link, bytes } => Command::Slow(link, bytes),
                 Action::Resume { link } => Command::Resume(link),
+                Action::AwaitWritten { link } => Command::AwaitWritten(link),
                 Action::Deliver(delivery) => Command::Deliver(delivery),
                 Action::Event(event) => Command::Event(event),
-                Action::Persist { id, what } => Command::Persist(id, what),
+                Action::Store { batch, ops, .. } => Command::Store(batch, ops),
             };
             self.commands.push(command);
         }

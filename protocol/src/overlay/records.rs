@@ -16,7 +16,7 @@ mod table;
 
 pub(crate) use budget::Standing;
 pub(crate) use candidates::{Candidates, LINKS_FEW, Whereabouts};
-pub(crate) use epoch::{Epochs, first_epoch};
+pub(crate) use epoch::{Epochs, first_epoch, stored_epoch};
 pub(crate) use own_record::{Adverts, OwnRecord};
 pub(crate) use snapshot::{GroupGraph, Snapshot, group_graph};
 pub(crate) use sync::{Comparison, KnownNews, RecordSync, Requests};

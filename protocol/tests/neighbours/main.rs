@@ -11,6 +11,7 @@ mod limits;
 mod lives;
 mod origins;
 mod records;
+mod storage;
 mod time;
 
 use bytes::Bytes;
@@ -25,8 +26,8 @@ use hedgerow_protocol::wire::{
     Bundle, BundleHeader, FRAME_BYTES_MAX, Frame, FrameDecoder, WIRE_VERSION,
 };
 use hedgerow_protocol::{
-    Action, Address, Config, Delivery, Engine, Event, GroupId, GroupName, History, Input,
-    JoinOptions, Keypair, LinkId, Micros, NetworkName, Time, VerifyId, VerifyJob,
+    Action, Address, BatchId, Config, Delivery, Engine, Event, GroupId, GroupName, History, Input,
+    JoinOptions, Keypair, LinkId, Micros, NetworkName, StoreOp, Time, VerifyId, VerifyJob,
 };
 
 const LINK: LinkId = LinkId(1);
@@ -72,8 +73,10 @@ struct Pair {
     waiting: Vec<(VerifyId, VerifyJob)>,
     /// Whether the transport tells of nothing that it has written.
     writes_wait: bool,
-    /// Whether what is to be stored is stored at once, or never.
+    /// Whether what is to be stored is stored at once, or waits.
     stores: bool,
+    /// What waits, each as often as it was asked for.
+    unstored: Vec<(BatchId, Vec<StoreOp>)>,
     dials: Vec<Action>,
 }
 
@@ -105,6 +108,7 @@ impl Pair {
             waiting: Vec::new(),
             writes_wait: false,
             stores: true,
+            unstored: Vec::new(),
             dials: Vec::new(),
         };
         pair.feed(Input::Linked {
@@ -170,9 +174,12 @@ impl Pair {
                     self.engine
                         .handle_input(self.now, Input::Verified { id, valid });
                 }
-                Action::Persist { id, .. } if self.stores => {
-                    self.engine.handle_input(self.now, Input::Persisted { id });
+                Action::Store { batch, .. } if self.stores => {
+                    let result = Ok(());
+                    self.engine
+                        .handle_input(self.now, Input::Stored { batch, result });
                 }
+                Action::Store { batch, ops, .. } => self.unstored.push((batch, ops)),
                 Action::Deliver(delivery) => self.delivered.push(delivery),
                 dial @ Action::Dial { .. } => self.dials.push(dial),
                 Action::Event(event) => self.events.push(event),

@@ -33,7 +33,7 @@ impl Pair {
     }
 
     /// A neighbour with this key comes.
-    fn link_up(&mut self, link: LinkId, number: u8) {
+    pub(super) fn link_up(&mut self, link: LinkId, number: u8) {
         self.feed(Input::Linked {
             link,
             peer: key(number).peer(),
@@ -44,7 +44,7 @@ impl Pair {
     }
 
     /// Time passes, and the neighbour is alive.
-    fn stay_ms(&mut self, ms: u64) {
+    pub(super) fn stay_ms(&mut self, ms: u64) {
         for _ in 0..ms / 500 {
             self.wait_ms(500);
             self.say(&Frame::Wants(Wants { wants: 1 }));
@@ -52,7 +52,7 @@ impl Pair {
     }
 
     /// Its record, of another life, signed with its own key.
-    fn own_of_life(&self, epoch: u64, version: u64) -> SignedRecord {
+    pub(super) fn own_of_life(&self, epoch: u64, version: u64) -> SignedRecord {
         let own = self.engine.own_record().expect("has one").record.clone();
         let record = Record {
             epoch,
@@ -195,9 +195,8 @@ fn nothing_is_sent_in_a_life_that_is_not_stored() {
     pair.heard.clear();
     pair.now = now;
     pair.link_up(LINK, 2);
-    let persist = hedgerow_protocol::PersistId(0);
     assert_eq!(pair.heard, []);
-    pair.feed(Input::Persisted { id: persist });
+    pair.store_next(Ok(()));
     assert!(matches!(pair.heard.first(), Some(Frame::Hello(hello)) if hello.epoch == id.epoch));
 }
 
@@ -208,9 +207,7 @@ fn a_new_epoch_is_used_once_it_is_stored() {
     pair.stores = false;
     pair.say(&whole(&pair.own_of_life(former + 1_000, 7)));
     assert_eq!(pair.engine.epoch(), former);
-    pair.feed(Input::Persisted {
-        id: hedgerow_protocol::PersistId(1),
-    });
+    pair.store_next(Ok(()));
     assert_eq!(pair.engine.epoch(), former + 1_001);
 }
 

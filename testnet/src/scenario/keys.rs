@@ -32,7 +32,7 @@ pub(crate) enum Shape {
 }
 
 /// Keys of the engine's configuration that a world sets itself.
-const SET_BY_WORLD: [&str; 4] = ["network", "bootstrap", "addresses", "last_epoch"];
+const SET_BY_WORLD: [&str; 3] = ["network", "bootstrap", "addresses"];
 
 /// All keys of a scenario file.
 pub(crate) fn all() -> Shape {

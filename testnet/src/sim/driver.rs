@@ -4,8 +4,8 @@ use super::node::NodeState;
 use super::peer::Peer;
 use super::speculative_call::{Call, Made, ends};
 use super::trace::Kind;
-use super::world::{Happening, World};
-use hedgerow_protocol::{Action, Input, LinkId, Persist, PersistId, Time};
+use super::world::{Happening, World, Write};
+use hedgerow_protocol::{Action, Input, LinkId, StoreError, Time};
 use std::panic::resume_unwind;
 
 /// Timeouts a peer may ask for in one instant before it is taken to spin.
@@ -194,7 +194,10 @@ impl<P: Peer> World<P> {
                 (Kind::Sent, &number)
             }
             Input::Verified { valid, .. } => (Kind::Verified, if *valid { &[1] } else { &[0] }),
-            Input::Persisted { .. } => (Kind::Persisted, &[]),
+            Input::Stored { result, .. } => {
+                let bytes: &[u8] = if result.is_ok() { &[] } else { &[0] };
+                (Kind::Stored, bytes)
+            }
             Input::Addresses(_) | Input::Discovered(_) => (Kind::Other, &[]),
         };
         self.trace.add(self.now, kind, node, bytes);
@@ -306,32 +309,40 @@ impl<P: Peer> World<P> {
                 let valid = valid.unwrap_or_else(|| self.checks.verify(&job));
                 self.answers.push((id, valid));
             }
-            Action::Persist {
-                id,
-                what: Persist::Epoch(epoch) | Persist::EarlierEpoch { epoch, .. },
+            Action::Store {
+                batch,
+                namespace,
+                ops,
             } => {
-                if self.nodes[node].disk_full {
-                    self.nodes[node].unstored.push((id, epoch));
-                } else {
-                    self.store(node, id, epoch);
-                }
+                let fits = !self.nodes[node].disk_full;
+                let stored = Happening::Stored {
+                    node: node as u32,
+                    incarnation: self.nodes[node].incarnation,
+                    write: Box::new(Write {
+                        batch,
+                        namespace,
+                        ops: fits.then_some(ops),
+                    }),
+                };
+                self.queue.push(self.now + self.costs.store, stored);
             }
         }
     }
 
-    /// Stores an epoch and tells the peer that has asked for it.
-    pub(crate) fn store(&mut self, node: usize, id: PersistId, epoch: u64) {
-        let at = self.now + self.costs.persist;
-        let incarnation = self.nodes[node].incarnation;
-        let node = node as u32;
-        self.queue.push(
-            at,
-            Happening::Persisted {
-                node,
-                incarnation,
-                id,
-                epoch,
-            },
-        );
+    /// A write has come to its end: all of it is stored, or nothing.
+    pub(crate) fn on_written(&mut self, node: usize, write: Write) {
+        let Write {
+            batch,
+            namespace,
+            ops,
+        } = write;
+        let result = match ops {
+            Some(ops) => {
+                self.nodes[node].stored.entries_mut(namespace).apply(ops);
+                Ok(())
+            }
+            None => Err(StoreError::NoRoom("the disk is full".to_owned())),
+        };
+        self.feed(node, Input::Stored { batch, result });
     }
 }

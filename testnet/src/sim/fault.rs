@@ -7,7 +7,7 @@ use super::peer::Peer;
 use super::trace::Kind;
 use super::world::{NetworkModel, World};
 use crate::journal::Change;
-use hedgerow_protocol::LinkId;
+use hedgerow_protocol::{LinkId, Stored};
 
 impl<P: Peer> World<P> {
     /// The host falls silent: no goodbye, no reset. Others notice by silence.
@@ -61,7 +61,6 @@ impl<P: Peer> World<P> {
         at.timer = None;
         at.made.clear();
         at.inbox.clear();
-        at.unstored.clear();
         self.trace.add(self.now, Kind::Stop, node, &[]);
         self.journal.change(self.now, node, Change::Stopped);
     }
@@ -90,7 +89,6 @@ impl<P: Peer> World<P> {
         at.made.clear();
         at.links.clear();
         at.inbox.clear();
-        at.unstored.clear();
         at.reports.clear();
         at.uplink.clear();
         at.downlink.clear();
@@ -185,16 +183,10 @@ impl<P: Peer> World<P> {
         }
     }
 
-    /// Whether a node's peer can store nothing; what it asks for meanwhile is stored when there is
-    /// room again.
+    /// Whether a node's peer can store nothing: what it asks for fails.
     pub fn set_disk_full(&mut self, node: usize, full: bool) {
         self.nodes[node].disk_full = full;
         self.note_fault(node, "disk");
-        if !full {
-            for (id, epoch) in std::mem::take(&mut self.nodes[node].unstored) {
-                self.store(node, id, epoch);
-            }
-        }
     }
 
     /// A node's access line.
@@ -226,7 +218,7 @@ impl<P: Peer> World<P> {
 
     /// Forgets what a stopped peer stored.
     pub fn wipe(&mut self, node: usize) {
-        self.nodes[node].last_epoch = 0;
+        self.nodes[node].stored = Stored::default();
     }
 
     pub(crate) fn note_fault(&mut self, node: usize, what: &str) {

@@ -4,7 +4,7 @@ use super::access::{AccessLink, Bandwidth};
 use super::connection::{EndRef, Segment};
 use super::peer::Counted;
 use super::speculative_call::Made;
-use hedgerow_protocol::{Input, LinkId, Micros, PeerKey, PersistId, Time};
+use hedgerow_protocol::{Input, LinkId, Micros, PeerKey, Stored, Time};
 use std::collections::{BTreeMap, VecDeque};
 
 /// How a node is.
@@ -82,8 +82,8 @@ pub(crate) struct Node<P> {
     pub(crate) uplink: AccessLink<EndRef, Segment>,
     pub(crate) downlink: AccessLink<EndRef, Segment>,
     pub(crate) clock: Clock,
-    /// The epoch stored by the peer.
-    pub(crate) last_epoch: u64,
+    /// What its peers have stored.
+    pub(crate) stored: Stored,
     /// What is wrong with the ways from and to here.
     pub(crate) way: Way,
     /// Whether the last packet that it sent got lost.
@@ -94,8 +94,6 @@ pub(crate) struct Node<P> {
     pub(crate) host: Option<usize>,
     /// Nothing can be stored.
     pub(crate) disk_full: bool,
-    /// What the peer has asked to store since: it goes on asking.
-    pub(crate) unstored: Vec<(PersistId, u64)>,
     pub(crate) traffic: Traffic,
     /// What peers counted here, as far as they were asked.
     pub(crate) counted: Counted,
@@ -160,13 +158,12 @@ impl<P> Node<P> {
                 mono_offset,
                 wall_offset_ms,
             },
-            last_epoch: 0,
+            stored: Stored::default(),
             way: Way::default(),
             losing: false,
             deaf: false,
             host: None,
             disk_full: false,
-            unstored: Vec::new(),
             traffic: Traffic::default(),
             counted: Counted::default(),
             counters: BTreeMap::new(),

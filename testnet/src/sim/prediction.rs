@@ -29,7 +29,7 @@ impl<P: Peer> World<P> {
             | Happening::Uplink { node, .. }
             | Happening::Downlink { node, .. }
             | Happening::Verified { node, .. }
-            | Happening::Persisted { node, .. } => Some(node as usize),
+            | Happening::Stored { node, .. } => Some(node as usize),
             Happening::Wake { end }
             | Happening::Reset { end }
             | Happening::Linger { end }

@@ -163,7 +163,7 @@ impl<P: Peer> Job<P> {
                 Action::AwaitWritten { .. }
                 | Action::Dial { .. }
                 | Action::Close { .. }
-                | Action::Persist { .. } => known = false,
+                | Action::Store { .. } => known = false,
             }
             actions.push((action, valid));
             if ended {

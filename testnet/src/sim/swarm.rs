@@ -161,8 +161,8 @@ impl Sim {
         self.world.seed
     }
 
-    /// Starts a peer at a node where none runs: always with the same key, with the epoch and the
-    /// addresses that the last one there stored.
+    /// Starts a peer at a node where none runs: always with the same key, with what
+    /// the last one there stored, and the addresses that it knew.
     pub fn start_node(&mut self, node: usize) {
         let contacts = self.places[node].contacts.clone();
         self.start_with(node, &contacts);
@@ -184,13 +184,13 @@ impl Sim {
             .bootstrap
             .extend(contacts.iter().map(|&contact| address_of(contact)));
         config.bootstrap.append(&mut place.remembered.clone());
-        config.last_epoch = self.world.last_epoch(node);
         let rng_seed = self.engine_seed(node);
         let key = keypair.peer();
         let now = self.world.time(node);
         let place = &self.places[node];
         let secret = Random::key(seed, "identity", place.identity as u64);
-        let engine = Engine::with_cache(keypair, config, rng_seed, now, self.cache.clone());
+        let (stored, cache) = (self.world.stored(node), self.cache.clone());
+        let engine = Engine::restored(keypair, config, rng_seed, now, stored, cache);
         let player = match &place.mask {
             None => SimPeer::honest(engine),
             Some(make) => {
@@ -227,7 +227,7 @@ impl Sim {
         self.start_node(node);
     }
 
-    /// Starts a peer again with the same key and nothing else: epoch and addresses are lost.
+    /// Starts a peer again with the same key and nothing else: what it stored is lost.
     pub fn restart_wiped(&mut self, node: usize) {
         self.places[node].remembered.clear();
         self.world.wipe(node);

@@ -33,7 +33,7 @@ pub(crate) enum Kind {
     Bytes,
     Sent,
     Verified,
-    Persisted,
+    Stored,
     Deliver,
     Event,
     Command,

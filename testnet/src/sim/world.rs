@@ -14,7 +14,9 @@ use super::random::Random;
 use super::trace::{Kind, Trace, TraceHash};
 use super::workers::Workers;
 use crate::journal::{Change, Journal};
-use hedgerow_protocol::{Input, Micros, PeerKey, PersistId, Time, VerifyId};
+use hedgerow_protocol::{
+    BatchId, Engine, Input, Micros, Namespace, PeerKey, StoreOp, Stored, Time, VerifyId,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -56,14 +58,14 @@ pub struct Costs {
     /// From asking for a signature check to the answer: an ed25519 verification and a thread.
     pub verify: Micros,
     /// From asking to store something to the answer: an fsync.
-    pub persist: Micros,
+    pub store: Micros,
 }
 
 impl Default for Costs {
     fn default() -> Self {
         Self {
             verify: Micros(60),
-            persist: Micros(2_000),
+            store: Micros(2_000),
         }
     }
 }
@@ -97,13 +99,22 @@ pub(crate) enum Happening {
         incarnation: u32,
         answers: Vec<Answer>,
     },
-    /// Something is stored.
-    Persisted {
+    /// A write ends.
+    Stored {
         node: u32,
         incarnation: u32,
-        id: PersistId,
-        epoch: u64,
+        write: Box<Write>,
     },
+}
+
+/// What is being stored. It takes place as a whole when it ends: a process that dies before has stored
+/// nothing of it.
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) batch: BatchId,
+    pub(crate) namespace: Namespace,
+    /// `None` where the disk was full.
+    pub(crate) ops: Option<Vec<StoreOp>>,
 }
 
 /// What became of a signature check.
@@ -304,9 +315,14 @@ impl<P: Peer> World<P> {
         counters
     }
 
+    /// What is in a node's store.
+    pub fn stored(&self, node: usize) -> &Stored {
+        &self.nodes[node].stored
+    }
+
     /// The epoch in a node's store.
     pub fn last_epoch(&self, node: usize) -> u64 {
-        self.nodes[node].last_epoch
+        Engine::last_epoch(self.stored(node))
     }
 
     /// Whether a node's peer can store nothing.
@@ -397,15 +413,13 @@ impl<P: Peer> World<P> {
                     self.feed_all(node as usize, verified(answers));
                 }
             }
-            Happening::Persisted {
+            Happening::Stored {
                 node,
                 incarnation,
-                id,
-                epoch,
+                write,
             } => {
                 if self.nodes[node as usize].incarnation == incarnation {
-                    self.nodes[node as usize].last_epoch = epoch;
-                    self.feed(node as usize, Input::Persisted { id });
+                    self.on_written(node as usize, *write);
                 }
             }
         }

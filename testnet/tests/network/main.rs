@@ -5,7 +5,7 @@ mod net;
 mod same_run;
 
 use bytes::Bytes;
-use hedgerow_protocol::{Action, Address, DialId, Input, Persist, PersistId, Time};
+use hedgerow_protocol::{Action, Address, BatchId, DialId, Input, Namespace, StoreOp, Time};
 use hedgerow_testnet::sim::{Bandwidth, NodeState};
 use net::{Net, key, ms};
 
@@ -340,31 +340,72 @@ fn a_half_open_link_is_found_out_by_sending() {
     assert_eq!(net.lost_at(0, here), Some(start + ms(100)));
 }
 
-#[test]
-fn what_a_full_disk_does_not_take_is_stored_when_there_is_room() {
-    let mut net = Net::plain(1);
-    let store = |net: &mut Net, id, epoch| {
-        let (id, what) = (PersistId(id), Persist::Epoch(epoch));
-        net.act(0, Action::Persist { id, what });
-        net.world.run_for(1_000);
+/// Has a node's peer store a value under a key that begins with it, and delete one.
+fn store(net: &mut Net, batch: u64, value: u8) {
+    let put = StoreOp::Put {
+        key: Bytes::copy_from_slice(&[value]),
+        value: Bytes::copy_from_slice(&[value]),
     };
+    let key = Bytes::copy_from_slice(&[value - 1]);
+    let store = Action::Store {
+        batch: BatchId(batch),
+        namespace: Namespace::Overlay,
+        ops: vec![put, StoreOp::Delete { key }],
+    };
+    net.act(0, store);
+}
+
+/// The values that are stored, of those below 16.
+fn stored(net: &Net) -> Vec<u8> {
+    let stored = net.world.stored(0);
+    let has = |key: &u8| stored.get(Namespace::Overlay, &[*key]).is_some();
+    (0..16).filter(has).collect()
+}
+
+#[test]
+fn a_full_disk_takes_nothing_and_says_so() {
+    let mut net = Net::plain(1);
     store(&mut net, 1, 7);
+    assert!(stored(&net).is_empty(), "it takes a while");
+    net.world.run_for(1_000);
+    assert_eq!((stored(&net), net.seen(0).len()), (vec![7], 1));
     net.world.set_disk_full(0, true);
     store(&mut net, 2, 8);
-    store(&mut net, 3, 9);
-    let stored = |net: &Net| (net.world.last_epoch(0), net.seen(0).len());
-    assert_eq!(stored(&net), (7, 1), "the disk is full");
+    net.world.run_for(1_000);
+    assert_eq!((stored(&net), net.seen(0).len()), (vec![7], 2));
     net.world.set_disk_full(0, false);
     net.world.run_for(1_000);
-    assert_eq!(stored(&net), (9, 3), "the peer hears of both");
-    // Who dies before leaves nothing to be stored for the next.
-    net.world.set_disk_full(0, true);
-    store(&mut net, 4, 10);
-    net.world.kill(0);
-    net.start(0);
-    net.world.set_disk_full(0, false);
+    assert_eq!(stored(&net), [7], "it is asked for again, or not at all");
+    store(&mut net, 2, 8);
     net.world.run_for(1_000);
-    assert_eq!(stored(&net), (9, 0));
+    assert_eq!((stored(&net), net.seen(0).len()), (vec![8], 3));
+    let results = net
+        .seen(0)
+        .into_iter()
+        .filter_map(|(_, input)| match input {
+            Input::Stored { result, .. } => Some(result.is_ok()),
+            _ => None,
+        });
+    assert_eq!(results.collect::<Vec<_>>(), [true, false, true]);
+}
+
+#[test]
+fn a_process_that_dies_keeps_what_was_answered_and_nothing_else() {
+    type Death = fn(&mut Net);
+    let deaths: [Death; 2] = [|net| net.world.kill(0), |net| net.world.crash(0)];
+    for dies in deaths {
+        let mut net = Net::plain(1);
+        store(&mut net, 1, 7);
+        net.world.run_for(1_000);
+        store(&mut net, 2, 9);
+        dies(&mut net);
+        net.start(0);
+        net.world.run_for(1_000);
+        assert_eq!((stored(&net), net.seen(0).len()), (vec![7], 0));
+        net.world.kill(0);
+        net.world.wipe(0);
+        assert!(stored(&net).is_empty());
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A run is the same each time, on any machine, with any number of threads, even one that breaks.
 
 use crate::net::{Net, key, ms};
-use hedgerow_protocol::{Action, Input, LinkId, Persist, PersistId, Time};
+use hedgerow_protocol::{Action, BatchId, Input, LinkId, Namespace, Time};
 use hedgerow_testnet::sim::{Bandwidth, Costs, Latency, NetworkModel, Peer, TraceHash, World};
 
 fn busy_run(seed: u64, threads: usize) -> TraceHash {
@@ -106,10 +106,10 @@ impl Peer for Storing {
         self.asks = self.stores;
     }
     fn poll_action(&mut self) -> Option<Action> {
-        let what = Persist::Epoch(1);
-        std::mem::take(&mut self.asks).then_some(Action::Persist {
-            id: PersistId(1),
-            what,
+        std::mem::take(&mut self.asks).then_some(Action::Store {
+            batch: BatchId(1),
+            namespace: Namespace::Overlay,
+            ops: Vec::new(),
         })
     }
     fn poll_timeout(&self) -> Option<Time> {

@@ -8,12 +8,14 @@
 
 use super::{Database, Offer};
 use crate::base::identity::PeerKey;
-use crate::base::interface::{LinkId, Persist, PersistId};
+use crate::base::interface::LinkId;
+use crate::base::store::{BatchId, Namespace, StoreOp, Stored};
 use crate::base::time::Micros;
 use crate::core::Core;
 use crate::overlay::Overlay;
 use crate::overlay::links::OverlayEvent;
 use crate::wire::{EPOCH_MAX, SignedRecord};
+use bytes::Bytes;
 use std::collections::BTreeMap;
 
 /// An epoch further ahead of all clocks that a peer knows is ahead of time, ms: 30 days. Two peers that
@@ -25,13 +27,18 @@ const AHEAD_MS: u64 = 30 * 86_400_000;
 const REMIND_MS: u64 = 10_000;
 const REMINDED_MAX: usize = 256;
 
+/// Where the own epoch is stored, as eight bytes, the highest first.
+const EPOCH_KEY: &[u8] = b"epoch";
+
 /// What becomes of the own epoch.
 #[derive(Debug, Default)]
 pub(crate) struct Epochs {
-    /// The first one is being stored: nothing is sent before.
-    first: Option<PersistId>,
-    /// The one that is being stored, to be used next.
-    next: Option<(PersistId, u64)>,
+    /// The first one of this life is not stored: nothing is sent before.
+    is_mute: bool,
+    /// The one that is being stored. One at a time, so that a disk that takes none holds up one.
+    storing: Option<(BatchId, u64)>,
+    /// The one to be used next, once it is stored.
+    next: Option<u64>,
     /// The last one of earlier lives.
     former: u64,
     /// Whether this life's epoch was judged by network time.
@@ -49,42 +56,82 @@ pub(crate) fn first_epoch(wall_ms: u64, former: u64) -> u64 {
     wall_ms.max(next).min(EPOCH_MAX)
 }
 
+/// The last epoch of earlier lives; 0 when there was none. A damaged one, or one that no peer would
+/// believe, costs nothing: the next is taken from the clock, and bounded by the neighbours' clocks.
+pub(crate) fn stored_epoch(stored: &Stored) -> u64 {
+    let Some(value) = stored.get(Namespace::Overlay, EPOCH_KEY) else {
+        return 0;
+    };
+    let epoch = value.as_ref().try_into().ok().map(u64::from_be_bytes);
+    epoch.filter(|epoch| *epoch < EPOCH_MAX).unwrap_or_else(|| {
+        tracing::error!("the stored epoch is damaged or out of range; taking one from the clock");
+        0
+    })
+}
+
 impl Overlay {
     /// Has the first epoch stored.
     pub(crate) fn store_first_epoch(&mut self, core: &mut Core, former: u64) {
-        let id = core.persist(Persist::Epoch(self.own.epoch));
-        self.epochs.first = Some(id);
+        self.epochs.is_mute = true;
         self.epochs.former = former;
+        self.store_epoch(core, self.own.epoch);
+    }
+
+    fn store_epoch(&mut self, core: &mut Core, epoch: u64) {
+        let put = StoreOp::Put {
+            key: Bytes::from_static(EPOCH_KEY),
+            value: Bytes::copy_from_slice(&epoch.to_be_bytes()),
+        };
+        // One small batch at a time always has room.
+        let batch = core.store(Namespace::Overlay, vec![put]).ok();
+        self.epochs.storing = batch.map(|batch| (batch, epoch));
+    }
+
+    /// Uses an epoch next, once it is stored.
+    fn begin_next(&mut self, core: &mut Core, epoch: u64) {
+        self.epochs.next = Some(epoch);
+        if self.epochs.storing.is_none() {
+            self.store_epoch(core, epoch);
+        }
     }
 
     /// Whether nothing may be sent yet, for the epoch is not stored.
     pub(crate) fn is_mute(&self) -> bool {
-        self.epochs.first.is_some()
+        self.epochs.is_mute
     }
 
-    pub(crate) fn on_persisted(&mut self, core: &mut Core, id: PersistId) {
-        if self.epochs.first == Some(id) {
-            self.epochs.first = None;
+    /// A batch of this module is durable.
+    pub(crate) fn on_stored(&mut self, core: &mut Core, batch: BatchId) {
+        let Some((_, epoch)) = self.epochs.storing.filter(|(storing, _)| *storing == batch) else {
+            return;
+        };
+        self.epochs.storing = None;
+        if std::mem::take(&mut self.epochs.is_mute) {
             let links: Vec<LinkId> = self.links.keys().copied().collect();
             for link in links {
                 self.pump(core, link);
             }
-        } else if let Some((_, epoch)) = self.epochs.next.filter(|(next, _)| *next == id) {
-            self.epochs.next = None;
-            self.begin_epoch(core, epoch);
+        }
+        match self.epochs.next {
+            Some(next) if next == epoch => {
+                self.epochs.next = None;
+                self.begin_epoch(core, epoch);
+            }
+            // It was wanted while another one was being stored.
+            Some(next) if self.epochs.storing.is_none() => self.store_epoch(core, next),
+            _ => {}
         }
     }
 
     /// Whether an epoch that is no lower than this is being stored.
     pub(crate) fn is_taking_epoch(&self, epoch: u64) -> bool {
-        self.epochs.next.is_some_and(|(_, next)| next >= epoch)
+        self.epochs.next.is_some_and(|next| next >= epoch)
     }
 
     /// Goes on in a higher epoch once it is stored. Until then the present one is used.
     pub(crate) fn take_epoch(&mut self, core: &mut Core, epoch: u64) {
         if !self.is_taking_epoch(epoch) {
-            let id = core.persist(Persist::Epoch(epoch));
-            self.epochs.next = Some((id, epoch));
+            self.begin_next(core, epoch);
         }
     }
 
@@ -141,8 +188,8 @@ impl Overlay {
         let former = Some(self.epochs.former).filter(|former| *former <= latest_ms);
         let epoch = network_ms.max(former.unwrap_or(0) + 1);
         tracing::warn!(from, epoch, "the epoch is ahead of network time");
-        let id = core.persist(Persist::EarlierEpoch { epoch, from });
-        self.epochs.next = Some((id, epoch));
+        // What is stored is the present one: nothing else was asked for.
+        self.begin_next(core, epoch);
     }
 
     /// What a record is beside what is held, by (epoch, version); but one that is ahead of time and
@@ -228,16 +275,16 @@ mod tests {
     fn of_epochs_that_are_being_stored_the_highest_is_used() {
         let mut fixture = Fixture::new();
         let former = fixture.net.own.epoch;
-        for (above, is_asked) in [(5, true), (4, false), (5, false), (9, true)] {
+        for (above, is_asked) in [(5, true), (4, false), (5, false), (9, false)] {
             let (core, net) = (&mut fixture.core, &mut fixture.net);
             net.take_epoch(core, former + above);
             let commands = fixture.commands();
             assert_eq!(commands.len(), usize::from(is_asked), "{commands:?}");
         }
-        // The first was asked for when this life began.
-        for (id, epoch) in [(1, former), (2, former + 9), (2, former + 9)] {
-            let id = PersistId(id);
-            fixture.net.on_persisted(&mut fixture.core, id);
+        // One at a time: the highest is asked for when the first is stored. That was number two, after
+        // the one that this life began with.
+        for (id, epoch) in [(2, former), (3, former + 9), (3, former + 9)] {
+            fixture.stored(BatchId::new(Namespace::Overlay, id));
             assert_eq!(fixture.net.own.epoch, epoch);
         }
         let changed = OverlayEvent::OwnEpochChanged(former);

@@ -67,7 +67,7 @@ fn a_connection_is_greeted_with_the_epoch_and_the_own_record() {
 fn nothing_is_said_before_the_epoch_is_stored() {
     let mut fixture = Fixture::unstored(Config::default());
     let asked = fixture.commands();
-    let [Command::Persist(id, _), Command::Event(_)] = asked[..] else {
+    let [Command::Store(batch, _), Command::Event(_)] = asked[..] else {
         panic!("{asked:?}");
     };
     let greeted = fixture.connect(2);
@@ -77,7 +77,7 @@ fn nothing_is_said_before_the_epoch_is_stored() {
         .close_link(&mut fixture.core, ended, LinkEnd::Full);
     let [_, close, down] = ending(ended, 3, LinkEnd::Full);
     assert_eq!(fixture.commands(), [close, down], "no goodbye");
-    fixture.net.on_persisted(&mut fixture.core, id);
+    fixture.stored(batch);
     let said = fixture.commands();
     assert!(
         matches!(said[..], [Command::Send(to, Frame::Hello(_))] if to == greeted),

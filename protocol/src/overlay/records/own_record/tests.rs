@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::base::identity::Keypair;
-use crate::base::interface::{LinkEnd, LinkId, Persist};
+use crate::base::interface::{LinkEnd, LinkId};
+use crate::base::store::StoreOp;
 use crate::overlay::fixture::{Command, Fixture, ME, RTT_US, address, member_of, peer};
 use crate::wire::EPOCH_MAX;
 use crate::wire::record::{GroupExt, RecordExt, WireSettings};
@@ -275,10 +276,13 @@ fn a_record_of_an_earlier_life_is_reissued_above() {
     let own = fixture.net.database.get(peer(ME)).expect("its own");
     assert_eq!(own.order(), (epoch, 71));
     // Of a later epoch the next one is stored first, once.
-    let Command::Persist(_, what) = &meet(&mut fixture, epoch + 5, 1, AGED_MS)[..][0] else {
+    let Command::Store(_, ops) = &meet(&mut fixture, epoch + 5, 1, AGED_MS)[..][0] else {
         panic!("nothing is stored");
     };
-    assert_eq!(*what, Persist::Epoch(epoch + 6));
+    let [StoreOp::Put { value, .. }] = &ops[..] else {
+        panic!("{ops:?}");
+    };
+    assert_eq!(value[..], (epoch + 6).to_be_bytes());
     assert_eq!(meet(&mut fixture, epoch + 5, 2, AGED_MS), []);
     assert_eq!(fixture.net.own.epoch, epoch);
     assert_eq!(fixture.events(), []);

@@ -6,6 +6,7 @@
 //! | [`neighbours`] | whom do I want links to? |
 //! | [`graph`], [`subgraph`], [`cuts`] | who is in, and where is the view thin? |
 //! | [`tree`], [`relay`] | which links carry a message from this origin? |
+//! | [`path`] | over whom does a frame for one peer go? |
 //! | [`mesh`] | which further links, so that one death cuts nobody off? |
 //! | [`model`] | which mesh do all these choices together lead to? |
 //! | [`metrics`] | how good is it, by the definitions of the literature? |
@@ -27,6 +28,7 @@ pub mod mesh;
 pub mod metrics;
 pub mod model;
 pub mod neighbours;
+pub mod path;
 pub mod relay;
 pub mod subgraph;
 pub mod tree;
@@ -41,6 +43,7 @@ pub use neighbours::{
     Admission, Candidate, Considered, Limits, LinkUse, Reason, Side, Situation, Want, admit,
     confirms_ring, group_wants, is_closable, ring_walk, shed, wants,
 };
+pub use path::{NextHops, Without, next_hops, shortest_path};
 pub use relay::relay_tree;
 pub use subgraph::{Subgraph, component_of};
 pub use tree::{Class, Tree, shortest_path_tree};

@@ -30,6 +30,7 @@ macro_rules! pattern_cx {
             core: &mut $engine.core,
             net: &mut $engine.net,
             multicast: &mut $engine.multicast,
+            unicast: &mut $engine.unicast,
         }
     };
 }
@@ -54,7 +55,8 @@ use crate::overlay::Overlay;
 use crate::overlay::cache::SharedCache;
 use crate::overlay::links::Stage;
 use crate::overlay::records::{first_epoch, stored_epoch};
-use crate::patterns::{Module as _, Patterns};
+use crate::patterns::{Module as _, Patterns, Protocol};
+use crate::unicast::{Arrived, Unicast};
 use crate::wire::{Frame, WireError};
 use bytes::Bytes;
 
@@ -67,6 +69,7 @@ pub struct Engine {
     core: Core,
     net: Overlay,
     multicast: Multicast,
+    unicast: Unicast,
     patterns: Patterns,
     /// When leaving looks again.
     leave_check: Option<Micros>,
@@ -100,6 +103,7 @@ impl Engine {
             core,
             net,
             multicast: Multicast::default(),
+            unicast: Unicast::default(),
             patterns: Patterns::default(),
             leave_check: None,
         };
@@ -305,6 +309,25 @@ impl Engine {
                 let probes = &mut self.patterns.probe;
                 probes.on_probe_answer(&mut pattern_cx!(self), id, answer);
             }
+            Frame::Routed(routed) => {
+                let arrived = self
+                    .unicast
+                    .on_routed(&mut self.core, &mut self.net, id, routed);
+                if let Some(arrived) = arrived {
+                    self.on_arrived(arrived);
+                }
+            }
+        }
+    }
+
+    /// Every protocol stands here: one that is added and not handled does not compile.
+    fn on_arrived(&mut self, arrived: Arrived) {
+        match Protocol::of(arrived.protocol) {
+            Some(Protocol::Echo) => {
+                let echoes = &mut self.patterns.echo;
+                echoes.on_arrived(&mut pattern_cx!(self), arrived);
+            }
+            None => self.core.count("routed_protocol_unknown"),
         }
     }
 

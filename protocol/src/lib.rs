@@ -11,6 +11,7 @@ mod engine;
 mod multicast;
 mod overlay;
 mod patterns;
+mod unicast;
 pub mod wire;
 
 pub use base::{
@@ -34,6 +35,7 @@ pub use message::{
 };
 pub use name::{Address, BROADCAST, GroupId, GroupName, NameError, NetworkName, is_invisible};
 pub use overlay::cache::SharedCache;
+pub use patterns::echo::PingError;
 pub use source::{Prefix, Source};
 pub use store::{BatchId, Namespace, StoreError, StoreOp, Stored};
 pub use time::{Micros, Time};

@@ -1,4 +1,4 @@
-//! What stands on multicast and the overlay, a module each. None of them knows another one.
+//! What stands on multicast, unicast and the overlay, a module each. None of them knows another one.
 //!
 //! A pattern is a folder here, a line below, and its arms in the engine's dispatch of frames and of
 //! checks (`engine.rs`), which are exhaustive. What it asks of the parts below it are methods of
@@ -10,12 +10,14 @@ use crate::core::Core;
 use crate::multicast::{CxRef, Multicast, MulticastEvent};
 use crate::overlay::Overlay;
 use crate::overlay::links::OverlayEvent;
+use crate::unicast::Unicast;
 
 /// What a pattern sees and asks for while it is called.
 pub(crate) struct Cx<'a> {
     pub(crate) core: &'a mut Core,
     pub(crate) net: &'a mut Overlay,
     pub(crate) multicast: &'a mut Multicast,
+    pub(crate) unicast: &'a mut Unicast,
 }
 
 impl Cx<'_> {
@@ -24,6 +26,29 @@ impl Cx<'_> {
         CxRef {
             core: self.core,
             net: self.net,
+        }
+    }
+}
+
+/// What routed frames carry, by number. 0 stays free, and no number is used again for something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// `patterns/echo.rs`.
+    Echo,
+}
+
+impl Protocol {
+    /// `None`: a protocol that this build does not know.
+    pub(crate) fn of(number: u16) -> Option<Self> {
+        match number {
+            1 => Some(Self::Echo),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn number(self) -> u16 {
+        match self {
+            Self::Echo => 1,
         }
     }
 }
@@ -75,5 +100,6 @@ macro_rules! patterns {
 
 patterns! {
     acknowledge: Acknowledgements,
+    echo: Echoes,
     probe: Probes,
 }

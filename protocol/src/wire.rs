@@ -11,11 +11,13 @@ pub mod frame;
 #[cfg(feature = "wire-next")]
 pub(crate) mod next;
 pub mod record;
+pub mod routed;
 pub mod stream;
 
 pub use bundle::{Bundle, BundleHeader, Fragment};
 pub use frame::Frame;
 pub use record::{Record, RecordGroup, RecordLink, SignedRecord};
+pub use routed::Routed;
 pub use stream::{FRAME_HEAD_BYTES, FrameDecoder, RawFrame};
 
 use serde::Serialize;

@@ -15,9 +15,18 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("core", &["base", "wire", "access"]),
     ("overlay", &["base", "wire", "access", "core"]),
     ("multicast", &["base", "wire", "access", "core", "overlay"]),
+    ("unicast", &["base", "wire", "access", "core", "overlay"]),
     (
         "patterns",
-        &["base", "wire", "access", "core", "overlay", "multicast"],
+        &[
+            "base",
+            "wire",
+            "access",
+            "core",
+            "overlay",
+            "multicast",
+            "unicast",
+        ],
     ),
     (
         "engine",
@@ -28,6 +37,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "core",
             "overlay",
             "multicast",
+            "unicast",
             "patterns",
         ],
     ),
@@ -191,6 +201,9 @@ fn an_arrow_that_points_up_is_found() {
         ("patterns", Some("rpc"), "use crate::patterns::{Cx, probe};"),
         ("wire", None, "use super::super::overlay::links::Link;"),
         ("wire", None, "use crate::Engine;"),
+        ("unicast", None, "use crate::multicast::Cx;"),
+        ("unicast", None, "use crate::patterns::Protocol;"),
+        ("multicast", None, "use crate::unicast::Unicast;"),
         ("elsewhere", None, ""),
     ] {
         assert!(

@@ -326,7 +326,11 @@ fn log(event: &Event) {
             );
         }
         Event::Stopped { confirmed } => tracing::info!(confirmed, "left"),
-        Event::Sendable { .. } | Event::Acknowledged { .. } | Event::Probe { .. } => {}
+        Event::Sendable { .. }
+        | Event::Acknowledged { .. }
+        | Event::Probe { .. }
+        | Event::Pong { .. }
+        | Event::PingLost { .. } => {}
     }
 }
 

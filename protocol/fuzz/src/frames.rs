@@ -15,6 +15,7 @@ use hedgerow_protocol::wire::record::RecordExt;
 use hedgerow_protocol::wire::record::{
     LaterSetting, Record, RecordGroup, RecordLink, WireRecord, WireSettings,
 };
+use hedgerow_protocol::wire::routed::{AVOID_MAX, Echo, Routed, TTL_MAX};
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Fragment, Frame, SignedRecord, WIRE_VERSION};
 use hedgerow_protocol::{Address, GroupId, GroupName, History, Keypair, NetworkName, PeerKey};
 use std::sync::OnceLock;
@@ -297,6 +298,36 @@ fn names(input: Input<'_, '_>) -> Result<Vec<(u64, u64, u64)>> {
     })
 }
 
+/// Mostly within the rules, and mostly an echo.
+fn routed(input: Input<'_, '_>) -> Result<Routed> {
+    let echo = Echo {
+        answer: input.arbitrary()?,
+        number: number(input)?,
+    };
+    let is_echo = input.ratio(3, 4)?;
+    let mut avoid = few(input, peer)?;
+    if input.ratio(1, 16)? {
+        avoid.resize(AVOID_MAX + 1, keypair(0).peer());
+    }
+    Ok(Routed {
+        to: peer(input)?,
+        from: peer(input)?,
+        ttl: match input.int_in_range(0..=15)? {
+            0 => input.arbitrary()?,
+            1 => 1,
+            _ => TTL_MAX,
+        },
+        class: input.int_in_range(0..=2)?,
+        avoid,
+        protocol: if is_echo { 1 } else { input.arbitrary()? },
+        body: if is_echo {
+            echo.encode()
+        } else {
+            input.arbitrary::<Vec<u8>>()?.into()
+        },
+    })
+}
+
 /// Any frame that the peer with this key can write.
 pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
     // Others' records and bundles are passed on as well as one's own.
@@ -305,7 +336,7 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
     } else {
         input.int_in_range(1..=KEYS - 1)?
     };
-    Ok(match input.int_in_range(0..=24)? {
+    Ok(match input.int_in_range(0..=28)? {
         0 => hello(key, input)?,
         1 => Frame::Heartbeat(Heartbeat {
             stamp_us: number(input)?,
@@ -485,6 +516,7 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
                 age_ms: number(input)?,
             })
         }
+        26 | 27 => Frame::Routed(routed(input)?),
         _ => {
             let (group, probe) = (group_id(input)?, number(input)?);
             let path = few(input, peer)?;

@@ -310,6 +310,24 @@ pub enum Event {
         /// From sending the probe to its answer, microseconds.
         round_trip_us: u64,
     },
+    /// The answer to a ping. The peer's identity is not proven: relays could have answered for it.
+    Pong {
+        /// Names the ping.
+        ping: u64,
+        /// Who answers.
+        peer: PeerKey,
+        /// From sending to the answer, microseconds.
+        round_trip_us: u64,
+        /// Links that the answer has crossed.
+        hops: u8,
+    },
+    /// A ping was sent again and again, and not answered.
+    PingLost {
+        /// Names the ping.
+        ping: u64,
+        /// Who did not answer.
+        peer: PeerKey,
+    },
     /// A neighbour has no room for what this peer publishes in a group: `groups.origins_max` logs
     /// of other publishers, all in use, or 64 later lives of this identity. At most one a second.
     OriginRefused {

@@ -281,7 +281,7 @@ pub struct Counters {
 }
 
 /// The names in [`Counters::values`] that engines use, sorted; docs/api.md says what each counts.
-pub const COUNTERS: [&str; 119] = [
+pub const COUNTERS: [&str; 131] = [
     "access_bundles_refused",
     "access_links_refused",
     "access_requests_refused",
@@ -319,6 +319,10 @@ pub const COUNTERS: [&str; 119] = [
     "dials_failed",
     "digests_for_unequal_hashes",
     "digests_of_other_groups",
+    "echoes_dropped",
+    "echoes_repeated",
+    "echoes_unasked",
+    "echoes_unreadable",
     "entries_evicted",
     "epochs_ahead",
     "epochs_too_old",
@@ -396,6 +400,14 @@ pub const COUNTERS: [&str; 119] = [
     "relays_refused",
     "repair_looks",
     "roles_unknown",
+    "routed_delivered",
+    "routed_dropped",
+    "routed_expired",
+    "routed_forwarded",
+    "routed_oversized_unsent",
+    "routed_protocol_unknown",
+    "routed_sent",
+    "routed_unroutable",
     "settings_damped",
     "stalls",
     "stores_failed",

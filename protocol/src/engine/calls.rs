@@ -1,11 +1,13 @@
 //! What the application asks for.
 
 use super::Engine;
+use crate::base::identity::PeerKey;
 use crate::base::message::{
     JoinError, JoinOptions, MessageId, PublishError, PublishOptions, Published, SettingsPatch,
 };
 use crate::base::name::GroupName;
 use crate::base::time::Time;
+use crate::patterns::echo::PingError;
 use bytes::Bytes;
 
 impl Engine {
@@ -88,6 +90,16 @@ impl Engine {
     pub fn probe(&mut self, now: Time, group: &GroupName) -> Result<u64, JoinError> {
         self.call(now, |engine| {
             engine.patterns.probe.begin(&mut pattern_cx!(engine), group)
+        })
+    }
+
+    /// Sends a ping to one peer, over the view's shortest path; its
+    /// [`Event::Pong`](crate::Event::Pong) or [`Event::PingLost`](crate::Event::PingLost) carries the
+    /// returned number. It is sent again every second, up to seven times; from the third time on it
+    /// avoids the relays that may have kept it.
+    pub fn ping(&mut self, now: Time, peer: PeerKey) -> Result<u64, PingError> {
+        self.call(now, |engine| {
+            engine.patterns.echo.begin(&mut pattern_cx!(engine), peer)
         })
     }
 

@@ -122,6 +122,7 @@ impl Frame {
             | Self::Equivocation(_)
             | Self::Probe(_)
             | Self::ProbeAnswer(_)
+            | Self::Routed(_)
             // Senders cut these into pages.
             | Self::BucketRecords(_)
             | Self::Bundle(..) => return None,

@@ -4,6 +4,7 @@ use super::WireError;
 use super::delta::RecordDeltas;
 use super::ext::{self, extension};
 use super::record::WireRecord;
+use super::routed::Routed;
 use super::stream::{self, RawFrame};
 use crate::base::identity::PeerKey;
 use crate::base::message::History;
@@ -474,7 +475,7 @@ const BUNDLE_BESIDES_BYTES: usize = 96;
 const BUNDLE_KIND: u8 = 16;
 
 /// Numbers of kinds are less than this; a greater one does not compile.
-pub(crate) const KINDS: usize = 30;
+pub(crate) const KINDS: usize = 33;
 
 frames! {
     /// See [`struct@Hello`].
@@ -525,6 +526,8 @@ frames! {
     28 AskProof,
     /// See [`struct@Proof`].
     29 Proof,
+    /// See [`struct@Routed`].
+    32 Routed,
 }
 
 impl BundleFrame {

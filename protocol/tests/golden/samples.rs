@@ -12,6 +12,7 @@ use hedgerow_protocol::wire::frame::{
 use hedgerow_protocol::wire::record::{
     GroupExt, LaterSetting, Record, RecordExt, RecordGroup, RecordLink, WireRecord, WireSettings,
 };
+use hedgerow_protocol::wire::routed::{Echo, Routed, TTL_MAX};
 use hedgerow_protocol::wire::{Bundle, BundleHeader, Frame, SignedRecord, WIRE_VERSION};
 use hedgerow_protocol::{GroupId, GroupName, History, Keypair, NetworkName, PeerKey};
 
@@ -411,5 +412,19 @@ pub(crate) fn all() -> Vec<(String, Frame)> {
         age_ms: 250,
     };
     all.push(("Proof".to_owned(), proof.into()));
+    let echo = Echo {
+        answer: false,
+        number: 300,
+    };
+    let routed = Routed {
+        to: peer(3),
+        from: peer(1),
+        ttl: TTL_MAX,
+        class: 0,
+        avoid: vec![peer(2)],
+        protocol: 1,
+        body: echo.encode(),
+    };
+    all.push(("Routed".to_owned(), routed.into()));
     all
 }

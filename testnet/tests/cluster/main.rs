@@ -42,4 +42,5 @@ mod ten_origins;
 mod thousands;
 mod trace;
 mod twins;
+mod unicast;
 mod warm_start;

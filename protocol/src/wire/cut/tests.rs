@@ -175,6 +175,7 @@ fn what_cannot_be_cut_fits() {
     use crate::base::name::{GroupName, NetworkName};
     use crate::wire::bundle::HEADER_BYTES_MAX;
     use crate::wire::frame::{Equivocation, Heartbeat, Hello, Probe, Proof, SignedHeader};
+    use crate::wire::routed::{AVOID_MAX, BODY_BYTES_MAX, Routed, TTL_MAX};
     let address = Address::new(&"a".repeat(ADDRESS_BYTES_MAX)).expect("valid");
     let longest_name = "n".repeat(128);
     let frames: Vec<Frame> = vec![
@@ -222,6 +223,16 @@ fn what_cannot_be_cut_fits() {
             group: GROUP,
             probe: u64::MAX,
             path: vec![ORIGIN; 64],
+        }
+        .into(),
+        Routed {
+            to: ORIGIN,
+            from: ORIGIN,
+            ttl: TTL_MAX,
+            class: 1,
+            avoid: vec![ORIGIN; AVOID_MAX],
+            protocol: u16::MAX,
+            body: vec![1; BODY_BYTES_MAX].into(),
         }
         .into(),
         crate::wire::frame::Subscribe {

@@ -1,7 +1,7 @@
 //! What can go wrong when a node starts or is asked for something, and what to do about it.
 
 use crate::Multiaddr;
-use hedgerow_protocol::{ConfigError, JoinError, PublishError};
+use hedgerow_protocol::{ConfigError, JoinError, PeerKey, PingError, PublishError};
 use std::io;
 use std::path::PathBuf;
 
@@ -106,6 +106,15 @@ pub enum NodeError {
     TooManyProbes {
         /// The limit.
         max: usize,
+    },
+    /// A ping was not sent.
+    #[error(transparent)]
+    Ping(#[from] PingError),
+    /// A ping was sent again and again, and not answered.
+    #[error("{peer} does not answer")]
+    PingLost {
+        /// Who.
+        peer: PeerKey,
     },
     /// The node has stopped.
     #[error("the peer has stopped")]

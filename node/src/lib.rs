@@ -50,9 +50,9 @@ pub use group::{Group, Received};
 pub use hedgerow_protocol as protocol;
 pub use hedgerow_protocol::{
     Arrival, Config, ConfigError, Delivery, Event, GroupName, GroupSettings, History, JoinError,
-    JoinOptions, Keypair, MessageId, NetworkName, Order, PeerKey, PublishError, PublishOptions,
-    SettingsPatch, status,
+    JoinOptions, Keypair, MessageId, NetworkName, Order, PeerKey, PingError, PublishError,
+    PublishOptions, SettingsPatch, status,
 };
 pub use libp2p::Multiaddr;
-pub use node::{AckResult, Events, EventsMissed, Node, ProbeAnswer, ProbeAnswers};
+pub use node::{AckResult, Events, EventsMissed, Node, Pong, ProbeAnswer, ProbeAnswers};
 pub use options::{DeliveryConfig, TransportConfig};

@@ -76,6 +76,17 @@ pub struct ProbeAnswer {
     pub round_trip_us: u64,
 }
 
+/// The answer to a ping. The peer's identity is not proven: a relay could have answered for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Pong {
+    /// Who answers.
+    pub peer: PeerKey,
+    /// From sending to the answer, microseconds.
+    pub round_trip_us: u64,
+    /// Links that the answer has crossed.
+    pub hops: u8,
+}
+
 /// The answers to a probe as they come; dropping it forgets the probe.
 #[derive(Debug)]
 pub struct ProbeAnswers(mpsc::Receiver<ProbeAnswer>);
@@ -243,6 +254,14 @@ impl Node {
         self.call(move |driver| driver.probe(&name))
             .await?
             .map(ProbeAnswers)
+    }
+
+    /// Sends a ping to a peer of the view, over other peers where it is no neighbour. It is sent
+    /// again every second, around relays that may have kept it, and is lost after eight seconds.
+    pub async fn ping(&self, peer: PeerKey) -> Result<Pong, NodeError> {
+        let answer = self.call(move |driver| driver.ping(peer)).await??;
+        let answer = answer.await.map_err(|_| NodeError::Stopped)?;
+        answer.ok_or(NodeError::PingLost { peer })
     }
 
     /// The peer at a glance.

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use hedgerow_protocol::{GroupName, JoinError, PublishError};
+use hedgerow_protocol::{GroupName, JoinError, PingError, PublishError};
 
 /// An answer that is not a success.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -167,11 +167,41 @@ fn stopped(error: &impl std::fmt::Display) -> ApiError {
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", error, remedy)
 }
 
+impl From<PingError> for ApiError {
+    fn from(error: PingError) -> Self {
+        let (status, code, remedy) = match error {
+            PingError::UnknownPeer(_) => (
+                StatusCode::NOT_FOUND,
+                "unknown_peer",
+                "`hedgerow members` lists the peers that can be reached",
+            ),
+            PingError::OwnPeer => (
+                StatusCode::BAD_REQUEST,
+                "own_peer",
+                "name another peer: `hedgerow members` lists them",
+            ),
+            PingError::TooMany => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_pings",
+                "try again soon",
+            ),
+        };
+        Self::new(status, code, error, remedy)
+    }
+}
+
 impl From<NodeError> for ApiError {
     fn from(error: NodeError) -> Self {
         match error {
             NodeError::Join(error) => error.into(),
             NodeError::Publish(error) => error.into(),
+            NodeError::Ping(error) => error.into(),
+            NodeError::PingLost { .. } => Self::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "ping_lost",
+                error,
+                "it may have crashed or be cut off: see `hedgerow members` in a few seconds",
+            ),
             NodeError::Stopped => stopped(&error),
             NodeError::Address { .. } => {
                 Self::bad_request(&error, "write addresses like /ip4/192.0.2.1/tcp/4001")

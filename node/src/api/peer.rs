@@ -4,14 +4,14 @@ use super::error::ApiError;
 use super::extract::Json;
 use super::server::Api;
 use super::stream::{line, ndjson};
-use super::types::{Identity, Stopped};
+use super::types::{Identity, Pinged, Stopped};
 use crate::{Events, Multiaddr, Node};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use futures::StreamExt;
-use hedgerow_protocol::Event;
 use hedgerow_protocol::status::{LinkStatus, Status};
+use hedgerow_protocol::{Event, PeerKey};
 use serde::{Deserialize, Serialize};
 
 pub(super) async fn id(State(api): State<Api>) -> Json<Identity> {
@@ -48,6 +48,24 @@ pub(super) async fn connect(
         api.node.connect(address).await?;
     }
     Ok(StatusCode::ACCEPTED)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PingRequest {
+    peer: PeerKey,
+}
+
+/// Answers once the peer has, or the ping is lost.
+pub(super) async fn ping(
+    State(api): State<Api>,
+    Json(request): Json<PingRequest>,
+) -> Result<Json<Pinged>, ApiError> {
+    let pong = api.node.ping(request.peer).await?;
+    Ok(Json(Pinged {
+        round_trip_us: pong.round_trip_us,
+        hops: pong.hops,
+    }))
 }
 
 /// What a reader of events that is too slow gets instead.

@@ -129,6 +129,7 @@ impl Api {
             .route("/v1/status", get(peer::status))
             .route("/v1/links", get(peer::links))
             .route("/v1/connect", post(peer::connect))
+            .route("/v1/ping", post(peer::ping))
             .route("/v1/events", get(peer::events))
             .route("/v1/shutdown", post(peer::shutdown))
             .route("/v1/config", get(config::show))

@@ -73,6 +73,8 @@ pub(super) enum Command {
     Overlay(OverlayArgs),
     /// Follow one probe message; print the path and time to every member
     Trace(TraceArgs),
+    /// Ping one peer, over others where it is no neighbour
+    Ping(PingArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -284,6 +286,14 @@ pub(super) struct TraceArgs {
     /// How long to wait for answers
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(super) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PingArgs {
+    pub(super) peer: PeerKey,
+    /// How often, a second apart
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) count: u64,
 }
 
 fn parse_header(text: &str) -> Result<(String, String), String> {

@@ -18,6 +18,7 @@ mod logging;
 mod one_shot;
 mod output;
 mod overlay;
+mod ping;
 mod publish;
 mod run;
 mod safe;
@@ -98,6 +99,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), CliError> {
         Command::Shutdown => show::shutdown(context).await,
         Command::Overlay(args) => overlay::overlay(context, args).await,
         Command::Trace(args) => trace::trace(context, args).await,
+        Command::Ping(args) => ping::ping(context, args).await,
         Command::Config(ConfigCommand::Show(args)) => config::show(context, args).await,
         Command::Config(ConfigCommand::Check { file }) => config::check(context, &file),
         Command::Completions { shell } => {

@@ -3,7 +3,7 @@
 use super::{Done, Driver, Phase};
 use crate::NodeError;
 use crate::delivery::Gap;
-use crate::node::{AckResult, ProbeAnswer};
+use crate::node::{AckResult, Pong, ProbeAnswer};
 use crate::transport::Request;
 use hedgerow_protocol::{
     Action, Address, BatchId, DialId, Event, GroupName, IdentityUser, Input, Namespace,
@@ -194,6 +194,26 @@ impl Driver {
                     if let Err(TrySendError::Full(_)) = answers.try_send(answer) {
                         self.tally.probe_answers_dropped += 1;
                     }
+                }
+            }
+            Event::Pong {
+                ping,
+                peer,
+                round_trip_us,
+                hops,
+            } => {
+                if let Some(waiting) = self.pings.remove(ping) {
+                    // Who asked may have gone.
+                    let _ = waiting.send(Some(Pong {
+                        peer: *peer,
+                        round_trip_us: *round_trip_us,
+                        hops: *hops,
+                    }));
+                }
+            }
+            Event::PingLost { ping, .. } => {
+                if let Some(waiting) = self.pings.remove(ping) {
+                    let _ = waiting.send(None);
                 }
             }
             Event::IdentityInUse { .. } | Event::Stopped { .. } if self.phase != Phase::Aborted => {

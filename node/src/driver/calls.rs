@@ -4,12 +4,12 @@ use super::clock::wall_ms;
 use super::{Driver, PEERS_SAVED, Phase};
 use crate::NodeError;
 use crate::delivery::Subscription;
-use crate::node::ProbeAnswer;
+use crate::node::{Pong, ProbeAnswer};
 use bytes::Bytes;
 use hedgerow_protocol::status::Counters;
 use hedgerow_protocol::{
-    Address, Engine, GroupName, History, Input, JoinError, JoinOptions, MessageId, PublishError,
-    PublishOptions, SettingsPatch,
+    Address, Engine, GroupName, History, Input, JoinError, JoinOptions, MessageId, PeerKey,
+    PublishError, PublishOptions, SettingsPatch,
 };
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
@@ -171,6 +171,17 @@ impl Driver {
         let (answers, inbox) = mpsc::channel(PROBE_ANSWERS);
         self.probes.insert(probe, answers);
         Ok(inbox)
+    }
+
+    /// Sends a ping; `None` comes if it is lost. The engine limits how many wait.
+    pub(crate) fn ping(
+        &mut self,
+        peer: PeerKey,
+    ) -> Result<oneshot::Receiver<Option<Pong>>, NodeError> {
+        let ping = self.engine.ping(self.clock.now(), peer)?;
+        let (reply, answer) = oneshot::channel();
+        self.pings.insert(ping, reply);
+        Ok(answer)
     }
 
     /// Names addresses worth a try.

@@ -10,7 +10,7 @@ mod publish;
 mod verify;
 
 use crate::delivery::Rings;
-use crate::node::{AckResult, ProbeAnswer};
+use crate::node::{AckResult, Pong, ProbeAnswer};
 use crate::publish_queue::{CloseOnDrop, PublishQueue, PublishQueues};
 use crate::store::Store;
 use crate::transport::{LinkEvent, LinkHandle, LinkLimits, Request, Transport, TransportEvent};
@@ -142,6 +142,7 @@ pub(crate) struct Driver {
     blocked: HashMap<GroupName, Arc<PublishQueue>>,
     acknowledging: HashMap<(GroupName, MessageId), oneshot::Sender<AckResult>>,
     probes: HashMap<u64, mpsc::Sender<ProbeAnswer>>,
+    pings: HashMap<u64, oneshot::Sender<Option<Pong>>>,
     events: broadcast::Sender<Event>,
     phase: Phase,
     tally: Tally,
@@ -187,6 +188,7 @@ impl Driver {
             blocked: HashMap::new(),
             acknowledging: HashMap::new(),
             probes: HashMap::new(),
+            pings: HashMap::new(),
             events: parts.events,
             phase: Phase::Running,
             tally: Tally::default(),

@@ -214,6 +214,28 @@ fn commands_show_the_peer_its_links_and_overlays() {
     assert_eq!(lines[1]["missing"], json!([]));
     assert!(first.run("trace news").ok().text().contains(&second.id));
 
+    let pong = first.run(&format!("ping {} --json", second.id)).json();
+    assert_eq!(pong["peer"], json!(second.id));
+    assert_eq!(pong["hops"], json!(1));
+    assert!(pong["round_trip_us"].as_u64().expect("a time") > 0);
+    let twice = first.run(&format!("ping {} --count 2", second.id)).ok();
+    assert_eq!(
+        twice.text().matches("1 link").count(),
+        2,
+        "{}",
+        twice.text()
+    );
+    let own = first.run(&format!("ping {}", first.id));
+    assert_eq!(own.code, 1, "{}", own.stderr);
+    assert!(own.stderr.contains("itself"), "{}", own.stderr);
+    let body = format!(r#"{{"peer":"{}"}}"#, second.id);
+    let (status, answer) = request(&first, "POST /v1/ping", body.as_bytes());
+    assert_eq!(status, 200, "{answer}");
+    let stranger = r#"{"peer":"12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X"}"#;
+    let (status, answer) = request(&first, "POST /v1/ping", stranger.as_bytes());
+    assert_eq!(status, 404, "{answer}");
+    assert!(answer.contains("unknown_peer"), "{answer}");
+
     let checks = first.run("doctor --json").json();
     let healthy = |check: &Value| check["health"] != "fail";
     assert!(

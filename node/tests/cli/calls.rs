@@ -20,6 +20,7 @@ fn without_a_running_peer_every_command_exits_3_and_creates_nothing() {
         "group set news --overlay mesh",
         "overlay news",
         "trace news",
+        "ping 12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X",
         "join news --count 1",
         "join news --detach",
         "pub news text",

@@ -27,7 +27,6 @@ const ANSWERS_PER_SECOND: u32 = 100;
 
 /// Why a ping was not sent. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum PingError {
     /// The peer is not in the view.
     #[error("{0} is not in this peer's view of the network")]

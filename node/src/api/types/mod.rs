@@ -63,6 +63,15 @@ pub struct Stopped {
     pub confirmed: bool,
 }
 
+/// Answer of `POST /v1/ping`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pinged {
+    /// From sending to the answer, microseconds.
+    pub round_trip_us: u64,
+    /// Links that the answer has crossed.
+    pub hops: u8,
+}
+
 /// One line of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]

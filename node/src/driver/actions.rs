@@ -69,8 +69,7 @@ impl Driver {
                 dial,
                 peer,
                 addresses,
-                // The engine goes on after that; the swarm's limit is the longest one.
-                timeout: _,
+                timeout,
             } => {
                 self.tally.dials += 1;
                 self.request(
@@ -79,6 +78,7 @@ impl Driver {
                         dial,
                         peer,
                         addresses,
+                        timeout: Duration::from_micros(timeout.0),
                     },
                 );
             }

@@ -27,6 +27,7 @@ async fn stranger(node: &Node, secret: u8) -> (Transport, Stream) {
         dial: DialId(1),
         peer: None,
         addresses: vec![address],
+        timeout: PATIENCE,
     };
     transport.requests.send(dial).await.expect("runs");
     loop {

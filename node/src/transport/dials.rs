@@ -6,11 +6,16 @@ use hedgerow_protocol::{Address, DialId, PeerKey};
 use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use std::collections::{HashMap, VecDeque};
+use tokio::time::Instant;
 
 /// A dial under way.
 #[derive(Debug)]
 pub(super) struct Pending {
     dial: DialId,
+    /// When it has failed, unless it is `over`.
+    ends: Instant,
+    /// Told to have failed: nothing further is tried, but a link that stands after all is its.
+    over: bool,
     /// What to try when the present attempt fails: addresses of unknown peers, one by one.
     rest: VecDeque<Multiaddr>,
 }
@@ -34,6 +39,7 @@ impl Dials {
         dial: DialId,
         peer: Option<PeerKey>,
         addresses: &[Address],
+        ends: Instant,
     ) -> Step {
         let addresses = addresses
             .iter()
@@ -41,6 +47,8 @@ impl Dials {
         let Some(peer) = peer else {
             return self.next(Pending {
                 dial,
+                ends,
+                over: false,
                 rest: addresses.collect(),
             });
         };
@@ -63,6 +71,8 @@ impl Dials {
             options,
             Pending {
                 dial,
+                ends,
+                over: false,
                 rest: VecDeque::new(),
             },
         )
@@ -92,9 +102,26 @@ impl Dials {
         Step::Try(connection, options)
     }
 
-    /// A connection failed or ended before its link stood; `None` when it was no dial.
+    /// A connection failed or ended before its link stood; `None` when it was no dial, or one whose
+    /// failure has been told.
     pub(super) fn on_failed(&mut self, connection: ConnectionId) -> Option<Step> {
-        self.0.remove(&connection).map(|pending| self.next(pending))
+        let pending = self.0.remove(&connection)?;
+        (!pending.over).then(|| self.next(pending))
+    }
+
+    /// When the next dial will have taken its time.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let waiting = self.0.values().filter(|pending| !pending.over);
+        waiting.map(|pending| pending.ends).min()
+    }
+
+    /// A dial that has taken its time: it has failed.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Option<DialId> {
+        let mut waiting = self.0.values_mut();
+        let overdue = waiting.find(|pending| !pending.over && pending.ends <= now)?;
+        overdue.over = true;
+        overdue.rest.clear();
+        Some(overdue.dial)
     }
 
     /// A connection's link stands: which dial it answers.

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 /// Requests on their way to the swarm. Dials are few (`links.dials_max`); ends of connections
@@ -32,11 +33,13 @@ const STREAMS_MAX: u32 = 1;
 /// What the swarm is asked for.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// Connect; answered by `Linked` or `DialFailed`.
+    /// Connect; answered by `Linked` or `DialFailed`, by the latter once `timeout` is over. A
+    /// connection that is under way then may still stand later: `Linked` follows.
     Dial {
         dial: DialId,
         peer: Option<PeerKey>,
         addresses: Vec<Address>,
+        timeout: Duration,
     },
     /// End a connection.
     Close(ConnectionId),
@@ -211,7 +214,14 @@ impl SwarmTask {
             }
         }
         loop {
+            let overdue = async {
+                match self.dials.next_deadline() {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
             let event = tokio::select! {
+                () = overdue => self.on_overdue(),
                 request = requests.recv() => {
                     let Some(request) = request else { return };
                     self.on_request(request)
@@ -232,8 +242,10 @@ impl SwarmTask {
                 dial,
                 peer,
                 addresses,
+                timeout,
             } => {
-                let step = self.dials.begin(dial, peer, &addresses);
+                let ends = Instant::now() + timeout;
+                let step = self.dials.begin(dial, peer, &addresses, ends);
                 self.take_step(step)
             }
             Request::Close(connection) => {
@@ -262,6 +274,13 @@ impl SwarmTask {
                 }
             }
         }
+    }
+
+    /// A dial has taken its time.
+    fn on_overdue(&mut self) -> Option<TransportEvent> {
+        let dial = self.dials.take_overdue(Instant::now())?;
+        tracing::debug!(dial = dial.0, "no answer in time");
+        Some(TransportEvent::DialFailed { dial })
     }
 
     fn on_failed(&mut self, connection: ConnectionId) -> Option<TransportEvent> {

@@ -27,12 +27,23 @@ fn identity(secret: u8) -> Keypair {
 }
 
 async fn dial(from: &Transport, dial: u64, peer: Option<PeerKey>, addresses: Vec<Address>) {
+    dial_for(Duration::from_secs(60), from, dial, peer, addresses).await;
+}
+
+async fn dial_for(
+    timeout: Duration,
+    from: &Transport,
+    dial: u64,
+    peer: Option<PeerKey>,
+    addresses: Vec<Address>,
+) {
     let dial = DialId(dial);
     from.requests
         .send(Request::Dial {
             dial,
             peer,
             addresses,
+            timeout,
         })
         .await
         .expect("runs");
@@ -385,4 +396,36 @@ async fn an_address_of_another_kind_is_refused_with_a_remedy() {
         .await
         .expect_err("no transport");
     assert!(error.to_string().contains("quic-v1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_dial_ends_in_time_and_a_late_connection_is_welcome() {
+    let timeout = Duration::from_millis(300);
+    let mut listener = start(1, &[TCP]).await.expect("listens");
+    let mut dialler = start(2, &[]).await.expect("starts");
+    // Connections stand there, and nobody speaks.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0");
+    let silent = silent.await.expect("listens");
+    let port = silent.local_addr().expect("is bound").port();
+    let mute = Address::new(&format!("/ip4/127.0.0.1/tcp/{port}")).expect("valid");
+    let began = std::time::Instant::now();
+    let addresses = [vec![mute], listener.addresses()].concat();
+    dial_for(timeout, &dialler, 7, None, addresses).await;
+    assert_eq!(failed(&mut dialler).await, DialId(7));
+    assert!(began.elapsed() >= timeout);
+    let longest = Duration::from_millis(Config::default().links.dial_timeout_max_ms);
+    assert!(began.elapsed() < longest / 2, "{:?}", began.elapsed());
+
+    // What was to be tried next is not; the first address answers after all, as the listener.
+    let (mut near, _) = silent.accept().await.expect("was dialled");
+    let at = listener.addresses()[0].as_str().to_owned();
+    let port: u16 = (at.split('/').nth(4))
+        .and_then(|port| port.parse().ok())
+        .expect("a port");
+    let mut far = tokio::net::TcpStream::connect(("127.0.0.1", port))
+        .await
+        .expect("connects");
+    tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+    let (linked, _) = futures::join!(linked(&mut dialler), linked(&mut listener));
+    assert_eq!((linked.0, linked.1), (identity(1).peer(), Some(DialId(7))));
 }

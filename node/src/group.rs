@@ -19,7 +19,7 @@ pub type Received = Delivery;
 ///
 /// The stream never blocks the peer: who reads too slowly gets a [`Gap`] and goes on. The sink
 /// is ready while there is room; flushing waits until the peer has accepted everything.
-/// Dropping a `Group` leaves nothing: see [`Group::leave`].
+/// Dropping a `Group` does **not** leave the group: that takes [`Group::leave`].
 #[derive(Debug)]
 pub struct Group {
     node: Node,

@@ -150,17 +150,52 @@ impl Node {
         written.await.map_err(|_| NodeError::Stopped)?
     }
 
+    /// Joins like [`Node::join`] and keeps like [`Node::keep`]. The membership is stored first, so
+    /// that nobody sees a member that is refused afterwards: on an error nothing has changed.
+    ///
+    /// Cancelling may leave the membership stored and not joined; [`Node::leave`] ends that, too.
+    pub async fn join_kept(
+        &self,
+        group: &GroupName,
+        options: JoinOptions,
+    ) -> Result<Group, NodeError> {
+        let name = group.clone();
+        let written = self
+            .call(move |driver| driver.keep_first(&name, options))
+            .await??;
+        let former = written.await.map_err(|_| NodeError::Stopped)??;
+        let name = group.clone();
+        match self.join(group, options).await {
+            Ok(joined) => {
+                self.call(move |driver| driver.remember_settings(&name))
+                    .await?;
+                Ok(joined)
+            }
+            Err(error) => {
+                // The group has changed since it was looked at.
+                let restored = self
+                    .call(move |driver| driver.restore_kept(name, former))
+                    .await?;
+                if let Ok(Err(error)) = restored.await {
+                    tracing::warn!(%group, %error, "not joined, but stored as a group to rejoin");
+                }
+                Err(error)
+            }
+        }
+    }
+
     /// Whether a membership was made to survive restarts with [`Node::keep`].
     pub async fn is_kept(&self, group: &GroupName) -> Result<bool, NodeError> {
         let name = group.clone();
-        self.call(move |driver| driver.is_kept(&name)).await
+        let stored = self.call(move |driver| driver.is_kept(&name)).await?;
+        stored.await.map_err(|_| NodeError::Stopped)?
     }
 
     /// Leaves a group, kept or not; its subscribers end. That is stored first: if it cannot be,
     /// the peer stays a member.
     pub async fn leave(&self, group: &GroupName) -> Result<(), NodeError> {
         let name = group.clone();
-        let written = self.call(move |driver| driver.forget(&name)).await??;
+        let written = self.call(move |driver| driver.forget(&name)).await?;
         written.await.map_err(|_| NodeError::Stopped)??;
         let name = group.clone();
         self.call(move |driver| driver.leave(&name)).await?
@@ -279,6 +314,12 @@ impl Node {
         self.call(|driver| driver.engine().groups()).await
     }
 
+    /// A group that this peer is in or carries; `None` for others.
+    pub async fn group(&self, group: &GroupName) -> Result<Option<GroupStatus>, NodeError> {
+        let name = group.clone();
+        self.call(move |driver| driver.engine().group(&name)).await
+    }
+
     /// A group's members; of `broadcast`: all peers known.
     pub async fn members(&self, group: &GroupName) -> Result<Vec<MemberStatus>, NodeError> {
         let name = group.clone();
@@ -317,11 +358,8 @@ impl Node {
 
     /// A group's settings as they are here; `None` for a group that this peer is not in.
     pub async fn settings(&self, group: &GroupName) -> Result<Option<GroupSettings>, NodeError> {
-        let groups = self.groups().await?;
-        let found = groups
-            .into_iter()
-            .find(|status| status.group.as_ref() == Some(group));
-        Ok(found.map(|status| status.settings))
+        let status = self.group(group).await?;
+        Ok(status.map(|status| status.settings))
     }
 
     /// Names an address worth a try. Whether a link comes of it shows in [`Node::events`].

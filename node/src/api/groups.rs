@@ -30,10 +30,7 @@ pub(super) async fn one(
 }
 
 async fn find(api: &Api, group: &GroupName) -> Result<GroupStatus, ApiError> {
-    let groups = api.node.groups().await?;
-    let found = groups
-        .into_iter()
-        .find(|status| status.group.as_ref() == Some(group));
+    let found = api.node.group(group).await?;
     found.ok_or_else(|| JoinError::NotMember(group.clone()).into())
 }
 

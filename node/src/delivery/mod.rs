@@ -4,7 +4,7 @@ mod ring;
 mod rings;
 mod subscription;
 
-pub(crate) use ring::Ring;
+pub(crate) use ring::{Membership, Ring};
 pub(crate) use rings::Rings;
 pub use subscription::{Gap, Subscription};
 

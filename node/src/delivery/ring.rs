@@ -5,7 +5,7 @@ use crate::options::DeliveryConfig;
 use hedgerow_protocol::{Delivery, History};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -38,6 +38,10 @@ struct State {
     subscribers: usize,
     subscriber_next: u64,
 }
+
+/// A membership as long as it lasts: however it ends, its ring is closed.
+#[derive(Clone, Debug)]
+pub(crate) struct Membership(Weak<Ring>);
 
 /// A place in a ring.
 #[derive(Debug)]
@@ -231,6 +235,17 @@ impl Ring {
         } else {
             Next::Empty
         }
+    }
+}
+
+impl Membership {
+    pub(crate) fn new(ring: &Arc<Ring>) -> Self {
+        Self(Arc::downgrade(ring))
+    }
+
+    /// Whether the group has been left since, by whomever, or the node has stopped.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.upgrade().is_none_or(|ring| ring.is_closed())
     }
 }
 

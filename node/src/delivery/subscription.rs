@@ -1,7 +1,7 @@
 //! A local subscriber of a group.
 
-use super::Ring;
 use super::ring::{Cursor, Next};
+use super::{Membership, Ring};
 use futures::Stream;
 use hedgerow_protocol::{Delivery, History, PeerKey};
 use serde::Serialize;
@@ -37,7 +37,7 @@ pub enum Gap {
 ///
 /// It holds no queue of its own. A subscriber that reads too slowly gets [`Gap::Lagged`] and
 /// goes on with the oldest message still kept; it never slows the node or other subscribers.
-/// The stream ends when the group is left or the node stops. Dropping it leaves nothing.
+/// The stream ends when the group is left or the node stops. Dropping it does not leave the group.
 #[derive(Debug)]
 pub struct Subscription {
     ring: Arc<Ring>,
@@ -48,6 +48,11 @@ impl Subscription {
     pub(crate) fn new(ring: Arc<Ring>, history: History, wall_ms: u64) -> Self {
         let cursor = ring.attach(history, wall_ms);
         Self { ring, cursor }
+    }
+
+    /// The membership that it was made in.
+    pub(crate) fn membership(&self) -> Membership {
+        Membership::new(&self.ring)
     }
 
     /// The next message or gap; `None` when the group is left or the node has stopped.

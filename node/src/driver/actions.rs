@@ -226,13 +226,11 @@ impl Driver {
     }
 
     /// A kept group is rejoined with the settings that hold, not with those it began with.
-    pub(super) fn remember_settings(&mut self, group: &GroupName) {
-        if self.store.has_group(group)
-            && let Some(settings) = self.settings(group)
-        {
+    pub(crate) fn remember_settings(&mut self, group: &GroupName) {
+        if let Some(settings) = self.settings(group) {
             let (store, group) = (self.store.clone(), group.clone());
             tokio::task::spawn_blocking(move || {
-                // Left meanwhile, it is not brought back.
+                // Not kept, or left meanwhile, it is not brought back.
                 if let Err(error) = store.update_group(&group, settings) {
                     tracing::warn!(%error, "the group's new settings are not stored");
                 }
@@ -242,10 +240,7 @@ impl Driver {
 
     /// A group's settings as they hold here, all explicit.
     pub(super) fn settings(&self, group: &GroupName) -> Option<SettingsPatch> {
-        let groups = self.engine.groups();
-        let status = groups
-            .into_iter()
-            .find(|status| status.group.as_ref() == Some(group))?;
+        let status = self.engine.group(group)?;
         // Settings that nobody has chosen stay unchosen.
         if status.settings_version == 0 {
             return Some(SettingsPatch::default());

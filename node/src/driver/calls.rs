@@ -20,8 +20,8 @@ const PROBE_ANSWERS: usize = 4_096;
 /// Probes whose answers are waited for at once.
 const PROBES: usize = 64;
 
-/// Says what became of a write.
-type Written = oneshot::Receiver<Result<(), NodeError>>;
+/// Says what became of a write, or of a look at what is stored.
+type Written<T = ()> = oneshot::Receiver<Result<T, NodeError>>;
 
 impl Driver {
     /// The engine, to be asked.
@@ -83,18 +83,51 @@ impl Driver {
         Ok(self.write(move |store| store.save_group(group, settings)))
     }
 
-    /// Whether a membership is stored.
-    pub(crate) fn is_kept(&self, group: &GroupName) -> bool {
-        self.store.has_group(group)
+    /// Stores a membership that is joined afterwards, unless that would be refused. The answer is
+    /// what was stored before, for [`Driver::restore_kept`].
+    pub(crate) fn keep_first(
+        &self,
+        group: &GroupName,
+        options: JoinOptions,
+    ) -> Result<Written<Option<SettingsPatch>>, NodeError> {
+        self.engine.check_join(group, &options)?;
+        let present = self
+            .settings(group)
+            .filter(|_| self.members.contains(group));
+        let group = group.clone();
+        Ok(self.write(move |store| {
+            let mut stored = store.groups().into_iter();
+            let former = stored.find_map(|(name, settings)| (name == group).then_some(settings));
+            let settings = options.settings.or(present.or(former).unwrap_or_default());
+            store.save_group(group, settings)?;
+            Ok(former)
+        }))
+    }
+
+    /// Stores what was stored before [`Driver::keep_first`].
+    pub(crate) fn restore_kept(&self, group: GroupName, former: Option<SettingsPatch>) -> Written {
+        self.write(move |store| match former {
+            Some(settings) => store.save_group(group, settings),
+            None => store.remove_group(&group),
+        })
+    }
+
+    /// Whether a membership is stored. The store may be writing: it is not waited for here.
+    pub(crate) fn is_kept(&self, group: &GroupName) -> Written<bool> {
+        let group = group.clone();
+        self.write(move |store| Ok(store.has_group(&group)))
     }
 
     /// Forgets a kept group, before it is left. Refused where there is nothing to leave.
-    pub(crate) fn forget(&mut self, group: &GroupName) -> Result<Written, NodeError> {
-        if !self.members.contains(group) && !self.store.has_group(group) {
-            return Err(JoinError::NotMember(group.clone()).into());
-        }
+    pub(crate) fn forget(&self, group: &GroupName) -> Written {
+        let is_member = self.members.contains(group);
         let group = group.clone();
-        Ok(self.write(move |store| store.remove_group(&group)))
+        self.write(move |store| {
+            if !is_member && !store.has_group(&group) {
+                return Err(JoinError::NotMember(group).into());
+            }
+            store.remove_group(&group)
+        })
     }
 
     /// Leaves a group that has been forgotten.
@@ -114,10 +147,10 @@ impl Driver {
         self.write(crate::store::Store::probe)
     }
 
-    fn write(
+    fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&crate::store::Store) -> Result<(), NodeError> + Send + 'static,
-    ) -> Written {
+        work: impl FnOnce(&crate::store::Store) -> Result<T, NodeError> + Send + 'static,
+    ) -> Written<T> {
         let (reply, written) = oneshot::channel();
         let store = self.store.clone();
         tokio::task::spawn_blocking(move || {

@@ -109,6 +109,52 @@ async fn a_change_of_membership_that_cannot_be_stored_is_not_made() {
 }
 
 #[tokio::test]
+async fn joining_to_stay_is_stored_first_and_refused_without_a_trace() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let node = spawn(builder().data_dir(dir.path())).await;
+    let _news = join(&node, "news").await;
+    let before = node.settings(&group("news")).await.expect("answers");
+    let redundancy = |redundancy| JoinOptions {
+        settings: SettingsPatch {
+            redundancy: Some(redundancy),
+            ..SettingsPatch::default()
+        },
+        ..JoinOptions::default()
+    };
+    let mut events = node.events();
+    // A file cannot take the place of a directory.
+    let blocked = dir.path().join(".groups.json.new");
+    std::fs::create_dir(&blocked).expect("created");
+    for name in ["news", "sport"] {
+        let refused = node.join_kept(&group(name), redundancy(3)).await;
+        assert!(matches!(refused, Err(NodeError::DataDir { .. })), "{name}");
+    }
+    assert_eq!(memberships(&node).await, ["news"]);
+    let after = node.settings(&group("news")).await.expect("answers");
+    assert_eq!(after, before);
+    assert!(!node.is_kept(&group("news")).await.expect("answers"));
+
+    std::fs::remove_dir(&blocked).expect("removed");
+    let sport = node.join_kept(&group("sport"), redundancy(3)).await;
+    let sport = sport.expect("joins");
+    assert!(soon("a group is joined", sport.joined()).await);
+    // Nobody was told of a membership that came to nothing.
+    let is_joined = |event: &Event| matches!(event, Event::Joined { .. });
+    let first = event(&mut events, "a group is joined", is_joined).await;
+    assert!(matches!(first, Event::Joined { group: name, .. } if name == group("sport")));
+    let refused = node.join_kept(&group("sport"), redundancy(2)).await;
+    assert!(matches!(refused, Err(NodeError::Join(_))));
+    assert!(node.is_kept(&group("sport")).await.expect("answers"));
+
+    // It comes back with its settings.
+    soon("the node stops", node.shutdown()).await;
+    let node = spawn(builder().data_dir(dir.path())).await;
+    assert_eq!(memberships(&node).await, ["sport"]);
+    let settings = node.settings(&group("sport")).await.expect("answers");
+    assert_eq!(settings.map(|settings| settings.redundancy), Some(3));
+}
+
+#[tokio::test]
 async fn one_data_directory_is_one_process() {
     let dir = tempfile::tempdir().expect("a directory");
     let first = spawn(builder().data_dir(dir.path())).await;

@@ -139,6 +139,16 @@ impl SettingsPatch {
         *self == Self::default()
     }
 
+    /// This change, and what `earlier` changes besides.
+    pub fn or(self, earlier: Self) -> Self {
+        Self {
+            redundancy: self.redundancy.or(earlier.redundancy),
+            order: self.order.or(earlier.order),
+            retention_bytes: self.retention_bytes.or(earlier.retention_bytes),
+            retention_ms: self.retention_ms.or(earlier.retention_ms),
+        }
+    }
+
     /// `settings` with this change; `None` when a value is out of range.
     pub fn apply(&self, settings: GroupSettings) -> Option<GroupSettings> {
         let changed = GroupSettings {

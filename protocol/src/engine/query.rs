@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::base::identity::PeerKey;
+use crate::base::message::{JoinError, JoinOptions};
 use crate::base::name::{Address, GroupId, GroupName};
 use crate::base::status::{
     BothWays, Counters, GroupStatus, LinkStatus, MemberState, MemberStatus, OverlayNode,
@@ -95,33 +96,48 @@ impl Engine {
             .collect()
     }
 
+    /// Whether [`Engine::join`] would be accepted now.
+    pub fn check_join(&self, group: &GroupName, options: &JoinOptions) -> Result<(), JoinError> {
+        let settings = self.multicast.check_join(cx_ref!(self), group, options);
+        settings.map(drop)
+    }
+
     /// All groups, by name.
     pub fn groups(&self) -> Vec<GroupStatus> {
-        let mut groups: Vec<GroupStatus> = self
-            .multicast
-            .groups
-            .iter()
-            .map(|(id, group)| GroupStatus {
-                group: group.name.clone(),
-                role: group.role,
-                settings: group.settings.values,
-                settings_version: group.settings.version,
-                joined: group.delivering && group.baseline.is_taken(),
-                members: self.multicast.members_in_view(cx_ref!(self), *id),
-                origins: group.logs.len(),
-                retained_bytes: group.retention.bytes,
-                retained: group.retention.len(),
-                missing: group.logs.values().map(|log| log.missing.len()).sum(),
-                published: group.stats.published,
-                copies: group.stats.copies,
-                firsts: group.stats.firsts,
-                repaired: group.stats.repaired,
-                delivered: group.stats.delivered,
-                gaps: group.stats.gaps,
-            })
-            .collect();
+        let groups = self.multicast.groups.keys();
+        let mut groups: Vec<GroupStatus> = groups.filter_map(|id| self.status_of(*id)).collect();
         groups.sort_by(|a, b| a.group.cmp(&b.group));
         groups
+    }
+
+    /// A group that this peer is in or carries; `None` for others.
+    pub fn group(&self, name: &GroupName) -> Option<GroupStatus> {
+        let id = GroupId::new(&self.core.config.network, name);
+        // A group that this peer only carries may still be without its name.
+        self.status_of(id)
+            .filter(|status| status.group.as_ref() == Some(name))
+    }
+
+    fn status_of(&self, id: GroupId) -> Option<GroupStatus> {
+        let group = self.multicast.groups.get(&id)?;
+        Some(GroupStatus {
+            group: group.name.clone(),
+            role: group.role,
+            settings: group.settings.values,
+            settings_version: group.settings.version,
+            joined: group.delivering && group.baseline.is_taken(),
+            members: self.multicast.members_in_view(cx_ref!(self), id),
+            origins: group.logs.len(),
+            retained_bytes: group.retention.bytes,
+            retained: group.retention.len(),
+            missing: group.logs.values().map(|log| log.missing.len()).sum(),
+            published: group.stats.published,
+            copies: group.stats.copies,
+            firsts: group.stats.firsts,
+            repaired: group.stats.repaired,
+            delivered: group.stats.delivered,
+            gaps: group.stats.gaps,
+        })
     }
 
     /// A group's members and senders (see `role`), by key; of `broadcast`: all peers known.
@@ -275,4 +291,82 @@ fn queued([control, repair, data, bulk]: [usize; 4]) -> QueuedBytes {
 
 fn both_ways([received, sent]: [u64; 2]) -> BothWays {
     BothWays { received, sent }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::identity::Keypair;
+    use crate::base::message::{History, SettingsPatch};
+    use crate::base::time::{Micros, Time};
+    use crate::core::config::Config;
+
+    fn name(name: &str) -> GroupName {
+        GroupName::new(name).expect("valid")
+    }
+
+    fn now() -> Time {
+        Time {
+            mono: Micros::from_millis(1),
+            wall_ms: 1_700_000_000_000,
+        }
+    }
+
+    fn engine() -> Engine {
+        let mut config = Config::default();
+        config.groups.groups_max = 2;
+        Engine::new(Keypair::from_secret([1; 32]), config, [0; 32], now())
+    }
+
+    fn redundancy(redundancy: u8) -> JoinOptions {
+        JoinOptions {
+            settings: SettingsPatch {
+                redundancy: Some(redundancy),
+                ..SettingsPatch::default()
+            },
+            history: History::None,
+        }
+    }
+
+    #[test]
+    fn one_group_is_told_as_all_are() {
+        let mut engine = engine();
+        let joined = engine.join(now(), name("news"), redundancy(3));
+        joined.expect("joins");
+        let all = engine.groups();
+        assert_eq!(all.len(), 2);
+        for status in all {
+            let group = status.group.clone().expect("has a name");
+            assert_eq!(engine.group(&group), Some(status));
+        }
+        assert_eq!(engine.group(&name("sport")), None);
+    }
+
+    #[test]
+    fn a_join_is_checked_as_it_is_made_and_changes_nothing() {
+        let mut engine = engine();
+        let history = |count| JoinOptions {
+            history: History::Last(count),
+            ..JoinOptions::default()
+        };
+        for (group, options) in [
+            ("news", redundancy(3)),
+            ("news", redundancy(3)),
+            ("news", redundancy(2)),
+            ("news", history(u64::MAX)),
+            ("sport", redundancy(0)),
+            ("sport", history(1)),
+            ("talk", JoinOptions::default()),
+        ] {
+            let group = name(group);
+            let before = engine.groups();
+            let checked = engine.check_join(&group, &options);
+            assert_eq!(engine.groups(), before);
+            assert_eq!(checked, engine.join(now(), group, options), "{options:?}");
+        }
+        assert_eq!(engine.groups().len(), 3);
+        engine.shutdown(now());
+        let checked = engine.check_join(&name("news"), &JoinOptions::default());
+        assert_eq!(checked, Err(JoinError::Stopped));
+    }
 }

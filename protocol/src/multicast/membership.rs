@@ -26,17 +26,8 @@ impl Multicast {
         group: GroupName,
         options: JoinOptions,
     ) -> Result<(), JoinError> {
-        if cx.core.stopping.is_some() {
-            return Err(JoinError::Stopped);
-        }
-        if let History::Last(count) = options.history
-            && count > HISTORY_LAST_MAX
-        {
-            let max = HISTORY_LAST_MAX;
-            return Err(JoinError::HistoryTooLong { count, max });
-        }
+        let settings = self.check_join(cx.as_ref(), &group, &options)?;
         let id = GroupId::new(&cx.core.config.network, &group);
-        let settings = self.settings_for_join(cx.as_ref(), id, &group, &options)?;
         self.open_group(cx.as_ref(), id, &group, Role::Member)?;
         let Some(known) = self.groups.get_mut(&id) else {
             return Ok(());
@@ -76,6 +67,28 @@ impl Multicast {
         cx.net.chooser.touch(cx.core.now.mono);
         cx.core.wake_at(cx.core.now.mono);
         Ok(())
+    }
+
+    /// Whether a join would be accepted now, and with which settings.
+    pub(crate) fn check_join(
+        &self,
+        cx: CxRef<'_>,
+        group: &GroupName,
+        options: &JoinOptions,
+    ) -> Result<Settings, JoinError> {
+        if cx.core.stopping.is_some() {
+            return Err(JoinError::Stopped);
+        }
+        if let History::Last(count) = options.history
+            && count > HISTORY_LAST_MAX
+        {
+            let max = HISTORY_LAST_MAX;
+            return Err(JoinError::HistoryTooLong { count, max });
+        }
+        let id = GroupId::new(&cx.core.config.network, group);
+        let settings = self.settings_for_join(cx, id, group, options)?;
+        self.check_room(cx, id)?;
+        Ok(settings)
     }
 
     /// What the group's settings are once `options` have been looked at.
@@ -135,6 +148,19 @@ impl Multicast {
         if self.groups.contains_key(&id) {
             return Ok(());
         }
+        self.check_room(cx, id)?;
+        if role == Role::Sender && self.finished.len() >= FINISHED_MAX {
+            let max = cx.core.config.groups.groups_max;
+            return Err(JoinError::TooManyGroups { max });
+        }
+        let mut group = Group::new(id, Some(name.clone()), role, cx.core.config.groups.grace_ms);
+        group.settings = Self::settings_in_records(cx, name);
+        self.insert_group(group);
+        Ok(())
+    }
+
+    /// Whether the group is here already or may be opened.
+    fn check_room(&self, cx: CxRef<'_>, id: GroupId) -> Result<(), JoinError> {
         let max = cx.core.config.groups.groups_max;
         let own = self
             .groups
@@ -142,15 +168,9 @@ impl Multicast {
             .filter(|group| group.role != Role::Relay)
             .count();
         // Broadcast does not count.
-        if own > max {
+        if own > max && !self.groups.contains_key(&id) {
             return Err(JoinError::TooManyGroups { max });
         }
-        if role == Role::Sender && self.finished.len() >= FINISHED_MAX {
-            return Err(JoinError::TooManyGroups { max });
-        }
-        let mut group = Group::new(id, Some(name.clone()), role, cx.core.config.groups.grace_ms);
-        group.settings = Self::settings_in_records(cx, name);
-        self.insert_group(group);
         Ok(())
     }
 

@@ -40,8 +40,10 @@ mod happened;
 mod query;
 mod shutdown;
 mod timers;
+#[cfg(feature = "warm")]
 mod warm;
 
+#[cfg(feature = "warm")]
 pub use warm::{WarmChoice, WarmDatabase, WarmLink};
 
 use crate::base::identity::{Keypair, PeerKey};

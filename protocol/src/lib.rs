@@ -25,7 +25,9 @@ pub use config::{
     Config, ConfigError, DatabaseConfig, FlowConfig, GroupConfig, LimitConfig, LinkConfig,
     ShutdownConfig,
 };
-pub use engine::{Engine, WarmChoice, WarmDatabase, WarmLink};
+pub use engine::Engine;
+#[cfg(feature = "warm")]
+pub use engine::{WarmChoice, WarmDatabase, WarmLink};
 pub use headers::{HEADER_KEY_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_MAX, HeaderError, Headers};
 pub use identity::{Keypair, ParsePeerError, PeerKey, Signer};
 pub use interface::{Action, DialId, Event, IdentityUser, Input, LinkEnd, LinkId, VerifyId};

@@ -16,6 +16,11 @@ use hedgerow_topology::petgraph::visit::EdgeRef;
 use std::collections::BTreeSet;
 
 impl Engine {
+    /// This peer's epoch.
+    pub fn epoch(&self) -> u64 {
+        self.net.own.epoch
+    }
+
     /// Peers known for so long that places are kept for them.
     pub fn long_known(&self) -> Vec<PeerKey> {
         self.net.long_known(&self.core)

@@ -1,7 +1,8 @@
 //! Beginning in the middle of a life: links that are up, a settled coordinate, a full database.
 //!
 //! For simulations of many peers, whose first minute would cost more than what is to be seen.
-//! Nothing a real peer may do: what is given here is taken without a check.
+//! Nothing a real peer may do: what is given here is taken without a check. So it takes the
+//! feature `warm`, which no build for users has.
 
 use super::Engine;
 use crate::base::identity::PeerKey;
@@ -76,11 +77,6 @@ impl Engine {
     /// What decides the random links of a peer that is made with this seed.
     pub fn choice_seed(rng_seed: [u8; 32]) -> u64 {
         ChaCha12Rng::from_seed(rng_seed).next_u64()
-    }
-
-    /// This peer's epoch.
-    pub fn epoch(&self) -> u64 {
-        self.net.own.epoch
     }
 
     /// States links to these in its record from now on, besides its own: for peers that do not run.

@@ -21,6 +21,7 @@ mod uplink;
 
 pub(crate) use ban::BanList;
 pub(crate) use choose::Chooser;
+#[cfg(feature = "warm")]
 pub use choose::WarmChoice;
 pub(crate) use dial::{Dialer, Target};
 pub(crate) use events::OverlayEvent;

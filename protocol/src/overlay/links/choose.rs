@@ -4,6 +4,11 @@
 mod admit;
 mod link_candidates;
 mod seek;
+#[cfg(feature = "warm")]
+mod warm;
+
+#[cfg(feature = "warm")]
+pub use warm::WarmChoice;
 
 use super::{Stage, reason_from_wire, reason_to_wire};
 use crate::base::identity::PeerKey;
@@ -81,15 +86,6 @@ fn weight_of(wire: u16) -> u8 {
         Some(Reason::Random(_) | Reason::Repair) => 2,
         Some(_) => 3,
     }
-}
-
-/// What a peer has learnt of others in a long life.
-#[derive(Clone, Debug, Default)]
-pub struct WarmChoice {
-    /// RTTs of earlier links, microseconds.
-    pub measured: Vec<(PeerKey, u32)>,
-    /// Peers that refused, or whose links nobody wanted.
-    pub cooling: Vec<PeerKey>,
 }
 
 /// When and from what the choice is made.
@@ -258,30 +254,11 @@ impl Chooser {
         self.idle_rounds = IDLE_ROUNDS;
     }
 
-    /// After a long life little is searched for, and rarely. RTTs of earlier links are known, and
-    /// who is not worth another dial.
-    pub(crate) fn begin_calm(&mut self, life: &WarmChoice, now: Micros) {
-        self.searches = 0;
-        self.refilled = now;
-        self.improvements = SEARCHES;
-        self.idle_rounds = IDLE_ROUNDS_MAX;
-        let measured = life.measured.iter().take(MEASURED_MAX);
-        self.measured.extend(measured.copied());
-        let wait = Micros::from_millis(SEARCH_REFILL_MS);
-        let cooling = life.cooling.iter().take(MEASURED_MAX);
-        self.cooling
-            .extend(cooling.map(|peer| (*peer, (now + wait, wait))));
-    }
-
     /// Nothing has happened for long, nor has anything grown.
+    #[cfg(any(feature = "warm", test))]
     pub(crate) fn begin_idle(&mut self) {
         self.held = None;
         self.idle_rounds = IDLE_ROUNDS_MAX;
-    }
-
-    /// Looks at `at` and not before, as long as nothing happens.
-    pub(crate) fn look_first(&mut self, at: Micros) {
-        self.next = at;
     }
 
     pub(crate) fn due(&self) -> Micros {

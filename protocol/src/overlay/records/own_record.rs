@@ -30,6 +30,7 @@ const DRIFT_US: u32 = 1_000;
 /// peers in it: whatever its size, no more such records travel at a time.
 const MOVED_PEERS: usize = 100;
 /// What links take that do not stand, microseconds.
+#[cfg(feature = "warm")]
 const BESIDES_US: u32 = 20_000;
 /// After so many pauses without drift the pause is as short as at first.
 const CALM_PAUSES: u64 = 4;
@@ -116,7 +117,8 @@ pub(crate) struct OwnRecord {
     /// As records tell it.
     pub(crate) steady: Coordinate,
     pub(crate) flaps: Flaps,
-    /// Peers to whom links are stated that do not stand; see [`Engine::state_links`].
+    /// Peers to whom links are stated that do not stand; see `Engine::state_links`.
+    #[cfg(feature = "warm")]
     pub(crate) besides: Vec<PeerKey>,
     /// A link was lost since the last record: the next is due at once.
     pub(crate) lost_a_link: bool,
@@ -153,6 +155,7 @@ impl OwnRecord {
             coordinate: Coordinate::origin(),
             steady: Coordinate::origin(),
             flaps: Flaps::default(),
+            #[cfg(feature = "warm")]
             besides: Vec::new(),
             lost_a_link: false,
             drift: Drift::default(),
@@ -303,9 +306,21 @@ impl Overlay {
         }
     }
 
+    #[cfg(feature = "warm")]
+    fn with_besides(&self, mut links: Vec<RecordLink>) -> Vec<RecordLink> {
+        let besides = self.own.besides.iter();
+        links.extend(besides.map(|&peer| RecordLink {
+            peer,
+            rtt_us: BESIDES_US,
+        }));
+        links.sort_unstable_by_key(|link| link.peer);
+        links.dedup_by_key(|link| link.peer);
+        links
+    }
+
     fn record_now(&self, core: &Core) -> Record {
         let now = core.now.mono;
-        let mut links: Vec<RecordLink> = self
+        let links: Vec<RecordLink> = self
             .up
             .iter()
             .filter_map(|(peer, id)| {
@@ -319,15 +334,8 @@ impl Overlay {
             })
             .take(LINKS_MAX)
             .collect();
-        if !self.own.besides.is_empty() {
-            let besides = self.own.besides.iter();
-            links.extend(besides.map(|&peer| RecordLink {
-                peer,
-                rtt_us: BESIDES_US,
-            }));
-            links.sort_unstable_by_key(|link| link.peer);
-            links.dedup_by_key(|link| link.peer);
-        }
+        #[cfg(feature = "warm")]
+        let links = self.with_besides(links);
         let mut groups: Vec<RecordGroup> =
             (self.adverts.groups.iter().take(GROUPS_MAX).cloned()).collect();
         #[cfg(feature = "wire-next")]

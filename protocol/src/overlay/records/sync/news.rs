@@ -25,10 +25,6 @@ impl News {
         self.0.is_empty()
     }
 
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
-
     /// All of them, of each peer the newest, ascending; none are left.
     pub(super) fn take(&mut self) -> Vec<RecordName> {
         let mut names = std::mem::take(&mut self.0);
@@ -53,10 +49,6 @@ impl KnownNews {
         if self.0.len() < KNOWN_MAX {
             self.0.push(name);
         }
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.0 = Vec::new();
     }
 
     /// Those of the news, which ascend, that are none to it. Nothing is noted any more.

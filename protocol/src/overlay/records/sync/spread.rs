@@ -3,6 +3,8 @@
 use super::{
     ANNOUNCE_MS, ANNOUNCE_SHARE, BATCH_MS, BATCH_SHARE, NAMES_PER_FRAME, RECORDS_PER_FRAME,
 };
+#[cfg(feature = "warm")]
+use super::{KnownNews, news::News};
 use crate::base::identity::PeerKey;
 use crate::base::interface::LinkId;
 use crate::base::time::Micros;
@@ -200,15 +202,16 @@ impl Overlay {
     }
 
     /// Nobody needs to be told what has changed so far.
+    #[cfg(feature = "warm")]
     pub(crate) fn forget_record_pushes(&mut self) {
         for link in self.links.values_mut() {
             link.record_push.clear();
             link.records_owed.clear();
-            link.known_news.clear();
+            link.known_news = KnownNews::default();
         }
         self.sync.flush = None;
         self.sync.replaced.clear();
-        self.sync.news.clear();
+        self.sync.news = News::default();
         self.sync.announce = None;
     }
 

@@ -134,7 +134,12 @@ impl From<PublishError> for ApiError {
                 "publish smaller messages (`--split lines`), or raise groups.message_bytes_max \
                  at every peer",
             ),
-            PublishError::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy", "try again soon"),
+            // Uploads wait while the peer is busy.
+            PublishError::Busy => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "look into the peer's log, and at `hedgerow doctor`",
+            ),
             PublishError::TooManyGroups { .. } => (
                 StatusCode::CONFLICT,
                 "too_many_groups",

@@ -1,6 +1,7 @@
 //! A full disk, few descriptors, clients that never read or never finish, lost files.
 
 use crate::peers::{PATIENCE, Peer, Process, feed, hedgerow, run, until};
+use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -67,8 +68,15 @@ fn readers_that_never_read_cost_little() {
     peer.run(&format!("pub news --file {}", file.display()))
         .ok();
     until(|| metric(&peer, "node_delivered") == 1);
-    // All of them have begun to write it.
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    // It has begun to be written to all of them, and no more of it finds room.
+    let mut before = Vec::new();
+    until(|| {
+        let unread = |reader: &UnixStream| ioctl_fionread(reader).expect("a socket");
+        let now: Vec<u64> = readers.iter().map(unread).collect();
+        let is_full = now == before && now.iter().all(|bytes| *bytes > 4096);
+        before = now;
+        is_full
+    });
     let peak = memory(&peer, "VmHWM:") >> 10;
     assert!(peak < 500, "{peak} MiB");
 

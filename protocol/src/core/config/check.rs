@@ -13,6 +13,28 @@ macro_rules! named {
     };
 }
 
+/// Counts of a configuration with their names, and whether they are above zero.
+macro_rules! present {
+    ($config:expr, $($section:ident.$field:ident),* $(,)?) => {
+        [$((
+            concat!(stringify!($section), ".", stringify!($field)),
+            $config.$section.$field > 0,
+        )),*]
+    };
+}
+
+/// A rule about a field: whether it holds, what its value must be.
+macro_rules! rule {
+    ($config:expr, $section:ident.$field:ident, $holds:expr, $why:expr $(,)?) => {
+        (
+            $holds,
+            concat!(stringify!($section), ".", stringify!($field)),
+            $config.$section.$field.to_string(),
+            $why,
+        )
+    };
+}
+
 /// A rule: whether it holds, the key it is about, its value, what it must be.
 type Rule = (bool, &'static str, String, &'static str);
 
@@ -88,76 +110,69 @@ impl Config {
 
     /// What nothing works without, and whether it is there.
     fn counts(&self) -> [(&'static str, bool); 14] {
-        let (links, database) = (&self.links, &self.database);
-        let (groups, flow) = (&self.groups, &self.flow);
-        [
-            ("links.capacity", links.capacity > 0),
-            ("links.dials_max", links.dials_max > 0),
-            ("links.bans_max", links.bans_max > 0),
-            (
-                "limits.pending_per_address",
-                self.limits.pending_per_address > 0,
-            ),
-            (
-                "limits.links_per_address",
-                self.limits.links_per_address > 0,
-            ),
-            ("database.records_max", database.records_max > 0),
-            ("database.refreshes_kept", database.refreshes_kept > 0),
-            ("groups.groups_max", groups.groups_max > 0),
-            ("groups.origins_max", groups.origins_max > 0),
-            ("groups.message_bytes_max", groups.message_bytes_max > 0),
-            ("groups.window", groups.window > 0),
-            ("groups.pull_attempts", groups.pull_attempts > 0),
-            ("groups.pull_bytes", groups.pull_bytes > 0),
-            ("flow.verifying_max", flow.verifying_max > 0),
-        ]
+        present!(
+            self,
+            links.capacity,
+            links.dials_max,
+            links.bans_max,
+            limits.pending_per_address,
+            limits.links_per_address,
+            database.records_max,
+            database.refreshes_kept,
+            groups.groups_max,
+            groups.origins_max,
+            groups.message_bytes_max,
+            groups.window,
+            groups.pull_attempts,
+            groups.pull_bytes,
+            flow.verifying_max,
+        )
     }
 
     fn link_rules(&self) -> Vec<Rule> {
         let links = &self.links;
         vec![
-            (
+            rule!(
+                self,
+                links.degree,
                 links.degree >= 2,
-                "links.degree",
-                links.degree.to_string(),
-                "at least 2, for the ring",
+                "at least 2, for the ring"
             ),
-            (
+            rule!(
+                self,
+                links.accept_max,
                 links.accept_max >= links.degree,
-                "links.accept_max",
-                links.accept_max.to_string(),
-                "at least links.degree",
+                "at least links.degree"
             ),
-            (
+            rule!(
+                self,
+                links.links_max,
                 links.links_max >= links.accept_max,
-                "links.links_max",
-                links.links_max.to_string(),
-                "at least links.accept_max",
+                "at least links.accept_max"
             ),
-            (
+            rule!(
+                self,
+                links.dial_timeout_max_ms,
                 links.dial_timeout_max_ms >= links.dial_timeout_ms,
-                "links.dial_timeout_max_ms",
-                links.dial_timeout_max_ms.to_string(),
-                "at least links.dial_timeout_ms",
+                "at least links.dial_timeout_ms"
             ),
-            (
+            rule!(
+                self,
+                links.heartbeat_ms,
                 links.heartbeat_ms >= 10,
-                "links.heartbeat_ms",
-                links.heartbeat_ms.to_string(),
-                "at least 10 ms",
+                "at least 10 ms"
             ),
-            (
+            rule!(
+                self,
+                links.silence_ms,
                 links.silence_ms >= 2 * links.heartbeat_ms,
-                "links.silence_ms",
-                links.silence_ms.to_string(),
-                "at least two heartbeats",
+                "at least two heartbeats"
             ),
-            (
+            rule!(
+                self,
+                database.refreshes_kept,
                 self.database.refreshes_kept <= 1_000,
-                "database.refreshes_kept",
-                self.database.refreshes_kept.to_string(),
-                "at most 1,000",
+                "at most 1,000"
             ),
         ]
     }
@@ -165,23 +180,23 @@ impl Config {
     fn size_rules(&self) -> Vec<Rule> {
         let groups = &self.groups;
         vec![
-            (
+            rule!(
+                self,
+                groups.fragment_bytes,
                 (1 << 10..=BUNDLE_BYTES_MAX - HEADER_BYTES_MAX).contains(&groups.fragment_bytes),
-                "groups.fragment_bytes",
-                groups.fragment_bytes.to_string(),
-                "1 KiB to 245,248 B: with its header, a bundle must fit into a frame",
+                "1 KiB to 245,248 B: with its header, a bundle must fit into a frame"
             ),
-            (
+            rule!(
+                self,
+                groups.message_bytes_max,
                 groups.message_bytes_max / groups.fragment_bytes.max(1) <= 1 << 16,
-                "groups.message_bytes_max",
-                groups.message_bytes_max.to_string(),
-                "at most 65,536 fragments",
+                "at most 65,536 fragments"
             ),
-            (
+            rule!(
+                self,
+                groups.ahead_bytes_max,
                 groups.ahead_bytes_max >= groups.message_bytes_max,
-                "groups.ahead_bytes_max",
-                groups.ahead_bytes_max.to_string(),
-                "at least groups.message_bytes_max, or the largest message never completes",
+                "at least groups.message_bytes_max, or the largest message never completes"
             ),
             (
                 self.memory().ahead >= 2 * groups.message_bytes_max,

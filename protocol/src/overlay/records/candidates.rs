@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 /// Candidates kept.
 const CANDIDATES_MAX: usize = 1_024;
-/// Tried at once while the view has lost a fifth of its members.
+/// Tried at once while the view has lost a fifth of its members, as far as `links.dials_max`
+/// (by default 8) leaves room.
 const BURST: usize = 16;
 /// With fewer links than this, one or two are tried at once.
 pub(crate) const LINKS_FEW: usize = 3;

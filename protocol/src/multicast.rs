@@ -11,6 +11,8 @@ mod digest;
 mod equivocation;
 mod events;
 mod evidence;
+#[cfg(test)]
+mod fixture;
 mod forward;
 mod group;
 mod inflight;

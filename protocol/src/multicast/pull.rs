@@ -573,3 +573,6 @@ fn intersection(a: &RangeSet, b: &RangeSet) -> RangeSet {
     }
     both
 }
+
+#[cfg(test)]
+mod tests;

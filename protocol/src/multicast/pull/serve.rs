@@ -143,3 +143,113 @@ impl Multicast {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::config::Config;
+    use crate::multicast::fixture::{ORIGIN, Peer, bundle_frame, log_key, wanted};
+    use crate::wire::frame::Frame;
+
+    /// A member that holds 1, 2 and 5 of an origin's log; another neighbour asks it.
+    fn holding(config: Config) -> (Peer, LinkId, Vec<Bundle>) {
+        let mut peer = Peer::member_with(config);
+        let (from, asks) = (peer.subscriber(2), peer.subscriber(3));
+        let all = peer.messages(ORIGIN, 6);
+        for at in [0, 1, 4] {
+            peer.push(from, &all[at]);
+        }
+        peer.heard(asks);
+        (peer, asks, all)
+    }
+
+    fn ask(peer: &mut Peer, from: LinkId, ranges: &[(u64, u64)]) -> Vec<Frame> {
+        let group = peer.id;
+        let wanted = vec![wanted(ORIGIN, ranges)];
+        peer.say(from, Pull { group, wanted });
+        peer.heard(from)
+    }
+
+    fn denial(peer: &Peer, ranges: &[(u64, u64)], gone: bool) -> Frame {
+        let (group, wanted) = (peer.id, wanted(ORIGIN, ranges));
+        Frame::from(NotHeld {
+            group,
+            wanted,
+            gone,
+        })
+    }
+
+    #[test]
+    fn what_is_held_is_served_and_the_rest_denied_for_good_up_to_the_settled_point() {
+        let (mut peer, link, all) = holding(Config::default());
+        let served = |at: usize| bundle_frame(&all[at], 2, true);
+        let answer = ask(&mut peer, link, &[(1, 1), (3, 6)]);
+        let denied = denial(&peer, &[(3, 4), (6, 6)], false);
+        assert_eq!(answer, [served(0), served(4), denied]);
+        peer.log_mut(ORIGIN).give_up(3, 4);
+        let answer = ask(&mut peer, link, &[(3, 4), (6, 6)]);
+        let expected = [
+            denial(&peer, &[(3, 4)], true),
+            denial(&peer, &[(6, 6)], false),
+        ];
+        assert_eq!(answer, expected);
+        assert_eq!(peer.count("bundles_served"), 2);
+    }
+
+    #[test]
+    fn of_a_log_that_is_not_here_nothing_is_denied_for_good() {
+        let mut peer = Peer::member();
+        let link = peer.subscriber(3);
+        let answer = ask(&mut peer, link, &[(1, 9)]);
+        assert_eq!(answer, [denial(&peer, &[(1, 9)], false)]);
+    }
+
+    #[test]
+    fn what_was_served_is_no_news_to_the_neighbour() {
+        let (mut peer, link, _) = holding(Config::default());
+        ask(&mut peer, link, &[(1, 2), (5, 5)]);
+        let remote = peer.multicast.remotes.get(link, peer.id).expect("a member");
+        assert!(remote.covers(log_key(ORIGIN), 1, 2));
+        let id = peer.id;
+        peer.wait_ms(1_000);
+        peer.call(|groups, cx| groups.announce(cx, id));
+        assert_eq!(peer.heard(link), []);
+    }
+
+    #[test]
+    fn what_a_full_queue_has_no_room_for_is_neither_served_nor_denied() {
+        let mut config = Config::default();
+        // One frame is being written, and one waits.
+        config.flow.unsent_bytes = 1;
+        config.flow.repair_queue_bytes = 0;
+        let (mut peer, link, all) = holding(config);
+        peer.writes_wait = true;
+        assert_eq!(
+            ask(&mut peer, link, &[(1, 5)]),
+            [bundle_frame(&all[0], 2, true)]
+        );
+        assert_eq!(peer.count("pulls_deferred"), 1);
+        assert_eq!(peer.count("bundles_served"), 2);
+        peer.write(link);
+        let rest = [
+            denial(&peer, &[(3, 4)], false),
+            bundle_frame(&all[1], 2, true),
+        ];
+        assert_eq!(peer.heard(link), rest);
+    }
+
+    #[test]
+    fn a_bundle_that_is_asked_for_in_part_is_served_whole() {
+        let mut peer = Peer::member();
+        let (from, asks) = (peer.subscriber(2), peer.subscriber(3));
+        let mut header = peer.header(ORIGIN, 1);
+        header.lengths = vec![1; 5];
+        let bundle = peer.sign(ORIGIN, header);
+        peer.push(from, &bundle);
+        peer.heard(asks);
+        assert_eq!(
+            ask(&mut peer, asks, &[(3, 4)]),
+            [bundle_frame(&bundle, 2, true)]
+        );
+    }
+}

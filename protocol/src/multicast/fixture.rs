@@ -1,0 +1,601 @@
+//! The groups of a peer without an engine, for the tests beside the code: a group that the peer has
+//! joined, neighbours whose links are up, and origins whose messages are signed.
+//!
+//! A test calls one function or gives one frame, and compares what comes out: frames by link, events,
+//! deliveries, counters. Time passes only where a test says so, and no timer runs by itself.
+
+use super::{BaselineState, Group, LogKey, OriginLog};
+use crate::base::identity::Keypair;
+use crate::base::interface::{Action, Event, LinkId, VerifyId};
+use crate::base::message::{Delivery, History, JoinOptions};
+use crate::base::name::{GroupId, GroupName};
+use crate::base::ranges::RangeSet;
+use crate::base::time::{Micros, Time};
+use crate::base::verify::VerifyJob;
+use crate::core::config::Config;
+use crate::core::{Checked, Core};
+use crate::multicast::{Cx, CxRef, Multicast};
+use crate::overlay::Overlay;
+use crate::overlay::cache::SharedCache;
+use crate::overlay::links::{Link, OverlayEvent};
+use crate::overlay::records::Standing;
+use crate::wire::bundle::BundleExt;
+use crate::wire::frame::{
+    BundleFrame, Digest, DigestEntry, Hello, NotHeld, Pull, SignedHeader, Subscribe, Wanted,
+};
+use crate::wire::record::{ALGORITHM_VERSION, GroupExt, RecordExt};
+use crate::wire::{
+    Bundle, BundleHeader, FRAME_BYTES_MAX, Frame, FrameDecoder, Record, RecordGroup, RecordLink,
+    SignedRecord, WIRE_VERSION,
+};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The peer itself.
+pub(super) const ME: u8 = 1;
+/// Somebody else, who publishes.
+pub(super) const ORIGIN: u8 = 9;
+/// The life in which others publish.
+pub(super) const EPOCH: u64 = 7;
+/// The life of this peer.
+pub(super) const OWN_EPOCH: u64 = 1_600_000_000_000;
+
+/// What clocks show when a test begins; messages state it, whenever they are signed.
+pub(super) const BEGAN_MS: u64 = 1_700_000_000_000;
+
+pub(super) fn key(number: u8) -> Keypair {
+    Keypair::from_secret([number; 32])
+}
+
+/// The log of an origin.
+pub(super) fn log_key(origin: u8) -> LogKey {
+    (key(origin).peer(), EPOCH)
+}
+
+pub(super) fn news() -> GroupName {
+    GroupName::new("news").expect("valid")
+}
+
+pub(super) fn ranges(of: &[(u64, u64)]) -> RangeSet {
+    RangeSet::try_from(of.to_vec()).expect("ascending")
+}
+
+/// What is asked for of an origin's log.
+pub(super) fn wanted(origin: u8, of: &[(u64, u64)]) -> Wanted {
+    Wanted {
+        origin: key(origin).peer(),
+        epoch: EPOCH,
+        ranges: ranges(of),
+    }
+}
+
+/// An origin's log as a neighbour holds it.
+pub(super) fn held(origin: u8, floor: u64, settled: u64, above: &[(u64, u64)]) -> DigestEntry {
+    DigestEntry {
+        origin: key(origin).peer(),
+        epoch: EPOCH,
+        floor,
+        settled,
+        above: ranges(above),
+    }
+}
+
+pub(super) fn signed_header(bundle: &Bundle) -> SignedHeader {
+    SignedHeader {
+        signed: bundle.signed.clone(),
+        signature: bundle.signature,
+    }
+}
+
+/// A bundle as it travels.
+pub(super) fn bundle_frame(bundle: &Bundle, hops: u16, pulled: bool) -> Frame {
+    let frame = BundleFrame {
+        hops,
+        pulled,
+        signed: bundle.signed.clone(),
+        signature: bundle.signature,
+    };
+    Frame::Bundle(frame, bundle.payload.clone())
+}
+
+/// A peer that groups are tested at.
+pub(super) struct Peer {
+    pub(super) core: Core,
+    pub(super) net: Overlay,
+    pub(super) multicast: Multicast,
+    /// The group `news`.
+    pub(super) id: GroupId,
+    /// Whether signatures are checked only by [`Self::check`].
+    pub(super) checks_wait: bool,
+    /// Whether the transport writes only what [`Self::write`] tells it to.
+    pub(super) writes_wait: bool,
+    unwritten: BTreeMap<LinkId, usize>,
+    pub(super) waiting: Vec<(VerifyId, VerifyJob)>,
+    pub(super) events: Vec<Event>,
+    pub(super) delivered: Vec<Delivery>,
+    /// Links that were closed here.
+    pub(super) closed: Vec<LinkId>,
+    heard: BTreeMap<LinkId, Vec<Frame>>,
+    decoders: BTreeMap<LinkId, FrameDecoder>,
+    /// The version of the records that were made last.
+    records: u64,
+}
+
+impl Peer {
+    /// In no group, and without neighbours.
+    pub(super) fn new(config: Config) -> Self {
+        let now = Time {
+            mono: Micros::from_millis(100_000),
+            wall_ms: BEGAN_MS,
+        };
+        let id = GroupId::new(&config.network, &news());
+        let mut core = Core::new(key(ME), config, [1; 32], now);
+        let net = Overlay::new(&mut core, SharedCache::default(), OWN_EPOCH);
+        Self {
+            core,
+            net,
+            multicast: Multicast::default(),
+            id,
+            checks_wait: false,
+            writes_wait: false,
+            unwritten: BTreeMap::new(),
+            waiting: Vec::new(),
+            events: Vec::new(),
+            delivered: Vec::new(),
+            closed: Vec::new(),
+            heard: BTreeMap::new(),
+            decoders: BTreeMap::new(),
+            records: 0,
+        }
+    }
+
+    /// A member that has joined and waits for its baseline.
+    pub(super) fn joiner(history: History) -> Self {
+        let mut peer = Self::new(Config::default());
+        let options = JoinOptions {
+            history,
+            ..JoinOptions::default()
+        };
+        let joined = peer.call(|groups, cx| groups.join_group(cx, news(), options));
+        joined.expect("joins");
+        peer
+    }
+
+    /// A member to which everything is due.
+    pub(super) fn member() -> Self {
+        Self::member_with(Config::default())
+    }
+
+    pub(super) fn member_with(config: Config) -> Self {
+        let mut peer = Self::new(config);
+        let options = JoinOptions::default();
+        let joined = peer.call(|groups, cx| groups.join_group(cx, news(), options));
+        joined.expect("joins");
+        let id = peer.id;
+        peer.group_mut().baseline = BaselineState::Taken;
+        peer.call(|groups, cx| groups.baseline_reached(cx, id, true));
+        peer.events.clear();
+        peer
+    }
+
+    /// Calls what is tested, and takes what comes out.
+    pub(super) fn call<T>(&mut self, what: impl FnOnce(&mut Multicast, &mut Cx<'_>) -> T) -> T {
+        let mut cx = Cx {
+            core: &mut self.core,
+            net: &mut self.net,
+        };
+        let result = what(&mut self.multicast, &mut cx);
+        self.settle();
+        result
+    }
+
+    /// The same for what only looks.
+    pub(super) fn look<T>(&self, what: impl FnOnce(&Multicast, CxRef<'_>) -> T) -> T {
+        let cx = CxRef {
+            core: &self.core,
+            net: &self.net,
+        };
+        what(&self.multicast, cx)
+    }
+
+    /// A neighbour sends a frame.
+    pub(super) fn say(&mut self, from: LinkId, frame: impl Into<Frame>) {
+        let frame = frame.into();
+        self.call(|groups, cx| match frame {
+            Frame::Bundle(bundle, payload) => groups.on_bundle(cx, from, bundle, payload),
+            Frame::Subscribe(subscribe) => groups.on_subscribe(cx, from, subscribe),
+            Frame::Baseline(baseline) => groups.on_baseline(cx, from, baseline),
+            Frame::Digest(digest) => groups.on_digest(cx, from, digest),
+            Frame::Pull(pull) => groups.on_pull(cx, from, pull),
+            Frame::NotHeld(not_held) => groups.on_not_held(cx, from, not_held),
+            Frame::Proof(proof) => groups.on_proof(cx, from, proof),
+            Frame::Acknowledge(acknowledge) => groups.on_acknowledge(cx, from, acknowledge),
+            Frame::AskAcknowledge(ask) => groups.on_ask_acknowledge(cx, from, &ask),
+            Frame::Equivocation(equivocation) => groups.on_equivocation(cx, from, equivocation),
+            frame => panic!("no frame of groups: {frame:?}"),
+        });
+    }
+
+    /// A neighbour pushes a bundle.
+    pub(super) fn push(&mut self, from: LinkId, bundle: &Bundle) {
+        self.say(from, bundle_frame(bundle, 1, false));
+    }
+
+    /// A neighbour answers a pull with a bundle.
+    pub(super) fn serve(&mut self, from: LinkId, bundle: &Bundle) {
+        self.say(from, bundle_frame(bundle, 1, true));
+    }
+
+    /// A neighbour tells what it holds.
+    pub(super) fn tell(&mut self, from: LinkId, entries: Vec<DigestEntry>) {
+        let group = self.id;
+        let ask = false;
+        self.say(
+            from,
+            Digest {
+                group,
+                ask,
+                entries,
+            },
+        );
+    }
+
+    /// A neighbour denies what it was asked for.
+    pub(super) fn deny(&mut self, from: LinkId, wanted: Wanted, gone: bool) {
+        let group = self.id;
+        self.say(
+            from,
+            NotHeld {
+                group,
+                wanted,
+                gone,
+            },
+        );
+    }
+
+    /// A neighbour whose link is up, and that has not spoken of the group. Its link has its number.
+    pub(super) fn neighbour(&mut self, number: u8) -> LinkId {
+        let link = LinkId(u64::from(number));
+        let peer = key(number).peer();
+        self.net.on_linked(&mut self.core, link, peer, None, None);
+        let hello = Hello {
+            wire: WIRE_VERSION,
+            network: self.core.config.network.clone(),
+            epoch: 1,
+            capabilities: 0,
+            needs: Vec::new(),
+            wants: 1,
+            record: None,
+        };
+        self.net.on_hello(&mut self.core, link, hello);
+        self.settle();
+        assert!(self.net.up.contains_key(&peer), "the link is up");
+        self.heard.remove(&link);
+        self.events.clear();
+        link
+    }
+
+    /// A neighbour that is a member of the group.
+    pub(super) fn subscriber(&mut self, number: u8) -> LinkId {
+        let link = self.neighbour(number);
+        self.say(link, Self::subscribe(1));
+        self.heard.remove(&link);
+        link
+    }
+
+    pub(super) fn subscribe(role: u8) -> Subscribe {
+        Subscribe {
+            group: news(),
+            role,
+            baseline: false,
+            history: History::None,
+            older_ms: 0,
+        }
+    }
+
+    /// The transport loses a link.
+    pub(super) fn lose(&mut self, link: LinkId) {
+        let end = crate::base::interface::LinkEnd::Transport;
+        self.net.on_link_lost(&mut self.core, link, end);
+        self.settle();
+    }
+
+    /// The round trip to a neighbour has been measured.
+    pub(super) fn measure(&mut self, link: LinkId, rtt_ms: u64) {
+        let (now, window) = (self.core.now.mono, Micros::from_millis(60_000));
+        self.link_mut(link).rtt.measure(now, rtt_ms * 1_000, window);
+    }
+
+    /// The view: members of the group, and the links between them with their round trips, ms.
+    pub(super) fn see(&mut self, links: &[(u8, u8, u32)]) {
+        self.records += 1;
+        let ends = links.iter().flat_map(|&(a, b, _)| [a, b]);
+        let peers: BTreeSet<u8> = ends.chain([ME]).collect();
+        for number in peers {
+            let record = self.record(number, links);
+            self.take_record(number, record);
+        }
+        self.net.refresh_view(&mut self.core);
+        self.settle();
+        self.events.clear();
+    }
+
+    /// A record of a member with its share of `links`.
+    pub(super) fn record(&self, number: u8, links: &[(u8, u8, u32)]) -> Record {
+        let of = links.iter().filter_map(|&(a, b, rtt_ms)| {
+            let other = match number {
+                _ if a == number => b,
+                _ if b == number => a,
+                _ => return None,
+            };
+            Some(RecordLink {
+                peer: key(other).peer(),
+                rtt_us: rtt_ms * 1_000,
+            })
+        });
+        let mut links: Vec<RecordLink> = of.collect();
+        links.sort_by_key(|link| link.peer);
+        Record {
+            network: self.core.network_hash,
+            peer: key(number).peer(),
+            epoch: if number == ME { OWN_EPOCH } else { EPOCH },
+            version: self.records,
+            left: false,
+            algorithm: ALGORITHM_VERSION,
+            capabilities: 0,
+            capacity: 8,
+            coordinate: [0.0; 5],
+            addresses: Vec::new(),
+            groups: vec![RecordGroup {
+                name: news(),
+                role: 1,
+                settings_version: 0,
+                settings: None,
+                ext: GroupExt::default(),
+            }],
+            links,
+            ext: RecordExt::default(),
+        }
+    }
+
+    /// A record comes into the database.
+    pub(super) fn take_record(&mut self, number: u8, record: Record) {
+        let signed = Arc::new(SignedRecord::sign(record, &key(number)));
+        let now = self.core.now.mono;
+        if number == ME {
+            return self.net.database.replace_own(signed, now);
+        }
+        let database = &mut self.net.database;
+        let taken = database.replace(signed, 0, now, Standing::Linked, |_| true);
+        assert!(taken.is_ok(), "{taken:?}");
+    }
+
+    /// Both ends of these links have computed the same trees for long.
+    pub(super) fn agree(&mut self, links: &[LinkId]) {
+        let id = self.id;
+        self.call(|groups, cx| groups.same_graph_since(cx.as_ref(), id));
+        self.wait_ms(3_000);
+        self.agree_still(links);
+    }
+
+    /// They still do.
+    pub(super) fn agree_still(&mut self, links: &[LinkId]) {
+        let now = self.core.now.mono;
+        for link in links {
+            self.link_mut(*link).equal_at = Some(now);
+        }
+    }
+
+    pub(super) fn wait_ms(&mut self, ms: u64) {
+        self.core.now.mono = self.core.now.mono + Micros::from_millis(ms);
+        self.core.now.wall_ms += ms;
+    }
+
+    /// What is due of the group is done.
+    pub(super) fn run_timers(&mut self) {
+        self.call(Multicast::on_groups_timeout);
+    }
+
+    /// A round of repair after so long.
+    pub(super) fn repair_after_ms(&mut self, ms: u64) {
+        self.wait_ms(ms);
+        let id = self.id;
+        self.call(|groups, cx| groups.repair(cx, id));
+    }
+
+    pub(super) fn group(&self) -> &Group {
+        &self.multicast.groups[&self.id]
+    }
+
+    pub(super) fn group_mut(&mut self) -> &mut Group {
+        self.multicast.groups.get_mut(&self.id).expect("the group")
+    }
+
+    pub(super) fn log(&self, origin: u8) -> &OriginLog {
+        &self.group().logs[&log_key(origin)]
+    }
+
+    pub(super) fn log_mut(&mut self, origin: u8) -> &mut OriginLog {
+        let logs = &mut self.group_mut().logs;
+        logs.get_mut(&log_key(origin)).expect("a log")
+    }
+
+    pub(super) fn link_mut(&mut self, link: LinkId) -> &mut Link {
+        self.net.links.get_mut(&link).expect("a link")
+    }
+
+    pub(super) fn count(&self, name: &str) -> u64 {
+        let counters = self.core.counts.told();
+        counters.values.get(name).copied().unwrap_or(0)
+    }
+
+    /// The header of a message of one byte.
+    pub(super) fn header(&self, origin: u8, seq: u64) -> BundleHeader {
+        BundleHeader {
+            group: self.id,
+            origin: key(origin).peer(),
+            epoch: EPOCH,
+            seq,
+            flags: 0,
+            published_at: BEGAN_MS,
+            lengths: vec![1],
+            header_lengths: Vec::new(),
+            delays: Vec::new(),
+            fragment: None,
+            previous: if seq == 1 { [0; 32] } else { [1; 32] },
+            payload_hash: [0; 32],
+            ext: BundleExt::default(),
+        }
+    }
+
+    /// A bundle with this header and a payload that has the length it states.
+    pub(super) fn sign(&self, origin: u8, header: BundleHeader) -> Bundle {
+        let bytes: u32 = header.lengths.iter().sum();
+        Bundle::sign(header, vec![b'x'; bytes as usize].into(), &key(origin))
+    }
+
+    /// The first messages of an origin, each with the hash of the one before.
+    pub(super) fn messages(&self, origin: u8, count: u64) -> Vec<Bundle> {
+        self.messages_with(origin, count, |_| {})
+    }
+
+    /// The same with headers that are changed before they are signed.
+    pub(super) fn messages_with(
+        &self,
+        origin: u8,
+        count: u64,
+        mut change: impl FnMut(&mut BundleHeader),
+    ) -> Vec<Bundle> {
+        let mut bundles: Vec<Bundle> = Vec::new();
+        for seq in 1..=count {
+            let mut header = self.header(origin, seq);
+            header.previous = bundles.last().map_or([0; 32], |last| last.hash);
+            change(&mut header);
+            bundles.push(self.sign(origin, header));
+        }
+        bundles
+    }
+
+    /// What a neighbour was sent since the last look.
+    pub(super) fn heard(&mut self, link: LinkId) -> Vec<Frame> {
+        self.heard.remove(&link).unwrap_or_default()
+    }
+
+    /// Of that, what it was asked for: origins and ranges.
+    pub(super) fn pulls(&mut self, link: LinkId) -> Vec<Wanted> {
+        let frames = self.heard(link).into_iter();
+        let pulls = frames.filter_map(|frame| match frame {
+            Frame::Pull(Pull { wanted, .. }) => Some(wanted),
+            _ => None,
+        });
+        pulls.flatten().collect()
+    }
+
+    /// Seqs delivered since the last look.
+    pub(super) fn seqs(&mut self) -> Vec<u64> {
+        let delivered = std::mem::take(&mut self.delivered).into_iter();
+        delivered.map(|delivery| delivery.id.seq).collect()
+    }
+
+    /// Gaps told since the last look at events.
+    pub(super) fn gaps(&mut self) -> Vec<(u64, u64)> {
+        let events = std::mem::take(&mut self.events).into_iter();
+        let gaps = events.filter_map(|event| match event {
+            Event::Gap { from, to, .. } => Some((from, to)),
+            _ => None,
+        });
+        gaps.collect()
+    }
+
+    /// The transport writes from now on, and has written what this link was given.
+    pub(super) fn write(&mut self, link: LinkId) {
+        self.writes_wait = false;
+        let bytes = self.unwritten.remove(&link).unwrap_or(0);
+        self.net.on_sent(&mut self.core, link, bytes);
+        self.settle();
+    }
+
+    /// Checks the signatures that wait for it.
+    pub(super) fn check(&mut self) {
+        for (id, job) in std::mem::take(&mut self.waiting) {
+            self.verified(id, job.run());
+        }
+        self.settle();
+    }
+
+    pub(super) fn verified(&mut self, id: VerifyId, valid: bool) {
+        let mut cx = Cx {
+            core: &mut self.core,
+            net: &mut self.net,
+        };
+        let (groups, cx) = (&mut self.multicast, &mut cx);
+        match Checked::of(id) {
+            Some(Checked::Bundle) => groups.on_bundle_verified(cx, id, valid),
+            Some(Checked::Acknowledgement) => groups.on_acknowledgement_verified(cx, id, valid),
+            Some(Checked::Equivocation) => groups.on_equivocation_verified(cx, id, valid),
+            Some(Checked::Proof) => groups.on_proof_verified(cx, id, valid),
+            Some(Checked::Baseline) => groups.on_baseline_verified(cx, id, valid),
+            Some(Checked::Record) | None => panic!("no check of groups"),
+        }
+    }
+
+    /// Takes what has come out, and tells groups what has happened below, as the engine does.
+    fn settle(&mut self) {
+        loop {
+            if let Some(action) = self.core.actions.pop_front() {
+                self.take(action);
+            } else if let Some(event) = self.net.events.pop_front() {
+                self.happen(&event);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, action: Action) {
+        match action {
+            Action::Verify { id, job } if self.checks_wait => self.waiting.push((id, job)),
+            Action::Verify { id, job } => self.verified(id, job.run()),
+            Action::Send { link, chunks } => {
+                let bytes = chunks.iter().map(Bytes::len).sum();
+                let new = || FrameDecoder::new(FRAME_BYTES_MAX);
+                let decoder = self.decoders.entry(link).or_insert_with(new);
+                for chunk in chunks {
+                    decoder.push(chunk);
+                }
+                while let Some(raw) = decoder.next_frame().expect("a frame") {
+                    let frame = Frame::decode(raw).expect("a frame");
+                    self.heard.entry(link).or_default().extend(frame);
+                }
+                if self.writes_wait {
+                    *self.unwritten.entry(link).or_default() += bytes;
+                } else {
+                    self.net.on_sent(&mut self.core, link, bytes);
+                }
+            }
+            Action::Deliver(delivery) => self.delivered.push(delivery),
+            Action::Event(event) => self.events.push(event),
+            Action::Close { link } => self.closed.push(link),
+            _ => {}
+        }
+    }
+
+    fn happen(&mut self, event: &OverlayEvent) {
+        let mut cx = Cx {
+            core: &mut self.core,
+            net: &mut self.net,
+        };
+        let (groups, cx) = (&mut self.multicast, &mut cx);
+        match *event {
+            OverlayEvent::LinkUp(link) => groups.on_link_up_for_groups(cx, link),
+            OverlayEvent::LinkDown(link) => {
+                groups.on_link_down_for_groups(cx, link);
+                groups.on_link_down_for_baselines(cx, link);
+            }
+            OverlayEvent::LinkEnded(link) => groups.remotes.forget(link),
+            OverlayEvent::ViewChanged => groups.on_view_changed_for_groups(cx),
+            _ => {}
+        }
+    }
+}

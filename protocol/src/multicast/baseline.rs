@@ -458,3 +458,6 @@ impl Multicast {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -318,7 +318,6 @@ impl Peer {
         }
         self.net.refresh_view(&mut self.core);
         self.settle();
-        self.events.clear();
     }
 
     /// A record of a member with its share of `links`.

@@ -383,3 +383,6 @@ impl Multicast {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

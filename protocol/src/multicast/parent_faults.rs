@@ -448,3 +448,6 @@ impl Multicast {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

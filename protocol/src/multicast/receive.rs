@@ -374,3 +374,6 @@ impl Multicast {
         cx.core.wake_at(due);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,3 +164,153 @@ fn job(origin: &BaselineOrigin) -> Option<VerifyJob> {
         payload: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::interface::Event;
+    use crate::base::message::History;
+    use crate::multicast::fixture::{EPOCH, ORIGIN, Peer, key, signed_header};
+    use crate::wire::Bundle;
+
+    fn origin(settled: u64, proof: Option<&Bundle>) -> BaselineOrigin {
+        BaselineOrigin {
+            origin: key(ORIGIN).peer(),
+            epoch: EPOCH,
+            settled,
+            proof: proof.map(signed_header),
+            age_ms: 0,
+            past: Vec::new(),
+        }
+    }
+
+    fn answer(peer: &Peer, origins: Vec<BaselineOrigin>) -> Baseline {
+        Baseline {
+            group: peer.id,
+            older_ms: 0,
+            alone: false,
+            origins,
+            last: true,
+        }
+    }
+
+    fn has_joined(peer: &Peer) -> bool {
+        let mut events = peer.events.iter();
+        events.any(|event| matches!(event, Event::Joined { .. }))
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_not_checked() {
+        let mut peer = Peer::member();
+        peer.checks_wait = true;
+        let link = peer.subscriber(2);
+        let all = peer.messages(ORIGIN, 1);
+        let said = answer(&peer, vec![origin(1, Some(&all[0]))]);
+        peer.say(link, said);
+        assert!(peer.waiting.is_empty());
+        assert_eq!(peer.count("baselines_unasked"), 1);
+    }
+
+    #[test]
+    fn a_proof_of_something_else_ends_the_link_and_is_not_checked() {
+        let mut peer = Peer::joiner(History::None);
+        let all = peer.messages(ORIGIN, 2);
+        let mut of_group = peer.header(ORIGIN, 1);
+        of_group.group.0[0] ^= 1;
+        let mut of_life = peer.header(ORIGIN, 1);
+        of_life.epoch += 1;
+        let of_origin = peer.header(ORIGIN + 1, 1);
+        let proofs = [
+            peer.sign(ORIGIN, of_group),
+            peer.sign(ORIGIN, of_life),
+            peer.sign(ORIGIN + 1, of_origin),
+        ];
+        let cases = proofs.iter().map(|proof| (1, proof)).chain([(3, &all[1])]);
+        for (number, (settled, proof)) in (20..).zip(cases) {
+            let link = peer.subscriber(number);
+            peer.checks_wait = true;
+            let said = answer(&peer, vec![origin(settled, Some(proof))]);
+            peer.say(link, said);
+            assert!(peer.closed.contains(&link), "{proof:?}");
+            assert!(peer.waiting.is_empty() && !has_joined(&peer));
+        }
+        // More than is needed is a proof as well.
+        let link = peer.subscriber(2);
+        let said = answer(&peer, vec![origin(1, Some(&all[1]))]);
+        peer.say(link, said);
+        peer.check();
+        assert!(has_joined(&peer));
+    }
+
+    #[test]
+    fn an_answer_counts_once_all_of_it_is_checked_a_few_at_a_time() {
+        let mut peer = Peer::joiner(History::None);
+        peer.checks_wait = true;
+        let link = peer.subscriber(2);
+        let all = peer.messages(ORIGIN, 1);
+        let many = CHECKS_MAX + 8;
+        let said = answer(&peer, vec![origin(1, Some(&all[0])); many]);
+        peer.say(link, said);
+        assert_eq!(peer.waiting.len(), CHECKS_MAX);
+        peer.check();
+        assert_eq!(peer.waiting.len(), many - CHECKS_MAX);
+        assert!(!has_joined(&peer));
+        peer.check();
+        assert!(has_joined(&peer));
+    }
+
+    #[test]
+    fn the_answer_of_a_link_that_has_ended_is_not_waited_for() {
+        let mut peer = Peer::joiner(History::None);
+        peer.checks_wait = true;
+        let (gone, other) = (peer.subscriber(2), peer.subscriber(3));
+        let all = peer.messages(ORIGIN, 3);
+        let said = answer(&peer, vec![origin(3, Some(&all[2]))]);
+        peer.say(gone, said);
+        let said = answer(&peer, vec![origin(2, Some(&all[1]))]);
+        peer.say(other, said);
+        let id = peer.id;
+        assert!(peer.multicast.proof_checks.is_about(id));
+        let late = std::mem::take(&mut peer.waiting);
+        peer.lose(gone);
+        for (check, _) in late {
+            peer.verified(check, false);
+        }
+        assert_eq!(peer.count("baselines_forged"), 0, "nobody is blamed for it");
+        peer.check();
+        assert!(has_joined(&peer));
+        assert_eq!(peer.log(ORIGIN).settled(), 2);
+    }
+
+    #[test]
+    fn a_link_does_not_take_the_room_of_others() {
+        let mut peer = Peer::joiner(History::Last(1));
+        peer.checks_wait = true;
+        let (greedy, other) = (peer.subscriber(2), peer.subscriber(3));
+        let all = peer.messages(ORIGIN, 1);
+        let mut said = answer(&peer, vec![origin(1, Some(&all[0]))]);
+        said.last = false;
+        for _ in 0..FRAMES_MAX {
+            peer.say(greedy, said.clone());
+        }
+        let refused = peer.count("baselines_unchecked");
+        assert!(refused > 0);
+        peer.say(other, said);
+        assert_eq!(peer.count("baselines_unchecked"), refused);
+    }
+
+    #[test]
+    fn links_take_turns_and_the_frames_of_each_keep_their_order() {
+        let peer = Peer::member();
+        let mut checks = ProofChecks::default();
+        for (link, settled) in [(2, 1), (2, 2), (2, 3), (3, 4), (3, 5)] {
+            let frame = answer(&peer, vec![origin(settled, None)]);
+            checks.frames.push_back((LinkId(link), frame));
+        }
+        let mut order = Vec::new();
+        while let Some((_, frame)) = checks.next_frame() {
+            order.push(frame.origins[0].settled);
+        }
+        assert_eq!(order, [1, 4, 2, 5, 3]);
+    }
+}

@@ -5,48 +5,30 @@
 //! deliveries, counters. Time passes only where a test says so, and no timer runs by itself.
 
 use super::{BaselineState, Group, LogKey, OriginLog};
-use crate::base::identity::Keypair;
-use crate::base::interface::{Action, Event, LinkId, VerifyId};
+use crate::base::interface::{Event, LinkEnd, LinkId, VerifyId};
 use crate::base::message::{Delivery, History, JoinOptions};
 use crate::base::name::{GroupId, GroupName};
 use crate::base::ranges::RangeSet;
-use crate::base::time::{Micros, Time};
-use crate::base::verify::VerifyJob;
+use crate::core::Checked;
 use crate::core::config::Config;
-use crate::core::{Checked, Core};
 use crate::multicast::{Cx, CxRef, Multicast};
-use crate::overlay::Overlay;
-use crate::overlay::cache::SharedCache;
+use crate::overlay::fixture::{Command, Fixture, member_of};
 use crate::overlay::links::{Link, OverlayEvent};
 use crate::overlay::records::Standing;
 use crate::wire::bundle::BundleExt;
 use crate::wire::frame::{
-    BundleFrame, Digest, DigestEntry, Hello, NotHeld, Pull, SignedHeader, Subscribe, Wanted,
+    BundleFrame, Digest, DigestEntry, NotHeld, Pull, SignedHeader, Subscribe, Wanted,
 };
-use crate::wire::record::{ALGORITHM_VERSION, GroupExt, RecordExt};
-use crate::wire::{
-    Bundle, BundleHeader, FRAME_BYTES_MAX, Frame, FrameDecoder, Record, RecordGroup, RecordLink,
-    SignedRecord, WIRE_VERSION,
-};
-use bytes::Bytes;
+use crate::wire::{Bundle, BundleHeader, Frame, Record, RecordLink};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
 
-/// The peer itself.
-pub(super) const ME: u8 = 1;
-/// Somebody else, who publishes.
+pub(super) use crate::overlay::fixture::{EPOCH, ME, WALL_MS, key};
+
+/// Somebody else, who publishes in the life [`EPOCH`].
 pub(super) const ORIGIN: u8 = 9;
-/// The life in which others publish.
-pub(super) const EPOCH: u64 = 7;
 /// The life of this peer.
-pub(super) const OWN_EPOCH: u64 = 1_600_000_000_000;
-
-/// What clocks show when a test begins; messages state it, whenever they are signed.
-pub(super) const BEGAN_MS: u64 = 1_700_000_000_000;
-
-pub(super) fn key(number: u8) -> Keypair {
-    Keypair::from_secret([number; 32])
-}
+pub(super) const OWN_EPOCH: u64 = WALL_MS;
 
 /// The log of an origin.
 pub(super) fn log_key(origin: u8) -> LogKey {
@@ -101,8 +83,7 @@ pub(super) fn bundle_frame(bundle: &Bundle, hops: u16, pulled: bool) -> Frame {
 
 /// A peer that groups are tested at.
 pub(super) struct Peer {
-    pub(super) core: Core,
-    pub(super) net: Overlay,
+    below: Fixture,
     pub(super) multicast: Multicast,
     /// The group `news`.
     pub(super) id: GroupId,
@@ -110,43 +91,49 @@ pub(super) struct Peer {
     pub(super) checks_wait: bool,
     /// Whether the transport writes only what [`Self::write`] tells it to.
     pub(super) writes_wait: bool,
-    unwritten: BTreeMap<LinkId, usize>,
-    pub(super) waiting: Vec<(VerifyId, VerifyJob)>,
+    /// Checks that wait, and what each will give.
+    pub(super) waiting: Vec<(VerifyId, bool)>,
     pub(super) events: Vec<Event>,
     pub(super) delivered: Vec<Delivery>,
     /// Links that were closed here.
     pub(super) closed: Vec<LinkId>,
     heard: BTreeMap<LinkId, Vec<Frame>>,
-    decoders: BTreeMap<LinkId, FrameDecoder>,
-    /// The version of the records that were made last.
+    /// The version of the records that [`Self::see`] made last.
     records: u64,
+}
+
+impl Deref for Peer {
+    type Target = Fixture;
+
+    fn deref(&self) -> &Fixture {
+        &self.below
+    }
+}
+
+impl DerefMut for Peer {
+    fn deref_mut(&mut self) -> &mut Fixture {
+        &mut self.below
+    }
 }
 
 impl Peer {
     /// In no group, and without neighbours.
     pub(super) fn new(config: Config) -> Self {
-        let now = Time {
-            mono: Micros::from_millis(100_000),
-            wall_ms: BEGAN_MS,
-        };
         let id = GroupId::new(&config.network, &news());
-        let mut core = Core::new(key(ME), config, [1; 32], now);
-        let net = Overlay::new(&mut core, SharedCache::default(), OWN_EPOCH);
+        let below = Fixture::with(config);
+        assert_eq!(below.net.own.epoch, OWN_EPOCH);
         Self {
-            core,
-            net,
+            below,
             multicast: Multicast::default(),
             id,
             checks_wait: false,
             writes_wait: false,
-            unwritten: BTreeMap::new(),
             waiting: Vec::new(),
             events: Vec::new(),
             delivered: Vec::new(),
             closed: Vec::new(),
             heard: BTreeMap::new(),
-            decoders: BTreeMap::new(),
-            records: 0,
+            records: 1,
         }
     }
 
@@ -182,8 +169,8 @@ impl Peer {
     /// Calls what is tested, and takes what comes out.
     pub(super) fn call<T>(&mut self, what: impl FnOnce(&mut Multicast, &mut Cx<'_>) -> T) -> T {
         let mut cx = Cx {
-            core: &mut self.core,
-            net: &mut self.net,
+            core: &mut self.below.core,
+            net: &mut self.below.net,
         };
         let result = what(&mut self.multicast, &mut cx);
         self.settle();
@@ -193,8 +180,8 @@ impl Peer {
     /// The same for what only looks.
     pub(super) fn look<T>(&self, what: impl FnOnce(&Multicast, CxRef<'_>) -> T) -> T {
         let cx = CxRef {
-            core: &self.core,
-            net: &self.net,
+            core: &self.below.core,
+            net: &self.below.net,
         };
         what(&self.multicast, cx)
     }
@@ -254,25 +241,12 @@ impl Peer {
         );
     }
 
-    /// A neighbour whose link is up, and that has not spoken of the group. Its link has its number.
+    /// A neighbour whose link is up, and that has not spoken of the group.
     pub(super) fn neighbour(&mut self, number: u8) -> LinkId {
-        let link = LinkId(u64::from(number));
-        let peer = key(number).peer();
-        self.net.on_linked(&mut self.core, link, peer, None, None);
-        let hello = Hello {
-            wire: WIRE_VERSION,
-            network: self.core.config.network.clone(),
-            epoch: 1,
-            capabilities: 0,
-            needs: Vec::new(),
-            wants: 1,
-            record: None,
-        };
-        self.net.on_hello(&mut self.core, link, hello);
-        self.settle();
-        assert!(self.net.up.contains_key(&peer), "the link is up");
+        let link = self.below.link(number);
+        self.below.write(link);
+        self.call(|groups, cx| groups.on_link_up_for_groups(cx, link));
         self.heard.remove(&link);
-        self.events.clear();
         link
     }
 
@@ -296,15 +270,9 @@ impl Peer {
 
     /// The transport loses a link.
     pub(super) fn lose(&mut self, link: LinkId) {
-        let end = crate::base::interface::LinkEnd::Transport;
-        self.net.on_link_lost(&mut self.core, link, end);
+        let Fixture { core, net, .. } = &mut self.below;
+        net.on_link_lost(core, link, LinkEnd::Transport);
         self.settle();
-    }
-
-    /// The round trip to a neighbour has been measured.
-    pub(super) fn measure(&mut self, link: LinkId, rtt_ms: u64) {
-        let (now, window) = (self.core.now.mono, Micros::from_millis(60_000));
-        self.link_mut(link).rtt.measure(now, rtt_ms * 1_000, window);
     }
 
     /// The view: members of the group, and the links between them with their round trips, ms.
@@ -313,15 +281,20 @@ impl Peer {
         let ends = links.iter().flat_map(|&(a, b, _)| [a, b]);
         let peers: BTreeSet<u8> = ends.chain([ME]).collect();
         for number in peers {
-            let record = self.record(number, links);
-            self.take_record(number, record);
+            self.state(number, links, |_| ());
         }
-        self.net.refresh_view(&mut self.core);
+        let Fixture { core, net, .. } = &mut self.below;
+        net.refresh_view(core);
         self.settle();
     }
 
-    /// A record of a member with its share of `links`.
-    pub(super) fn record(&self, number: u8, links: &[(u8, u8, u32)]) -> Record {
+    /// A record of a member comes into the database, with its share of `links` and what `change` adds.
+    pub(super) fn state(
+        &mut self,
+        number: u8,
+        links: &[(u8, u8, u32)],
+        change: impl FnOnce(&mut Record),
+    ) {
         let of = links.iter().filter_map(|&(a, b, rtt_ms)| {
             let other = match number {
                 _ if a == number => b,
@@ -335,39 +308,20 @@ impl Peer {
         });
         let mut links: Vec<RecordLink> = of.collect();
         links.sort_by_key(|link| link.peer);
-        Record {
-            network: self.core.network_hash,
-            peer: key(number).peer(),
-            epoch: if number == ME { OWN_EPOCH } else { EPOCH },
-            version: self.records,
-            left: false,
-            algorithm: ALGORITHM_VERSION,
-            capabilities: 0,
-            capacity: 8,
-            coordinate: [0.0; 5],
-            addresses: Vec::new(),
-            groups: vec![RecordGroup {
-                name: news(),
-                role: 1,
-                settings_version: 0,
-                settings: None,
-                ext: GroupExt::default(),
-            }],
-            links,
-            ext: RecordExt::default(),
-        }
-    }
-
-    /// A record comes into the database.
-    pub(super) fn take_record(&mut self, number: u8, record: Record) {
-        let signed = Arc::new(SignedRecord::sign(record, &key(number)));
-        let now = self.core.now.mono;
+        let version = self.records;
+        let record = self.below.record(number, |record| {
+            record.version = version;
+            record.groups = vec![member_of(&news())];
+            record.links = links;
+            change(record);
+        });
+        let now = self.below.now();
+        let database = &mut self.below.net.database;
         if number == ME {
-            return self.net.database.replace_own(signed, now);
+            return database.replace_own(record, now);
         }
-        let database = &mut self.net.database;
-        let taken = database.replace(signed, 0, now, Standing::Linked, |_| true);
-        assert!(taken.is_ok(), "{taken:?}");
+        let put = database.replace(record, 0, now, Standing::Linked, |_| true);
+        put.expect("it is newer and there is room");
     }
 
     /// Both ends of these links have computed the same trees for long.
@@ -384,11 +338,6 @@ impl Peer {
         for link in links {
             self.link_mut(*link).equal_at = Some(now);
         }
-    }
-
-    pub(super) fn wait_ms(&mut self, ms: u64) {
-        self.core.now.mono = self.core.now.mono + Micros::from_millis(ms);
-        self.core.now.wall_ms += ms;
     }
 
     /// What is due of the group is done.
@@ -424,11 +373,6 @@ impl Peer {
         self.net.links.get_mut(&link).expect("a link")
     }
 
-    pub(super) fn count(&self, name: &str) -> u64 {
-        let counters = self.core.counts.told();
-        counters.values.get(name).copied().unwrap_or(0)
-    }
-
     /// The header of a message of one byte.
     pub(super) fn header(&self, origin: u8, seq: u64) -> BundleHeader {
         BundleHeader {
@@ -437,7 +381,7 @@ impl Peer {
             epoch: EPOCH,
             seq,
             flags: 0,
-            published_at: BEGAN_MS,
+            published_at: WALL_MS,
             lengths: vec![1],
             header_lengths: Vec::new(),
             delays: Vec::new(),
@@ -510,23 +454,22 @@ impl Peer {
     /// The transport writes from now on, and has written what this link was given.
     pub(super) fn write(&mut self, link: LinkId) {
         self.writes_wait = false;
-        let bytes = self.unwritten.remove(&link).unwrap_or(0);
-        self.net.on_sent(&mut self.core, link, bytes);
+        self.below.write(link);
         self.settle();
     }
 
     /// Checks the signatures that wait for it.
     pub(super) fn check(&mut self) {
-        for (id, job) in std::mem::take(&mut self.waiting) {
-            self.verified(id, job.run());
+        for (id, valid) in std::mem::take(&mut self.waiting) {
+            self.verified(id, valid);
         }
         self.settle();
     }
 
     pub(super) fn verified(&mut self, id: VerifyId, valid: bool) {
         let mut cx = Cx {
-            core: &mut self.core,
-            net: &mut self.net,
+            core: &mut self.below.core,
+            net: &mut self.below.net,
         };
         let (groups, cx) = (&mut self.multicast, &mut cx);
         match Checked::of(id) {
@@ -542,48 +485,47 @@ impl Peer {
     /// Takes what has come out, and tells groups what has happened below, as the engine does.
     fn settle(&mut self) {
         loop {
-            if let Some(action) = self.core.actions.pop_front() {
-                self.take(action);
-            } else if let Some(event) = self.net.events.pop_front() {
-                self.happen(&event);
-            } else {
+            let commands = self.below.commands();
+            let checks = self.below.take_checks();
+            let happened = self.below.events();
+            if commands.is_empty() && checks.is_empty() && happened.is_empty() {
                 return;
+            }
+            for command in commands {
+                self.take(command);
+            }
+            for (id, valid) in checks {
+                if self.checks_wait {
+                    self.waiting.push((id, valid));
+                } else {
+                    self.verified(id, valid);
+                }
+            }
+            for event in happened {
+                self.happen(&event);
             }
         }
     }
 
-    fn take(&mut self, action: Action) {
-        match action {
-            Action::Verify { id, job } if self.checks_wait => self.waiting.push((id, job)),
-            Action::Verify { id, job } => self.verified(id, job.run()),
-            Action::Send { link, chunks } => {
-                let bytes = chunks.iter().map(Bytes::len).sum();
-                let new = || FrameDecoder::new(FRAME_BYTES_MAX);
-                let decoder = self.decoders.entry(link).or_insert_with(new);
-                for chunk in chunks {
-                    decoder.push(chunk);
-                }
-                while let Some(raw) = decoder.next_frame().expect("a frame") {
-                    let frame = Frame::decode(raw).expect("a frame");
-                    self.heard.entry(link).or_default().extend(frame);
-                }
-                if self.writes_wait {
-                    *self.unwritten.entry(link).or_default() += bytes;
-                } else {
-                    self.net.on_sent(&mut self.core, link, bytes);
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Send(link, frame) => {
+                self.heard.entry(link).or_default().push(frame);
+                if !self.writes_wait {
+                    self.below.write(link);
                 }
             }
-            Action::Deliver(delivery) => self.delivered.push(delivery),
-            Action::Event(event) => self.events.push(event),
-            Action::Close { link } => self.closed.push(link),
+            Command::Deliver(delivery) => self.delivered.push(delivery),
+            Command::Event(event) => self.events.push(event),
+            Command::Close(link) => self.closed.push(link),
             _ => {}
         }
     }
 
     fn happen(&mut self, event: &OverlayEvent) {
         let mut cx = Cx {
-            core: &mut self.core,
-            net: &mut self.net,
+            core: &mut self.below.core,
+            net: &mut self.below.net,
         };
         let (groups, cx) = (&mut self.multicast, &mut cx);
         match *event {

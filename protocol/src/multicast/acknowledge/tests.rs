@@ -195,7 +195,7 @@ fn what_nobody_can_have_said_is_not_checked() {
     let said = frame(&peer, log_key(ORIGIN), vec![unknown, own]);
     peer.say(link, said);
     assert!(peer.waiting.is_empty());
-    assert_eq!(peer.count("acknowledgements_refused"), 2);
+    assert_eq!(peer.counted("acknowledgements_refused"), 2);
 }
 
 /// A member below 2, which is below the origin; 3 is below this peer.
@@ -313,7 +313,7 @@ fn an_acknowledgement_without_a_way_is_counted() {
     let all = wanting(&peer, 1);
     peer.push(link, &all[0]);
     assert_eq!(flushed(&mut peer, link), []);
-    assert_eq!(peer.count("acknowledgements_without_way"), 1);
+    assert_eq!(peer.counted("acknowledgements_without_way"), 1);
 }
 
 fn ask(peer: &Peer, seq: u64, hops: u16) -> AskAcknowledge {
@@ -357,7 +357,7 @@ fn a_question_goes_down_only_and_not_for_ever() {
         let question = ask(&peer, 1, hops);
         peer.say(from, question);
     }
-    assert_eq!(peer.count("questions_refused"), 2);
+    assert_eq!(peer.counted("questions_refused"), 2);
     assert_eq!(flushed(&mut peer, parent), []);
     assert_eq!(peer.heard(child), []);
 }

@@ -208,7 +208,7 @@ mod tests {
         let said = answer(&peer, vec![origin(1, Some(&all[0]))]);
         peer.say(link, said);
         assert!(peer.waiting.is_empty());
-        assert_eq!(peer.count("baselines_unasked"), 1);
+        assert_eq!(peer.counted("baselines_unasked"), 1);
     }
 
     #[test]
@@ -276,7 +276,11 @@ mod tests {
         for (check, _) in late {
             peer.verified(check, false);
         }
-        assert_eq!(peer.count("baselines_forged"), 0, "nobody is blamed for it");
+        assert_eq!(
+            peer.counted("baselines_forged"),
+            0,
+            "nobody is blamed for it"
+        );
         peer.check();
         assert!(has_joined(&peer));
         assert_eq!(peer.log(ORIGIN).settled(), 2);
@@ -293,10 +297,10 @@ mod tests {
         for _ in 0..FRAMES_MAX {
             peer.say(greedy, said.clone());
         }
-        let refused = peer.count("baselines_unchecked");
+        let refused = peer.counted("baselines_unchecked");
         assert!(refused > 0);
         peer.say(other, said);
-        assert_eq!(peer.count("baselines_unchecked"), refused);
+        assert_eq!(peer.counted("baselines_unchecked"), refused);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::base::interface::{Event, LinkId};
 use crate::base::message::{History, JoinOptions};
 use crate::base::status::Role;
 use crate::multicast::fixture::{
-    BEGAN_MS, EPOCH, ME, ORIGIN, OWN_EPOCH, Peer, bundle_frame, key, log_key, news, signed_header,
+    EPOCH, ME, ORIGIN, OWN_EPOCH, Peer, WALL_MS, bundle_frame, key, log_key, news, signed_header,
 };
 use crate::wire::Bundle;
 use crate::wire::frame::{Baseline, BaselineOrigin, Frame, Subscribe};
@@ -18,7 +18,7 @@ fn origin(number: u8, settled: u64, proof: Option<&Bundle>, past: &[u64]) -> Bas
         settled,
         proof: proof.map(signed_header),
         age_ms: 0,
-        past: past.iter().map(|seq| (*seq, BEGAN_MS + seq)).collect(),
+        past: past.iter().map(|seq| (*seq, WALL_MS + seq)).collect(),
     }
 }
 
@@ -54,7 +54,7 @@ fn a_joiner_that_wants_no_past_takes_the_first_answer() {
     assert_eq!(peer.log(ORIGIN).settled(), 3);
     let said = answer(&peer, vec![origin(ORIGIN, 1, Some(&all[0]), &[])]);
     peer.say(second, said);
-    assert_eq!(peer.count("baselines_unasked"), 1);
+    assert_eq!(peer.counted("baselines_unasked"), 1);
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn an_answer_that_calls_old_what_may_be_due_is_asked_for_again() {
         let question = |frame: &Frame| matches!(frame, Frame::Subscribe(it) if it.baseline);
         assert_eq!(heard.iter().any(question), asks);
     }
-    assert_eq!(peer.count("baselines_late"), 2);
+    assert_eq!(peer.counted("baselines_late"), 2);
     assert!(peer.group().logs.is_empty());
 }
 
@@ -232,7 +232,7 @@ fn what_was_pushed_is_not_old_and_what_was_pulled_may_be() {
         let lost = peer.log(ORIGIN).lost();
         assert_eq!(lost.last(), Some(settled), "pushed: {is_pushed}");
         assert_eq!(peer.seqs(), if is_pushed { vec![2] } else { vec![] });
-        let before = peer.count("messages_before_join");
+        let before = peer.counted("messages_before_join");
         assert_eq!(before, u64::from(!is_pushed));
     }
 }
@@ -361,7 +361,7 @@ fn the_last_messages_are_the_last_of_all_logs_together() {
     }
     let past = |told: &[Baseline]| {
         let all = told[0].origins.iter().flat_map(|it| &it.past);
-        let mut seqs: Vec<u64> = all.map(|(_, at)| at - (BEGAN_MS - 100)).collect();
+        let mut seqs: Vec<u64> = all.map(|(_, at)| at - (WALL_MS - 100)).collect();
         seqs.sort_unstable();
         seqs
     };

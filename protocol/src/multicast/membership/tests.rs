@@ -1,6 +1,5 @@
 //! Joining and leaving: what is refused, what neighbours are told, and what stays.
 
-use crate::base::interface::LinkId;
 use crate::base::message::{
     Arrival, GroupSettings, HISTORY_LAST_MAX, History, JoinError, JoinOptions, SettingsPatch,
 };
@@ -106,9 +105,7 @@ fn a_joiner_asks_every_neighbour_where_to_begin() {
     }
     assert!(peer.net.adverts_changed);
     // Whoever comes meanwhile is asked as well.
-    let late = LinkId(4);
-    peer.call(|groups, cx| groups.on_link_up_for_groups(cx, late));
-    peer.neighbour(4);
+    let late = peer.link(4);
     peer.call(|groups, cx| groups.on_link_up_for_groups(cx, late));
     assert_eq!(peer.heard(late), [question]);
 }
@@ -243,7 +240,7 @@ fn a_neighbour_is_remembered_in_so_many_groups_and_no_more() {
         );
     }
     assert_eq!(peer.multicast.remotes.of(link).count(), 1_024);
-    assert_eq!(peer.count("subscriptions_refused"), 6);
+    assert_eq!(peer.counted("subscriptions_refused"), 6);
     // One group that it leaves makes room for another.
     peer.say(link, Peer::subscribe(0));
     peer.say(
@@ -253,7 +250,7 @@ fn a_neighbour_is_remembered_in_so_many_groups_and_no_more() {
             ..Peer::subscribe(1)
         },
     );
-    assert_eq!(peer.count("subscriptions_refused"), 6);
+    assert_eq!(peer.counted("subscriptions_refused"), 6);
 }
 
 #[test]

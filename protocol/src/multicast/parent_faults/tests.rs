@@ -10,8 +10,9 @@ use crate::overlay::links::Link;
 use crate::wire::Bundle;
 use crate::wire::frame::{Frame, Pull, Wanted};
 
-const PARENT: LinkId = LinkId(2);
-const SERVER: LinkId = LinkId(3);
+/// The links to 2 and 3, in the order in which they come up.
+const PARENT: LinkId = LinkId(1);
+const SERVER: LinkId = LinkId(2);
 
 /// A member whose parent is 2, while 3 can serve as well; both compute the same trees.
 fn child() -> Peer {
@@ -34,7 +35,7 @@ fn told(peer: &mut Peer, count: u64) -> Vec<Bundle> {
 }
 
 fn faults(peer: &Peer) -> u64 {
-    peer.count("parent_faults")
+    peer.counted("parent_faults")
 }
 
 #[test]
@@ -193,8 +194,8 @@ fn a_run_of_faults_raises_the_cost_of_the_link_and_the_third_drops_it() {
     assert_eq!(ended(&peer), []);
     run(&mut peer);
     assert_eq!(ended(&peer), [(PARENT, LinkEnd::Withheld)]);
-    assert_eq!(peer.count("parents_raised"), u64::from(RAISES));
-    assert_eq!(peer.count("parents_dropped"), 1);
+    assert_eq!(peer.counted("parents_raised"), u64::from(RAISES));
+    assert_eq!(peer.counted("parents_dropped"), 1);
 }
 
 #[test]
@@ -220,7 +221,7 @@ fn a_parent_that_alone_connects_this_peer_to_others_is_not_dropped() {
             run(&mut peer);
         }
         assert_eq!(ended(&peer), []);
-        assert_eq!(peer.count("parents_needed"), 1);
+        assert_eq!(peer.counted("parents_needed"), 1);
     }
 }
 
@@ -233,7 +234,7 @@ fn no_more_parents_are_charged_than_are_remembered() {
         peer.call(|groups, cx| groups.record_fault(cx, PeerKey(stranger)));
     }
     assert_eq!(faults(&peer), CHARGED_MAX as u64);
-    assert_eq!(peer.count("parent_faults_untracked"), 1);
+    assert_eq!(peer.counted("parent_faults_untracked"), 1);
 }
 
 /// The parent is asked for what is pulled from the other neighbour.
@@ -266,7 +267,7 @@ fn a_parent_is_asked_now_and_then_for_the_first_of_what_another_serves() {
     assert_eq!(question(&mut peer, &all), []);
     peer.wait_ms(1);
     assert_eq!(question(&mut peer, &all), [pull]);
-    assert_eq!(peer.count("parents_questioned"), 2);
+    assert_eq!(peer.counted("parents_questioned"), 2);
 }
 
 #[test]
@@ -286,7 +287,7 @@ fn a_parent_is_not_asked_for_what_it_does_not_owe_or_serves_anyway() {
     assert_eq!(question(&mut peer, &nothing), []);
     parent(&mut peer).equal_at = None;
     assert_eq!(question(&mut peer, &all), []);
-    assert_eq!(peer.count("parents_questioned"), 0);
+    assert_eq!(peer.counted("parents_questioned"), 0);
 }
 
 #[test]

@@ -192,7 +192,7 @@ mod tests {
             peer.deny(link, wanted(ORIGIN, &[(6, 6)]), false);
         }
         assert!(is_ignored(&peer, link) && !is_ignored(&peer, other));
-        assert_eq!(peer.count("announcers_ignored"), 1);
+        assert_eq!(peer.counted("announcers_ignored"), 1);
         // Of what only digests speak, what the other one tells of stays; and what a bundle proves.
         assert_eq!(missing(&peer), [(2, 2), (4, 5)]);
         peer.wait_ms(IGNORE_MS);

@@ -193,7 +193,7 @@ mod tests {
             denial(&peer, &[(6, 6)], false),
         ];
         assert_eq!(answer, expected);
-        assert_eq!(peer.count("bundles_served"), 2);
+        assert_eq!(peer.counted("bundles_served"), 2);
     }
 
     #[test]
@@ -228,8 +228,8 @@ mod tests {
             ask(&mut peer, link, &[(1, 5)]),
             [bundle_frame(&all[0], 2, true)]
         );
-        assert_eq!(peer.count("pulls_deferred"), 1);
-        assert_eq!(peer.count("bundles_served"), 2);
+        assert_eq!(peer.counted("pulls_deferred"), 1);
+        assert_eq!(peer.counted("bundles_served"), 2);
         peer.write(link);
         let rest = [
             denial(&peer, &[(3, 4)], false),

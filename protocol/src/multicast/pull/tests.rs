@@ -49,8 +49,8 @@ fn the_nearest_that_holds_it_is_asked_first_and_another_when_no_answer_comes() {
     let near = lacking_one(&mut peer);
     let far = peer.subscriber(3);
     peer.tell(far, vec![held(ORIGIN, 1, 3, &[])]);
-    peer.measure(near, 5);
-    peer.measure(far, 50);
+    peer.measure(near, 5_000);
+    peer.measure(far, 50_000);
     let budget = peer.link_mut(near).pull_budget;
     peer.repair_after_ms(GRACE_MS);
     assert_eq!(peer.pulls(near), [wanted(ORIGIN, &[(2, 2)])]);
@@ -58,11 +58,11 @@ fn the_nearest_that_holds_it_is_asked_first_and_another_when_no_answer_comes() {
     // The answer has as long as is set, and two round trips.
     peer.repair_after_ms(1_010);
     assert_eq!((peer.pulls(near), peer.pulls(far)), (vec![], vec![]));
-    assert_eq!(peer.count("pulls_unanswered"), 0);
+    assert_eq!(peer.counted("pulls_unanswered"), 0);
     peer.repair_after_ms(1);
     assert_eq!(peer.pulls(near), []);
     assert_eq!(peer.pulls(far), [wanted(ORIGIN, &[(2, 2)])]);
-    assert_eq!(peer.count("pulls_unanswered"), 1);
+    assert_eq!(peer.counted("pulls_unanswered"), 1);
     assert_eq!(peer.link_mut(near).pull_budget, budget / 2);
 }
 
@@ -74,9 +74,9 @@ fn a_link_on_which_bulk_flows_is_slow_and_not_silent() {
     peer.wait_ms(500);
     peer.link_mut(link).bulk_heard = peer.core.now.mono;
     peer.repair_after_ms(LATE_MS - 1);
-    assert_eq!(peer.count("pulls_unanswered"), 0);
+    assert_eq!(peer.counted("pulls_unanswered"), 0);
     peer.repair_after_ms(1);
-    assert_eq!(peer.count("pulls_unanswered"), 1);
+    assert_eq!(peer.counted("pulls_unanswered"), 1);
 }
 
 #[test]
@@ -109,8 +109,8 @@ fn after_six_pulls_in_vain_a_neighbours_announcements_are_not_believed() {
     peer.repair_after_ms(GRACE_MS);
     assert_eq!(peer.pulls(link).len(), origins.len(), "one of each log");
     peer.repair_after_ms(LATE_MS);
-    assert_eq!(peer.count("pulls_unanswered"), 6);
-    assert_eq!(peer.count("announcers_ignored"), 1);
+    assert_eq!(peer.counted("pulls_unanswered"), 6);
+    assert_eq!(peer.counted("announcers_ignored"), 1);
     peer.pulls(link);
     peer.repair_after_ms(LATE_MS);
     assert_eq!(peer.pulls(link), []);
@@ -198,7 +198,7 @@ fn a_round_asks_for_a_bounded_number_of_ranges_and_rests_after_many() {
     let now = peer.core.now.mono;
     let next = now + Micros::from_millis(2 * ROUND_MS);
     assert_eq!(peer.group().repair_due, Some(next));
-    assert_eq!(peer.count("repair_looks"), holes);
+    assert_eq!(peer.counted("repair_looks"), holes);
 }
 
 #[test]
@@ -256,8 +256,8 @@ fn when_a_link_goes_down_what_was_asked_of_it_is_asked_of_another() {
     let gone = lacking_one(&mut peer);
     let other = peer.subscriber(3);
     peer.tell(other, vec![held(ORIGIN, 1, 3, &[])]);
-    peer.measure(gone, 1);
-    peer.measure(other, 2);
+    peer.measure(gone, 1_000);
+    peer.measure(other, 2_000);
     peer.repair_after_ms(GRACE_MS);
     assert_eq!(peer.pulls(gone).len(), 1);
     peer.group_mut().repair_due = None;
@@ -265,11 +265,11 @@ fn when_a_link_goes_down_what_was_asked_of_it_is_asked_of_another() {
     assert!(peer.group().repair_due.is_some());
     peer.repair_after_ms(ROUND_MS);
     assert_eq!(peer.pulls(other), [wanted(ORIGIN, &[(2, 2)])]);
-    assert_eq!(peer.count("pulls_unanswered"), 0);
+    assert_eq!(peer.counted("pulls_unanswered"), 0);
 }
 
 /// A member both of whose neighbours have let go what it lacks.
-fn denied_by_both(peer: &mut Peer) {
+fn denied_by_both(peer: &mut Peer) -> [LinkId; 2] {
     let link = peer.subscriber(2);
     let other = peer.subscriber(3);
     let all = peer.messages(ORIGIN, 3);
@@ -277,6 +277,7 @@ fn denied_by_both(peer: &mut Peer) {
     peer.push(link, &all[2]);
     peer.deny(link, wanted(ORIGIN, &[(2, 2)]), true);
     peer.tell(other, vec![held(ORIGIN, 4, 3, &[])]);
+    [link, other]
 }
 
 #[test]
@@ -287,7 +288,7 @@ fn what_all_neighbours_have_let_go_is_a_gap_after_a_while() {
     assert_eq!((peer.gaps(), peer.seqs()), (vec![], vec![1]));
     peer.repair_after_ms(1);
     assert_eq!((peer.gaps(), peer.seqs()), (vec![(2, 2)], vec![3]));
-    assert_eq!(peer.count("ranges_given_up"), 1);
+    assert_eq!(peer.counted("ranges_given_up"), 1);
 }
 
 #[test]
@@ -307,9 +308,9 @@ fn a_neighbour_that_has_not_told_what_it_holds_may_hold_it() {
 #[test]
 fn without_neighbours_nothing_is_given_up() {
     let mut peer = Peer::member();
-    denied_by_both(&mut peer);
-    peer.lose(LinkId(2));
-    peer.lose(LinkId(3));
+    for link in denied_by_both(&mut peer) {
+        peer.lose(link);
+    }
     let patience = peer.core.config.groups.gap_timeout_ms;
     peer.repair_after_ms(2 * patience);
     assert_eq!(peer.gaps(), []);
@@ -324,10 +325,10 @@ fn an_origin_that_may_come_back_is_waited_for_and_one_that_has_left_or_lives_on_
     ] {
         let mut peer = Peer::member();
         denied_by_both(&mut peer);
-        let mut record = peer.record(ORIGIN, &[]);
-        record.left = left;
-        record.epoch += later;
-        peer.take_record(ORIGIN, record);
+        peer.state(ORIGIN, &[], |record| {
+            record.left = left;
+            record.epoch += later;
+        });
         peer.repair_after_ms(DENIED_MS);
         assert_eq!(peer.gaps(), gaps, "left {left}, {later} lives later");
     }

@@ -7,11 +7,11 @@ use crate::base::status::Role;
 use crate::base::time::Micros;
 use crate::core::config::Config;
 use crate::multicast::fixture::{
-    EPOCH, ME, ORIGIN, OWN_EPOCH, Peer, bundle_frame, held, key, log_key,
+    EPOCH, ME, ORIGIN, OWN_EPOCH, Peer, bundle_frame, held, key, log_key, news,
 };
+use crate::overlay::fixture::member_of;
 use crate::wire::frame::{Digest, Frame, Subscribe};
-use crate::wire::record::GroupExt;
-use crate::wire::{Bundle, Fragment, RecordGroup};
+use crate::wire::{Bundle, Fragment};
 
 /// A member and a neighbour; signatures wait to be checked, so that it shows whether any is.
 fn watched() -> (Peer, LinkId) {
@@ -46,7 +46,7 @@ fn a_message_of_this_life_does_not_come_back_and_one_of_another_life_may() {
         peer.push(link, &bundle);
         assert_eq!(peer.waiting.len(), checks);
     }
-    assert_eq!(peer.count("bundles_own_returned"), 1);
+    assert_eq!(peer.counted("bundles_own_returned"), 1);
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn of_an_origin_that_was_cut_off_only_later_lives_are_taken() {
         peer.push(link, &bundle);
         assert_eq!(peer.waiting.len(), checks);
     }
-    assert_eq!(peer.count("bundles_of_cut_off"), 2);
+    assert_eq!(peer.counted("bundles_of_cut_off"), 2);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_piece_of_a_message_that_would_be_too_large_is_not_taken() {
         let bundle = peer.sign(ORIGIN, header);
         peer.push(link, &bundle);
         assert_eq!(
-            peer.count("messages_oversized"),
+            peer.counted("messages_oversized"),
             oversized,
             "{index} {bytes}"
         );
@@ -98,15 +98,7 @@ fn a_strange_group_is_relayed_once_its_first_bundle_is_verified() {
     let (mut peer, link) = watched();
     let (name, bundle) = strange(&peer);
     // A record says what the group is called.
-    let mut record = peer.record(2, &[]);
-    record.groups = vec![RecordGroup {
-        name: name.clone(),
-        role: 1,
-        settings_version: 0,
-        settings: None,
-        ext: GroupExt::default(),
-    }];
-    peer.take_record(2, record);
+    peer.state(2, &[], |record| record.groups = vec![member_of(&name)]);
     peer.push(link, &bundle);
     let id = bundle.header.group;
     assert!(!peer.multicast.groups.contains_key(&id), "not verified yet");
@@ -144,10 +136,10 @@ fn no_more_groups_are_relayed_than_is_set() {
     }
     assert_eq!(peer.waiting.len(), 2);
     peer.check();
-    assert_eq!(peer.count("relays_refused"), 1);
+    assert_eq!(peer.counted("relays_refused"), 1);
     peer.push(link, &bundle);
     assert!(peer.waiting.is_empty(), "a third is not checked");
-    assert_eq!(peer.count("relays_refused"), 2);
+    assert_eq!(peer.counted("relays_refused"), 2);
     // The group that is carried already goes on.
     first.seq += 1;
     let next = peer.sign(ORIGIN, first);
@@ -163,7 +155,7 @@ fn what_is_held_is_not_checked_again() {
     peer.check();
     peer.push(link, &first);
     assert!(peer.waiting.is_empty());
-    assert_eq!(peer.count("bundles_duplicate"), 1);
+    assert_eq!(peer.counted("bundles_duplicate"), 1);
     assert_eq!(
         (peer.group().stats.copies, peer.group().stats.firsts),
         (2, 1)
@@ -183,7 +175,7 @@ fn another_message_of_the_same_name_is_checked_as_evidence() {
     }
     assert_eq!(peer.seqs(), [1], "the first stays");
     let cut_off = Event::Equivocation {
-        group: crate::multicast::fixture::news(),
+        group: news(),
         origin: key(ORIGIN).peer(),
         epoch: EPOCH,
     };
@@ -197,7 +189,7 @@ fn what_a_log_had_before_it_was_displaced_is_not_delivered_again() {
     peer.group_mut().past.insert(log_key(ORIGIN), 2, false, 10);
     peer.push(link, &all[1]);
     assert!(peer.waiting.is_empty());
-    assert_eq!(peer.count("bundles_duplicate"), 1);
+    assert_eq!(peer.counted("bundles_duplicate"), 1);
     peer.push(link, &all[2]);
     peer.check();
     assert_eq!(peer.seqs(), [3]);
@@ -216,7 +208,7 @@ fn what_lies_beyond_the_window_is_left_and_neighbours_are_asked_where_it_begins(
     peer.heard(link);
     peer.push(link, &all[11]);
     assert_eq!(peer.log(ORIGIN).high(), 11);
-    assert_eq!(peer.count("bundles_without_room"), 1);
+    assert_eq!(peer.counted("bundles_without_room"), 1);
     let ask = Frame::from(Digest {
         group: peer.id,
         ask: true,
@@ -253,7 +245,7 @@ fn ahead_of_its_turn_a_log_holds_as_much_as_is_set_and_what_comes_next_always_fi
         peer.push(link, &all[at]);
     }
     assert_eq!(peer.log(ORIGIN).high(), 3);
-    assert_eq!(peer.count("bundles_without_room"), 1);
+    assert_eq!(peer.counted("bundles_without_room"), 1);
     let refused = peer.log(ORIGIN).refused;
     assert_eq!(refused, Some(peer.core.now.mono), "nobody owes it now");
     peer.push(link, &all[0]);

@@ -81,6 +81,12 @@ pub(super) fn bundle_frame(bundle: &Bundle, hops: u16, pulled: bool) -> Frame {
     Frame::Bundle(frame, bundle.payload.clone())
 }
 
+/// A bundle with this header and a payload that has the length it states.
+pub(super) fn sign(origin: u8, header: BundleHeader) -> Bundle {
+    let bytes: u32 = header.lengths.iter().sum();
+    Bundle::sign(header, vec![b'x'; bytes as usize].into(), &key(origin))
+}
+
 /// A peer that groups are tested at.
 pub(super) struct Peer {
     below: Fixture,
@@ -392,12 +398,6 @@ impl Peer {
         }
     }
 
-    /// A bundle with this header and a payload that has the length it states.
-    pub(super) fn sign(&self, origin: u8, header: BundleHeader) -> Bundle {
-        let bytes: u32 = header.lengths.iter().sum();
-        Bundle::sign(header, vec![b'x'; bytes as usize].into(), &key(origin))
-    }
-
     /// The first messages of an origin, each with the hash of the one before.
     pub(super) fn messages(&self, origin: u8, count: u64) -> Vec<Bundle> {
         self.messages_with(origin, count, |_| {})
@@ -415,7 +415,7 @@ impl Peer {
             let mut header = self.header(origin, seq);
             header.previous = bundles.last().map_or([0; 32], |last| last.hash);
             change(&mut header);
-            bundles.push(self.sign(origin, header));
+            bundles.push(sign(origin, header));
         }
         bundles
     }

@@ -10,6 +10,7 @@ use crate::multicast::fixture::{EPOCH, ME, ORIGIN, OWN_EPOCH, Peer, key, log_key
 use crate::wire::bundle::FLAG_ACKNOWLEDGE;
 use crate::wire::frame::{Acknowledge, AskAcknowledge, Frame, MemberAck};
 use crate::wire::{Bundle, Fragment};
+use std::slice::from_ref;
 
 fn own_log() -> LogKey {
     (key(ME).peer(), OWN_EPOCH)
@@ -180,7 +181,7 @@ fn children_and_linked_members_are_asked_for_the_last_entry_once_a_second() {
         seq: 4,
         hops: 1,
     });
-    assert_eq!(peer.heard(child), [ask.clone()]);
+    assert_eq!(peer.heard(child), from_ref(&ask));
     assert_eq!(peer.heard(unstated), [ask]);
     peer.run_timers();
     assert_eq!(peer.heard(child), []);

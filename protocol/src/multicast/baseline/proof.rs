@@ -170,7 +170,7 @@ mod tests {
     use super::*;
     use crate::base::interface::Event;
     use crate::base::message::History;
-    use crate::multicast::fixture::{EPOCH, ORIGIN, Peer, key, signed_header};
+    use crate::multicast::fixture::{EPOCH, ORIGIN, Peer, key, sign, signed_header};
     use crate::wire::Bundle;
 
     fn origin(settled: u64, proof: Option<&Bundle>) -> BaselineOrigin {
@@ -221,9 +221,9 @@ mod tests {
         of_life.epoch += 1;
         let of_origin = peer.header(ORIGIN + 1, 1);
         let proofs = [
-            peer.sign(ORIGIN, of_group),
-            peer.sign(ORIGIN, of_life),
-            peer.sign(ORIGIN + 1, of_origin),
+            sign(ORIGIN, of_group),
+            sign(ORIGIN, of_life),
+            sign(ORIGIN + 1, of_origin),
         ];
         let cases = proofs.iter().map(|proof| (1, proof)).chain([(3, &all[1])]);
         for (number, (settled, proof)) in (20..).zip(cases) {

@@ -5,7 +5,8 @@ use crate::base::interface::{Event, LinkId};
 use crate::base::message::{History, JoinOptions};
 use crate::base::status::Role;
 use crate::multicast::fixture::{
-    EPOCH, ME, ORIGIN, OWN_EPOCH, Peer, WALL_MS, bundle_frame, key, log_key, news, signed_header,
+    EPOCH, ME, ORIGIN, OWN_EPOCH, Peer, WALL_MS, bundle_frame, key, log_key, news, sign,
+    signed_header,
 };
 use crate::wire::Bundle;
 use crate::wire::frame::{Baseline, BaselineOrigin, Frame, Subscribe};
@@ -145,7 +146,7 @@ fn nobody_tells_a_peer_what_it_has_published_itself() {
     let link = peer.subscriber(2);
     let mut header = peer.header(ME, 1);
     header.epoch = OWN_EPOCH;
-    let own = peer.sign(ME, header);
+    let own = sign(ME, header);
     let mut told = origin(ME, 1, Some(&own), &[]);
     told.epoch = OWN_EPOCH;
     let said = answer(&peer, vec![told]);

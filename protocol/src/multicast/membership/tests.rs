@@ -7,9 +7,10 @@ use crate::base::name::{GroupId, GroupName};
 use crate::base::status::Role;
 use crate::core::Stopping;
 use crate::core::config::Config;
-use crate::multicast::BaselineState;
-use crate::multicast::fixture::{ME, ORIGIN, OWN_EPOCH, Peer, held, key, news};
+use crate::multicast::fixture::{ME, ORIGIN, OWN_EPOCH, Peer, held, key, news, sign};
+use crate::multicast::{BaselineState, Multicast};
 use crate::wire::frame::{Digest, Frame, Subscribe};
+use std::slice::from_ref;
 use std::sync::Arc;
 
 fn name(text: &str) -> GroupName {
@@ -41,7 +42,7 @@ fn with_redundancy(redundancy: u8) -> JoinOptions {
 fn publish(peer: &mut Peer) {
     let mut header = peer.header(ME, 1);
     header.epoch = OWN_EPOCH;
-    let bundle = Arc::new(peer.sign(ME, header));
+    let bundle = Arc::new(sign(ME, header));
     peer.call(|groups, cx| groups.accept_bundle(cx, &bundle, 0, Arrival::Local, None));
 }
 
@@ -101,7 +102,7 @@ fn a_joiner_asks_every_neighbour_where_to_begin() {
         ..Peer::subscribe(1)
     });
     for link in links {
-        assert_eq!(peer.heard(link), [question.clone()]);
+        assert_eq!(peer.heard(link), from_ref(&question));
     }
     assert!(peer.net.adverts_changed);
     // Whoever comes meanwhile is asked as well.
@@ -171,7 +172,7 @@ fn what_a_peer_has_published_stays_when_it_leaves_and_what_others_have_does_not(
 #[test]
 fn everybody_carries_broadcast_joined_or_not() {
     let mut peer = Peer::new(Config::default());
-    peer.call(|groups, cx| groups.open_broadcast(cx));
+    peer.call(Multicast::open_broadcast);
     let broadcast = GroupName::broadcast();
     let id = GroupId::new(&peer.core.config.network, &broadcast);
     let leave = |peer: &mut Peer| peer.call(|groups, cx| groups.leave_group(cx, &broadcast));
@@ -198,7 +199,7 @@ fn a_neighbour_that_comes_into_the_group_is_told_all_once() {
         entries: vec![held(ORIGIN, 1, 1, &[])],
     });
     peer.say(other, Peer::subscribe(2));
-    assert_eq!(peer.heard(other), [digest.clone()]);
+    assert_eq!(peer.heard(other), from_ref(&digest));
     peer.say(other, Peer::subscribe(1));
     assert_eq!(peer.heard(other), [], "it only has another role");
     peer.say(

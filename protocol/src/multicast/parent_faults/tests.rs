@@ -5,10 +5,12 @@ use crate::base::identity::PeerKey;
 use crate::base::interface::{Event, LinkEnd, LinkId};
 use crate::base::ranges::RangeSet;
 use crate::base::time::Micros;
-use crate::multicast::fixture::{ME, ORIGIN, Peer, held, key, wanted};
+use crate::multicast::Multicast;
+use crate::multicast::fixture::{ME, ORIGIN, Peer, held, key, sign, wanted};
 use crate::overlay::links::Link;
 use crate::wire::Bundle;
 use crate::wire::frame::{Frame, Pull, Wanted};
+use std::slice::from_ref;
 
 /// The links to 2 and 3, in the order in which they come up.
 const PARENT: LinkId = LinkId(1);
@@ -262,7 +264,7 @@ fn a_parent_is_asked_now_and_then_for_the_first_of_what_another_serves() {
         wanted: vec![wanted(ORIGIN, &[(1, 1)])],
     });
     let all = wanted(ORIGIN, &[(1, 3)]);
-    assert_eq!(question(&mut peer, &all), [pull.clone()]);
+    assert_eq!(question(&mut peer, &all), from_ref(&pull));
     peer.wait_ms(QUESTION_MS - 1);
     assert_eq!(question(&mut peer, &all), []);
     peer.wait_ms(1);
@@ -370,14 +372,14 @@ fn a_raised_cost_falls_when_the_parent_pushes_again_and_by_time() {
     let due = peer.multicast.parent_faults.due().expect("in a while");
     assert_eq!(due.since(peer.core.now.mono), Micros::from_millis(120_000));
     peer.wait_ms(119_999);
-    peer.call(|groups, cx| groups.on_parent_faults_timeout(cx));
+    peer.call(Multicast::on_parent_faults_timeout);
     assert_eq!(raised(&peer), Some(1));
     peer.wait_ms(1);
-    peer.call(|groups, cx| groups.on_parent_faults_timeout(cx));
+    peer.call(Multicast::on_parent_faults_timeout);
     assert_eq!(raised(&peer), None);
     // What is neither raised nor new is forgotten.
     peer.wait_ms(120_000);
-    peer.call(|groups, cx| groups.on_parent_faults_timeout(cx));
+    peer.call(Multicast::on_parent_faults_timeout);
     assert_eq!(peer.multicast.parent_faults.due(), None);
 }
 
@@ -388,7 +390,7 @@ fn a_push_beyond_the_window_excuses_nobody() {
     let window = peer.core.config.groups.window;
     for (seq, refused) in [(window + 1, false), (window, true)] {
         let header = peer.header(ORIGIN, seq);
-        let bundle = peer.sign(ORIGIN, header);
+        let bundle = sign(ORIGIN, header);
         peer.call(|groups, cx| groups.note_refused(cx.as_ref(), &bundle));
         assert_eq!(peer.log(ORIGIN).refused.is_some(), refused, "{seq}");
     }

@@ -148,7 +148,7 @@ impl Multicast {
 mod tests {
     use super::*;
     use crate::core::config::Config;
-    use crate::multicast::fixture::{ORIGIN, Peer, bundle_frame, log_key, wanted};
+    use crate::multicast::fixture::{ORIGIN, Peer, bundle_frame, log_key, sign, wanted};
     use crate::wire::frame::Frame;
 
     /// A member that holds 1, 2 and 5 of an origin's log; another neighbour asks it.
@@ -244,7 +244,7 @@ mod tests {
         let (from, asks) = (peer.subscriber(2), peer.subscriber(3));
         let mut header = peer.header(ORIGIN, 1);
         header.lengths = vec![1; 5];
-        let bundle = peer.sign(ORIGIN, header);
+        let bundle = sign(ORIGIN, header);
         peer.push(from, &bundle);
         peer.heard(asks);
         assert_eq!(

@@ -7,7 +7,7 @@ use crate::base::status::Role;
 use crate::base::time::Micros;
 use crate::core::config::Config;
 use crate::multicast::fixture::{
-    EPOCH, ME, ORIGIN, OWN_EPOCH, Peer, bundle_frame, held, key, log_key, news,
+    EPOCH, ME, ORIGIN, OWN_EPOCH, Peer, bundle_frame, held, key, log_key, news, sign,
 };
 use crate::overlay::fixture::member_of;
 use crate::wire::frame::{Digest, Frame, Subscribe};
@@ -42,7 +42,7 @@ fn a_message_of_this_life_does_not_come_back_and_one_of_another_life_may() {
     for (epoch, checks) in [(OWN_EPOCH, 0), (OWN_EPOCH - 1, 1)] {
         let mut header = peer.header(ME, 1);
         header.epoch = epoch;
-        let bundle = peer.sign(ME, header);
+        let bundle = sign(ME, header);
         peer.push(link, &bundle);
         assert_eq!(peer.waiting.len(), checks);
     }
@@ -56,7 +56,7 @@ fn of_an_origin_that_was_cut_off_only_later_lives_are_taken() {
     for (epoch, checks) in [(EPOCH - 1, 0), (EPOCH, 0), (EPOCH + 1, 1)] {
         let mut header = peer.header(ORIGIN, 1);
         header.epoch = epoch;
-        let bundle = peer.sign(ORIGIN, header);
+        let bundle = sign(ORIGIN, header);
         peer.push(link, &bundle);
         assert_eq!(peer.waiting.len(), checks);
     }
@@ -75,7 +75,7 @@ fn a_piece_of_a_message_that_would_be_too_large_is_not_taken() {
         let mut header = peer.header(ORIGIN, 100 + u64::from(index));
         header.lengths = vec![bytes];
         header.fragment = Some(Fragment { index, count: 5 });
-        let bundle = peer.sign(ORIGIN, header);
+        let bundle = sign(ORIGIN, header);
         peer.push(link, &bundle);
         assert_eq!(
             peer.counted("messages_oversized"),
@@ -90,7 +90,7 @@ fn strange(peer: &Peer) -> (GroupName, Bundle) {
     let name = GroupName::new("strange").expect("valid");
     let mut header = peer.header(ORIGIN, 5);
     header.group = GroupId::new(&peer.core.config.network, &name);
-    (name, peer.sign(ORIGIN, header))
+    (name, sign(ORIGIN, header))
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn no_more_groups_are_relayed_than_is_set() {
     second.group = GroupId([2; 16]);
     // Both are being checked when the first has become one.
     for header in [first.clone(), second] {
-        let bundle = peer.sign(ORIGIN, header);
+        let bundle = sign(ORIGIN, header);
         peer.push(link, &bundle);
     }
     assert_eq!(peer.waiting.len(), 2);
@@ -142,7 +142,7 @@ fn no_more_groups_are_relayed_than_is_set() {
     assert_eq!(peer.counted("relays_refused"), 2);
     // The group that is carried already goes on.
     first.seq += 1;
-    let next = peer.sign(ORIGIN, first);
+    let next = sign(ORIGIN, first);
     peer.push(link, &next);
     assert_eq!(peer.waiting.len(), 1);
 }
@@ -168,7 +168,7 @@ fn another_message_of_the_same_name_is_checked_as_evidence() {
     let first = peer.messages(ORIGIN, 1).remove(0);
     let mut header = peer.header(ORIGIN, 1);
     header.published_at += 1;
-    let other = peer.sign(ORIGIN, header);
+    let other = sign(ORIGIN, header);
     for bundle in [&first, &other] {
         peer.push(link, bundle);
         peer.check();

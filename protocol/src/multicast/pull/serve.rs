@@ -223,11 +223,14 @@ mod tests {
         config.flow.unsent_bytes = 1;
         config.flow.repair_queue_bytes = 0;
         let (mut peer, link, all) = holding(config);
+        peer.push(LinkId(1), &all[5]);
+        peer.heard(link);
         peer.writes_wait = true;
         assert_eq!(
-            ask(&mut peer, link, &[(1, 5)]),
+            ask(&mut peer, link, &[(1, 6)]),
             [bundle_frame(&all[0], 2, true)]
         );
+        // The first that has no room ends it: what follows would overtake it.
         assert_eq!(peer.counted("pulls_deferred"), 1);
         assert_eq!(peer.counted("bundles_served"), 2);
         peer.write(link);

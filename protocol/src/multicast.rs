@@ -12,7 +12,7 @@ mod equivocation;
 mod events;
 mod evidence;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod forward;
 mod group;
 mod inflight;

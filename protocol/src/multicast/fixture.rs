@@ -9,9 +9,10 @@ use crate::base::interface::{Event, LinkEnd, LinkId, VerifyId};
 use crate::base::message::{Delivery, History, JoinOptions};
 use crate::base::name::{GroupId, GroupName};
 use crate::base::ranges::RangeSet;
-use crate::core::Checked;
 use crate::core::config::Config;
+use crate::core::{Checked, Core};
 use crate::multicast::{Cx, CxRef, Multicast};
+use crate::overlay::Overlay;
 use crate::overlay::fixture::{Command, Fixture, member_of};
 use crate::overlay::links::{Link, OverlayEvent};
 use crate::overlay::records::Standing;
@@ -23,28 +24,28 @@ use crate::wire::{Bundle, BundleHeader, Frame, Record, RecordLink};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
 
-pub(super) use crate::overlay::fixture::{EPOCH, ME, WALL_MS, key};
+pub(crate) use crate::overlay::fixture::{EPOCH, ME, WALL_MS, key};
 
 /// Somebody else, who publishes in the life [`EPOCH`].
-pub(super) const ORIGIN: u8 = 9;
+pub(crate) const ORIGIN: u8 = 9;
 /// The life of this peer.
-pub(super) const OWN_EPOCH: u64 = WALL_MS;
+pub(crate) const OWN_EPOCH: u64 = WALL_MS;
 
 /// The log of an origin.
-pub(super) fn log_key(origin: u8) -> LogKey {
+pub(crate) fn log_key(origin: u8) -> LogKey {
     (key(origin).peer(), EPOCH)
 }
 
-pub(super) fn news() -> GroupName {
+pub(crate) fn news() -> GroupName {
     GroupName::new("news").expect("valid")
 }
 
-pub(super) fn ranges(of: &[(u64, u64)]) -> RangeSet {
+pub(crate) fn ranges(of: &[(u64, u64)]) -> RangeSet {
     RangeSet::try_from(of.to_vec()).expect("ascending")
 }
 
 /// What is asked for of an origin's log.
-pub(super) fn wanted(origin: u8, of: &[(u64, u64)]) -> Wanted {
+pub(crate) fn wanted(origin: u8, of: &[(u64, u64)]) -> Wanted {
     Wanted {
         origin: key(origin).peer(),
         epoch: EPOCH,
@@ -53,7 +54,7 @@ pub(super) fn wanted(origin: u8, of: &[(u64, u64)]) -> Wanted {
 }
 
 /// An origin's log as a neighbour holds it.
-pub(super) fn held(origin: u8, floor: u64, settled: u64, above: &[(u64, u64)]) -> DigestEntry {
+pub(crate) fn held(origin: u8, floor: u64, settled: u64, above: &[(u64, u64)]) -> DigestEntry {
     DigestEntry {
         origin: key(origin).peer(),
         epoch: EPOCH,
@@ -63,7 +64,7 @@ pub(super) fn held(origin: u8, floor: u64, settled: u64, above: &[(u64, u64)]) -
     }
 }
 
-pub(super) fn signed_header(bundle: &Bundle) -> SignedHeader {
+pub(crate) fn signed_header(bundle: &Bundle) -> SignedHeader {
     SignedHeader {
         signed: bundle.signed.clone(),
         signature: bundle.signature,
@@ -71,7 +72,7 @@ pub(super) fn signed_header(bundle: &Bundle) -> SignedHeader {
 }
 
 /// A bundle as it travels.
-pub(super) fn bundle_frame(bundle: &Bundle, hops: u16, pulled: bool) -> Frame {
+pub(crate) fn bundle_frame(bundle: &Bundle, hops: u16, pulled: bool) -> Frame {
     let frame = BundleFrame {
         hops,
         pulled,
@@ -82,27 +83,30 @@ pub(super) fn bundle_frame(bundle: &Bundle, hops: u16, pulled: bool) -> Frame {
 }
 
 /// A bundle with this header and a payload that has the length it states.
-pub(super) fn sign(origin: u8, header: BundleHeader) -> Bundle {
+pub(crate) fn sign(origin: u8, header: BundleHeader) -> Bundle {
     let bytes: u32 = header.lengths.iter().sum();
     Bundle::sign(header, vec![b'x'; bytes as usize].into(), &key(origin))
 }
 
 /// A peer that groups are tested at.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     below: Fixture,
-    pub(super) multicast: Multicast,
+    pub(crate) multicast: Multicast,
     /// The group `news`.
-    pub(super) id: GroupId,
+    pub(crate) id: GroupId,
     /// Whether signatures are checked only by [`Self::check`].
-    pub(super) checks_wait: bool,
+    pub(crate) checks_wait: bool,
     /// Whether the transport writes only what [`Self::write`] tells it to.
-    pub(super) writes_wait: bool,
+    pub(crate) writes_wait: bool,
     /// Checks that wait, and what each will give.
-    pub(super) waiting: Vec<(VerifyId, bool)>,
-    pub(super) events: Vec<Event>,
-    pub(super) delivered: Vec<Delivery>,
+    pub(crate) waiting: Vec<(VerifyId, bool)>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) delivered: Vec<Delivery>,
     /// Links that were closed here.
-    pub(super) closed: Vec<LinkId>,
+    pub(crate) closed: Vec<LinkId>,
+    /// For patterns: what has happened in the overlay, and checks that they have asked for.
+    pub(crate) happened: Vec<OverlayEvent>,
+    pub(crate) for_patterns: Vec<(VerifyId, bool)>,
     heard: BTreeMap<LinkId, Vec<Frame>>,
     /// The version of the records that [`Self::see`] made last.
     records: u64,
@@ -124,7 +128,7 @@ impl DerefMut for Peer {
 
 impl Peer {
     /// In no group, and without neighbours.
-    pub(super) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config) -> Self {
         let id = GroupId::new(&config.network, &news());
         let below = Fixture::with(config);
         assert_eq!(below.net.own.epoch, OWN_EPOCH);
@@ -138,13 +142,15 @@ impl Peer {
             events: Vec::new(),
             delivered: Vec::new(),
             closed: Vec::new(),
+            happened: Vec::new(),
+            for_patterns: Vec::new(),
             heard: BTreeMap::new(),
             records: 1,
         }
     }
 
     /// A member that has joined and waits for its baseline.
-    pub(super) fn joiner(history: History) -> Self {
+    pub(crate) fn joiner(history: History) -> Self {
         let mut peer = Self::new(Config::default());
         let options = JoinOptions {
             history,
@@ -156,11 +162,11 @@ impl Peer {
     }
 
     /// A member to which everything is due.
-    pub(super) fn member() -> Self {
+    pub(crate) fn member() -> Self {
         Self::member_with(Config::default())
     }
 
-    pub(super) fn member_with(config: Config) -> Self {
+    pub(crate) fn member_with(config: Config) -> Self {
         let mut peer = Self::new(config);
         let options = JoinOptions::default();
         let joined = peer.call(|groups, cx| groups.join_group(cx, news(), options));
@@ -173,7 +179,7 @@ impl Peer {
     }
 
     /// Calls what is tested, and takes what comes out.
-    pub(super) fn call<T>(&mut self, what: impl FnOnce(&mut Multicast, &mut Cx<'_>) -> T) -> T {
+    pub(crate) fn call<T>(&mut self, what: impl FnOnce(&mut Multicast, &mut Cx<'_>) -> T) -> T {
         let mut cx = Cx {
             core: &mut self.below.core,
             net: &mut self.below.net,
@@ -184,7 +190,7 @@ impl Peer {
     }
 
     /// The same for what only looks.
-    pub(super) fn look<T>(&self, what: impl FnOnce(&Multicast, CxRef<'_>) -> T) -> T {
+    pub(crate) fn look<T>(&self, what: impl FnOnce(&Multicast, CxRef<'_>) -> T) -> T {
         let cx = CxRef {
             core: &self.below.core,
             net: &self.below.net,
@@ -193,7 +199,7 @@ impl Peer {
     }
 
     /// A neighbour sends a frame.
-    pub(super) fn say(&mut self, from: LinkId, frame: impl Into<Frame>) {
+    pub(crate) fn say(&mut self, from: LinkId, frame: impl Into<Frame>) {
         let frame = frame.into();
         self.call(|groups, cx| match frame {
             Frame::Bundle(bundle, payload) => groups.on_bundle(cx, from, bundle, payload),
@@ -203,25 +209,23 @@ impl Peer {
             Frame::Pull(pull) => groups.on_pull(cx, from, pull),
             Frame::NotHeld(not_held) => groups.on_not_held(cx, from, not_held),
             Frame::Proof(proof) => groups.on_proof(cx, from, proof),
-            Frame::Acknowledge(acknowledge) => groups.on_acknowledge(cx, from, acknowledge),
-            Frame::AskAcknowledge(ask) => groups.on_ask_acknowledge(cx, from, &ask),
             Frame::Equivocation(equivocation) => groups.on_equivocation(cx, from, equivocation),
             frame => panic!("no frame of groups: {frame:?}"),
         });
     }
 
     /// A neighbour pushes a bundle.
-    pub(super) fn push(&mut self, from: LinkId, bundle: &Bundle) {
+    pub(crate) fn push(&mut self, from: LinkId, bundle: &Bundle) {
         self.say(from, bundle_frame(bundle, 1, false));
     }
 
     /// A neighbour answers a pull with a bundle.
-    pub(super) fn serve(&mut self, from: LinkId, bundle: &Bundle) {
+    pub(crate) fn serve(&mut self, from: LinkId, bundle: &Bundle) {
         self.say(from, bundle_frame(bundle, 1, true));
     }
 
     /// A neighbour tells what it holds.
-    pub(super) fn tell(&mut self, from: LinkId, entries: Vec<DigestEntry>) {
+    pub(crate) fn tell(&mut self, from: LinkId, entries: Vec<DigestEntry>) {
         let group = self.id;
         let ask = false;
         self.say(
@@ -235,7 +239,7 @@ impl Peer {
     }
 
     /// A neighbour denies what it was asked for.
-    pub(super) fn deny(&mut self, from: LinkId, wanted: Wanted, gone: bool) {
+    pub(crate) fn deny(&mut self, from: LinkId, wanted: Wanted, gone: bool) {
         let group = self.id;
         self.say(
             from,
@@ -248,7 +252,7 @@ impl Peer {
     }
 
     /// A neighbour whose link is up, and that has not spoken of the group.
-    pub(super) fn neighbour(&mut self, number: u8) -> LinkId {
+    pub(crate) fn neighbour(&mut self, number: u8) -> LinkId {
         let link = self.below.link(number);
         self.below.write(link);
         self.call(|groups, cx| groups.on_link_up_for_groups(cx, link));
@@ -257,14 +261,14 @@ impl Peer {
     }
 
     /// A neighbour that is a member of the group.
-    pub(super) fn subscriber(&mut self, number: u8) -> LinkId {
+    pub(crate) fn subscriber(&mut self, number: u8) -> LinkId {
         let link = self.neighbour(number);
         self.say(link, Self::subscribe(1));
         self.heard.remove(&link);
         link
     }
 
-    pub(super) fn subscribe(role: u8) -> Subscribe {
+    pub(crate) fn subscribe(role: u8) -> Subscribe {
         Subscribe {
             group: news(),
             role,
@@ -275,14 +279,14 @@ impl Peer {
     }
 
     /// The transport loses a link.
-    pub(super) fn lose(&mut self, link: LinkId) {
+    pub(crate) fn lose(&mut self, link: LinkId) {
         let Fixture { core, net, .. } = &mut self.below;
         net.on_link_lost(core, link, LinkEnd::Transport);
         self.settle();
     }
 
     /// The view: members of the group, and the links between them with their round trips, ms.
-    pub(super) fn see(&mut self, links: &[(u8, u8, u32)]) {
+    pub(crate) fn see(&mut self, links: &[(u8, u8, u32)]) {
         self.records += 1;
         let ends = links.iter().flat_map(|&(a, b, _)| [a, b]);
         let peers: BTreeSet<u8> = ends.chain([ME]).collect();
@@ -295,7 +299,7 @@ impl Peer {
     }
 
     /// A record of a member comes into the database, with its share of `links` and what `change` adds.
-    pub(super) fn state(
+    pub(crate) fn state(
         &mut self,
         number: u8,
         links: &[(u8, u8, u32)],
@@ -331,7 +335,7 @@ impl Peer {
     }
 
     /// Both ends of these links have computed the same trees for long.
-    pub(super) fn agree(&mut self, links: &[LinkId]) {
+    pub(crate) fn agree(&mut self, links: &[LinkId]) {
         let id = self.id;
         self.call(|groups, cx| groups.same_graph_since(cx.as_ref(), id));
         self.wait_ms(3_000);
@@ -339,7 +343,7 @@ impl Peer {
     }
 
     /// They still do.
-    pub(super) fn agree_still(&mut self, links: &[LinkId]) {
+    pub(crate) fn agree_still(&mut self, links: &[LinkId]) {
         let now = self.core.now.mono;
         for link in links {
             self.link_mut(*link).equal_at = Some(now);
@@ -347,40 +351,40 @@ impl Peer {
     }
 
     /// What is due of the group is done.
-    pub(super) fn run_timers(&mut self) {
+    pub(crate) fn run_timers(&mut self) {
         self.call(Multicast::on_groups_timeout);
     }
 
     /// A round of repair after so long.
-    pub(super) fn repair_after_ms(&mut self, ms: u64) {
+    pub(crate) fn repair_after_ms(&mut self, ms: u64) {
         self.wait_ms(ms);
         let id = self.id;
         self.call(|groups, cx| groups.repair(cx, id));
     }
 
-    pub(super) fn group(&self) -> &Group {
+    pub(crate) fn group(&self) -> &Group {
         &self.multicast.groups[&self.id]
     }
 
-    pub(super) fn group_mut(&mut self) -> &mut Group {
+    pub(crate) fn group_mut(&mut self) -> &mut Group {
         self.multicast.groups.get_mut(&self.id).expect("the group")
     }
 
-    pub(super) fn log(&self, origin: u8) -> &OriginLog {
+    pub(crate) fn log(&self, origin: u8) -> &OriginLog {
         &self.group().logs[&log_key(origin)]
     }
 
-    pub(super) fn log_mut(&mut self, origin: u8) -> &mut OriginLog {
+    pub(crate) fn log_mut(&mut self, origin: u8) -> &mut OriginLog {
         let logs = &mut self.group_mut().logs;
         logs.get_mut(&log_key(origin)).expect("a log")
     }
 
-    pub(super) fn link_mut(&mut self, link: LinkId) -> &mut Link {
+    pub(crate) fn link_mut(&mut self, link: LinkId) -> &mut Link {
         self.net.links.get_mut(&link).expect("a link")
     }
 
     /// The header of a message of one byte.
-    pub(super) fn header(&self, origin: u8, seq: u64) -> BundleHeader {
+    pub(crate) fn header(&self, origin: u8, seq: u64) -> BundleHeader {
         BundleHeader {
             group: self.id,
             origin: key(origin).peer(),
@@ -399,12 +403,12 @@ impl Peer {
     }
 
     /// The first messages of an origin, each with the hash of the one before.
-    pub(super) fn messages(&self, origin: u8, count: u64) -> Vec<Bundle> {
+    pub(crate) fn messages(&self, origin: u8, count: u64) -> Vec<Bundle> {
         self.messages_with(origin, count, |_| {})
     }
 
     /// The same with headers that are changed before they are signed.
-    pub(super) fn messages_with(
+    pub(crate) fn messages_with(
         &self,
         origin: u8,
         count: u64,
@@ -421,12 +425,12 @@ impl Peer {
     }
 
     /// What a neighbour was sent since the last look.
-    pub(super) fn heard(&mut self, link: LinkId) -> Vec<Frame> {
+    pub(crate) fn heard(&mut self, link: LinkId) -> Vec<Frame> {
         self.heard.remove(&link).unwrap_or_default()
     }
 
     /// Of that, what it was asked for: origins and ranges.
-    pub(super) fn pulls(&mut self, link: LinkId) -> Vec<Wanted> {
+    pub(crate) fn pulls(&mut self, link: LinkId) -> Vec<Wanted> {
         let frames = self.heard(link).into_iter();
         let pulls = frames.filter_map(|frame| match frame {
             Frame::Pull(Pull { wanted, .. }) => Some(wanted),
@@ -436,13 +440,13 @@ impl Peer {
     }
 
     /// Seqs delivered since the last look.
-    pub(super) fn seqs(&mut self) -> Vec<u64> {
+    pub(crate) fn seqs(&mut self) -> Vec<u64> {
         let delivered = std::mem::take(&mut self.delivered).into_iter();
         delivered.map(|delivery| delivery.id.seq).collect()
     }
 
     /// Gaps told since the last look at events.
-    pub(super) fn gaps(&mut self) -> Vec<(u64, u64)> {
+    pub(crate) fn gaps(&mut self) -> Vec<(u64, u64)> {
         let events = std::mem::take(&mut self.events).into_iter();
         let gaps = events.filter_map(|event| match event {
             Event::Gap { from, to, .. } => Some((from, to)),
@@ -452,21 +456,21 @@ impl Peer {
     }
 
     /// The transport writes from now on, and has written what this link was given.
-    pub(super) fn write(&mut self, link: LinkId) {
+    pub(crate) fn write(&mut self, link: LinkId) {
         self.writes_wait = false;
         self.below.write(link);
         self.settle();
     }
 
     /// Checks the signatures that wait for it.
-    pub(super) fn check(&mut self) {
+    pub(crate) fn check(&mut self) {
         for (id, valid) in std::mem::take(&mut self.waiting) {
             self.verified(id, valid);
         }
         self.settle();
     }
 
-    pub(super) fn verified(&mut self, id: VerifyId, valid: bool) {
+    pub(crate) fn verified(&mut self, id: VerifyId, valid: bool) {
         let mut cx = Cx {
             core: &mut self.below.core,
             net: &mut self.below.net,
@@ -474,16 +478,22 @@ impl Peer {
         let (groups, cx) = (&mut self.multicast, &mut cx);
         match Checked::of(id) {
             Some(Checked::Bundle) => groups.on_bundle_verified(cx, id, valid),
-            Some(Checked::Acknowledgement) => groups.on_acknowledgement_verified(cx, id, valid),
             Some(Checked::Equivocation) => groups.on_equivocation_verified(cx, id, valid),
             Some(Checked::Proof) => groups.on_proof_verified(cx, id, valid),
             Some(Checked::Baseline) => groups.on_baseline_verified(cx, id, valid),
+            Some(Checked::Acknowledgement) => self.for_patterns.push((id, valid)),
             Some(Checked::Record) | None => panic!("no check of groups"),
         }
     }
 
+    /// What a pattern may use.
+    pub(crate) fn parts(&mut self) -> (&mut Core, &mut Overlay, &mut Multicast) {
+        let Fixture { core, net, .. } = &mut self.below;
+        (core, net, &mut self.multicast)
+    }
+
     /// Takes what has come out, and tells groups what has happened below, as the engine does.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         loop {
             let commands = self.below.commands();
             let checks = self.below.take_checks();
@@ -503,6 +513,7 @@ impl Peer {
             }
             for event in happened {
                 self.happen(&event);
+                self.happened.push(event);
             }
         }
     }
@@ -535,7 +546,7 @@ impl Peer {
                 groups.on_link_down_for_baselines(cx, link);
             }
             OverlayEvent::LinkEnded(link) => groups.remotes.forget(link),
-            OverlayEvent::ViewChanged => groups.on_view_changed_for_groups(cx),
+            OverlayEvent::ViewChanged | OverlayEvent::LostForgotten => groups.wake_publishers(cx),
             _ => {}
         }
     }

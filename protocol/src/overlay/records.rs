@@ -166,7 +166,7 @@ impl Database {
     }
 
     /// The same records at a peer whose clock shows `now`.
-    #[cfg(feature = "warm")]
+    #[cfg(any(feature = "warm", test))]
     pub(crate) fn begun_at(&self, now: Micros) -> Self {
         let network = self.group_names.network().clone();
         Self {

@@ -514,3 +514,6 @@ fn link_towards(cx: &Cx<'_>, id: GroupId, origin: PeerKey) -> Option<LinkId> {
     let mut parents = route.parents();
     parents.find_map(|parent| cx.net.up.get(&parent).copied())
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,7 @@ impl GroupNames {
         }
     }
 
+    #[cfg(any(feature = "warm", test))]
     pub(super) fn network(&self) -> &NetworkName {
         &self.network
     }

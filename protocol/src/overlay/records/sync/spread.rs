@@ -3,7 +3,7 @@
 use super::{
     ANNOUNCE_MS, ANNOUNCE_SHARE, BATCH_MS, BATCH_SHARE, NAMES_PER_FRAME, RECORDS_PER_FRAME,
 };
-#[cfg(feature = "warm")]
+#[cfg(any(feature = "warm", test))]
 use super::{KnownNews, news::News};
 use crate::base::identity::PeerKey;
 use crate::base::interface::LinkId;
@@ -202,7 +202,7 @@ impl Overlay {
     }
 
     /// Nobody needs to be told what has changed so far.
-    #[cfg(feature = "warm")]
+    #[cfg(any(feature = "warm", test))]
     pub(crate) fn forget_record_pushes(&mut self) {
         for link in self.links.values_mut() {
             link.record_push.clear();

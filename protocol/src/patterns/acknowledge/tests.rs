@@ -1,16 +1,129 @@
 //! Who acknowledges what, to whom it travels, and what the origin makes of it.
 
-use super::{ASK_MS, BATCH_MS, HOPS_MAX, TRACKED_MAX, signed_bytes};
+use super::{ASK_MS, Acknowledgements, BATCH_MS, HOPS_MAX, TRACKED_MAX, signed_bytes};
 use crate::base::interface::{Event, LinkId};
 use crate::base::message::MessageId;
 use crate::base::status::Role;
 use crate::base::verify::Domain;
 use crate::multicast::LogKey;
-use crate::multicast::fixture::{EPOCH, ME, ORIGIN, OWN_EPOCH, Peer, key, log_key, news, ranges};
+use crate::multicast::fixture::{
+    EPOCH, ME, ORIGIN, OWN_EPOCH, Peer as Groups, key, log_key, news, ranges,
+};
+use crate::multicast::{MulticastEvent};
+use crate::patterns::{Cx, Module as _};
 use crate::wire::bundle::FLAG_ACKNOWLEDGE;
 use crate::wire::frame::{Acknowledge, AskAcknowledge, Frame, MemberAck};
 use crate::wire::{Bundle, Fragment};
+use crate::unicast::Unicast;
+use std::ops::{Deref, DerefMut};
 use std::slice::from_ref;
+
+/// A peer with groups, and what acknowledges on top of them.
+struct Peer {
+    groups: Groups,
+    acknowledgements: Acknowledgements,
+}
+
+impl Deref for Peer {
+    type Target = Groups;
+
+    fn deref(&self) -> &Groups {
+        &self.groups
+    }
+}
+
+impl DerefMut for Peer {
+    fn deref_mut(&mut self) -> &mut Groups {
+        &mut self.groups
+    }
+}
+
+impl Peer {
+    fn member() -> Self {
+        Self {
+            groups: Groups::member(),
+            acknowledgements: Acknowledgements::default(),
+        }
+    }
+
+    /// Calls what is tested, and tells it what has happened since, as the engine does.
+    fn at(&mut self, what: impl FnOnce(&mut Acknowledgements, &mut Cx<'_>)) {
+        self.only(what);
+        loop {
+            self.groups.settle();
+            let checks = std::mem::take(&mut self.groups.for_patterns);
+            let below = std::mem::take(&mut self.groups.happened);
+            let events: Vec<MulticastEvent> = self.groups.multicast.events.drain(..).collect();
+            if checks.is_empty() && below.is_empty() && events.is_empty() {
+                return;
+            }
+            self.only(|acknowledgements, cx| {
+                for event in &below {
+                    acknowledgements.on_overlay(cx, event);
+                }
+                for event in &events {
+                    acknowledgements.on_multicast(cx, event);
+                }
+                for (check, valid) in checks {
+                    acknowledgements.on_verified(cx, check, valid);
+                }
+            });
+        }
+    }
+
+    fn only(&mut self, what: impl FnOnce(&mut Acknowledgements, &mut Cx<'_>)) {
+        let (core, net, multicast) = self.groups.parts();
+        let mut unicast = Unicast::default();
+        let mut cx = Cx {
+            core,
+            net,
+            multicast,
+            unicast: &mut unicast,
+        };
+        what(&mut self.acknowledgements, &mut cx);
+    }
+
+    fn tell(&mut self) {
+        self.at(|_, _| {});
+    }
+
+    /// A neighbour sends a frame.
+    fn say(&mut self, from: LinkId, frame: impl Into<Frame>) {
+        match frame.into() {
+            Frame::Acknowledge(frame) => {
+                self.at(|acknowledgements, cx| acknowledgements.on_acknowledge(cx, from, frame));
+            }
+            Frame::AskAcknowledge(ask) => {
+                self.at(|acknowledgements, cx| acknowledgements.on_ask_acknowledge(cx, from, &ask));
+            }
+            frame => {
+                self.groups.say(from, frame);
+                self.tell();
+            }
+        }
+    }
+
+    fn push(&mut self, from: LinkId, bundle: &Bundle) {
+        self.groups.push(from, bundle);
+        self.tell();
+    }
+
+    fn see(&mut self, links: &[(u8, u8, u32)]) {
+        self.groups.see(links);
+        self.tell();
+    }
+
+    fn subscriber(&mut self, number: u8) -> LinkId {
+        let link = self.groups.subscriber(number);
+        self.tell();
+        link
+    }
+
+    fn run_timers(&mut self) {
+        self.groups.run_timers();
+        self.at(Acknowledgements::on_timeout);
+    }
+}
 
 fn own_log() -> LogKey {
     (key(ME).peer(), OWN_EPOCH)
@@ -45,7 +158,7 @@ fn track(peer: &mut Peer, first: u64, last: u64) {
         epoch,
         seq: first,
     };
-    peer.call(|groups, cx| groups.track(cx, id, message, last));
+    peer.at(|acknowledgements, cx| acknowledgements.track(cx, id, message, last));
 }
 
 /// (seq, have, holders, missing, timed out) of each result so far.
@@ -134,7 +247,7 @@ fn a_linked_member_that_no_record_states_is_waited_for() {
     track(&mut peer, 1, 1);
     peer.run_timers();
     assert_eq!(results(&mut peer), []);
-    peer.say(link, Peer::subscribe(2));
+    peer.say(link, Groups::subscribe(2));
     peer.wait_ms(ASK_MS);
     peer.run_timers();
     let result = (1, vec![], vec![2], false);
@@ -265,6 +378,7 @@ fn an_acknowledgement_names_what_is_lost_and_what_was_before_the_member() {
     peer.log_mut(ORIGIN).give_up(4, 4);
     let id = peer.id;
     peer.call(|groups, cx| groups.deliver(cx, id));
+    peer.tell();
     let said = ack(&peer, log_key(ORIGIN), ME, 5, &[(1, 2), (4, 4)]);
     let said = frame(&peer, log_key(ORIGIN), vec![said]);
     assert_eq!(flushed(&mut peer, parent), [said]);
@@ -380,6 +494,7 @@ fn a_log_that_is_displaced_is_not_acknowledged_any_more() {
     peer.push(parent, &all[1]);
     let id = peer.id;
     peer.call(|groups, _| groups.drop_logs(id, &[log_key(ORIGIN)]));
+    peer.tell();
     peer.push(parent, &all[0]);
     let said = ack(&peer, log_key(ORIGIN), ME, 1, &[]);
     let said = frame(&peer, log_key(ORIGIN), vec![said]);

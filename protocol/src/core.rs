@@ -1,6 +1,7 @@
 //! What every part of a peer needs: who it is, the time, randomness, and the way out.
 
 pub mod config;
+#[macro_use]
 mod counts;
 mod growth;
 pub(crate) mod storage;
@@ -10,6 +11,7 @@ use crate::base::identity::{Keypair, PeerKey};
 use crate::base::interface::{Action, Event, VerifyId};
 use crate::base::time::{Micros, Time};
 use crate::core::config::Config;
+pub(crate) use counts::Counter;
 use counts::Counts;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};

@@ -185,7 +185,7 @@ impl Engine {
         let mono = now.mono.max(self.core.now.mono);
         let expected = self.core.deadline.unwrap_or(mono).max(self.core.now.mono);
         if mono.since(expected) > stall {
-            self.core.count("stalls");
+            self.core.count(counter!("stalls"));
             for link in self.net.links.values_mut() {
                 link.heard = mono;
             }
@@ -224,7 +224,7 @@ impl Engine {
                     self.on_frame(id, frame);
                     self.settle();
                 }
-                Ok(Some(None)) => self.core.count("frames_unknown"),
+                Ok(Some(None)) => self.core.count(counter!("frames_unknown")),
                 Ok(None) => return,
                 Err(error) => return self.net.on_malformed(&mut self.core, id, &error),
             }
@@ -273,7 +273,7 @@ impl Engine {
             Frame::Buckets(buckets) => self.net.on_buckets(&mut self.core, id, buckets),
             Frame::BucketRecords(frame) => self.net.on_bucket_records(&mut self.core, id, frame),
             // Whatever follows is for those whose link is up.
-            _ if !is_up => self.core.count("frames_from_visitors"),
+            _ if !is_up => self.core.count(counter!("frames_from_visitors")),
             Frame::Bundle(bundle, payload) => {
                 self.multicast
                     .on_bundle(&mut cx!(self), id, bundle, payload);
@@ -329,7 +329,7 @@ impl Engine {
                 let echoes = &mut self.patterns.echo;
                 echoes.on_arrived(&mut pattern_cx!(self), arrived);
             }
-            None => self.core.count("routed_protocol_unknown"),
+            None => self.core.count(counter!("routed_protocol_unknown")),
         }
     }
 

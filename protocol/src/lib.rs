@@ -4,9 +4,12 @@
 //! thread, the environment or ambient randomness, so whatever happens in production can be
 //! replayed. The one type to know is [`Engine`].
 
+// The names of counters come first: they are used in all that follows.
+#[macro_use]
+mod core;
+
 mod access;
 mod base;
-mod core;
 mod engine;
 mod multicast;
 mod overlay;

@@ -82,7 +82,7 @@ impl Unicast {
         } = frame;
         if body.len() > BODY_BYTES_MAX {
             debug_assert!(false, "protocols cut what is longer");
-            core.count("routed_oversized_unsent");
+            core.count(counter!("routed_oversized_unsent"));
             return Err(Unsent::TooLong);
         }
         let from = core.me;
@@ -90,7 +90,7 @@ impl Unicast {
         avoid.truncate(AVOID_MAX);
         let route = self.routes.own(from, net, to, &avoid);
         let Some(next) = route else {
-            core.count("routed_unroutable");
+            core.count(counter!("routed_unroutable"));
             return Err(Unsent::NoRoute);
         };
         let routed = Routed {
@@ -103,10 +103,10 @@ impl Unicast {
             body,
         };
         if !pass_on(core, net, next, from, routed) {
-            core.count("routed_dropped");
+            core.count(counter!("routed_dropped"));
             return Err(Unsent::Full);
         }
-        core.count("routed_sent");
+        core.count(counter!("routed_sent"));
         Ok(())
     }
 
@@ -125,11 +125,11 @@ impl Unicast {
         }
         let now = core.now.mono;
         if !self.rates.takes_frame(now, link) {
-            core.count("routed_dropped");
+            core.count(counter!("routed_dropped"));
             return None;
         }
         if routed.to == core.me {
-            core.count("routed_delivered");
+            core.count(counter!("routed_delivered"));
             return Some(Arrived {
                 from: routed.from,
                 link,
@@ -142,7 +142,7 @@ impl Unicast {
         }
         routed.ttl -= 1;
         if routed.ttl == 0 {
-            core.count("routed_expired");
+            core.count(counter!("routed_expired"));
             return None;
         }
         let rates = &mut self.rates;
@@ -152,10 +152,10 @@ impl Unicast {
             .relayed(core.me, net, &routed, incoming, may_compute);
         match route {
             Ok(next) if pass_on(core, net, next, incoming, routed) => {
-                core.count("routed_forwarded");
+                core.count(counter!("routed_forwarded"));
             }
-            Ok(_) | Err(NoRoute::TooManyAsked) => core.count("routed_dropped"),
-            Err(NoRoute::Unreachable) => core.count("routed_unroutable"),
+            Ok(_) | Err(NoRoute::TooManyAsked) => core.count(counter!("routed_dropped")),
+            Err(NoRoute::Unreachable) => core.count(counter!("routed_unroutable")),
         }
         None
     }

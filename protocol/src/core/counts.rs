@@ -1,4 +1,5 @@
-//! What an engine counts: an addition each, for frames come by the thousand.
+//! What an engine counts: an addition each, for frames come by the thousand. Names are looked up when
+//! the program is compiled.
 //!
 //! [`Counters`](crate::base::status::Counters) is what others see of it.
 
@@ -60,15 +61,71 @@ impl Counts {
     }
 }
 
+/// One of [`COUNTERS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counter(usize);
+
+impl Counter {
+    /// Called while the program is compiled ([`counter!`]): a name that is none does not compile.
+    pub(crate) const fn named(name: &str) -> Self {
+        let mut at = 0;
+        while at < COUNTERS.len() {
+            if is_same(COUNTERS[at].as_bytes(), name.as_bytes()) {
+                return Self(at);
+            }
+            at += 1;
+        }
+        panic!("no counter has this name");
+    }
+}
+
+const fn is_same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < a.len() {
+        if a[at] != b[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+/// A counter by its name, which is looked up when the program is compiled.
+macro_rules! counter {
+    ($name:literal) => {{
+        const COUNTER: $crate::core::Counter = $crate::core::Counter::named($name);
+        COUNTER
+    }};
+}
+
 impl Core {
-    pub(crate) fn count(&mut self, name: &'static str) {
-        self.count_many(name, 1);
+    pub(crate) fn count(&mut self, counter: Counter) {
+        self.count_many(counter, 1);
     }
 
-    pub(crate) fn count_many(&mut self, name: &'static str, by: u64) {
-        match COUNTERS.binary_search(&name) {
-            Ok(at) => self.counts.values[at] += by,
-            Err(_) => debug_assert!(false, "{name} is no counter"),
+    pub(crate) fn count_many(&mut self, counter: Counter, by: u64) {
+        self.counts.values[counter.0] += by;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_sorted_and_found_by_their_names() {
+        assert!(COUNTERS.is_sorted_by(|a, b| a < b));
+        for (at, name) in COUNTERS.into_iter().enumerate() {
+            assert_eq!(Counter::named(name), Counter(at));
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "no counter has this name")]
+    fn a_name_that_is_none_is_refused() {
+        Counter::named("stall");
     }
 }

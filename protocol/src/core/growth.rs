@@ -72,7 +72,7 @@ impl Core {
 
     pub(crate) fn count_unknown_fields(&mut self, fields: u32) {
         if fields > 0 {
-            self.count_many("fields_unknown", fields.into());
+            self.count_many(counter!("fields_unknown"), fields.into());
         }
     }
 
@@ -80,7 +80,7 @@ impl Core {
         let (fields, roles) = record.unknown(self.knows_next());
         self.count_unknown_fields(fields);
         if roles > 0 {
-            self.count_many("roles_unknown", roles.into());
+            self.count_many(counter!("roles_unknown"), roles.into());
         }
     }
 }

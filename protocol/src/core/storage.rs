@@ -94,7 +94,7 @@ impl Core {
             None
         };
         if let Some(refused) = refused {
-            self.count("stores_refused");
+            self.count(counter!("stores_refused"));
             return Err(refused);
         }
         self.storage.last += 1;
@@ -130,7 +130,7 @@ impl Core {
         let retry = self.now.mono + Micros::from_millis(retry_ms);
         lane.first = First::Failed(retry);
         self.wake_at(retry);
-        self.count("stores_failed");
+        self.count(counter!("stores_failed"));
         self.event(Event::StoreFailed {
             namespace,
             why: error.to_string(),

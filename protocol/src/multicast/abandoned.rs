@@ -130,7 +130,7 @@ impl Multicast {
             return;
         };
         self.retain(cx, id, key);
-        cx.core.count("messages_abandoned");
+        cx.core.count(counter!("messages_abandoned"));
         let (origin, epoch) = key;
         self.hand_over(cx, &name, id, origin, epoch, gap);
     }

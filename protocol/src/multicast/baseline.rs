@@ -283,7 +283,7 @@ impl Multicast {
                 // What it calls old must have been old when this member joined: an answer that was
                 // long on its way, or was given to the question before, is asked for again.
                 if now - Micros::from_millis(frame.older_ms) > alone.joined {
-                    cx.core.count("baselines_late");
+                    cx.core.count(counter!("baselines_late"));
                     if !frame.origins.is_empty() && frame.last {
                         self.tell_neighbour(cx, from, id);
                     }
@@ -414,7 +414,8 @@ impl Multicast {
                 self.note_claims(cx, id, key);
             }
         }
-        cx.core.count_many("messages_before_join", skipped);
+        cx.core
+            .count_many(counter!("messages_before_join"), skipped);
     }
 
     /// Entries after `base` are to be handed over (again), and pulled where they are not held.

@@ -135,7 +135,7 @@ impl Multicast {
             Ok(headers) => (headers, message),
             Err(error) => {
                 tracing::warn!(%error, "a message's headers cannot be read");
-                cx.core.count("headers_unreadable");
+                cx.core.count(counter!("headers_unreadable"));
                 (Headers::default(), message)
             }
         }

@@ -279,7 +279,7 @@ impl Multicast {
         let now = cx.core.now.mono;
         if !self.groups.contains_key(&id) {
             // Should this peer join, everything is told anew.
-            return cx.core.count("digests_of_other_groups");
+            return cx.core.count(counter!("digests_of_other_groups"));
         }
         if digest.ask {
             self.answer_digest(cx, from, id);
@@ -431,7 +431,7 @@ impl Multicast {
             remote.unequal = remote.unequal.saturating_add(1);
             let rested = remote.digested.is_none_or(|last| now.since(last) >= pause);
             if remote.unequal >= UNEQUAL_MAX && rested {
-                cx.core.count("digests_for_unequal_hashes");
+                cx.core.count(counter!("digests_for_unequal_hashes"));
                 self.send_full_digest(cx, from, id, true);
             }
         }

@@ -91,13 +91,13 @@ impl Multicast {
         let travels = [&equivocation.first, &equivocation.second]
             .map(|signed| signed.len() <= HEADER_BYTES_MAX);
         if travels != [true; 2] {
-            return cx.core.count("proofs_refused");
+            return cx.core.count(counter!("proofs_refused"));
         }
         if !is_proof(
             (&first, &equivocation.first),
             (&second, &equivocation.second),
         ) {
-            cx.core.count("proofs_refused");
+            cx.core.count(counter!("proofs_refused"));
             let (what, why) = ("equivocation", "the headers do not contradict each other");
             return cx
                 .net
@@ -107,7 +107,7 @@ impl Multicast {
             return;
         };
         if !self.equivocation_checks.shares.take(from, peer, CHECKS_MAX) {
-            return cx.core.count("proofs_unchecked");
+            return cx.core.count(counter!("proofs_unchecked"));
         }
         let job = job(
             first.origin,
@@ -154,7 +154,7 @@ impl Multicast {
         if valid {
             self.cut_off(cx, &equivocation, Some(from));
         } else {
-            cx.core.count("proofs_refused");
+            cx.core.count(counter!("proofs_refused"));
             if let Some(peer) = peer {
                 cx.net.on_forgery(cx.core, from, peer, "equivocation");
             }
@@ -178,12 +178,12 @@ impl Multicast {
         }
         if cx.net.is_ahead_of_time(cx.core, epoch) {
             // It would end the lives of the next years as well.
-            return cx.core.count("epochs_ahead");
+            return cx.core.count(counter!("epochs_ahead"));
         }
         if cx.net.cut_off.len() < CUT_OFF_MAX {
             cx.net.cut_off.insert(origin, epoch);
         }
-        cx.core.count("origins_cut_off");
+        cx.core.count(counter!("origins_cut_off"));
         tracing::warn!(%origin, epoch, "equivocation: the origin is cut off");
         for (id, group) in &mut self.groups {
             group.sought.remove(&(origin, epoch));

@@ -101,7 +101,7 @@ impl Multicast {
         };
         inquiry.asked.push(link);
         inquiry.waits_since = Some(now);
-        cx.core.count("proofs_asked");
+        cx.core.count(counter!("proofs_asked"));
         cx.net.send(
             cx.core,
             link,
@@ -136,7 +136,7 @@ impl Multicast {
             None,
             frame.encode_with(&cx.core.frame_ext()),
         ) {
-            cx.core.count("pulls_deferred");
+            cx.core.count(counter!("pulls_deferred"));
         }
     }
 
@@ -144,7 +144,7 @@ impl Multicast {
     pub(crate) fn on_proof(&mut self, cx: &mut Cx<'_>, from: LinkId, proof: Proof) {
         let header = match BundleHeader::decode(&proof.header.signed) {
             Ok(header) if proof.header.signed.len() <= HEADER_BYTES_MAX => header,
-            Ok(_) => return cx.core.count("proofs_refused"),
+            Ok(_) => return cx.core.count(counter!("proofs_refused")),
             Err(error) => return cx.net.on_malformed(cx.core, from, &error),
         };
         let (id, key) = (header.group, (header.origin, header.epoch));
@@ -153,17 +153,17 @@ impl Multicast {
             .get_mut(&id)
             .and_then(|group| group.inquiry(key))
         else {
-            return cx.core.count("proofs_unasked");
+            return cx.core.count(counter!("proofs_unasked"));
         };
         if inquiry.waits_since.is_none() || inquiry.asked.last() != Some(&from) {
-            return cx.core.count("proofs_unasked");
+            return cx.core.count(counter!("proofs_unasked"));
         }
         let to = inquiry.to;
         let Some(peer) = cx.net.links.get(&from).map(|link| link.peer) else {
             return;
         };
         if !self.evidence.shares.take(from, peer, CHECKS_MAX) {
-            return cx.core.count("proofs_unchecked");
+            return cx.core.count(counter!("proofs_unchecked"));
         }
         let job = VerifyJob {
             signer: cx.net.cache.signer(header.origin),
@@ -191,7 +191,7 @@ impl Multicast {
         if valid {
             self.take_evidence(cx, &check);
         } else {
-            cx.core.count("proofs_refused");
+            cx.core.count(counter!("proofs_refused"));
             if let Some(peer) = peer {
                 cx.net.on_forgery(cx.core, check.from, peer, "proof");
             }
@@ -226,7 +226,7 @@ impl Multicast {
             log.rebase(to);
             log.note_published(to, check.published_by);
         }
-        cx.core.count("proofs_taken");
+        cx.core.count(counter!("proofs_taken"));
         self.log_changed(cx, id, key);
         self.deliver_log(cx, id, key);
         self.schedule_repair(cx, id, now);

@@ -67,7 +67,7 @@ impl Multicast {
             && congested * 2 >= all
         {
             let bytes = head.len() + bundle.payload.len();
-            cx.core.count("bundles_slowed");
+            cx.core.count(counter!("bundles_slowed"));
             cx.net.slowed.insert(link);
             cx.core.actions.push_back(Action::Slow { link, bytes });
         }
@@ -103,7 +103,7 @@ impl Multicast {
         };
         if !has_room {
             link.lazy = true;
-            cx.core.count("bundles_left_to_pull");
+            cx.core.count(counter!("bundles_left_to_pull"));
             return false;
         }
         link.bundles[1] += 1;

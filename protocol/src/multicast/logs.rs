@@ -57,11 +57,11 @@ impl Multicast {
                 return None;
             }
             if !self.make_room_for_life(cx, id, key) {
-                cx.core.count("epochs_too_old");
+                cx.core.count(counter!("epochs_too_old"));
                 return None;
             }
             if !self.make_room_for_origin(cx, id) {
-                cx.core.count("origins_refused");
+                cx.core.count(counter!("origins_refused"));
                 return None;
             }
         }
@@ -198,7 +198,7 @@ impl Multicast {
     /// Logs with something in them give way: what a member still waits for is told as gaps.
     fn displace_logs(&mut self, cx: &mut Cx<'_>, id: GroupId, keys: &[LogKey]) {
         for key in keys {
-            cx.core.count("logs_displaced");
+            cx.core.count(counter!("logs_displaced"));
             self.end_log(cx, id, *key);
         }
         self.shelve_logs(cx.as_ref(), id, keys);

@@ -303,10 +303,10 @@ impl Multicast {
         if wants_it && !(cx.core).allows(link.peer, Verb::Subscribe, Resource::Group(id)) {
             // As if it had not asked: it is sent nothing, and remembered for nothing.
             self.remotes.remove(from, id);
-            return cx.core.count("access_requests_refused");
+            return cx.core.count(counter!("access_requests_refused"));
         }
         let Some(remote) = self.remotes.get_or_add(from, id) else {
-            return cx.core.count("subscriptions_refused");
+            return cx.core.count(counter!("subscriptions_refused"));
         };
         let is_new = remote.role.is_none() && role.is_some();
         remote.role = role;

@@ -239,7 +239,7 @@ impl Multicast {
                 open: true,
             },
         );
-        cx.core.count("parents_questioned");
+        cx.core.count(counter!("parents_questioned"));
         let wanted = Wanted {
             ranges: RangeSet::of(seq, seq),
             ..wanted.clone()
@@ -317,7 +317,7 @@ impl Multicast {
         let now = cx.core.now.mono;
         let peers = &mut self.parent_faults.peers;
         if peers.len() >= CHARGED_MAX && !peers.contains_key(&parent) {
-            return cx.core.count("parent_faults_untracked");
+            return cx.core.count(counter!("parent_faults_untracked"));
         }
         let tally = peers.entry(parent).or_insert_with(|| Tally::new(now));
         if tally.run > 0 && now.since(tally.last) < Micros::from_millis(APART_MS) {
@@ -332,14 +332,14 @@ impl Multicast {
             tally.raised = (raised + 1).min(RAISES);
         }
         let due = tally.due();
-        cx.core.count("parent_faults");
+        cx.core.count(counter!("parent_faults"));
         cx.core.wake_at(due);
         if !complete {
             return;
         }
         tracing::warn!(peer = %parent, raised, "a parent forwards nothing");
         if raised < RAISES {
-            cx.core.count("parents_raised");
+            cx.core.count(counter!("parents_raised"));
             self.note_surcharges(cx);
         } else {
             Self::drop_parent(cx, parent);
@@ -358,9 +358,9 @@ impl Multicast {
             })
         });
         if is_bridge || cx.net.up.len() < 2 {
-            return cx.core.count("parents_needed");
+            return cx.core.count(counter!("parents_needed"));
         }
-        cx.core.count("parents_dropped");
+        cx.core.count(counter!("parents_dropped"));
         cx.net.chooser.cool(parent, cx.core.now.mono);
         cx.net.penalise(cx.core, parent);
         cx.net.close_link(cx.core, link, LinkEnd::Withheld);

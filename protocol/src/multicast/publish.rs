@@ -294,7 +294,7 @@ impl Multicast {
         if self.is_busy(cx.as_ref(), id, class) {
             self.busy.insert((id, class));
             self.starved |= self.is_out_of_room(cx.as_ref());
-            cx.core.count("publishers_told_busy");
+            cx.core.count(counter!("publishers_told_busy"));
             return Err(PublishError::Busy);
         }
         self.become_sender(cx, id, name)

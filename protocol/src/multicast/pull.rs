@@ -133,7 +133,7 @@ impl Multicast {
         }
         let rest = Micros::from_millis(ROUND_MS).times(looks / LOOKS_PER_ROUND);
         group.repair_rests_until = cx.core.now.mono + rest;
-        cx.core.count_many("repair_looks", looks);
+        cx.core.count_many(counter!("repair_looks"), looks);
         let mut asks = Asks::new();
         let mut unclaimed = false;
         for key in keys.iter().chain(&sought) {
@@ -148,7 +148,7 @@ impl Multicast {
         }
         for (link, wanted) in asks {
             for wanted in wanted.chunks(64) {
-                cx.core.count("pulls");
+                cx.core.count(counter!("pulls"));
                 cx.net.send(
                     cx.core,
                     link,
@@ -211,7 +211,7 @@ impl Multicast {
         }
         let ignore = cx.core.in_ms(IGNORE_MS);
         for link in failed {
-            cx.core.count("pulls_unanswered");
+            cx.core.count(counter!("pulls_unanswered"));
             if let Some(link) = cx.net.links.get_mut(&link) {
                 link.pull_budget = (link.pull_budget / 2).max(16 << 10);
             }
@@ -222,7 +222,7 @@ impl Multicast {
             if remote.failures >= FAILURES_MAX {
                 remote.failures = 0;
                 remote.ignored_until = Some(ignore);
-                cx.core.count("announcers_ignored");
+                cx.core.count(counter!("announcers_ignored"));
             }
         }
     }
@@ -442,7 +442,7 @@ impl Multicast {
             log.missing.remove(from, to);
         }
         let empty = log.high() == 0 && log.held().is_empty() && log.missing.is_empty();
-        cx.core.count("ranges_given_up");
+        cx.core.count(counter!("ranges_given_up"));
         let is_known = (self.groups.get(&id)).is_some_and(|group| group.logs.contains_key(&key));
         if !is_known {
             // Nothing signed has come of it: the search ends, and nothing is told of it.

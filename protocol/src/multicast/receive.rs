@@ -34,7 +34,7 @@ impl Multicast {
         } = frame;
         if !bundle::fits(signed.len(), payload.len()) {
             // Every peer refuses it, so it ends here; an honest one never passes it on.
-            return cx.core.count("bundles_oversized");
+            return cx.core.count(counter!("bundles_oversized"));
         }
         let bundle = match Bundle::decode(signed, signature, payload) {
             Ok(bundle) => bundle,
@@ -84,23 +84,23 @@ impl Multicast {
             } else if !pulled {
                 self.forgive_late(cx, from, &bundle);
             }
-            return cx.core.count("bundles_duplicate");
+            return cx.core.count(counter!("bundles_duplicate"));
         }
         if last <= group.past.high(key) {
-            return cx.core.count("bundles_duplicate");
+            return cx.core.count(counter!("bundles_duplicate"));
         }
         if !self.has_room(cx.as_ref(), id, key, &bundle) {
             if !pulled {
                 self.note_refused(cx.as_ref(), &bundle);
             }
             self.ask_for_floors(cx, id, key, &bundle);
-            return cx.core.count("bundles_without_room");
+            return cx.core.count(counter!("bundles_without_room"));
         }
         if self.has_too_many_holes(id, key, &bundle) {
             if !pulled {
                 self.note_refused(cx.as_ref(), &bundle);
             }
-            return cx.core.count("bundles_with_holes");
+            return cx.core.count(counter!("bundles_with_holes"));
         }
         self.verify_bundle(cx, from, bundle, hops, pulled, false);
     }
@@ -109,16 +109,16 @@ impl Multicast {
     fn may_receive(&mut self, cx: &mut Cx<'_>, bundle: &Bundle) -> bool {
         let header = &bundle.header;
         if Self::is_cut_off(cx.as_ref(), (header.origin, header.epoch)) {
-            cx.core.count("bundles_of_cut_off");
+            cx.core.count(counter!("bundles_of_cut_off"));
             return false;
         }
         if header.origin == cx.core.me && header.epoch == cx.net.own.epoch {
             // A message never goes back where it came from; should one, it is not taken.
-            cx.core.count("bundles_own_returned");
+            cx.core.count(counter!("bundles_own_returned"));
             return false;
         }
         if !(cx.core).allows(header.origin, Verb::Publish, Resource::Group(header.group)) {
-            cx.core.count("access_bundles_refused");
+            cx.core.count(counter!("access_bundles_refused"));
             return false;
         }
         if let Some(fragment) = header.fragment
@@ -127,7 +127,7 @@ impl Multicast {
                 > cx.core.config.groups.message_bytes_max as u64
                     + u64::from(bundle::MESSAGE_HEADERS_BYTES_MAX)
         {
-            cx.core.count("messages_oversized");
+            cx.core.count(counter!("messages_oversized"));
             return false;
         }
         self.groups.contains_key(&header.group) || self.may_relay(cx)
@@ -139,7 +139,7 @@ impl Multicast {
         let relayed = groups.filter(|group| group.role == Role::Relay).count();
         let has_room = relayed < cx.core.config.groups.relayed_max;
         if !has_room {
-            cx.core.count("relays_refused");
+            cx.core.count(counter!("relays_refused"));
         }
         has_room
     }
@@ -284,10 +284,10 @@ impl Multicast {
             .get(&id)
             .is_some_and(|group| !group.logs.contains_key(&key));
         if arrival != Arrival::Local && !self.has_room(cx.as_ref(), id, key, bundle) {
-            return cx.core.count("bundles_without_room");
+            return cx.core.count(counter!("bundles_without_room"));
         }
         if self.has_too_many_holes(id, key, bundle) {
-            return cx.core.count("bundles_with_holes");
+            return cx.core.count(counter!("bundles_with_holes"));
         }
         let point = self.settled_for(cx.as_ref(), id, key, header);
         let Some(log) = self.log_mut(cx, id, key) else {
@@ -312,7 +312,7 @@ impl Multicast {
             came: now,
         };
         if !log.insert(entry, now) {
-            return cx.core.count("bundles_duplicate");
+            return cx.core.count(counter!("bundles_duplicate"));
         }
         // What lies below the highest entry so far was noticed when that came.
         let has_holes =

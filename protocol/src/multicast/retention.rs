@@ -228,7 +228,7 @@ impl Multicast {
             }
         }
         if evicted > 0 {
-            cx.core.count_many("entries_evicted", evicted);
+            cx.core.count_many(counter!("entries_evicted"), evicted);
         }
     }
 }

@@ -217,7 +217,9 @@ impl Multicast {
             Decision::Allowed => {}
             // A sender states what it has from members.
             Decision::Denied(Reason::NotMember) => return,
-            Decision::Denied(Reason::Entry) => return cx.core.count("access_settings_refused"),
+            Decision::Denied(Reason::Entry) => {
+                return cx.core.count(counter!("access_settings_refused"));
+            }
         }
         // An explicit creation is no change.
         let is_change = other.version > 1;
@@ -234,7 +236,7 @@ impl Multicast {
         if at > now {
             group.changes.look_at(at);
             cx.core.wake_at(at);
-            return cx.core.count("settings_damped");
+            return cx.core.count(counter!("settings_damped"));
         }
         if is_change {
             group.changes.note(peer, now);
@@ -304,7 +306,7 @@ impl Multicast {
         if !group.is_broadcast() {
             self.retire(cx, id);
         }
-        cx.core.count("groups_unsupported");
+        cx.core.count(counter!("groups_unsupported"));
         cx.core.event(Event::SettingUnsupported {
             group: name,
             setting,
@@ -338,7 +340,7 @@ impl Multicast {
         let is_member = known.is_some_and(|known| known.role == Role::Member);
         let decision = may_change(cx.core, cx.core.me, is_member, id);
         let Some(known) = known.filter(|_| decision == Decision::Allowed) else {
-            cx.core.count("access_settings_refused");
+            cx.core.count(counter!("access_settings_refused"));
             return Err(JoinError::NotMember(group.clone()));
         };
         let values = patch

@@ -54,7 +54,7 @@ impl Multicast {
         }
         let named = group.sought.values().filter(|sought| sought.by == from);
         if waits || named.count() >= SOUGHT_MAX {
-            cx.core.count("origins_put_off");
+            cx.core.count(counter!("origins_put_off"));
             if let Some(remote) = self.remote_mut(from, id) {
                 // Again from the start, for this one may lie before what is being looked at.
                 remote.unsought = Some(None);
@@ -235,6 +235,7 @@ impl Multicast {
         let forgotten = before - remote.logs.len();
         let logs = &remote.logs;
         remote.stated.retain(|key, _| logs.contains_key(key));
-        cx.core.count_many("names_forgotten", forgotten as u64);
+        cx.core
+            .count_many(counter!("names_forgotten"), forgotten as u64);
     }
 }

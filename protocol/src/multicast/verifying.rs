@@ -68,7 +68,7 @@ impl Multicast {
             if !pulled && !pending.pushers.contains(&from) {
                 pending.pushers.push(from);
             }
-            return cx.core.count("bundles_duplicate");
+            return cx.core.count(counter!("bundles_duplicate"));
         }
         let Some(peer) = cx.net.links.get(&from).map(|link| link.peer) else {
             return;
@@ -109,7 +109,7 @@ impl Multicast {
     fn leave_unchecked(&mut self, cx: &mut Cx<'_>, bundle: &Bundle, pulled: bool) {
         let now = cx.core.now.mono;
         let header = &bundle.header;
-        cx.core.count("bundles_unchecked");
+        cx.core.count(counter!("bundles_unchecked"));
         if !pulled {
             self.note_refused(cx.as_ref(), bundle);
         }
@@ -130,7 +130,7 @@ impl Multicast {
         let bytes = Self::check_bytes(cx.as_ref(), &pending.bundle);
         let peer = self.checks.shares.give_back_many(pending.from, bytes);
         if !valid {
-            cx.core.count("bundles_forged");
+            cx.core.count(counter!("bundles_forged"));
             if let Some(peer) = peer {
                 cx.net.on_forgery(cx.core, pending.from, peer, "bundle");
             }

@@ -138,7 +138,7 @@ impl Module for Acknowledgements {
         };
         let peer = self.shares.give_back(from);
         if !valid {
-            cx.core.count("acknowledgements_forged");
+            cx.core.count(counter!("acknowledgements_forged"));
             if let Some(peer) = peer {
                 cx.net.on_forgery(cx.core, from, peer, "acknowledgement");
             }
@@ -268,7 +268,7 @@ impl Acknowledgements {
         let tracking = self.groups.entry(id).or_default();
         let passing = &mut tracking.passing;
         if passing.len() >= WANTED_MAX && !passing.contains_key(&key) {
-            return cx.core.count("acknowledgements_refused");
+            return cx.core.count(counter!("acknowledgements_refused"));
         }
         let members = passing.entry(key).or_default();
         match members.get(&ack.member) {
@@ -299,7 +299,7 @@ impl Acknowledgements {
             let known = cx.net.database.get(ack.member).is_some();
             let is_due = known && ack.member != cx.core.me;
             if !is_due || !self.shares.take(from, peer, CHECKS_MAX) {
-                cx.core.count("acknowledgements_refused");
+                cx.core.count(counter!("acknowledgements_refused"));
                 continue;
             }
             let signed = signed_bytes(id, key, ack.member, ack.up_to, &ack.lost);
@@ -439,7 +439,7 @@ impl Acknowledgements {
         for (key, members) in passing {
             let Some(link) = link_towards(cx, id, key.0) else {
                 // The origin asks again once there is a way.
-                cx.core.count("acknowledgements_without_way");
+                cx.core.count(counter!("acknowledgements_without_way"));
                 continue;
             };
             let members: Vec<MemberAck> = members.into_values().collect();
@@ -475,7 +475,7 @@ impl Acknowledgements {
                         .is_some_and(|route| route.parents().next() == Some(peer))
             });
         if !parent || ask.hops > HOPS_MAX {
-            return cx.core.count("questions_refused");
+            return cx.core.count(counter!("questions_refused"));
         }
         self.want(cx, ask.group, (ask.origin, ask.epoch), ask.seq);
         self.acknowledge_ready(cx, ask.group);

@@ -82,7 +82,7 @@ impl Module for Echoes {
                 cx.core.event(Event::PingLost { ping, peer });
                 continue;
             }
-            cx.core.count("echoes_repeated");
+            cx.core.count(counter!("echoes_repeated"));
             if ping.sent.len() >= SENDS_ALONG {
                 ping.suspect_next(cx);
             }
@@ -156,7 +156,7 @@ impl Echoes {
     pub(crate) fn on_arrived(&mut self, cx: &mut Cx<'_>, arrived: Arrived) {
         let Ok((echo, ext)) = Echo::decode_with(&arrived.body) else {
             // Relayed, so nobody is punished for it.
-            cx.core.count("echoes_unreadable");
+            cx.core.count(counter!("echoes_unreadable"));
             return;
         };
         let unknown = ext.unknown_to(cx.core.knows_next());
@@ -170,7 +170,7 @@ impl Echoes {
 
     fn on_request(&mut self, cx: &mut Cx<'_>, arrived: Arrived, number: u64) {
         if !self.may_answer(cx.core.now.mono, arrived.link) {
-            cx.core.count("echoes_dropped");
+            cx.core.count(counter!("echoes_dropped"));
             return;
         }
         let echo = Echo {
@@ -198,7 +198,7 @@ impl Echoes {
             (it.peer == arrived.from).then_some((*ping, *sent))
         });
         let Some((ping, sent)) = asked else {
-            cx.core.count("echoes_unasked");
+            cx.core.count(counter!("echoes_unasked"));
             return;
         };
         self.pings.remove(&ping);

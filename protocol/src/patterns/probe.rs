@@ -68,7 +68,7 @@ impl Module for Probes {
             asked.next = None;
             asked.retries += 1;
             if !asked.waiting.is_subset(&asked.answered) {
-                cx.core.count("probes_repeated");
+                cx.core.count(counter!("probes_repeated"));
                 self.send(cx, probe);
             }
         }
@@ -138,7 +138,7 @@ impl Probes {
         }
         self.second.1 += 1;
         if self.second.1 > PER_SECOND {
-            cx.core.count("probes_dropped");
+            cx.core.count(counter!("probes_dropped"));
         }
         self.second.1 <= PER_SECOND
     }

@@ -91,7 +91,7 @@ impl Multicast {
         let mut origins = origins(&group.logs, question);
         let left_out = leave_out_longest_proofs(&mut origins, PROOFS_BYTES);
         if left_out > 0 {
-            cx.core.count_many("proofs_left_out", left_out);
+            cx.core.count_many(counter!("proofs_left_out"), left_out);
         }
         for mut frame in frames(id, origins) {
             frame.older_ms = older_ms;

@@ -53,7 +53,7 @@ impl Multicast {
         let now = cx.core.now.mono;
         let group = self.groups.get(&frame.group);
         if !group.is_some_and(|group| group.baseline.is_waiting(now)) {
-            return cx.core.count("baselines_unasked");
+            return cx.core.count(counter!("baselines_unasked"));
         }
         let id = frame.group;
         for origin in &mut frame.origins {
@@ -71,7 +71,7 @@ impl Multicast {
             return;
         };
         if !self.proof_checks.shares.take(from, peer, FRAMES_MAX) {
-            return cx.core.count("baselines_unchecked");
+            return cx.core.count(counter!("baselines_unchecked"));
         }
         self.proof_checks.frames.push_back((from, frame));
         self.prove_on(cx);
@@ -107,7 +107,7 @@ impl Multicast {
             return;
         }
         if !valid && let Some(from) = self.proof_checks.frames.front().map(|(from, _)| *from) {
-            cx.core.count("baselines_forged");
+            cx.core.count(counter!("baselines_forged"));
             let error = WireError::Invalid {
                 what: "baseline",
                 why: "bad signature",

@@ -68,7 +68,7 @@ impl Multicast {
     /// A neighbour's digests are not believed any more: what only they speak of is not missing.
     /// What signed bundles prove to exist stays.
     fn disbelieve(&mut self, cx: &mut Cx<'_>, id: GroupId) {
-        cx.core.count("announcers_ignored");
+        cx.core.count(counter!("announcers_ignored"));
         let now = cx.core.now.mono;
         let believed: Vec<LinkId> = self
             .group_links(cx.as_ref(), id)

@@ -25,7 +25,7 @@ impl Multicast {
         // A peer that may not pull is told that nothing is held.
         let is_allowed = cx.core.allows(peer, Verb::Pull, Resource::Group(id));
         if !is_allowed {
-            cx.core.count("access_requests_refused");
+            cx.core.count(counter!("access_requests_refused"));
         }
         let mut room = ENTRIES_PER_PULL;
         for wanted in pull.wanted {
@@ -40,7 +40,7 @@ impl Multicast {
             let ranges = &asked[..asked.len().min(RANGES_PER_PULL)];
             if ranges.len() < asked.len() {
                 // Nobody honest asks for more at once; the rest is neither served nor denied.
-                cx.core.count("pulls_cut_short");
+                cx.core.count(counter!("pulls_cut_short"));
             }
             let mut absent = RangeSet::new();
             for &(first, last) in ranges {
@@ -66,7 +66,7 @@ impl Multicast {
             }
             if room == 0 {
                 // The same.
-                return cx.core.count("pulls_cut_short");
+                return cx.core.count(counter!("pulls_cut_short"));
             }
             Self::deny(cx, from, id, key, &absent, settled);
         }
@@ -97,10 +97,10 @@ impl Multicast {
             last: header.last_seq(),
         };
         if !cx.net.enqueue(cx.core, to, lane, Some(contents), chunks) {
-            cx.core.count("pulls_deferred");
+            cx.core.count(counter!("pulls_deferred"));
             return false;
         }
-        cx.core.count("bundles_served");
+        cx.core.count(counter!("bundles_served"));
         let key = (header.origin, header.epoch);
         if let Some(link) = cx.net.links.get_mut(&to) {
             link.bundles[1] += 1;

@@ -74,9 +74,9 @@ impl Overlay {
             return;
         }
         let Some(lasts) = self.bans.add(peer, core.now.mono, &core.config.links) else {
-            return core.count("bans_without_room");
+            return core.count(counter!("bans_without_room"));
         };
-        core.count("peers_banned");
+        core.count(counter!("peers_banned"));
         tracing::warn!(%peer, seconds = lasts.as_millis() / 1_000, "banned");
     }
 

@@ -302,7 +302,7 @@ impl Overlay {
     }
 
     fn choose(&mut self, core: &mut Core) {
-        core.count("links_reconsidered");
+        core.count(counter!("links_reconsidered"));
         self.chooser.refill(core.now.mono);
         let Some(field) = self.field(core) else {
             return;

@@ -209,7 +209,10 @@ impl Overlay {
             None => addresses,
         };
         if addresses.len() < stated {
-            core.count_many("addresses_withheld", (stated - addresses.len()) as u64);
+            core.count_many(
+                counter!("addresses_withheld"),
+                (stated - addresses.len()) as u64,
+            );
         }
         if addresses.is_empty() {
             // It is looked at again when it would be dialled again.
@@ -238,7 +241,7 @@ impl Overlay {
                 ends,
             },
         );
-        core.count("dials");
+        core.count(counter!("dials"));
         core.wake_at(ends);
         core.actions.push_back(Action::Dial {
             dial,
@@ -317,7 +320,7 @@ impl Overlay {
         else {
             return;
         };
-        core.count("dials_failed");
+        core.count(counter!("dials_failed"));
         if let Target::Peer(peer) = target {
             for address in &addresses {
                 (self.dialer.strikes).note(address, peer, None, core.now.mono);

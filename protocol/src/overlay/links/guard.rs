@@ -141,7 +141,7 @@ impl Overlay {
         };
         let is_known = self.is_long_known(core, peer);
         if !is_known && self.guard.is_throttled(source, core.now.mono) {
-            core.count("links_throttled");
+            core.count(counter!("links_throttled"));
             return true;
         }
         let same = self.links.values().filter(|link| {
@@ -161,7 +161,7 @@ impl Overlay {
             all >= limits.links_per_address || waiting >= limits.pending_per_address
         };
         if is_crowded {
-            core.count("links_of_one_address");
+            core.count(counter!("links_of_one_address"));
         }
         is_crowded
     }

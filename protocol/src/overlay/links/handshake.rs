@@ -46,7 +46,7 @@ impl Overlay {
         let refusal = if core.stopping.is_some() {
             Some(LinkEnd::Stopped)
         } else if self.is_banned(core, peer) {
-            core.count("links_banned");
+            core.count(counter!("links_banned"));
             Some(LinkEnd::Banned)
         } else if peer == core.me || (dialled && self.has_own_dial_to(peer, id)) {
             Some(LinkEnd::Duplicate)
@@ -122,7 +122,7 @@ impl Overlay {
         if !core.allows(link.peer, Verb::Link, Resource::Network) {
             // Before anything of its hello is taken. It breaks no rule: nothing stands against it or its
             // address.
-            core.count("access_links_refused");
+            core.count(counter!("access_links_refused"));
             return self.close_link(core, id, LinkEnd::Denied);
         }
         link.epoch = hello.epoch;
@@ -142,7 +142,7 @@ impl Overlay {
         match self.settle_duplicate(core, id, peer, hello.epoch) {
             None => {}
             Some(LinkEnd::Replaced) => {
-                core.count("links_outdated");
+                core.count(counter!("links_outdated"));
                 self.refuse_twin(core, id, peer);
                 return self.note_sign_of_twins(core, peer);
             }
@@ -233,7 +233,7 @@ impl Overlay {
     }
 
     fn refuse(&mut self, core: &mut Core, id: LinkId) {
-        core.count("links_refused");
+        core.count(counter!("links_refused"));
         // From a random place on: not all who come go to the same few.
         let skip = (core.rng.next_u64() % self.up.len().max(1) as u64) as usize;
         let neighbours = self.up.keys().skip(skip).chain(self.up.keys().take(skip));
@@ -295,7 +295,7 @@ impl Overlay {
             return;
         };
         let (peer, was_up) = (link.peer, link.is_up());
-        core.count("links_refused_by_peer");
+        core.count(counter!("links_refused_by_peer"));
         self.penalise(core, peer);
         self.chooser.cool(peer, core.now.mono);
         for (peer, addresses) in refuse.alternatives.into_iter().take(ALTERNATIVES) {
@@ -409,7 +409,7 @@ impl Overlay {
                     _ => LinkEnd::HandshakeTimeout,
                 };
                 if end == LinkEnd::HandshakeTimeout && self.was_hurried(core, id) {
-                    core.count("hellos_late");
+                    core.count(counter!("hellos_late"));
                 }
                 self.close_link(core, id, end);
             } else if link.is_up() && Self::silence_of(core, link) <= now {

@@ -25,7 +25,7 @@ impl Overlay {
         error: &WireError,
     ) {
         tracing::warn!(%peer, %error, "the peer breaks the rules, closing its links");
-        core.count("frames_malformed");
+        core.count(counter!("frames_malformed"));
         self.ban(core, peer);
         self.close_link(core, id, LinkEnd::Malformed);
         let links = self.links.values().filter(|link| link.peer == peer);

@@ -45,13 +45,13 @@ impl Overlay {
     fn send_in_parts(&mut self, core: &mut Core, link: LinkId, frame: Frame) {
         let kind = frame.name();
         if let Some(parts) = frame.halves() {
-            core.count("frames_cut");
+            core.count(counter!("frames_cut"));
             for part in parts {
                 self.send(core, link, part);
             }
         } else {
             tracing::error!(kind, "a frame over the wire's limit is not sent");
-            core.count("frames_oversized_unsent");
+            core.count(counter!("frames_oversized_unsent"));
         }
     }
 
@@ -119,7 +119,7 @@ impl Overlay {
         if all + bytes <= share {
             return true;
         }
-        core.count("frames_without_memory");
+        core.count(counter!("frames_without_memory"));
         false
     }
 
@@ -160,7 +160,7 @@ impl Overlay {
         }
         let withdrawn = link.queue.take_withdrawn();
         if withdrawn > 0 {
-            core.count_many("bundles_withdrawn", withdrawn);
+            core.count_many(counter!("bundles_withdrawn"), withdrawn);
         }
         self.note_backlog(core, id);
     }

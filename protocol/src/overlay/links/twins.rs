@@ -118,7 +118,7 @@ impl Overlay {
         if !self.twins.confirm(peer, users.clone(), core.now.mono) {
             return;
         }
-        core.count("identity_conflicts");
+        core.count(counter!("identity_conflicts"));
         core.event(Event::IdentityConflict { peer, users });
     }
 

@@ -315,9 +315,9 @@ impl Overlay {
         }
         self.own.capacity = capacity;
         core.count(if capacity < before {
-            "capacity_lowered"
+            counter!("capacity_lowered")
         } else {
-            "capacity_raised"
+            counter!("capacity_raised")
         });
         tracing::info!(before, capacity, behind = found.behind, "capacity restated");
         self.consider_record(core);

@@ -289,7 +289,7 @@ impl Overlay {
             let reason = next.map(|_| Reason::RingSuccessor);
             let at = next.unwrap_or_else(|| (core.rng.next_u64() % targets.len() as u64) as usize);
             let target = targets.swap_remove(at);
-            core.count("candidates_tried");
+            core.count(counter!("candidates_tried"));
             self.dial(core, target, reason);
         }
     }

@@ -152,7 +152,7 @@ impl Overlay {
     /// A record of this peer's own is newer and ahead of time: nothing is taken above it, for then
     /// there might soon be nothing left above it. It is looked at again when time has come so far.
     pub(crate) fn note_own_ahead(&mut self, core: &mut Core, epoch: u64) {
-        core.count("epochs_ahead");
+        core.count(counter!("epochs_ahead"));
         self.epochs.ahead = self.epochs.ahead.max(Some(epoch));
     }
 
@@ -216,7 +216,7 @@ impl Overlay {
         let peer = record.record.peer;
         let held = self.database.last_epoch(peer);
         if held.is_some_and(|held| self.has_overtaken_time(core, held, record.record.epoch)) {
-            core.count("records_ahead");
+            core.count(counter!("records_ahead"));
             self.database.give_way(peer, core.now.mono);
         }
     }
@@ -225,7 +225,7 @@ impl Overlay {
     /// Not each time, for it may know better.
     pub(crate) fn on_record_ahead(&mut self, core: &mut Core, from: LinkId, record: &SignedRecord) {
         let peer = record.record.peer;
-        core.count("records_ahead");
+        core.count(counter!("records_ahead"));
         let now = core.now.mono;
         let reminded = &mut self.epochs.reminded;
         let pause = Micros::from_millis(REMIND_MS);

@@ -246,7 +246,7 @@ impl Overlay {
             let drifted_at = self.own.issued + self.drift_pause(core, change);
             if is_drift && drifted_at <= now {
                 self.own.drift.stated(now, &core.config.database);
-                core.count("records_issued_for_drift");
+                core.count(counter!("records_issued_for_drift"));
                 self.issue_record(core);
             } else if change == Change::Material || refresh <= now {
                 self.issue_record(core);
@@ -384,11 +384,11 @@ impl Overlay {
                 unstated,
                 "groups have no room in the record, so nobody serves them"
             );
-            core.count_many("groups_unstated", unstated as u64);
+            core.count_many(counter!("groups_unstated"), unstated as u64);
         }
         self.own.stated = Some(record.clone());
         let signed = Arc::new(SignedRecord::sign(record, &core.keypair));
-        core.count("records_issued");
+        core.count(counter!("records_issued"));
         let former = self.database.get(core.me).cloned();
         self.database.replace_own(signed, core.now.mono);
         self.touch_view(core);
@@ -420,7 +420,7 @@ impl Overlay {
         let first = self.own.conflicts.front();
         let is_answer = first.is_some_and(|first| now.since(*first) > age);
         self.own.conflicts.push_back(now);
-        core.count("own_records_found");
+        core.count(counter!("own_records_found"));
         let other = IdentityUser {
             epoch,
             addresses: record.record.addresses.clone(),

@@ -132,7 +132,7 @@ impl Overlay {
         } in records
         {
             if signed.len() > RECORD_BYTES_MAX {
-                core.count("records_oversized");
+                core.count(counter!("records_oversized"));
                 continue;
             }
             let cache = self.cache.clone();
@@ -151,11 +151,11 @@ impl Overlay {
         let peer = record.record.peer;
         let is_bulk = self.note_answer(core, from, peer.prefix());
         if record.record.network != core.network_hash {
-            core.count("records_of_other_networks");
+            core.count(counter!("records_of_other_networks"));
             return;
         }
         if age_ms > self.database.keep_ms() {
-            core.count("records_too_old");
+            core.count(counter!("records_too_old"));
             return;
         }
         self.knows_record(from, peer, record.name());
@@ -164,11 +164,11 @@ impl Overlay {
             // Of this peer's own it matters who signed it.
             Offer::Ahead if peer == core.me => {}
             Offer::Ahead => return self.on_record_ahead(core, from, &record),
-            Offer::Damped => return core.count("records_damped"),
+            Offer::Damped => return core.count(counter!("records_damped")),
             Offer::Newer => {}
             _ => {
                 if self.database.lower_age(&record, age_ms, core.now.mono) {
-                    core.count("ages_lowered");
+                    core.count(counter!("ages_lowered"));
                 }
                 return;
             }
@@ -184,7 +184,7 @@ impl Overlay {
         }
         let checked = checked_bytes(&core.config);
         if !(self.sync.shares).take_many(from, sender, record.memory_bytes, checked) {
-            core.count("records_unchecked");
+            core.count(counter!("records_unchecked"));
             return;
         }
         let id = core.next_verify_id(Checked::Record);
@@ -217,7 +217,7 @@ impl Overlay {
         self.sync.checking.remove(&record.hash);
         let sender = (self.sync.shares).give_back_many(from, record.memory_bytes);
         if !valid {
-            core.count("records_forged");
+            core.count(counter!("records_forged"));
             if let Some(sender) = sender {
                 self.on_forgery(core, from, sender, "record");
             }
@@ -262,7 +262,7 @@ impl Overlay {
             Ok(former) => former,
             Err(offer) => return Self::count_refused(core, offer),
         };
-        core.count("records_accepted");
+        core.count(counter!("records_accepted"));
         self.note_own_epoch_of(core, from, peer);
         self.sync.remove_pull(peer.prefix());
         if standing != Standing::Outside {

@@ -111,7 +111,7 @@ impl Overlay {
     }
 
     fn shed_link(&mut self, core: &mut Core, id: LinkId) {
-        core.count("links_shed");
+        core.count(counter!("links_shed"));
         self.close_link(core, id, LinkEnd::Shed);
     }
 

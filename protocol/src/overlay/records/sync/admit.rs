@@ -120,7 +120,7 @@ impl Overlay {
         // A peer that speaks of itself has a connection, which costs more than a key.
         let is_own = (self.links.get(&from)).is_some_and(|link| link.peer == peer);
         if standing == Standing::Outside && !is_own && !self.may_introduce(core, record) {
-            core.count("records_of_strangers");
+            core.count(counter!("records_of_strangers"));
             self.sync.admission.refuse(peer.prefix());
             return false;
         }
@@ -128,7 +128,7 @@ impl Overlay {
         if standing == Standing::Inside && is_known && age_ms > 2 * core.config.database.refresh_ms
         {
             // A peer that lives issues a record more often than that.
-            core.count("ages_doubted");
+            core.count(counter!("ages_doubted"));
         }
         true
     }
@@ -152,8 +152,8 @@ impl Overlay {
     /// A record was not put in.
     pub(super) fn count_refused(core: &mut Core, offer: Offer) {
         match offer {
-            Offer::NoRoom => core.count("records_without_room"),
-            Offer::TooManyNew => core.count("records_of_newcomers"),
+            Offer::NoRoom => core.count(counter!("records_without_room")),
+            Offer::TooManyNew => core.count(counter!("records_of_newcomers")),
             _ => {}
         }
     }

@@ -78,12 +78,12 @@ impl Overlay {
                 continue;
             }
             if delta.bytes as usize > RECORD_BYTES_MAX {
-                core.count("records_oversized");
+                core.count(counter!("records_oversized"));
                 continue;
             }
             match self.made_from_base(from, &delta) {
                 Made::Record(record) => {
-                    core.count("records_by_delta");
+                    core.count(counter!("records_by_delta"));
                     self.on_record(core, from, record, delta.age_ms);
                     continue;
                 }
@@ -97,7 +97,7 @@ impl Overlay {
                     }
                 }
             }
-            core.count("records_without_base");
+            core.count(counter!("records_without_base"));
             lacking.push(delta.name.0);
         }
         self.go_on_asking(core, from);
@@ -137,7 +137,7 @@ impl Overlay {
                     && delta.age_ms <= self.database.keep_ms()
                     && self.database.lower_age(&held, delta.age_ms, core.now.mono)
                 {
-                    core.count("ages_lowered");
+                    core.count(counter!("ages_lowered"));
                 }
                 false
             }

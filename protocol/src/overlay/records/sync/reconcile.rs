@@ -51,7 +51,7 @@ impl Overlay {
         link.comparison.began = Some(now);
         link.comparison.pages_left = pages;
         link.unequal_since = None;
-        core.count("reconciliations");
+        core.count(counter!("reconciliations"));
         self.ask_page(core, id, 0);
     }
 
@@ -149,7 +149,7 @@ impl Overlay {
         };
         let comparison = &mut link.comparison;
         if comparison.page != Some(page.from) || comparison.is_next {
-            return core.count("pages_unasked");
+            return core.count(counter!("pages_unasked"));
         }
         comparison.page = page.until.filter(|until| *until > page.from);
         comparison.is_next = true;

@@ -305,7 +305,7 @@ impl Overlay {
         for (id, names) in lacking {
             let link = self.links.get(&id);
             if link.is_some_and(|link| !link.has_room_for_records()) {
-                core.count_many("announcements_withheld", names.len() as u64);
+                core.count_many(counter!("announcements_withheld"), names.len() as u64);
                 continue;
             }
             for names in names.chunks(NAMES_PER_FRAME) {

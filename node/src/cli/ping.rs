@@ -68,19 +68,17 @@ fn print(context: &Context, peer: PeerKey, pinged: Option<Pinged>) -> Result<(),
             hops: pinged.map(|pinged| pinged.hops),
         });
     }
-    match pinged {
-        Some(Pinged {
-            round_trip_us,
-            hops,
-        }) => {
-            let time = round_trip_us as f64 / 1_000.0;
-            let links = if hops == 1 { "link" } else { "links" };
-            let text = format!("{peer}  {time:8.1} ms  {hops} {links}");
-            context.output.line(text)
-        }
-        None => {
-            context.output.notice(format!("{peer} does not answer"));
-            Ok(())
-        }
-    }
+    let Some(Pinged {
+        round_trip_us,
+        hops,
+    }) = pinged
+    else {
+        context.output.notice(format!("{peer} does not answer"));
+        return Ok(());
+    };
+    let time = round_trip_us as f64 / 1_000.0;
+    let links = if hops == 1 { "link" } else { "links" };
+    context
+        .output
+        .line(format!("{peer}  {time:8.1} ms  {hops} {links}"))
 }

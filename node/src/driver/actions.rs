@@ -10,7 +10,7 @@ use hedgerow_protocol::{
     SettingsPatch, StoreError, StoreOp,
 };
 use std::io::ErrorKind;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TrySendError;
 
 impl Driver {

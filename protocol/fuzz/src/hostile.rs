@@ -328,6 +328,7 @@ impl Hostile {
                 Action::Store { batch, .. } => self.stores.push(batch),
                 Action::Slow { .. }
                 | Action::Resume { .. }
+                | Action::AwaitWritten { .. }
                 | Action::Deliver(_)
                 | Action::Event(_) => {}
             }

@@ -40,6 +40,7 @@ mod group;
 mod node;
 mod options;
 mod publish_queue;
+mod replies;
 mod store;
 mod transport;
 
@@ -49,10 +50,11 @@ pub use error::NodeError;
 pub use group::{Group, Received};
 pub use hedgerow_protocol as protocol;
 pub use hedgerow_protocol::{
-    Arrival, Config, ConfigError, Delivery, Event, GroupName, GroupSettings, History, JoinError,
-    JoinOptions, Keypair, MessageId, NetworkName, Order, PeerKey, PingError, PublishError,
-    PublishOptions, SettingsPatch, status,
+    AckResult, Arrival, Config, ConfigError, Delivery, Event, GroupName, GroupSettings, History,
+    JoinError, JoinOptions, Keypair, MessageId, NetworkName, Order, PeerKey, PingError,
+    PublishError, PublishOptions, SettingsPatch, status,
 };
 pub use libp2p::Multiaddr;
-pub use node::{AckResult, Events, EventsMissed, Node, Pong, ProbeAnswer, ProbeAnswers};
+pub use node::{Events, EventsMissed, Node, ProbeAnswers};
 pub use options::{DeliveryConfig, TransportConfig};
+pub use replies::{Pong, ProbeAnswer};

@@ -3,6 +3,7 @@
 use crate::delivery::Subscription;
 use crate::driver::{Command, Driver};
 use crate::publish_queue::{PendingAck, PublishQueues, Reply, Submission};
+use crate::replies::{Pong, ProbeAnswer};
 use crate::{Group, Multiaddr, NodeBuilder, NodeError};
 use bytes::Bytes;
 use futures::Stream;
@@ -10,10 +11,9 @@ use hedgerow_protocol::status::{
     Counters, GroupStatus, LinkStatus, MemberStatus, OverlayStatus, Status,
 };
 use hedgerow_protocol::{
-    Event, GroupName, GroupSettings, History, JoinOptions, MessageId, NetworkName, PeerKey,
-    PublishError, PublishOptions, SettingsPatch,
+    AckResult, Event, GroupName, GroupSettings, History, JoinOptions, MessageId, NetworkName,
+    PeerKey, PublishError, PublishOptions, SettingsPatch,
 };
-use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -45,46 +45,6 @@ pub(crate) struct Shared {
     pub(crate) listening: watch::Receiver<Vec<Multiaddr>>,
     /// True once the task has ended and everything is released.
     pub(crate) ended: watch::Receiver<bool>,
-}
-
-/// What became of an acknowledged publication.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct AckResult {
-    /// The message.
-    pub id: MessageId,
-    /// Members that have it.
-    pub have: usize,
-    /// Members at publication, in the view or linked. Zero: nobody else was known in the group, so
-    /// nobody is known to have the message.
-    pub of: usize,
-    /// Who has it.
-    pub holders: Vec<PeerKey>,
-    /// Members at publication that left, vanished, or reported it as a gap.
-    pub missing: Vec<PeerKey>,
-    /// Whether waiting ended by time.
-    pub timed_out: bool,
-}
-
-/// One member's answer to a probe.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ProbeAnswer {
-    /// Who answers.
-    pub member: PeerKey,
-    /// The way from here to it, this peer first.
-    pub path: Vec<PeerKey>,
-    /// From sending the probe to its answer, microseconds.
-    pub round_trip_us: u64,
-}
-
-/// The answer to a ping. The peer's identity is not proven: a relay could have answered for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Pong {
-    /// Who answers.
-    pub peer: PeerKey,
-    /// From sending to the answer, microseconds.
-    pub round_trip_us: u64,
-    /// Links that the answer has crossed.
-    pub hops: u8,
 }
 
 /// The answers to a probe as they come; dropping it forgets the probe.

@@ -35,8 +35,8 @@ pub use headers::{HEADER_KEY_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_MAX, HeaderEr
 pub use identity::{Keypair, ParsePeerError, PeerKey, Signer};
 pub use interface::{Action, DialId, Event, IdentityUser, Input, LinkEnd, LinkId, VerifyId};
 pub use message::{
-    Arrival, Delivery, GroupSettings, HISTORY_LAST_MAX, History, JoinError, JoinOptions, MessageId,
-    Order, PublishError, PublishOptions, Published, REDUNDANCY_MAX, SettingsPatch,
+    AckResult, Arrival, Delivery, GroupSettings, HISTORY_LAST_MAX, History, JoinError, JoinOptions,
+    MessageId, Order, PublishError, PublishOptions, Published, REDUNDANCY_MAX, SettingsPatch,
 };
 pub use name::{Address, BROADCAST, GroupId, GroupName, NameError, NetworkName, is_invisible};
 pub use overlay::cache::SharedCache;

@@ -5,8 +5,8 @@ use hedgerow_protocol::wire::frame::Records;
 use hedgerow_protocol::wire::record::WireRecord;
 use hedgerow_protocol::wire::{Frame, SignedRecord};
 use hedgerow_protocol::{
-    Action, Config, Delivery, Engine, Event, GroupName, Input, JoinOptions, Keypair, LinkId,
-    Micros, PublishOptions, Time,
+    AckResult, Action, Config, Delivery, Engine, Event, GroupName, Input, JoinOptions, Keypair,
+    LinkId, Micros, PublishOptions, Time,
 };
 use std::collections::VecDeque;
 
@@ -170,7 +170,10 @@ fn a_large_message_that_is_going_out_arrives_whole_in_the_new_epoch() {
         assert_eq!((large.id.epoch, large.id.seq), (two.engines[0].epoch(), 1));
     }
     let acknowledged = two.events.iter().filter_map(|event| match event {
-        Event::Acknowledged { id, have, .. } => Some((*id, *have)),
+        Event::Acknowledged {
+            result: AckResult { id, have, .. },
+            ..
+        } => Some((*id, *have)),
         _ => None,
     });
     let expected = [(before.expect("is taken"), 1), (id, 1)];

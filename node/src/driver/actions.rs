@@ -3,7 +3,7 @@
 use super::{Done, Driver, Phase};
 use crate::NodeError;
 use crate::delivery::Gap;
-use crate::node::{AckResult, Pong, ProbeAnswer};
+use crate::replies::{Pong, ProbeAnswer};
 use crate::transport::Request;
 use hedgerow_protocol::{
     Action, Address, BatchId, DialId, Event, GroupName, IdentityUser, Input, Namespace,
@@ -157,25 +157,10 @@ impl Driver {
                     self.publish_queues.relist(&publish_queue);
                 }
             }
-            Event::Acknowledged {
-                group,
-                id,
-                have,
-                of,
-                holders,
-                missing,
-                timed_out,
-            } => {
-                if let Some(waiting) = self.acknowledging.remove(&(group.clone(), *id)) {
+            Event::Acknowledged { group, result } => {
+                if let Some(waiting) = self.acknowledging.remove(&(group.clone(), result.id)) {
                     // Who asked may have gone.
-                    let _ = waiting.send(AckResult {
-                        id: *id,
-                        have: *have,
-                        of: *of,
-                        holders: holders.clone(),
-                        missing: missing.clone(),
-                        timed_out: *timed_out,
-                    });
+                    let _ = waiting.send(result.clone());
                 }
             }
             Event::Probe {

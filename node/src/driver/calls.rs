@@ -4,7 +4,7 @@ use super::clock::wall_ms;
 use super::{Driver, PEERS_SAVED, Phase};
 use crate::NodeError;
 use crate::delivery::Subscription;
-use crate::node::{Pong, ProbeAnswer};
+use crate::replies::{Pong, ProbeAnswer};
 use bytes::Bytes;
 use hedgerow_protocol::status::Counters;
 use hedgerow_protocol::{

@@ -1,7 +1,7 @@
 //! What goes into the engine and what comes out: the contract with its driver.
 
 use crate::base::identity::PeerKey;
-use crate::base::message::{Delivery, GroupSettings, MessageId};
+use crate::base::message::{AckResult, Delivery, GroupSettings};
 use crate::base::name::{Address, GroupName};
 use crate::base::store::{BatchId, Namespace, StoreError, StoreOp};
 use crate::base::time::Micros;
@@ -286,18 +286,9 @@ pub enum Event {
     Acknowledged {
         /// The group.
         group: GroupName,
-        /// The message.
-        id: MessageId,
-        /// Members that have it.
-        have: usize,
-        /// Members at publication, in the view or linked: none is no success.
-        of: usize,
-        /// The members that have it.
-        holders: Vec<PeerKey>,
-        /// Members at publication that left the view, or reported it as a gap.
-        missing: Vec<PeerKey>,
-        /// Whether waiting ended by time.
-        timed_out: bool,
+        /// What became of it.
+        #[serde(flatten)]
+        result: AckResult,
     },
     /// One member's answer to a probe.
     Probe {

@@ -22,6 +22,24 @@ pub struct MessageId {
     pub seq: u64,
 }
 
+/// What became of an acknowledged publication.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AckResult {
+    /// The message.
+    pub id: MessageId,
+    /// Members that have it.
+    pub have: usize,
+    /// Members at publication, in the view or linked. Zero: nobody else was known in the group, so
+    /// nobody is known to have the message.
+    pub of: usize,
+    /// Who has it.
+    pub holders: Vec<PeerKey>,
+    /// Members at publication that left, vanished, or reported it as a gap.
+    pub missing: Vec<PeerKey>,
+    /// Whether waiting ended by time.
+    pub timed_out: bool,
+}
+
 /// What became of messages that were published together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Published {

@@ -3,7 +3,7 @@
 use super::{Cx, Module};
 use crate::base::identity::PeerKey;
 use crate::base::interface::{Action, Event, LinkId, VerifyId};
-use crate::base::message::MessageId;
+use crate::base::message::{AckResult, MessageId};
 use crate::base::name::GroupId;
 use crate::base::ranges::RangeSet;
 use crate::base::shares::Shares;
@@ -380,12 +380,14 @@ impl Acknowledgements {
             }
             events.push(Event::Acknowledged {
                 group: name.clone(),
-                id: tracked.message,
-                have,
-                of,
-                holders,
-                missing,
-                timed_out,
+                result: AckResult {
+                    id: tracked.message,
+                    have,
+                    of,
+                    holders,
+                    missing,
+                    timed_out,
+                },
             });
             false
         });

@@ -1,7 +1,7 @@
 //! A publisher can ask who has its message.
 
 use crate::support::{GROUP, settled, wait};
-use hedgerow_protocol::{Event, GroupName, MessageId, PublishOptions};
+use hedgerow_protocol::{AckResult, Event, GroupName, MessageId, PublishOptions};
 use hedgerow_testnet::sim::{NodeState, Sim};
 
 fn publish(sim: &mut Sim, node: usize) -> MessageId {
@@ -14,7 +14,7 @@ fn publish(sim: &mut Sim, node: usize) -> MessageId {
 }
 
 fn answer(sim: &Sim, node: usize, of: MessageId) -> Option<Event> {
-    let found = |event: &&Event| matches!(event, Event::Acknowledged { id, .. } if *id == of);
+    let found = |event: &&Event| matches!(event, Event::Acknowledged { result: AckResult { id, .. }, .. } if *id == of);
     sim.events(node).find(found).cloned()
 }
 
@@ -27,10 +27,14 @@ fn an_acknowledged_message_is_done_when_all_members_have_it() {
     });
     match answer(&sim, 4, id) {
         Some(Event::Acknowledged {
-            have,
-            of,
-            missing,
-            timed_out,
+            result:
+                AckResult {
+                    have,
+                    of,
+                    missing,
+                    timed_out,
+                    ..
+                },
             ..
         }) => {
             // The publisher is a member: whether it counts itself, it counts on both sides.
@@ -56,9 +60,13 @@ fn members_that_vanish_are_named() {
     });
     match answer(&sim, 4, id) {
         Some(Event::Acknowledged {
-            have,
-            of,
-            mut missing,
+            result:
+                AckResult {
+                    have,
+                    of,
+                    mut missing,
+                    ..
+                },
             ..
         }) => {
             let mut gone = vec![sim.key(9), sim.key(2)];
@@ -78,10 +86,14 @@ fn assert_truthful(sim: &mut Sim, origin: usize, id: MessageId, may: &[usize], l
         answer(sim, origin, id).is_some()
     });
     let Some(Event::Acknowledged {
-        have,
-        of,
-        missing,
-        timed_out,
+        result:
+            AckResult {
+                have,
+                of,
+                missing,
+                timed_out,
+                ..
+            },
         ..
     }) = answer(sim, origin, id)
     else {
@@ -231,7 +243,10 @@ fn a_linked_member_counts_though_it_was_restarted_again_and_again() {
                 answer(sim, origin, id).is_some()
             });
             let Some(Event::Acknowledged {
-                have, of, holders, ..
+                result: AckResult {
+                    have, of, holders, ..
+                },
+                ..
             }) = answer(&sim, origin, id)
             else {
                 panic!("no answer, {sim:?}");
@@ -256,7 +271,10 @@ fn nobody_is_not_everybody() {
     });
     let counted = match answer(&sim, 0, id) {
         Some(Event::Acknowledged {
-            have, of, holders, ..
+            result: AckResult {
+                have, of, holders, ..
+            },
+            ..
         }) => (have, of, holders.len()),
         other => panic!("{other:?}"),
     };

@@ -4,7 +4,7 @@ use crate::support::{
     GROUP, assert_all_delivered, assert_clean, counted, join_all, texts, wait, wait_delivered,
     wait_for, wait_joined, wait_view, with_history,
 };
-use hedgerow_protocol::{Event, History, PublishOptions};
+use hedgerow_protocol::{AckResult, Event, History, PublishOptions};
 use hedgerow_testnet::sim::{Sim, StartGraph};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -58,7 +58,11 @@ fn a_publisher_whose_clock_is_wrong_reaches_the_first_member_of_its_group() {
             );
         }
         for event in sim.events(1) {
-            if let Event::Acknowledged { have, of, .. } = event {
+            if let Event::Acknowledged {
+                result: AckResult { have, of, .. },
+                ..
+            } = event
+            {
                 assert_eq!(have, of, "all of them have it");
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{ASK_MS, Acknowledgements, BATCH_MS, HOPS_MAX, TRACKED_MAX, signed_bytes};
 use crate::base::interface::{Event, LinkId};
-use crate::base::message::MessageId;
+use crate::base::message::{AckResult, MessageId};
 use crate::base::status::Role;
 use crate::base::verify::Domain;
 use crate::multicast::LogKey;
@@ -173,12 +173,15 @@ fn results(peer: &mut Peer) -> Vec<(u64, Vec<u8>, Vec<u8>, bool)> {
     let results = events.filter_map(|event| match event {
         Event::Acknowledged {
             group,
-            id,
-            have,
-            of,
-            holders,
-            missing,
-            timed_out,
+            result:
+                AckResult {
+                    id,
+                    have,
+                    of,
+                    holders,
+                    missing,
+                    timed_out,
+                },
         } => {
             assert_eq!(group, news());
             assert_eq!((have, of), (holders.len(), holders.len() + missing.len()));

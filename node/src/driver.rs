@@ -10,16 +10,16 @@ mod publish;
 mod verify;
 
 use crate::delivery::Rings;
-use crate::node::{AckResult, Pong, ProbeAnswer};
 use crate::publish_queue::{CloseOnDrop, PublishQueue, PublishQueues};
+use crate::replies::{Pong, ProbeAnswer};
 use crate::store::Store;
 use crate::transport::{LinkEvent, LinkHandle, LinkLimits, Request, Transport, TransportEvent};
 use crate::{DeliveryConfig, NodeError};
 use bytes::Bytes;
 use clock::Clock;
 use hedgerow_protocol::{
-    BatchId, Config, Engine, Event, GroupName, Input, Keypair, LinkId, MessageId, SharedCache,
-    StoreError, VerifyId,
+    AckResult, BatchId, Config, Engine, Event, GroupName, Input, Keypair, LinkId, MessageId,
+    SharedCache, StoreError, VerifyId,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use crate::results::{Moment, Picture, Results, Tick, Verdict, When};
 use chart::short;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-const STYLE: &str = include_str!("style.css");
+const STYLE: &str = include_str!("report/style.css");
 
 /// The page of a run.
 pub fn page(results: &Results, ticks: &[Tick], picture: &Picture) -> String {

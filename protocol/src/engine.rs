@@ -77,9 +77,6 @@ pub struct Engine {
     leave_check: Option<Micros>,
 }
 
-/// Chunks from here on are taken for bulk that flows.
-const BULK_BYTES: usize = 1 << 10;
-
 impl Engine {
     /// A peer with this identity that has stored nothing yet. `rng_seed` decides every random choice
     /// it will make. The configuration should have passed [`Config::check`].
@@ -186,9 +183,7 @@ impl Engine {
         let expected = self.core.deadline.unwrap_or(mono).max(self.core.now.mono);
         if mono.since(expected) > stall {
             self.core.count(counter!("stalls"));
-            for link in self.net.links.values_mut() {
-                link.heard = mono;
-            }
+            self.net.excuse_silence(mono);
         }
         self.core.now = Time {
             mono,
@@ -197,24 +192,12 @@ impl Engine {
     }
 
     fn on_bytes(&mut self, id: LinkId, bytes: Bytes) {
-        let Some(link) = self.net.links.get_mut(&id) else {
-            return;
-        };
-        link.bytes[0] += bytes.len() as u64;
-        link.heard = self.core.now.mono;
-        if link.decoder.partial_bytes() > 0 || bytes.len() >= BULK_BYTES {
-            link.bulk_heard = self.core.now.mono;
-        }
-        link.decoder.push(bytes);
+        self.net.on_bytes(&self.core, id, bytes);
         loop {
-            let Some(link) = self.net.links.get_mut(&id) else {
+            let Some(link) = self.net.link_mut(id) else {
                 return;
             };
-            if link.stage == Stage::Closing {
-                return;
-            }
             match link
-                .decoder
                 .next_frame()
                 .and_then(|raw| raw.map(Frame::decode_with).transpose())
             {
@@ -232,7 +215,7 @@ impl Engine {
     }
 
     fn on_frame(&mut self, id: LinkId, frame: Frame) {
-        let Some(stage) = self.net.links.get(&id).map(|link| link.stage) else {
+        let Some(stage) = self.net.stage(id) else {
             return;
         };
         self.core.counts.received(frame.kind());

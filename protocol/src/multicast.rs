@@ -79,32 +79,32 @@ fn flow_of(group: GroupId, origin: PeerKey) -> FlowId {
 /// All groups.
 #[derive(Default)]
 pub(crate) struct Multicast {
-    pub(crate) groups: BTreeMap<GroupId, Group>,
+    groups: BTreeMap<GroupId, Group>,
     /// What neighbours are and hold in groups.
-    pub(crate) remotes: Remotes,
-    pub(crate) checks: BundleChecks,
-    pub(crate) equivocation_checks: EquivocationChecks,
-    pub(crate) proof_checks: ProofChecks,
-    pub(crate) evidence: Evidence,
+    remotes: Remotes,
+    checks: BundleChecks,
+    equivocation_checks: EquivocationChecks,
+    proof_checks: ProofChecks,
+    evidence: Evidence,
     /// Where this peer's seqs ended in groups that are closed, in this epoch.
-    pub(crate) finished: BTreeMap<GroupId, OwnLog>,
-    pub(crate) parent_faults: ParentFaults,
+    finished: BTreeMap<GroupId, OwnLog>,
+    parent_faults: ParentFaults,
     /// Groups whose publisher was told `Busy`, and for messages of which class.
-    pub(crate) busy: BTreeSet<(GroupId, Class)>,
+    busy: BTreeSet<(GroupId, Class)>,
     /// Whether one of those waits for memory.
-    pub(crate) starved: bool,
+    starved: bool,
     /// Groups with bundles that wait to be released.
-    pub(crate) releasing: BTreeSet<GroupId>,
+    releasing: BTreeSet<GroupId>,
     /// Groups with messages that wait to share a bundle.
-    pub(crate) batching: BTreeSet<GroupId>,
+    batching: BTreeSet<GroupId>,
     /// Groups of which a pattern wants to know what is handed over.
     watched: BTreeSet<GroupId>,
     /// What has happened and was not told yet.
-    pub(crate) events: VecDeque<MulticastEvent>,
+    events: VecDeque<MulticastEvent>,
     /// Bytes of entries held over all groups.
-    pub(crate) held_bytes: usize,
+    held_bytes: usize,
     /// Of those, bytes handed over and retained for others.
-    pub(crate) retained_bytes: usize,
+    retained_bytes: usize,
 }
 
 /// What groups see and ask for while they are called.

@@ -7,8 +7,11 @@ pub(crate) mod clocks;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod links;
+mod outlook;
 pub(crate) mod records;
 pub(crate) mod view;
+#[cfg(feature = "warm")]
+pub(crate) mod warm;
 
 use crate::base::identity::PeerKey;
 use crate::base::interface::LinkId;
@@ -24,34 +27,34 @@ use view::View;
 /// The overlay as this peer knows it, and its own place in it.
 pub(crate) struct Overlay {
     /// What is computed once for all that ask for it.
-    pub(crate) cache: SharedCache,
-    pub(crate) links: BTreeMap<LinkId, Link>,
+    cache: SharedCache,
+    links: BTreeMap<LinkId, Link>,
     /// The link that is up to each neighbour.
-    pub(crate) up: BTreeMap<PeerKey, LinkId>,
-    pub(crate) dialer: Dialer,
-    pub(crate) chooser: Chooser,
-    pub(crate) uplink: Uplink,
-    pub(crate) bans: BanList,
-    pub(crate) clocks: Clocks,
-    pub(crate) twins: Twins,
-    pub(crate) guard: Guard,
-    pub(crate) database: Database,
-    pub(crate) own: OwnRecord,
-    pub(crate) epochs: Epochs,
-    pub(crate) sync: RecordSync,
-    pub(crate) candidates: Candidates,
-    pub(crate) view: View,
+    up: BTreeMap<PeerKey, LinkId>,
+    dialer: Dialer,
+    chooser: Chooser,
+    uplink: Uplink,
+    bans: BanList,
+    clocks: Clocks,
+    twins: Twins,
+    guard: Guard,
+    database: Database,
+    own: OwnRecord,
+    epochs: Epochs,
+    sync: RecordSync,
+    candidates: Candidates,
+    view: View,
     /// What the record is to say of groups, and whether that has changed.
-    pub(crate) adverts: Adverts,
-    pub(crate) adverts_changed: bool,
+    adverts: Adverts,
+    adverts_changed: bool,
     /// By how many steps the cost of links to peers is raised, where it is.
-    pub(crate) surcharges: BTreeMap<PeerKey, u32>,
+    surcharges: BTreeMap<PeerKey, u32>,
     /// Links that are to be read slowly, for what comes on them cannot be passed on as fast.
-    pub(crate) slowed: BTreeSet<LinkId>,
+    slowed: BTreeSet<LinkId>,
     /// Origins proven to equivocate, with the epoch.
-    pub(crate) cut_off: BTreeMap<PeerKey, u64>,
+    cut_off: BTreeMap<PeerKey, u64>,
     /// What has happened and was not told yet.
-    pub(crate) events: VecDeque<OverlayEvent>,
+    events: VecDeque<OverlayEvent>,
 }
 
 impl Overlay {

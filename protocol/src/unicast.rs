@@ -118,7 +118,7 @@ impl Unicast {
         link: LinkId,
         mut routed: Routed,
     ) -> Option<Arrived> {
-        let incoming = net.links.get(&link)?.peer;
+        let incoming = net.peer_of(link)?;
         if let Err(error) = routed.check() {
             net.on_malformed(core, link, &error);
             return None;
@@ -181,7 +181,7 @@ fn pass_on(
     incoming: PeerKey,
     routed: Routed,
 ) -> bool {
-    let Some(&link) = net.up.get(&next) else {
+    let Some(link) = net.link_to(next) else {
         return false;
     };
     let lane = Priority::of(routed.class());

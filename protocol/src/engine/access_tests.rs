@@ -8,7 +8,6 @@ use crate::base::message::{
 };
 use crate::base::name::{Address, GroupId, GroupName, NetworkName};
 use crate::base::ranges::RangeSet;
-use crate::overlay::records::Standing;
 use crate::wire::bundle::BundleExt;
 use crate::wire::frame::{BundleFrame, Hello, Pull, Records, Subscribe, Wanted};
 use crate::wire::record::{ALGORITHM_VERSION, GroupExt, RecordExt, WireRecord};
@@ -236,8 +235,8 @@ impl Peer {
     }
 
     fn redundancy(&self) -> u8 {
-        let group = self.engine.multicast.groups.get(&id_of(&news()));
-        group.map_or(0, |group| group.settings.values.redundancy)
+        let group = self.engine.group(&news());
+        group.map_or(0, |group| group.settings.redundancy)
     }
 
     /// Whether nothing stands against the neighbour.
@@ -262,13 +261,13 @@ fn a_link_that_is_denied_ends_and_nothing_stands_against_its_peer_or_address() {
     assert_eq!(peer.counted("links_throttled"), 0);
     assert_eq!(peer.engine.status().banned, 0);
     assert_eq!(peer.engine.status().links, 0);
-    let held = peer.engine.net.database.get(denied);
+    let held = peer.engine.net.record(denied);
     assert!(held.is_none(), "its hello was not taken");
     let is_told = |frame: &Frame| matches!(frame, Frame::Bye(bye) if bye.reason == "Denied");
     assert!(peer.sent().iter().any(is_told));
     peer.link(ELSEWHERE, &key(3), Some(address));
     assert_eq!(peer.engine.status().links, 1, "others come in");
-    assert!(peer.engine.net.database.get(key(3).peer()).is_some());
+    assert!(peer.engine.net.record(key(3).peer()).is_some());
 }
 
 #[test]
@@ -294,8 +293,8 @@ fn a_subscription_that_is_denied_is_not_answered_and_not_remembered() {
         let answers =
             (sent.iter()).filter(|frame| matches!(frame, Frame::Baseline(_) | Frame::Digest(_)));
         assert_eq!(answers.count() == 0, is_denied, "{sent:?}");
-        let remote = peer.engine.multicast.remotes.get(LINK, id_of(&news()));
-        assert_eq!(remote.is_none(), is_denied);
+        let is_remembered = (peer.engine.multicast).remembers(LINK, id_of(&news()));
+        assert_eq!(is_remembered, !is_denied);
         peer.say(LINK, &subscribe(0, false));
         let counted = peer.counted("access_requests_refused");
         assert_eq!(counted, u64::from(is_denied), "anybody may leave");
@@ -348,13 +347,13 @@ fn a_bundle_whose_origin_is_denied_is_neither_checked_nor_kept() {
             let checks = peer.checks;
             peer.say_bundle(&bundle(&key(3), &news()), pulled);
             assert_eq!(peer.checks == checks, is_denied, "checked");
-            let group = &peer.engine.multicast.groups[&id_of(&news())];
-            assert_eq!(group.logs.is_empty(), is_denied, "kept");
+            let group = peer.engine.group(&news()).expect("joined");
+            assert_eq!(group.origins == 0, is_denied, "kept");
             assert_eq!(peer.counted("access_bundles_refused"), u64::from(is_denied));
             // By whichever link, and nobody else's.
             peer.say_bundle(&bundle(&key(2), &news()), pulled);
-            let group = &peer.engine.multicast.groups[&id_of(&news())];
-            assert!(group.logs.contains_key(&(key(2).peer(), 7)));
+            let log = (key(2).peer(), 7);
+            assert!(peer.engine.multicast.has_log(id_of(&news()), log));
             assert_eq!(peer.counted("access_bundles_refused"), u64::from(is_denied));
             assert!(peer.blames_nobody());
         }
@@ -368,7 +367,7 @@ fn a_bundle_that_is_denied_opens_no_relay() {
     let strange_id = id_of(&strange);
     peer.deny(Who::Others, Verb::Publish, Resource::Group(strange_id));
     peer.say_bundle(&bundle(&key(3), &strange), false);
-    assert!(!peer.engine.multicast.groups.contains_key(&strange_id));
+    assert!(!peer.engine.multicast.has_group(strange_id));
     assert_eq!(peer.counted("access_bundles_refused"), 1);
 }
 
@@ -381,7 +380,7 @@ fn settings_that_a_denied_member_states_change_nothing() {
         }
         let records = vec![wire(&record(&key(3), &news(), MEMBER, 5))];
         peer.say(LINK, &Frame::Records(Records { records }));
-        assert!(peer.engine.net.database.get(key(3).peer()).is_some());
+        assert!(peer.engine.net.record(key(3).peer()).is_some());
         assert_eq!(peer.redundancy() == 5, !is_denied);
         assert_eq!(
             peer.counted("access_settings_refused"),
@@ -442,22 +441,19 @@ fn a_bundle_of_an_invented_group_looks_at_no_record() {
     let stated = GroupName::new("stated").expect("valid");
     for number in 10..60 {
         let record = Arc::new(record(&key(number), &stated, MEMBER, 5));
-        let database = &mut peer.engine.net.database;
-        let put = database.replace(record, 0, peer.now.mono, Standing::Linked, |_| true);
-        assert!(put.is_ok());
+        assert!(peer.engine.net.put(record, peer.now.mono));
     }
-    let visits = |peer: &Peer| peer.engine.net.database.visits.get();
+    let visits = |peer: &Peer| peer.engine.net.record_visits();
     for number in 0..50 {
         let invented = GroupName::new(&format!("invented {number}")).expect("valid");
         let before = visits(&peer);
         peer.say_bundle(&bundle(&key(3), &invented), false);
-        let group = &peer.engine.multicast.groups[&id_of(&invented)];
-        assert_eq!(group.name, None);
+        assert!(peer.engine.multicast.has_group(id_of(&invented)));
+        assert_eq!(peer.engine.multicast.name(id_of(&invented)), None);
         assert_eq!(visits(&peer), before, "looked at records");
     }
     // One that a record states is found, and has the settings that members state.
     peer.say_bundle(&bundle(&key(3), &stated), false);
-    let group = &peer.engine.multicast.groups[&id_of(&stated)];
-    assert_eq!(group.name.as_ref(), Some(&stated));
-    assert_eq!(group.settings.values.redundancy, 5);
+    let group = peer.engine.group(&stated).expect("it has its name");
+    assert_eq!(group.settings.redundancy, 5);
 }

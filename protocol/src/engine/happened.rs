@@ -11,16 +11,16 @@ impl Engine {
     /// Tells what has happened since the last call.
     pub(crate) fn settle(&mut self) {
         loop {
-            if let Some(event) = self.net.events.pop_front() {
+            if let Some(event) = self.net.next_event() {
                 self.patterns.on_overlay(&mut pattern_cx!(self), &event);
                 self.on_overlay(event);
-            } else if let Some(event) = self.multicast.events.pop_front() {
+            } else if let Some(event) = self.multicast.next_event() {
                 self.patterns.on_multicast(&mut pattern_cx!(self), &event);
             } else {
                 break;
             }
         }
-        if std::mem::take(&mut self.net.adverts_changed) {
+        if self.net.take_adverts_changed() {
             self.refresh_adverts();
             self.net.consider_record(&mut self.core);
         }
@@ -30,7 +30,7 @@ impl Engine {
     pub(crate) fn refresh_adverts(&mut self) {
         let groups = self.multicast.stated_groups(cx_ref!(self));
         let linked = self.multicast.linked_groups();
-        self.net.adverts = Adverts { groups, linked };
+        self.net.advertise(Adverts { groups, linked });
     }
 
     fn on_overlay(&mut self, event: OverlayEvent) {
@@ -43,7 +43,7 @@ impl Engine {
                 self.multicast
                     .on_link_down_for_baselines(&mut cx!(self), link);
             }
-            OverlayEvent::LinkEnded(link) => self.multicast.remotes.forget(link),
+            OverlayEvent::LinkEnded(link) => self.multicast.on_link_ended(link),
             OverlayEvent::HeartbeatDue(link, ask) => {
                 let hashes = self.multicast.log_hashes_for(cx_ref!(self), link);
                 self.net.send_heartbeat(&mut self.core, link, ask, hashes);

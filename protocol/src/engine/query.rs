@@ -5,11 +5,9 @@ use crate::base::identity::PeerKey;
 use crate::base::message::{JoinError, JoinOptions};
 use crate::base::name::{Address, GroupId, GroupName};
 use crate::base::status::{
-    BothWays, Counters, GroupStatus, LinkStatus, MemberState, MemberStatus, OverlayNode,
-    OverlayStatus, QueuedBytes, Role, Status,
+    Counters, GroupStatus, LinkStatus, MemberState, MemberStatus, OverlayNode, OverlayStatus, Role,
+    Status,
 };
-use crate::multicast::Multicast;
-use crate::overlay::links::reason_name;
 use crate::wire::{RecordGroup, SignedRecord};
 use hedgerow_topology::Class;
 use hedgerow_topology::petgraph::visit::EdgeRef;
@@ -18,7 +16,7 @@ use std::collections::BTreeSet;
 impl Engine {
     /// This peer's epoch.
     pub fn epoch(&self) -> u64 {
-        self.net.own.epoch
+        self.net.epoch()
     }
 
     /// Peers known for so long that places are kept for them.
@@ -29,76 +27,24 @@ impl Engine {
     /// Counters since the start.
     pub fn counters(&self) -> Counters {
         let mut counters = self.core.counts.told();
-        let tables = [
-            ("records_evicted", self.net.database.evicted),
-            ("records_expired", self.net.database.expired),
-            ("records_damped_late", self.net.database.damped),
-            ("candidates_evicted", self.net.candidates.evicted),
-        ];
-        counters.values.extend(tables);
+        counters.values.extend(self.net.table_counts());
         counters
     }
 
     /// A glance.
     pub fn status(&self) -> Status {
-        Status {
-            peer: self.core.me,
-            network: self.core.config.network.clone(),
-            epoch: self.net.own.epoch,
-            version: self.net.own.version,
-            addresses: self.net.own.addresses.clone(),
-            links: self.net.up.len(),
-            connecting: self.net.connecting(),
-            banned: self.net.bans.count(self.core.now.mono),
-            capacity: self.net.own.capacity,
-            records: self.net.database.len(),
-            record_bytes: self.net.database.bytes(),
-            view_peers: self.net.view.peers,
-            view_hash: self.net.view.hash,
-            algorithm: self.net.view.algorithm().0,
-            algorithm_unsupported: self.net.view.algorithm().1,
-            groups: self.multicast.groups.len(),
-            retained_bytes: self.multicast.retained_bytes,
-            ahead_bytes: self.multicast.ahead_bytes(),
-            queued_bytes: self.net.links.values().map(|link| link.queue.total()).sum(),
-            verifying: self.multicast.checks.len() + self.net.sync.checking(),
-            clock_off_ms: self.net.clock_off_ms(&self.core),
-            stopping: self.core.stopping.is_some(),
-            identity_conflicts: self.net.twins.conflicts(self.core.now.mono),
-        }
+        let mut status = self.net.status(&self.core);
+        self.multicast.add_to(&mut status);
+        status
     }
 
     /// All links, by connection.
     pub fn links(&self) -> Vec<LinkStatus> {
-        let now = self.core.now.mono;
-        self.net
-            .links
-            .values()
-            .map(|link| LinkStatus {
-                link: link.id,
-                peer: link.peer,
-                address: link.address.clone(),
-                dialled: link.dialled,
-                up: link.is_up(),
-                rtt_us: link.rtt.smoothed_us(),
-                stated_rtt_us: link
-                    .rtt
-                    .stated_us()
-                    .map(|rtt_us| self.net.stated_rtt_us(link.peer, rtt_us).into()),
-                up_ms: if link.is_up() {
-                    now.since(link.up_since).as_millis()
-                } else {
-                    0
-                },
-                wanted: link.wants.map(reason_name).into_iter().collect(),
-                wanted_by_peer: link.their_wants.is_some(),
-                queued: queued(link.queue.queued()),
-                bytes: both_ways(link.bytes),
-                bundles: both_ways(link.bundles),
-                lazy: link.lazy,
-                faults: self.multicast.parent_faults.against(link.peer),
-            })
-            .collect()
+        let mut links: Vec<LinkStatus> = self.net.link_statuses(&self.core).collect();
+        for link in &mut links {
+            link.faults = self.multicast.faults_of(link.peer);
+        }
+        links
     }
 
     /// Whether [`Engine::join`] would be accepted now.
@@ -109,8 +55,7 @@ impl Engine {
 
     /// All groups, by name.
     pub fn groups(&self) -> Vec<GroupStatus> {
-        let groups = self.multicast.groups.keys();
-        let mut groups: Vec<GroupStatus> = groups.filter_map(|id| self.status_of(*id)).collect();
+        let mut groups: Vec<GroupStatus> = self.multicast.group_statuses(cx_ref!(self)).collect();
         groups.sort_by(|a, b| a.group.cmp(&b.group));
         groups
     }
@@ -119,36 +64,14 @@ impl Engine {
     pub fn group(&self, name: &GroupName) -> Option<GroupStatus> {
         let id = GroupId::new(&self.core.config.network, name);
         // A group that this peer only carries may still be without its name.
-        self.status_of(id)
+        self.multicast
+            .group_status(cx_ref!(self), id)
             .filter(|status| status.group.as_ref() == Some(name))
-    }
-
-    fn status_of(&self, id: GroupId) -> Option<GroupStatus> {
-        let group = self.multicast.groups.get(&id)?;
-        Some(GroupStatus {
-            group: group.name.clone(),
-            role: group.role,
-            settings: group.settings.values,
-            settings_version: group.settings.version,
-            joined: group.delivering && group.baseline.is_taken(),
-            members: self.multicast.members_in_view(cx_ref!(self), id),
-            origins: group.logs.len(),
-            retained_bytes: group.retention.bytes,
-            retained: group.retention.len(),
-            missing: group.logs.values().map(|log| log.missing.len()).sum(),
-            published: group.stats.published,
-            copies: group.stats.copies,
-            firsts: group.stats.firsts,
-            repaired: group.stats.repaired,
-            delivered: group.stats.delivered,
-            gaps: group.stats.gaps,
-        })
     }
 
     /// A group's members and senders (see `role`), by key; of `broadcast`: all peers known.
     pub fn members(&self, group: &GroupName) -> Vec<MemberStatus> {
         self.net
-            .database
             .records()
             .filter(|record| !record.record.left)
             .filter_map(|record| {
@@ -158,7 +81,7 @@ impl Engine {
                 } else {
                     record.record.group(group).and_then(RecordGroup::role)
                 };
-                let live = self.net.view.contains(peer);
+                let live = self.net.is_in_view(peer);
                 let state = if live {
                     MemberState::Live
                 } else {
@@ -184,7 +107,6 @@ impl Engine {
     /// The names of groups that known peers are members of.
     pub fn group_names(&self) -> BTreeSet<GroupName> {
         self.net
-            .database
             .records()
             .flat_map(|record| &record.record.groups)
             .filter(|group| group.role() == Some(Role::Member))
@@ -196,22 +118,11 @@ impl Engine {
     /// `None` when the origin is not in it.
     pub fn overlay(&self, group: &GroupName, origin: Option<PeerKey>) -> Option<OverlayStatus> {
         let id = GroupId::new(&self.core.config.network, group);
-        let snapshot = self.net.view.snapshot()?;
-        let graph = crate::overlay::records::group_graph(
-            &self.net.cache,
-            snapshot,
-            self.net.view.component,
-            id,
-            group,
-        );
-        let settings = match self.multicast.groups.get(&id) {
-            Some(group) => group.settings.clone(),
-            None => Multicast::settings_in_records(cx_ref!(self), group),
-        };
+        let graph = self.net.group_graph(id, group)?;
         let origin = origin.unwrap_or(self.core.me);
-        let redundancy = settings.values.redundancy;
+        let redundancy = self.multicast.redundancy(cx_ref!(self), id, group);
         let mesh = graph.route(
-            &self.net.cache,
+            self.net.cache(),
             graph.index(origin)?,
             Class::Normal,
             redundancy,
@@ -255,7 +166,7 @@ impl Engine {
 
     /// This peer's record as it states it now. `None`: it has stated none yet.
     pub fn own_record(&self) -> Option<&SignedRecord> {
-        self.net.database.get(self.core.me).map(AsRef::as_ref)
+        self.net.record(self.core.me).map(AsRef::as_ref)
     }
 
     /// Where known peers can be dialled, those in the view first: what a driver remembers for
@@ -263,14 +174,13 @@ impl Engine {
     pub fn known_addresses(&self, most: usize) -> Vec<(PeerKey, Vec<Address>)> {
         let mut known: Vec<(bool, PeerKey, Vec<Address>)> = self
             .net
-            .database
             .records()
             .filter(|record| !record.record.left && record.record.peer != self.core.me)
             .filter(|record| !record.record.addresses.is_empty())
             .map(|record| {
                 let peer = record.record.peer;
                 (
-                    !self.net.view.contains(peer),
+                    !self.net.is_in_view(peer),
                     peer,
                     record.record.addresses.clone(),
                 )
@@ -283,19 +193,6 @@ impl Engine {
             .map(|(_, peer, addresses)| (peer, addresses))
             .collect()
     }
-}
-
-fn queued([control, repair, data, bulk]: [usize; 4]) -> QueuedBytes {
-    QueuedBytes {
-        control,
-        repair,
-        data,
-        bulk,
-    }
-}
-
-fn both_ways([received, sent]: [u64; 2]) -> BothWays {
-    BothWays { received, sent }
 }
 
 #[cfg(test)]

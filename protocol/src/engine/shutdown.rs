@@ -50,10 +50,10 @@ impl Engine {
         self.refresh_adverts();
         self.net.issue_record(&mut self.core);
         let record = self.net.wire_record(&self.core, self.core.me);
-        let links: Vec<LinkId> = self.net.links.keys().copied().collect();
+        let links: Vec<LinkId> = self.net.connections().collect();
         for link in links {
             if let Some(record) = record.clone()
-                && self.net.up.values().any(|up| *up == link)
+                && self.net.links_up().any(|up| up == link)
             {
                 self.net.send(
                     &mut self.core,

@@ -20,7 +20,7 @@ impl Engine {
         self.settle();
         self.net.on_view_timeout(&mut self.core);
         self.settle();
-        if self.net.own.due(&self.core.config.database) <= self.core.now.mono {
+        if self.net.is_record_due(&self.core) {
             self.refresh_adverts();
         }
         self.net.on_record_timeout(&mut self.core);
@@ -55,18 +55,8 @@ impl Engine {
         };
         [
             self.core.storage.due(),
-            self.net.links_due(&self.core),
-            self.net.uplink.due(),
-            self.net.dialer.due(),
-            self.net.view.due(&self.core.config.database),
-            Some(self.net.own.due(&self.core.config.database)),
-            self.net.sync.due(),
-            self.net.requests_due(),
-            self.net.candidates.due(),
-            Some(self.net.chooser.due()),
-            self.multicast.batches_due(),
-            self.multicast.groups_due(),
-            self.multicast.parent_faults.due(),
+            self.net.due(&self.core),
+            self.multicast.due(),
             self.patterns.next_timeout(),
             leaving,
         ]

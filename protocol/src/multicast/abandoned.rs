@@ -51,7 +51,7 @@ impl Multicast {
         let Some(log) = group.logs.get(&key) else {
             return false;
         };
-        if key == (cx.core.me, cx.net.own.epoch) {
+        if key == (cx.core.me, cx.net.epoch()) {
             return false;
         }
         let gap_ms = cx.core.config.groups.gap_timeout_ms;
@@ -91,8 +91,8 @@ impl Multicast {
     /// Who has no links, or new ones, does not know yet who else is there.
     fn knows_its_neighbours(cx: CxRef<'_>) -> bool {
         let settled = Micros::from_millis(DENIED_MS);
-        let mut links = (cx.net.up.values()).filter_map(|link| cx.net.links.get(link));
-        !cx.net.up.is_empty() && links.all(|link| cx.core.now.mono.since(link.up_since) >= settled)
+        let mut links = (cx.net.links_up()).filter_map(|link| cx.net.link(link));
+        cx.net.has_links() && links.all(|link| cx.core.now.mono.since(link.up_since()) >= settled)
     }
 
     /// Whether the origin has been out of reach for a while, or is in a later life.
@@ -102,7 +102,7 @@ impl Multicast {
 
     /// Whether the origin states, signed, that it is in a later life.
     pub(super) fn has_later_life(cx: CxRef<'_>, (origin, epoch): LogKey) -> bool {
-        let record = cx.net.database.get(origin);
+        let record = cx.net.record(origin);
         record.is_some_and(|record| {
             let later = record.record.epoch;
             later > epoch && !cx.net.is_ahead_of_time(cx.core, later)

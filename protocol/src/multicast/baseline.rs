@@ -385,7 +385,7 @@ impl Multicast {
         bases: BTreeMap<LogKey, Base>,
         mut proofs: BTreeMap<LogKey, SignedHeader>,
     ) {
-        let own = (cx.core.me, cx.net.own.epoch);
+        let own = (cx.core.me, cx.net.epoch());
         let now = cx.core.now.mono;
         let mut skipped = 0;
         for (key, base) in bases {

@@ -326,7 +326,7 @@ impl Multicast {
     fn note_missing(&mut self, cx: &mut Cx<'_>, from: LinkId, id: GroupId, entry: &DigestEntry) {
         let now = cx.core.now.mono;
         let key = (entry.origin, entry.epoch);
-        let own = key == (cx.core.me, cx.net.own.epoch);
+        let own = key == (cx.core.me, cx.net.epoch());
         if own || Self::is_cut_off(cx.as_ref(), key) {
             return;
         }

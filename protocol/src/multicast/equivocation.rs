@@ -103,7 +103,7 @@ impl Multicast {
                 .net
                 .on_malformed(cx.core, from, &WireError::Invalid { what, why });
         }
-        let Some(peer) = cx.net.links.get(&from).map(|link| link.peer) else {
+        let Some(peer) = cx.net.peer_of(from) else {
             return;
         };
         if !self.equivocation_checks.shares.take(from, peer, CHECKS_MAX) {
@@ -163,8 +163,8 @@ impl Multicast {
 
     /// Whether an origin has contradicted itself in this life or a later one.
     pub(super) fn is_cut_off(cx: CxRef<'_>, (origin, epoch): LogKey) -> bool {
-        let cut = cx.net.cut_off.get(&origin);
-        cut.is_some_and(|cut| epoch <= *cut)
+        let cut = cx.net.cut_off(origin);
+        cut.is_some_and(|cut| epoch <= cut)
     }
 
     /// Believes no more of the origin, tells everybody why, ends its link.
@@ -180,9 +180,7 @@ impl Multicast {
             // It would end the lives of the next years as well.
             return cx.core.count(counter!("epochs_ahead"));
         }
-        if cx.net.cut_off.len() < CUT_OFF_MAX {
-            cx.net.cut_off.insert(origin, epoch);
-        }
+        cx.net.note_cut_off(origin, epoch, CUT_OFF_MAX);
         cx.core.count(counter!("origins_cut_off"));
         tracing::warn!(%origin, epoch, "equivocation: the origin is cut off");
         for (id, group) in &mut self.groups {
@@ -204,7 +202,7 @@ impl Multicast {
                 epoch,
             });
         }
-        let links: Vec<(PeerKey, LinkId)> = cx.net.up.iter().map(|(p, l)| (*p, *l)).collect();
+        let links: Vec<(PeerKey, LinkId)> = cx.net.neighbours().collect();
         for (peer, link) in links {
             if peer == origin {
                 cx.net.close_link(cx.core, link, LinkEnd::Equivocation);

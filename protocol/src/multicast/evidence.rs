@@ -159,14 +159,14 @@ impl Multicast {
             return cx.core.count(counter!("proofs_unasked"));
         }
         let to = inquiry.to;
-        let Some(peer) = cx.net.links.get(&from).map(|link| link.peer) else {
+        let Some(peer) = cx.net.peer_of(from) else {
             return;
         };
         if !self.evidence.shares.take(from, peer, CHECKS_MAX) {
             return cx.core.count(counter!("proofs_unchecked"));
         }
         let job = VerifyJob {
-            signer: cx.net.cache.signer(header.origin),
+            signer: cx.net.signer(header.origin),
             digest: Domain::Bundle.digest(&proof.header.signed),
             signature: proof.header.signature,
             payload: None,

@@ -9,13 +9,13 @@ use crate::base::interface::{Event, LinkEnd, LinkId, VerifyId};
 use crate::base::message::{Delivery, History, JoinOptions};
 use crate::base::name::{GroupId, GroupName};
 use crate::base::ranges::RangeSet;
+use crate::base::status::Role;
 use crate::core::config::Config;
 use crate::core::{Checked, Core};
 use crate::multicast::{Cx, CxRef, Multicast};
 use crate::overlay::Overlay;
 use crate::overlay::fixture::{Command, Fixture, member_of};
 use crate::overlay::links::{Link, OverlayEvent};
-use crate::overlay::records::Standing;
 use crate::wire::bundle::BundleExt;
 use crate::wire::frame::{
     BundleFrame, Digest, DigestEntry, NotHeld, Pull, SignedHeader, Subscribe, Wanted,
@@ -126,12 +126,19 @@ impl DerefMut for Peer {
     }
 }
 
+impl Multicast {
+    /// Whether what a neighbour is in a group is kept.
+    pub(crate) fn remembers(&self, link: LinkId, id: GroupId) -> bool {
+        self.remotes.get(link, id).is_some()
+    }
+}
+
 impl Peer {
     /// In no group, and without neighbours.
     pub(crate) fn new(config: Config) -> Self {
         let id = GroupId::new(&config.network, &news());
         let below = Fixture::with(config);
-        assert_eq!(below.net.own.epoch, OWN_EPOCH);
+        assert_eq!(below.net.epoch(), OWN_EPOCH);
         Self {
             below,
             multicast: Multicast::default(),
@@ -326,12 +333,11 @@ impl Peer {
             change(record);
         });
         let now = self.below.now();
-        let database = &mut self.below.net.database;
+        let net = &mut self.below.net;
         if number == ME {
-            return database.replace_own(record, now);
+            return net.put_own(record, now);
         }
-        let put = database.replace(record, 0, now, Standing::Linked, |_| true);
-        put.expect("it is newer and there is room");
+        assert!(net.put(record, now), "it is newer and there is room");
     }
 
     /// Both ends of these links have computed the same trees for long.
@@ -346,7 +352,7 @@ impl Peer {
     pub(crate) fn agree_still(&mut self, links: &[LinkId]) {
         let now = self.core.now.mono;
         for link in links {
-            self.link_mut(*link).equal_at = Some(now);
+            self.link_mut(*link).set_equal_at(Some(now));
         }
     }
 
@@ -370,6 +376,10 @@ impl Peer {
         self.multicast.groups.get_mut(&self.id).expect("the group")
     }
 
+    pub(crate) fn set_role(&mut self, role: Role) {
+        self.group_mut().role = role;
+    }
+
     pub(crate) fn log(&self, origin: u8) -> &OriginLog {
         &self.group().logs[&log_key(origin)]
     }
@@ -380,7 +390,7 @@ impl Peer {
     }
 
     pub(crate) fn link_mut(&mut self, link: LinkId) -> &mut Link {
-        self.net.links.get_mut(&link).expect("a link")
+        self.net.link_mut(link).expect("a link")
     }
 
     /// The header of a message of one byte.

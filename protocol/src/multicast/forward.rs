@@ -31,7 +31,7 @@ impl Multicast {
         if bundle.payload.len() <= cx.core.config.groups.mesh_push_bytes {
             targets.extend(route.extra_children());
             // Who has less room than it should may have been relieved of just these.
-            if cx.net.own.capacity >= cx.core.config.links.capacity
+            if cx.net.capacity() >= cx.core.config.links.capacity
                 && let Some(former) = self.former_route(cx.as_ref(), id, header.origin, class)
             {
                 let children = former.children();
@@ -47,7 +47,7 @@ impl Multicast {
         let head = frame.encode_head(bundle.payload.len(), &cx.core.frame_ext());
         let (mut all, mut congested) = (0, 0);
         for peer in targets {
-            let Some(&link) = cx.net.up.get(&peer) else {
+            let Some(link) = cx.net.link_to(peer) else {
                 continue;
             };
             if Some(link) != from {
@@ -56,9 +56,9 @@ impl Multicast {
                     self.note_carrier(cx.as_ref(), id, link);
                 }
                 let lane = Priority::of(class);
-                let queue = cx.net.links.get(&link).map(|link| &link.queue);
+                let link = cx.net.link(link);
                 all += 1;
-                congested += usize::from(queue.is_some_and(|queue| queue.is_congested(lane)));
+                congested += usize::from(link.is_some_and(|link| link.is_congested(lane)));
             }
         }
         // The same rule as for who publishes: half of the links to the next peers.
@@ -68,7 +68,7 @@ impl Multicast {
         {
             let bytes = head.len() + bundle.payload.len();
             cx.core.count(counter!("bundles_slowed"));
-            cx.net.slowed.insert(link);
+            cx.net.note_slowed(link);
             cx.core.actions.push_back(Action::Slow { link, bytes });
         }
     }
@@ -98,15 +98,15 @@ impl Multicast {
         let has_room = cx
             .net
             .has_queue_room(cx.core, id, lane, head.len() + bundle.payload.len());
-        let Some(link) = cx.net.links.get_mut(&id) else {
+        let Some(link) = cx.net.link_mut(id) else {
             return false;
         };
         if !has_room {
-            link.lazy = true;
+            link.turn_lazy();
             cx.core.count(counter!("bundles_left_to_pull"));
             return false;
         }
-        link.bundles[1] += 1;
+        link.note_bundle_sent();
         let chunks = [head.clone(), bundle.payload.clone()];
         let contents = FrameContents {
             flow: flow_of(group, key.0),

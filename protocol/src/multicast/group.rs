@@ -16,64 +16,64 @@ use std::collections::BTreeMap;
 /// One group at this peer.
 #[derive(Debug)]
 pub(crate) struct Group {
-    pub(crate) id: GroupId,
+    pub(super) id: GroupId,
     /// Unknown only to a relay that no record has told it yet.
-    pub(crate) name: Option<GroupName>,
-    pub(crate) role: Role,
+    pub(super) name: Option<GroupName>,
+    pub(super) role: Role,
     /// Whether the application wants the messages.
-    pub(crate) delivering: bool,
+    pub(super) delivering: bool,
     /// Whether this peer has been asked to leave, and stays until what it has begun to send is sent.
-    pub(crate) leaving: bool,
-    pub(crate) settings: Settings,
+    pub(super) leaving: bool,
+    pub(super) settings: Settings,
     /// The members that have changed them, and the changes that wait.
-    pub(crate) changes: Changes,
-    pub(crate) logs: BTreeMap<LogKey, OriginLog>,
+    pub(super) changes: Changes,
+    pub(super) logs: BTreeMap<LogKey, OriginLog>,
     /// Logs that only digests speak of.
-    pub(crate) sought: BTreeMap<LogKey, Sought>,
+    pub(super) sought: BTreeMap<LogKey, Sought>,
     /// How far logs had come that are no longer kept.
-    pub(crate) past: PastLogs,
+    pub(super) past: PastLogs,
     /// When to look for logs whose life is over.
-    pub(crate) logs_due: Option<Micros>,
-    pub(crate) own: OwnLog,
-    pub(crate) baseline: BaselineState,
+    pub(super) logs_due: Option<Micros>,
+    pub(super) own: OwnLog,
+    pub(super) baseline: BaselineState,
     /// When the application was told that it has joined.
-    pub(crate) joined: Option<Micros>,
-    pub(crate) retention: Retention,
+    pub(super) joined: Option<Micros>,
+    pub(super) retention: Retention,
     /// Whether a large message has ever come in it, or gone out.
-    pub(crate) carries_bulk: bool,
+    pub(super) carries_bulk: bool,
     /// Logs that changed and have not been announced to all, and when they are.
-    pub(crate) unannounced: BTreeMap<LogKey, PendingAnnouncement>,
-    pub(crate) announce_due: Option<Micros>,
+    pub(super) unannounced: BTreeMap<LogKey, PendingAnnouncement>,
+    pub(super) announce_due: Option<Micros>,
     /// When logs were announced last, and how far those had come.
-    pub(crate) announced: (Micros, BTreeMap<LogKey, u64>),
+    pub(super) announced: (Micros, BTreeMap<LogKey, u64>),
     /// When something missing is to be pulled or given up next.
-    pub(crate) repair_due: Option<Micros>,
+    pub(super) repair_due: Option<Micros>,
     /// No round before this: the last one had much to look at.
-    pub(crate) repair_rests_until: Micros,
+    pub(super) repair_rests_until: Micros,
     /// When to look for messages that were begun and will not be ended.
-    pub(crate) abandoned_due: Option<Micros>,
+    pub(super) abandoned_due: Option<Micros>,
     /// When digests were last asked for, because nobody was known to hold what is missing.
-    pub(crate) asked_digests: Micros,
+    pub(super) asked_digests: Micros,
     /// First wait before a pull: how late pushed entries come, smoothed, microseconds.
-    pub(crate) lateness_us: u64,
+    pub(super) lateness_us: u64,
     /// The log hash, while nothing has changed, and when it was taken.
-    pub(crate) hash: Option<(u64, Micros)>,
+    pub(super) hash: Option<(u64, Micros)>,
     /// What follows from the group's graph.
-    pub(crate) overlays: Overlays,
+    pub(super) overlays: Overlays,
     /// The hash of the group's graph, and when it was first seen.
-    pub(crate) graph_seen: (u64, Micros),
-    pub(crate) stats: GroupStats,
+    pub(super) graph_seen: (u64, Micros),
+    pub(super) stats: GroupStats,
 }
 
 /// What a group has done.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct GroupStats {
-    pub(crate) copies: u64,
-    pub(crate) firsts: u64,
-    pub(crate) repaired: u64,
-    pub(crate) delivered: u64,
-    pub(crate) gaps: u64,
-    pub(crate) published: u64,
+    pub(super) copies: u64,
+    pub(super) firsts: u64,
+    pub(super) repaired: u64,
+    pub(super) delivered: u64,
+    pub(super) gaps: u64,
+    pub(super) published: u64,
 }
 
 impl Group {

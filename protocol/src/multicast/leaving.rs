@@ -12,7 +12,7 @@ pub(crate) const HOLDERS: usize = 2;
 impl Multicast {
     /// The groups in which this peer has published in this life, and up to which entry.
     fn published(&self, cx: CxRef<'_>) -> Vec<(GroupId, LogKey, u64)> {
-        let key = (cx.core.me, cx.net.own.epoch);
+        let key = (cx.core.me, cx.net.epoch());
         self.groups
             .iter()
             .filter_map(|(id, group)| {
@@ -35,9 +35,8 @@ impl Multicast {
         self.published(cx).into_iter().all(|(id, key, high)| {
             let holders = cx
                 .net
-                .up
-                .values()
-                .filter_map(|link| self.remotes.get(*link, id)?.stated.get(&key))
+                .links_up()
+                .filter_map(|link| self.remotes.get(link, id)?.stated.get(&key))
                 .filter(|settled| **settled >= high)
                 .count();
             let possible = self.group_links(cx, id).count();

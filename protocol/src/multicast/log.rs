@@ -31,10 +31,10 @@ const GAPS_REMEMBERED: usize = 16;
 /// A bundle in the log.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    pub(crate) bundle: Arc<Bundle>,
-    pub(crate) hops: u16,
-    pub(crate) arrival: Arrival,
-    pub(crate) came: Micros,
+    pub(super) bundle: Arc<Bundle>,
+    pub(super) hops: u16,
+    pub(super) arrival: Arrival,
+    pub(super) came: Micros,
 }
 
 /// A signed header apart from its bundle.
@@ -65,27 +65,27 @@ pub(crate) struct OriginLog {
     /// matter; `None` while nobody has looked at all.
     unseen: Option<Vec<u64>>,
     /// The highest entry that a signed bundle proves to exist.
-    pub(crate) proven: u64,
-    pub(crate) missing: Missing,
-    pub(crate) inquiry: Inquiry,
+    pub(super) proven: u64,
+    pub(super) missing: Missing,
+    pub(super) inquiry: Inquiry,
     /// The highest header known of what is not held (any more).
     head: Option<Head>,
     /// When this peer made it: the first signed evidence of the origin's life.
-    pub(crate) made: Micros,
+    pub(super) made: Micros,
     /// Up to which entry all had been published by when; entries held tell more of later ones.
     published: (u64, Micros),
     /// The last time an entry came, or a link that may have some.
-    pub(crate) progress: Micros,
+    pub(super) progress: Micros,
     /// Weight of entries not handed over yet.
-    pub(crate) ahead_bytes: usize,
+    pub(super) ahead_bytes: usize,
     /// Entries handed over since somebody last asked: first seq and weight.
     passed: Vec<(u64, usize)>,
-    pub(crate) weight: usize,
+    pub(super) weight: usize,
     /// For the mean weight of an entry.
     seen: (u64, u64),
-    pub(crate) inflight: InFlight,
+    pub(super) inflight: InFlight,
     /// The last time that something pushed was left to be pulled, for want of memory.
-    pub(crate) refused: Option<Micros>,
+    pub(super) refused: Option<Micros>,
 }
 
 impl OriginLog {

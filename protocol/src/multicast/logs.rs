@@ -51,7 +51,7 @@ impl Multicast {
 
     fn make_log(&mut self, cx: &mut Cx<'_>, id: GroupId, key: LogKey) -> Option<()> {
         let now = cx.core.now.mono;
-        if key != (cx.core.me, cx.net.own.epoch) {
+        if key != (cx.core.me, cx.net.epoch()) {
             #[cfg(feature = "planted")]
             if !self.keep_two_lives(cx, id, key) {
                 return None;
@@ -80,7 +80,7 @@ impl Multicast {
 
     /// Makes room among the lives of an origin; `false` where all that are kept are newer.
     fn make_room_for_life(&mut self, cx: &mut Cx<'_>, id: GroupId, key: LogKey) -> bool {
-        let own = (cx.core.me, cx.net.own.epoch);
+        let own = (cx.core.me, cx.net.epoch());
         let Some(group) = self.groups.get(&id) else {
             return false;
         };
@@ -104,7 +104,7 @@ impl Multicast {
 
     /// Makes room for one more origin; `false` where all logs are of peers in reach and in use.
     fn make_room_for_origin(&mut self, cx: &mut Cx<'_>, id: GroupId) -> bool {
-        let own = (cx.core.me, cx.net.own.epoch);
+        let own = (cx.core.me, cx.net.epoch());
         let max = self.logs_max(cx.as_ref(), id);
         let has_room = |all: &Self| {
             let group = all.groups.get(&id);
@@ -183,7 +183,7 @@ impl Multicast {
         cx: CxRef<'_>,
         id: GroupId,
     ) -> impl Iterator<Item = (LogKey, &OriginLog)> {
-        let own = (cx.core.me, cx.net.own.epoch);
+        let own = (cx.core.me, cx.net.epoch());
         let logs = self.groups.get(&id).into_iter();
         logs.flat_map(|group| &group.logs)
             .map(|(key, log)| (*key, log))

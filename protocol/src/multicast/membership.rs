@@ -64,7 +64,7 @@ impl Multicast {
         }
         self.tell_neighbours(cx, id);
         cx.net.record_changed();
-        cx.net.chooser.touch(cx.core.now.mono);
+        cx.net.reconsider_links(cx.core);
         cx.core.wake_at(cx.core.now.mono);
         Ok(())
     }
@@ -238,14 +238,14 @@ impl Multicast {
         self.close_idle_relay(cx, id);
         self.tell_neighbours(cx, id);
         cx.net.record_changed();
-        cx.net.chooser.touch(cx.core.now.mono);
+        cx.net.reconsider_links(cx.core);
         cx.core.wake_at(cx.core.now.mono);
     }
 
     /// Tells every neighbour what this peer is in a group, and asks for a baseline if it needs
     /// one.
     pub(crate) fn tell_neighbours(&mut self, cx: &mut Cx<'_>, id: GroupId) {
-        let links: Vec<LinkId> = cx.net.up.values().copied().collect();
+        let links: Vec<LinkId> = cx.net.links_up().collect();
         for link in links {
             self.tell_neighbour(cx, link, id);
         }
@@ -295,12 +295,12 @@ impl Multicast {
             3 => Some(Role::Relay),
             _ => None,
         };
-        let Some(link) = cx.net.links.get(&from) else {
+        let Some(link) = cx.net.link(from) else {
             return;
         };
         // Nobody is kept from leaving.
         let wants_it = role.is_some() || subscribe.baseline;
-        if wants_it && !(cx.core).allows(link.peer, Verb::Subscribe, Resource::Group(id)) {
+        if wants_it && !(cx.core).allows(link.peer(), Verb::Subscribe, Resource::Group(id)) {
             // As if it had not asked: it is sent nothing, and remembered for nothing.
             self.remotes.remove(from, id);
             return cx.core.count(counter!("access_requests_refused"));
@@ -333,24 +333,16 @@ impl Multicast {
         cx: CxRef<'a>,
         id: GroupId,
     ) -> impl Iterator<Item = (PeerKey, LinkId)> + 'a {
-        cx.net.up.iter().filter_map(move |(peer, link)| {
-            let role = self.remotes.get(*link, id)?.role;
-            role.map(|_| (*peer, *link))
+        cx.net.neighbours().filter_map(move |(peer, link)| {
+            let role = self.remotes.get(link, id)?.role;
+            role.map(|_| (peer, link))
         })
     }
 
     /// The part of the view that carries a group.
     pub(crate) fn group_graph(&self, cx: CxRef<'_>, id: GroupId) -> Option<Arc<GroupGraph>> {
         let name = self.groups.get(&id)?.name.as_ref()?;
-        let snapshot = cx.net.view.snapshot()?;
-        let component = cx.net.view.component;
-        Some(crate::overlay::records::group_graph(
-            &cx.net.cache,
-            snapshot,
-            component,
-            id,
-            name,
-        ))
+        cx.net.group_graph(id, name)
     }
 
     /// A relay that nothing more keeps.
@@ -360,7 +352,7 @@ impl Multicast {
         });
         if idle {
             if let Some(name) = self.groups.get(&id).and_then(|group| group.name.clone()) {
-                let links: Vec<LinkId> = cx.net.up.values().copied().collect();
+                let links: Vec<LinkId> = cx.net.links_up().collect();
                 for link in links {
                     let role = 0;
                     let subscribe = Subscribe {

@@ -11,14 +11,14 @@ const RANGES_MAX: usize = HOLES_MAX;
 /// One range of entries that somebody says exist and that are not here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MissingRange {
-    pub(crate) from: u64,
-    pub(crate) to: u64,
+    pub(super) from: u64,
+    pub(super) to: u64,
     /// When it was noticed.
-    pub(crate) since: Micros,
+    pub(super) since: Micros,
     /// Who has been asked, and when.
-    pub(crate) asked: Option<(LinkId, Micros)>,
+    pub(super) asked: Option<(LinkId, Micros)>,
     /// Who has been asked in vain, how often.
-    pub(crate) tries: Vec<(LinkId, u8)>,
+    pub(super) tries: Vec<(LinkId, u8)>,
 }
 
 impl MissingRange {

@@ -33,7 +33,7 @@ pub(crate) struct Route {
     extra_from: usize,
     parents_from: usize,
     /// How long the tree's way from the origin takes, microseconds.
-    pub(crate) delay_us: Option<u64>,
+    pub(super) delay_us: Option<u64>,
 }
 
 impl Route {
@@ -107,7 +107,7 @@ impl Multicast {
         let graph = self.group_graph(cx, id)?;
         let ends = graph.index(cx.core.me).zip(graph.index(origin));
         let route = ends.map(|(me, from)| {
-            let mesh = graph.route(&cx.net.cache, from, class, places.redundancy);
+            let mesh = graph.route(cx.net.cache(), from, class, places.redundancy);
             Arc::new(Route::new(&graph, &mesh, me))
         });
         places.routes.put((origin, class), route.clone());
@@ -161,7 +161,7 @@ impl Multicast {
 
     fn places(&self, cx: CxRef<'_>, id: GroupId) -> Option<RefMut<'_, Places>> {
         let group = self.groups.get(&id)?;
-        let view = (cx.net.view.snapshot()?.hash, cx.net.view.component);
+        let view = cx.net.view_name()?;
         let redundancy = group.settings.values.redundancy;
         let mut places = group.overlays.0.borrow_mut();
         let is_new = |places: &Places| (places.view, places.redundancy) != (view, redundancy);

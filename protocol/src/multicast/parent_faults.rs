@@ -19,10 +19,10 @@ use crate::base::ranges::RangeSet;
 use crate::base::status::LinkFaults;
 use crate::base::time::Micros;
 use crate::multicast::{Cx, CxRef, Multicast};
+use crate::overlay::links::Link;
 use crate::wire::Bundle;
 use crate::wire::frame::{Pull, Wanted};
 use hedgerow_topology::Class;
-use hedgerow_topology::petgraph::graph::NodeIndex;
 use std::collections::BTreeMap;
 use tally::Tally;
 
@@ -88,8 +88,7 @@ impl ParentFaults {
 impl Multicast {
     /// The cost of links to parents has changed.
     fn note_surcharges(&mut self, cx: &mut Cx<'_>) {
-        cx.net.surcharges = self.parent_faults.raised();
-        cx.net.record_changed();
+        cx.net.state_surcharges(self.parent_faults.raised());
     }
 
     /// Whether both ends of a link had computed the same trees for a while at `at`: the group's
@@ -125,7 +124,7 @@ impl Multicast {
         since: Micros,
         at: Micros,
     ) -> bool {
-        let equal = cx.net.links.get(&link).and_then(|link| link.equal_at);
+        let equal = cx.net.link(link).and_then(Link::equal_at);
         since + Micros::from_millis(EQUAL_MS) <= at
             && equal.is_some_and(|equal| {
                 let fresh = Micros::from_millis(STALE_MS);
@@ -162,7 +161,7 @@ impl Multicast {
         id: GroupId,
         key: LogKey,
     ) -> Option<&RemoteLog> {
-        let link = *cx.net.up.get(&peer)?;
+        let link = cx.net.link_to(peer)?;
         self.remotes.get(link, id)?.logs.get(&key)
     }
 
@@ -211,7 +210,7 @@ impl Multicast {
             .questions
             .get(&parent)
             .map(|last| last.asked);
-        let Some(&link) = cx.net.up.get(&parent).filter(|link| **link != server) else {
+        let Some(link) = cx.net.link_to(parent).filter(|link| *link != server) else {
             return;
         };
         let noticed = self
@@ -251,7 +250,7 @@ impl Multicast {
     /// A neighbour has answered a pull: if it was asked as a parent, it had what it should have
     /// pushed.
     pub(crate) fn on_served(&mut self, cx: &mut Cx<'_>, from: LinkId, bundle: &Bundle) {
-        let Some(peer) = cx.net.links.get(&from).map(|link| link.peer) else {
+        let Some(peer) = cx.net.peer_of(from) else {
             return;
         };
         let header = &bundle.header;
@@ -292,7 +291,7 @@ impl Multicast {
         seq: u64,
         noticed: Micros,
     ) -> bool {
-        let Some(&link) = cx.net.up.get(&parent) else {
+        let Some(link) = cx.net.link_to(parent) else {
             return false;
         };
         let log = self.groups.get(&id).and_then(|group| group.logs.get(&key));
@@ -303,11 +302,11 @@ impl Multicast {
         {
             return false;
         }
-        let Some(link) = cx.net.links.get(&link) else {
+        let Some(link) = cx.net.link(link) else {
             return false;
         };
         // A frame that is coming in may be what is owed.
-        link.decoder.partial_bytes() == 0
+        !link.is_amid_frame()
             && self
                 .remote_log(cx.as_ref(), parent, id, key)
                 .is_none_or(|log| log.owed_from <= seq)
@@ -348,20 +347,14 @@ impl Multicast {
 
     /// Drops the link to a parent, unless it is all that connects this peer.
     fn drop_parent(cx: &mut Cx<'_>, parent: PeerKey) {
-        let Some(&link) = cx.net.up.get(&parent) else {
+        let Some(link) = cx.net.link_to(parent) else {
             return;
         };
-        let is_bridge = cx.net.view.snapshot().is_some_and(|snapshot| {
-            snapshot.index(parent).is_some_and(|at| {
-                let (me, at) = (NodeIndex::new(cx.net.view.me), NodeIndex::new(at));
-                snapshot.cuts(&cx.net.cache).is_bridge(me, at)
-            })
-        });
-        if is_bridge || cx.net.up.len() < 2 {
+        if cx.net.is_bridge_to(parent) || cx.net.links_up().len() < 2 {
             return cx.core.count(counter!("parents_needed"));
         }
         cx.core.count(counter!("parents_dropped"));
-        cx.net.chooser.cool(parent, cx.core.now.mono);
+        cx.net.cool(cx.core, parent);
         cx.net.penalise(cx.core, parent);
         cx.net.close_link(cx.core, link, LinkEnd::Withheld);
     }
@@ -405,7 +398,7 @@ impl Multicast {
             return;
         }
         let now = cx.core.now.mono;
-        let peer = cx.net.links.get(&link).map(|link| link.peer);
+        let peer = cx.net.peer_of(link);
         let Some(peer) = peer.filter(|peer| *peer != origin) else {
             return;
         };

@@ -50,7 +50,7 @@ impl Multicast {
 
     /// [`Planted::TwoLives`]: makes room for a life; `false` where two newer ones have logs.
     pub(super) fn keep_two_lives(&mut self, cx: &mut Cx<'_>, id: GroupId, key: LogKey) -> bool {
-        let own = (cx.core.me, cx.net.own.epoch);
+        let own = (cx.core.me, cx.net.epoch());
         let Some(group) = self.groups.get(&id) else {
             return true;
         };

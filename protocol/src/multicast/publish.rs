@@ -14,7 +14,8 @@ use crate::base::status::Role;
 use crate::base::time::Micros;
 use crate::core::Stopping;
 use crate::multicast::{Cx, CxRef, Group, Multicast, MulticastEvent};
-use crate::overlay::links::Priority;
+use crate::overlay::Overlay;
+use crate::overlay::links::{Link, Priority};
 use crate::wire::Fragment;
 use crate::wire::bundle::{FLAG_ACKNOWLEDGE, FLAG_BULK};
 use bytes::Bytes;
@@ -222,8 +223,8 @@ impl Multicast {
             self.batching.remove(&id);
             return;
         };
-        let links = &cx.net.links;
-        let is_writing = |link| (links.get(&link)).is_some_and(|link| link.queue.is_writing());
+        let net: &Overlay = cx.net;
+        let is_writing = |link| net.link(link).is_some_and(Link::is_writing);
         if !group.own.carriers.are_writing(now, is_writing) {
             return self.close_batch(cx, id);
         }
@@ -325,7 +326,7 @@ impl Multicast {
         self.begin_baseline(cx, id, History::None);
         self.tell_neighbours(cx, id);
         cx.net.record_changed();
-        cx.net.chooser.touch(cx.core.now.mono);
+        cx.net.reconsider_links(cx.core);
         cx.core.wake_at(cx.core.now.mono);
         Ok(())
     }
@@ -352,11 +353,11 @@ impl Multicast {
         let links = route
             .children()
             .chain(route.extra_children())
-            .filter_map(|peer| cx.net.links.get(cx.net.up.get(&peer)?));
+            .filter_map(|peer| cx.net.link(cx.net.link_to(peer)?));
         let (mut all, mut congested) = (0, 0);
         for link in links {
             all += 1;
-            congested += usize::from(link.queue.is_congested(lane));
+            congested += usize::from(link.is_congested(lane));
         }
         all > 0 && congested * 2 >= all
     }
@@ -377,7 +378,7 @@ impl Multicast {
             let Some(group) = self.groups.get_mut(&id) else {
                 break;
             };
-            let origin = (cx.core.me, cx.net.own.epoch);
+            let origin = (cx.core.me, cx.net.epoch());
             let Some(bundle) = group.own.next_bundle(id, origin, &cx.core.keypair, ext) else {
                 break;
             };
@@ -407,9 +408,9 @@ impl Multicast {
         let route = self.route(cx, id, cx.core.me, class);
         let mut next = route.iter().flat_map(|route| route.children()).peekable();
         if next.peek().is_some() {
-            return !next.any(|peer| cx.net.up.contains_key(&peer));
+            return !next.any(|peer| cx.net.is_linked(peer));
         }
-        cx.net.up.is_empty() && !cx.net.view.lost.is_empty()
+        !cx.net.has_links() && cx.net.remembers_lost()
     }
 
     /// A link has room again.
@@ -447,7 +448,7 @@ impl Multicast {
     /// A new epoch begins after the `former` one: seqs begin anew.
     pub(crate) fn on_own_epoch_changed(&mut self, cx: &mut Cx<'_>, former: u64) {
         self.finished.clear();
-        let epoch = cx.net.own.epoch;
+        let epoch = cx.net.epoch();
         let key = (cx.core.me, former);
         let ids: Vec<GroupId> = self.groups.keys().copied().collect();
         for id in ids {
@@ -479,7 +480,7 @@ impl Multicast {
 fn message_id(cx: &Cx<'_>, seq: u64) -> MessageId {
     MessageId {
         origin: cx.core.me,
-        epoch: cx.net.own.epoch,
+        epoch: cx.net.epoch(),
         seq,
     }
 }

@@ -181,7 +181,7 @@ impl Multicast {
         let patience = Micros::from_millis(cx.core.config.groups.pull_timeout_ms);
         let mut failed: Vec<LinkId> = Vec::new();
         {
-            let (links, groups) = (&cx.net.links, &mut self.groups);
+            let (net, groups) = (&*cx.net, &mut self.groups);
             let Some(log) = groups
                 .get_mut(&id)
                 .and_then(|group| group.log_or_sought_mut(key))
@@ -192,12 +192,12 @@ impl Multicast {
                 let Some((asked, at)) = range.asked else {
                     continue;
                 };
-                let late = match links.get(&asked).filter(|link| link.is_up()) {
+                let late = match net.link(asked).filter(|link| link.is_up()) {
                     None => true,
                     Some(link) => {
-                        let rtt = Micros(link.rtt.smoothed_us().unwrap_or(0) * 2);
+                        let rtt = Micros(link.rtt_us().unwrap_or(0) * 2);
                         // A link on which bulk still flows is slow, not silent.
-                        now.since(at.max(link.bulk_heard)) > patience + rtt
+                        now.since(at.max(link.bulk_heard())) > patience + rtt
                     }
                 };
                 if late {
@@ -212,8 +212,8 @@ impl Multicast {
         let ignore = cx.core.in_ms(IGNORE_MS);
         for link in failed {
             cx.core.count(counter!("pulls_unanswered"));
-            if let Some(link) = cx.net.links.get_mut(&link) {
-                link.pull_budget = (link.pull_budget / 2).max(16 << 10);
+            if let Some(link) = cx.net.link_mut(link) {
+                link.halve_pull_budget();
             }
             let Some(remote) = self.remote_mut(link, id) else {
                 continue;
@@ -249,7 +249,7 @@ impl Multicast {
         let feeder = self.feeder(cx.as_ref(), id, key);
         let attempts = cx.core.config.groups.pull_attempts;
         let mut budgets: BTreeMap<LinkId, u64> = BTreeMap::new();
-        let (all_links, remotes, groups) = (&cx.net.links, &self.remotes, &mut self.groups);
+        let (net, remotes, groups) = (&*cx.net, &self.remotes, &mut self.groups);
         let Some(log) = groups
             .get_mut(&id)
             .and_then(|group| group.log_or_sought_mut(key))
@@ -257,23 +257,23 @@ impl Multicast {
             return false;
         };
         for link in links {
-            let Some(state) = all_links.get(link) else {
+            let Some(state) = net.link(*link) else {
                 continue;
             };
             let under_way: u64 = in_flight(log, *link);
-            let budget = log.entries_for(state.pull_budget);
+            let budget = log.entries_for(state.pull_budget());
             budgets.insert(*link, budget.saturating_sub(under_way));
         }
         // Looked up once for all ranges of the log.
         let sources: Vec<Source<'_>> = links
             .iter()
             .filter_map(|link| {
-                let state = all_links.get(link)?;
+                let state = net.link(*link)?;
                 let remote = remotes.get(*link, id).filter(|it| !it.is_ignored(now))?;
                 Some(Source {
                     link: *link,
                     log: remote.logs.get(&key)?,
-                    rtt: state.rtt.smoothed_us().unwrap_or(u64::MAX),
+                    rtt: state.rtt_us().unwrap_or(u64::MAX),
                 })
             })
             .collect();
@@ -375,7 +375,7 @@ impl Multicast {
             Class::Normal
         };
         let route = self.route(cx, id, key.0, class)?;
-        let link = *cx.net.up.get(&route.parents().next()?)?;
+        let link = cx.net.link_to(route.parents().next()?)?;
         // Each hop reads a piece whole before it passes it on.
         let takes = Micros(route.delay_us?).times(2);
         Some(Feeder { link, takes })
@@ -499,22 +499,22 @@ impl Multicast {
     /// vanished without a word may be behind a partition, and hold what nobody here does.
     fn may_still_be_asked(cx: CxRef<'_>, key: LogKey, links: &[LinkId]) -> bool {
         let origin = key.0;
-        let link = cx.net.up.get(&origin);
-        let record = cx.net.database.get(origin);
+        let link = cx.net.link_to(origin);
+        let record = cx.net.record(origin);
         let is_known = record.is_some_and(|record| !record.record.left);
         let may_return = is_known && !Self::has_later_life(cx, key);
         origin != cx.core.me
             && (Self::is_near(cx, origin) || may_return)
-            && link.is_none_or(|link| !links.contains(link))
+            && link.is_none_or(|link| !links.contains(&link))
     }
 
     /// Whether a peer is in reach, or was a moment ago.
     pub(super) fn is_near(cx: CxRef<'_>, peer: PeerKey) -> bool {
-        let lost = cx.net.view.lost.get(&peer);
+        let lost = cx.net.lost_at(peer);
         let denied_for = Micros::from_millis(DENIED_MS);
-        cx.net.up.contains_key(&peer)
-            || cx.net.view.contains(peer)
-            || lost.is_some_and(|at| cx.core.now.mono.since(*at) < denied_for)
+        cx.net.is_linked(peer)
+            || cx.net.is_in_view(peer)
+            || lost.is_some_and(|at| cx.core.now.mono.since(at) < denied_for)
     }
 
     pub(crate) fn on_link_down_for_groups(&mut self, cx: &mut Cx<'_>, link: LinkId) {

@@ -40,12 +40,10 @@ impl Multicast {
             Ok(bundle) => bundle,
             Err(error) => return cx.net.on_malformed(cx.core, from, &error),
         };
-        if let Some(link) = cx.net.links.get_mut(&from) {
-            link.bundles[0] += 1;
-            link.bulk_heard = cx.core.now.mono;
+        if let Some(link) = cx.net.link_mut(from) {
+            link.note_bundle_received(cx.core.now.mono);
             if pulled {
-                let grown = link.pull_budget + bundle.payload.len() / 4 + 64;
-                link.pull_budget = grown.min(cx.core.config.groups.pull_bytes);
+                link.grow_pull_budget(bundle.payload.len(), cx.core.config.groups.pull_bytes);
             }
         }
         if pulled && let Some(remote) = self.remote_mut(from, bundle.header.group) {
@@ -112,7 +110,7 @@ impl Multicast {
             cx.core.count(counter!("bundles_of_cut_off"));
             return false;
         }
-        if header.origin == cx.core.me && header.epoch == cx.net.own.epoch {
+        if header.origin == cx.core.me && header.epoch == cx.net.epoch() {
             // A message never goes back where it came from; should one, it is not taken.
             cx.core.count(counter!("bundles_own_returned"));
             return false;
@@ -147,7 +145,7 @@ impl Multicast {
     /// A verified bundle of a group that nobody here is in: it is to be passed on.
     fn open_relay(&mut self, cx: &mut Cx<'_>, id: GroupId) {
         tracing::debug!(group = ?id, "relaying");
-        let name = cx.net.database.group_name(id).cloned();
+        let name = cx.net.group_name(id).cloned();
         let mut group = Group::new(
             id,
             name.clone(),

@@ -84,7 +84,7 @@ impl Multicast {
         refused: &OriginRefused,
     ) {
         let id = refused.group;
-        if (refused.origin, refused.epoch) != (cx.core.me, cx.net.own.epoch) {
+        if (refused.origin, refused.epoch) != (cx.core.me, cx.net.epoch()) {
             // Its publisher hears of it by acknowledgements only.
             return;
         }
@@ -94,7 +94,7 @@ impl Multicast {
         if !self.may_speak_of_refusal(cx.as_ref(), id, from, 1) {
             return;
         }
-        if let Some(peer) = cx.net.links.get(&from).map(|link| link.peer) {
+        if let Some(peer) = cx.net.peer_of(from) {
             tracing::warn!(group = %name, %peer, "has no room for what is published here");
             cx.core.event(Event::OriginRefused { group: name, peer });
         }

@@ -23,14 +23,14 @@ const RANGES_MIN: usize = 4;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RemoteLog {
     /// The lowest entry it can serve.
-    pub(crate) floor: u64,
+    pub(super) floor: u64,
     /// What it has: stated, sent by it, or sent to it.
-    pub(crate) known: RangeSet,
+    pub(super) known: RangeSet,
     /// What it has said it does not hold, and never will.
-    pub(crate) gone: RangeSet,
+    pub(super) gone: RangeSet,
     /// What it has from here on came to it while trees were equal: its children were due to get
     /// it.
-    pub(crate) owed_from: u64,
+    pub(super) owed_from: u64,
 }
 
 impl RemoteLog {
@@ -103,31 +103,31 @@ impl Remotes {
 #[derive(Debug, Default)]
 pub(crate) struct RemoteGroup {
     /// What it is; `None` once it has left.
-    pub(crate) role: Option<Role>,
-    pub(crate) logs: BTreeMap<LogKey, RemoteLog>,
+    pub(super) role: Option<Role>,
+    pub(super) logs: BTreeMap<LogKey, RemoteLog>,
     /// Up to where it has stated in digests to have settled each log: not what was merely
     /// sent to it.
-    pub(crate) stated: BTreeMap<LogKey, u64>,
+    pub(super) stated: BTreeMap<LogKey, u64>,
     /// After which log to look on for what it holds and this peer has neither got nor sought;
     /// `Some(None)`: from the first.
     #[allow(clippy::option_option)] // Whether to look on, and from where.
-    pub(crate) unsought: Option<Option<LogKey>>,
+    pub(super) unsought: Option<Option<LogKey>>,
     /// When it was last told that there is no room for an origin, and when it last said so.
-    pub(crate) refused: [Option<Micros>; 2],
+    pub(super) refused: [Option<Micros>; 2],
     /// When either end last told the other what is new.
-    pub(crate) told: Option<Micros>,
+    pub(super) told: Option<Micros>,
     /// When it last got a full digest.
-    pub(crate) digested: Option<Micros>,
+    pub(super) digested: Option<Micros>,
     /// Heartbeats in a row whose log hash differed.
-    pub(crate) unequal: u8,
+    pub(super) unequal: u8,
     /// Announced and not served: its announcements are not believed until then.
-    pub(crate) ignored_until: Option<Micros>,
+    pub(super) ignored_until: Option<Micros>,
     /// Pulls in a row that came to nothing.
-    pub(crate) failures: u8,
+    pub(super) failures: u8,
     /// Pulls of what it has stated to hold that it denied.
-    pub(crate) broken_claims: u8,
+    pub(super) broken_claims: u8,
     /// What it asked as a joiner and has had no answer to.
-    pub(crate) asked: Option<Asked>,
+    pub(super) asked: Option<Asked>,
 }
 
 impl RemoteGroup {

@@ -32,7 +32,7 @@ pub(crate) struct Retention {
     /// What this peer has published in its present life.
     own: VecDeque<Kept>,
     own_bytes: usize,
-    pub(crate) bytes: usize,
+    pub(super) bytes: usize,
     looked: Micros,
 }
 
@@ -157,7 +157,7 @@ impl Multicast {
     /// What a log has handed over is retained for others from now on.
     pub(crate) fn retain(&mut self, cx: &mut Cx<'_>, id: GroupId, key: LogKey) {
         let now = cx.core.now.mono;
-        let is_own = key == (cx.core.me, cx.net.own.epoch);
+        let is_own = key == (cx.core.me, cx.net.epoch());
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };

@@ -58,12 +58,12 @@ impl Allowance {
 pub(crate) struct Settings {
     /// 0 are the defaults, 1 an explicit creation, else when they were changed: network time, ms
     /// since the Unix epoch.
-    pub(crate) version: u64,
-    pub(crate) values: GroupSettings,
+    pub(super) version: u64,
+    pub(super) values: GroupSettings,
     /// Whether this peer asked for these values.
-    pub(crate) explicit: bool,
+    pub(super) explicit: bool,
     /// As they were stated, where this build does not understand all of it.
-    pub(crate) beyond: Option<Arc<WireSettings>>,
+    pub(super) beyond: Option<Arc<WireSettings>>,
 }
 
 impl Settings {
@@ -161,12 +161,7 @@ impl Multicast {
         let id = GroupId::new(&cx.core.config.network, name);
         let latest_ms = cx.net.latest_ms(cx.core);
         let mut best = Settings::default();
-        for record in cx
-            .net
-            .database
-            .records()
-            .filter(|record| !record.record.left)
-        {
+        for record in cx.net.records().filter(|record| !record.record.left) {
             let peer = record.record.peer;
             let stated = (record.record.group(name))
                 .filter(|stated| may_state(cx.core, peer, id, stated) == Decision::Allowed)
@@ -182,7 +177,7 @@ impl Multicast {
 
     /// A record may state better settings of groups that this peer is in, and names relays need.
     pub(crate) fn on_record_for_groups(&mut self, cx: &mut Cx<'_>, peer: PeerKey) {
-        let Some(record) = cx.net.database.get(peer).cloned() else {
+        let Some(record) = cx.net.record(peer).cloned() else {
             return;
         };
         for stated in &record.record.groups {
@@ -253,7 +248,7 @@ impl Multicast {
         let Some(name) = group.name.clone() else {
             return;
         };
-        let mut waiting: Vec<(PeerKey, RecordGroup)> = (cx.net.database.records())
+        let mut waiting: Vec<(PeerKey, RecordGroup)> = (cx.net.records())
             .filter(|record| !record.record.left && record.record.peer != cx.core.me)
             .filter_map(|record| {
                 let stated = record.record.group(&name)?;

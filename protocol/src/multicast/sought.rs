@@ -20,7 +20,7 @@ const NAMES_MAX: usize = 4_096;
 /// A log that is sought.
 #[derive(Debug)]
 pub(crate) struct Sought {
-    pub(crate) log: OriginLog,
+    pub(super) log: OriginLog,
     /// The neighbour that named it first.
     by: LinkId,
 }

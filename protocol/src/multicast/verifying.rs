@@ -70,7 +70,7 @@ impl Multicast {
             }
             return cx.core.count(counter!("bundles_duplicate"));
         }
-        let Some(peer) = cx.net.links.get(&from).map(|link| link.peer) else {
+        let Some(peer) = cx.net.peer_of(from) else {
             return;
         };
         let (room, places) = (
@@ -82,7 +82,7 @@ impl Multicast {
         }
         let id = cx.core.next_verify_id(Checked::Bundle);
         self.checks.content.insert(content, id);
-        let job = bundle.verify_job(cx.net.cache.signer(bundle.header.origin));
+        let job = bundle.verify_job(cx.net.signer(bundle.header.origin));
         let bundle = Arc::new(bundle);
         self.checks.pending.insert(
             id,

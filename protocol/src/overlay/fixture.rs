@@ -15,7 +15,7 @@ use crate::core::config::Config;
 use crate::core::{Checked, Core};
 use crate::overlay::Overlay;
 use crate::overlay::cache::SharedCache;
-use crate::overlay::links::OverlayEvent;
+use crate::overlay::links::{Link, OverlayEvent, Stage};
 use crate::overlay::records::{Standing, first_epoch};
 use crate::wire::frame::{Bye, Hello};
 use crate::wire::record::{ALGORITHM_VERSION, RecordExt, WireRecord};
@@ -424,6 +424,60 @@ impl Fixture {
         self.net.touch_view(&mut self.core);
         self.net.refresh_view(&mut self.core);
         record
+    }
+}
+
+/// What tests of the layers above do to the overlay below them.
+impl Overlay {
+    /// Puts a record in, as if it had come and were checked; whether it was taken.
+    pub(crate) fn put(&mut self, record: Arc<SignedRecord>, now: Micros) -> bool {
+        let standing = Standing::Linked;
+        let put = self.database.replace(record, 0, now, standing, |_| true);
+        put.is_ok()
+    }
+
+    /// The same, whatever is held.
+    pub(crate) fn put_own(&mut self, record: Arc<SignedRecord>, now: Micros) {
+        self.database.replace_own(record, now);
+    }
+
+    /// How many records all of them were ever looked through for.
+    pub(crate) fn record_visits(&self) -> usize {
+        self.database.visits.get()
+    }
+
+    pub(crate) fn surcharge(&self, peer: PeerKey) -> Option<u32> {
+        self.surcharges.get(&peer).copied()
+    }
+
+    /// A link is up, without a handshake.
+    pub(crate) fn begin_link_up(&mut self, core: &Core, id: LinkId, peer: PeerKey) {
+        let mut link = Link::new(id, peer, None, true, &core.config, core.now.mono);
+        link.stage = Stage::Up;
+        self.links.insert(id, link);
+        self.up.insert(peer, id);
+    }
+
+    /// A link is gone, and nothing is told of it.
+    pub(crate) fn forget_link(&mut self, id: LinkId, peer: PeerKey) {
+        self.up.remove(&peer);
+        self.links.remove(&id);
+    }
+}
+
+/// The same for one link.
+impl Link {
+    pub(crate) fn set_equal_at(&mut self, at: Option<Micros>) {
+        self.equal_at = at;
+    }
+
+    pub(crate) fn set_pull_budget(&mut self, bytes: usize) {
+        self.pull_budget = bytes;
+    }
+
+    /// The first byte of a frame comes.
+    pub(crate) fn begin_frame(&mut self) {
+        self.decoder.push(vec![0].into());
     }
 }
 

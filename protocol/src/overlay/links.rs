@@ -12,6 +12,7 @@ mod guard;
 mod handshake;
 mod heartbeat;
 mod offence;
+mod outlook;
 mod queue;
 mod reach;
 mod rtt;
@@ -64,78 +65,78 @@ pub(crate) enum Stage {
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // Independent facts, read by name.
 pub(crate) struct Link {
-    pub(crate) id: LinkId,
-    pub(crate) peer: PeerKey,
-    pub(crate) address: Option<Address>,
+    pub(super) id: LinkId,
+    pub(super) peer: PeerKey,
+    pub(super) address: Option<Address>,
     /// The place it comes from, where limits for one place hold.
-    pub(crate) source: Option<Source>,
+    pub(super) source: Option<Source>,
     /// Whether this peer dialled.
-    pub(crate) dialled: bool,
-    pub(crate) stage: Stage,
+    pub(super) dialled: bool,
+    pub(super) stage: Stage,
     /// When the connection stood, and when the handshake was done.
-    pub(crate) opened: Micros,
-    pub(crate) up_since: Micros,
+    pub(super) opened: Micros,
+    pub(super) up_since: Micros,
     /// Whether the handshake was ever done.
-    pub(crate) came_up: bool,
+    pub(super) came_up: bool,
     /// When the stage ends by time: handshakes and visitors.
-    pub(crate) stage_ends: Option<Micros>,
+    pub(super) stage_ends: Option<Micros>,
     /// The last byte from the other end.
-    pub(crate) heard: Micros,
+    pub(super) heard: Micros,
     /// The other end's epoch, from its hello or its newest record that came on this link.
-    pub(crate) epoch: u64,
+    pub(super) epoch: u64,
     /// What the other end understands beyond the wire version, from its hello.
-    pub(crate) capabilities: u64,
+    pub(super) capabilities: u64,
     /// A delta from it did not give what it said: no more of them are tried.
-    pub(crate) gave_wrong_delta: bool,
-    pub(crate) decoder: FrameDecoder,
-    pub(crate) queue: SendQueue,
-    pub(crate) rtt: RttEstimator,
+    pub(super) gave_wrong_delta: bool,
+    pub(super) decoder: FrameDecoder,
+    pub(super) queue: SendQueue,
+    pub(super) rtt: RttEstimator,
     /// The other end's last heartbeat stamp, and when it came.
-    pub(crate) echo: Option<(u64, Micros)>,
-    pub(crate) next_heartbeat: Micros,
+    pub(super) echo: Option<(u64, Micros)>,
+    pub(super) next_heartbeat: Micros,
     /// Its wall clock, from its last heartbeat.
-    pub(crate) clock: Option<HeardClock>,
+    pub(super) clock: Option<HeardClock>,
     /// Why this end wants it, and what the other end was told.
-    pub(crate) wants: Option<Reason>,
-    pub(crate) told_wants: u16,
-    pub(crate) their_wants: Option<Reason>,
+    pub(super) wants: Option<Reason>,
+    pub(super) told_wants: u16,
+    pub(super) their_wants: Option<Reason>,
     /// Since when nobody wants it.
-    pub(crate) unwanted_since: Option<Micros>,
+    pub(super) unwanted_since: Option<Micros>,
     /// Since when it is not stated any more, for it is to end: until trees go round it, it carries
     /// what they give it.
-    pub(crate) retiring_since: Option<Micros>,
+    pub(super) retiring_since: Option<Micros>,
     /// Not stated before this: flap damping.
-    pub(crate) stated_from: Micros,
+    pub(super) stated_from: Micros,
     /// When the other end's database last equalled ours.
-    pub(crate) equal_at: Option<Micros>,
+    pub(super) equal_at: Option<Micros>,
     /// What the other end's database hash was, and since when it has differed from ours.
-    pub(crate) unequal_since: Option<Micros>,
+    pub(super) unequal_since: Option<Micros>,
     /// What this end compares with the other's database, and lacks of that.
-    pub(crate) comparison: Comparison,
-    pub(crate) requests: Requests,
+    pub(super) comparison: Comparison,
+    pub(super) requests: Requests,
     /// The page of this end's database that the other one waits for.
-    pub(crate) page_asked: Option<Buckets>,
+    pub(super) page_asked: Option<Buckets>,
     /// Records that it need not be told of.
-    pub(crate) known_news: KnownNews,
+    pub(super) known_news: KnownNews,
     /// Peers whose records it is to be given: with the next batch; and as soon as there is room, for
     /// it has asked for them or lacks them.
-    pub(crate) record_push: BTreeSet<PeerKey>,
-    pub(crate) records_owed: BTreeSet<PeerKey>,
+    pub(super) record_push: BTreeSet<PeerKey>,
+    pub(super) records_owed: BTreeSet<PeerKey>,
     /// When a bundle or a part of one last came: repair that still flows is slow, not silent.
-    pub(crate) bulk_heard: Micros,
+    pub(super) bulk_heard: Micros,
     /// Bytes that may be asked for and not yet received; grows while pulls are answered.
-    pub(crate) pull_budget: usize,
-    pub(crate) bytes: [u64; 2],
-    pub(crate) bundles: [u64; 2],
+    pub(super) pull_budget: usize,
+    pub(super) bytes: [u64; 2],
+    pub(super) bundles: [u64; 2],
     /// Whether a data frame was refused since the queue last drained.
-    pub(crate) lazy: bool,
+    pub(super) lazy: bool,
     /// When a small message was last pushed to it, and since when any has waited.
-    pub(crate) pushed_at: Option<Micros>,
-    pub(crate) behind_since: Option<Micros>,
+    pub(super) pushed_at: Option<Micros>,
+    pub(super) behind_since: Option<Micros>,
     /// A small message that the transport has not written yet: where it ends, and since when.
-    pub(crate) unwritten: Option<(u64, Micros)>,
+    pub(super) unwritten: Option<(u64, Micros)>,
     /// Bytes of small messages pushed to it.
-    pub(crate) pushed_bytes: u64,
+    pub(super) pushed_bytes: u64,
 }
 
 impl Link {

@@ -99,12 +99,12 @@ pub(crate) struct Database {
     shape: u64,
     buckets: [u64; 256],
     /// Records dropped for room, for age, and for issuing too fast.
-    pub(crate) evicted: u64,
-    pub(crate) expired: u64,
-    pub(crate) damped: u64,
+    pub(super) evicted: u64,
+    pub(super) expired: u64,
+    pub(super) damped: u64,
     /// Records that [`Self::records`] has given.
     #[cfg(test)]
-    pub(crate) visits: std::cell::Cell<usize>,
+    pub(super) visits: std::cell::Cell<usize>,
 }
 
 /// Records whose signatures are being checked have this part of the memory for records.

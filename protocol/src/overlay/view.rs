@@ -25,18 +25,18 @@ const SPACING_MAX_MS: u64 = 5_000;
 pub(crate) struct View {
     snapshot: Option<Arc<Snapshot>>,
     /// This peer's place in the snapshot.
-    pub(crate) me: usize,
-    pub(crate) component: u32,
-    pub(crate) hash: u64,
+    pub(super) me: usize,
+    pub(super) component: u32,
+    pub(super) hash: u64,
     /// A hash of who is in it.
     who: u64,
-    pub(crate) peers: usize,
+    pub(super) peers: usize,
     /// When it was taken.
     taken: Micros,
     /// First and last change since.
     dirty: Option<(Micros, Micros)>,
     /// Peers that were in the view, and when they fell out of it.
-    pub(crate) lost: BTreeMap<PeerKey, Micros>,
+    pub(super) lost: BTreeMap<PeerKey, Micros>,
 }
 
 impl View {

@@ -292,11 +292,11 @@ impl Acknowledgements {
         if !cx.multicast.has_group(id) {
             return;
         }
-        let Some(peer) = cx.net.links.get(&from).map(|link| link.peer) else {
+        let Some(peer) = cx.net.peer_of(from) else {
             return;
         };
         for ack in members {
-            let known = cx.net.database.get(ack.member).is_some();
+            let known = cx.net.record(ack.member).is_some();
             let is_due = known && ack.member != cx.core.me;
             if !is_due || !self.shares.take(from, peer, CHECKS_MAX) {
                 cx.core.count(counter!("acknowledgements_refused"));
@@ -466,9 +466,7 @@ impl Acknowledgements {
         // Only a parent asks, or the origin itself: a question cannot go round.
         let parent = cx
             .net
-            .links
-            .get(&from)
-            .map(|link| link.peer)
+            .peer_of(from)
             .is_some_and(|peer| {
                 peer == ask.origin
                     || cx
@@ -494,7 +492,7 @@ fn pass_question(cx: &mut Cx<'_>, ask: &AskAcknowledge, more: &BTreeSet<PeerKey>
         let mut asked = more.clone();
         asked.extend(route.iter().flat_map(|route| route.children()));
         for child in asked {
-            if let Some(&link) = cx.net.up.get(&child) {
+            if let Some(link) = cx.net.link_to(child) {
                 cx.net.send(
                     cx.core,
                     link,
@@ -509,12 +507,12 @@ fn pass_question(cx: &mut Cx<'_>, ask: &AskAcknowledge, more: &BTreeSet<PeerKey>
 
 /// The link to an origin, or to this peer's parent in its tree.
 fn link_towards(cx: &Cx<'_>, id: GroupId, origin: PeerKey) -> Option<LinkId> {
-    if let Some(link) = cx.net.up.get(&origin) {
-        return Some(*link);
+    if let Some(link) = cx.net.link_to(origin) {
+        return Some(link);
     }
     let route = cx.multicast.route(cx.below(), id, origin, Class::Normal)?;
     let mut parents = route.parents();
-    parents.find_map(|parent| cx.net.up.get(&parent).copied())
+    parents.find_map(|parent| cx.net.link_to(parent))
 }
 
 #[cfg(test)]

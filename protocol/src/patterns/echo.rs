@@ -133,7 +133,7 @@ impl Echoes {
         if peer == cx.core.me {
             return Err(PingError::OwnPeer);
         }
-        if !cx.net.view.contains(peer) && !cx.net.up.contains_key(&peer) {
+        if !cx.net.is_in_view(peer) && !cx.net.is_linked(peer) {
             return Err(PingError::UnknownPeer(peer));
         }
         if self.pings.len() >= OWN_MAX {

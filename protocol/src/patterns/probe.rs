@@ -144,10 +144,10 @@ impl Probes {
     }
 
     pub(crate) fn on_probe(&mut self, cx: &mut Cx<'_>, from: LinkId, mut probe: Probe) {
-        let Some(link) = cx.net.links.get(&from) else {
+        let Some(sender) = cx.net.peer_of(from) else {
             return;
         };
-        let honest = probe.path.last() == Some(&link.peer)
+        let honest = probe.path.last() == Some(&sender)
             && probe.path.len() < PATH_MAX
             && !probe.path.contains(&cx.core.me);
         if !honest || !self.may_probe(cx) {
@@ -172,12 +172,12 @@ impl Probes {
         let Some(at) = answer.path.iter().position(|peer| *peer == cx.core.me) else {
             return;
         };
-        let sender = cx.net.links.get(&from).map(|link| link.peer);
+        let sender = cx.net.peer_of(from);
         if answer.path.get(at + 1).copied() != sender || answer.path.len() > PATH_MAX {
             return;
         }
         if at > 0 {
-            let back = cx.net.up.get(&answer.path[at - 1]).copied();
+            let back = cx.net.link_to(answer.path[at - 1]);
             if let Some(link) = back.filter(|_| self.may_probe(cx)) {
                 cx.net.send(cx.core, link, answer);
             }
@@ -217,7 +217,7 @@ fn pass_on(cx: &mut Cx<'_>, probe: &Probe) {
         return;
     };
     for child in route.children() {
-        if let Some(&link) = cx.net.up.get(&child) {
+        if let Some(link) = cx.net.link_to(child) {
             cx.net.send(cx.core, link, probe.clone());
         }
     }

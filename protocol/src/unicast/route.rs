@@ -28,7 +28,7 @@ pub(crate) enum NoRoute {
 #[derive(Debug)]
 struct Tables {
     /// The snapshot's hash, and this peer's place in it.
-    view: (u64, usize),
+    view: (u64, NodeIndex),
     /// The neighbours that the view shows.
     neighbours: Vec<(NodeIndex, PeerKey)>,
     /// For frames that avoid nobody, and the links that were down then: one that others cannot displace.
@@ -78,10 +78,10 @@ impl Routes {
         if to == me || incoming == Some(to) || avoid.contains(&me) {
             return Err(NoRoute::Unreachable);
         }
-        if net.up.contains_key(&to) {
+        if net.is_linked(to) {
             return Ok(to);
         }
-        let snapshot = net.view.snapshot().ok_or(NoRoute::Unreachable)?;
+        let snapshot = net.snapshot().ok_or(NoRoute::Unreachable)?;
         let destination = snapshot.index(to).ok_or(NoRoute::Unreachable)?;
         let destination = NodeIndex::new(destination);
         let tables = self.tables(net, snapshot);
@@ -107,15 +107,15 @@ impl Routes {
         if to == me {
             return None;
         }
-        if net.up.contains_key(&to) {
+        if net.is_linked(to) {
             return Some(Vec::new());
         }
-        let snapshot = net.view.snapshot()?;
+        let snapshot = net.snapshot()?;
         let destination = NodeIndex::new(snapshot.index(to)?);
         let tables = Tables::of(net, snapshot);
         let without = tables.without(net, snapshot, to, avoid);
-        let graph = snapshot.graph(&net.cache);
-        let path = shortest_path(&graph, NodeIndex::new(net.view.me), destination, &without);
+        let graph = snapshot.graph(net.cache());
+        let path = shortest_path(&graph, net.own_place(), destination, &without);
         let [_, relays @ .., _] = &path[..] else {
             return None;
         };
@@ -123,7 +123,7 @@ impl Routes {
     }
 
     fn tables(&mut self, net: &Overlay, snapshot: &Snapshot) -> &mut Tables {
-        let view = (snapshot.hash, net.view.me);
+        let view = (snapshot.hash, net.own_place());
         let kept = self.0.take().filter(|tables| tables.view == view);
         self.0
             .insert(kept.unwrap_or_else(|| Tables::of(net, snapshot)))
@@ -132,9 +132,9 @@ impl Routes {
 
 impl Tables {
     fn of(net: &Overlay, snapshot: &Snapshot) -> Self {
-        let me = net.view.me;
-        let graph = snapshot.graph(&net.cache);
-        let neighbours = graph.neighbors(NodeIndex::new(me));
+        let me = net.own_place();
+        let graph = snapshot.graph(net.cache());
+        let neighbours = graph.neighbors(me);
         let neighbours: BTreeMap<NodeIndex, PeerKey> =
             neighbours.map(|node| (node, key(snapshot, node))).collect();
         Self {
@@ -162,7 +162,7 @@ impl Tables {
         let down = self
             .neighbours
             .iter()
-            .filter(|(_, peer)| !net.up.contains_key(peer));
+            .filter(|(_, peer)| !net.is_linked(*peer));
         Without {
             peers,
             first: down.map(|(node, _)| *node).collect(),
@@ -181,7 +181,7 @@ impl Tables {
             self.plain(net, snapshot, without)
         } else {
             if !self.avoiding.contains(without) {
-                if !may_compute(net.view.peers) {
+                if !may_compute(net.view_peers()) {
                     return Err(NoRoute::TooManyAsked);
                 }
                 self.avoiding
@@ -205,8 +205,8 @@ impl Tables {
 }
 
 fn computed(net: &Overlay, snapshot: &Snapshot, without: &Without) -> NextHops {
-    let graph = snapshot.graph(&net.cache);
-    next_hops(&graph, NodeIndex::new(net.view.me), without)
+    let graph = snapshot.graph(net.cache());
+    next_hops(&graph, net.own_place(), without)
 }
 
 fn key(snapshot: &Snapshot, node: NodeIndex) -> PeerKey {

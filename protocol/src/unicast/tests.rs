@@ -6,7 +6,7 @@ use crate::base::interface::{Action, LinkEnd};
 use crate::base::time::{Micros, Time};
 use crate::core::config::Config;
 use crate::overlay::cache::SharedCache;
-use crate::overlay::links::{Link, Stage};
+use crate::overlay::links::Link;
 use crate::wire::record::RecordExt;
 use crate::wire::{FRAME_BYTES_MAX, FrameDecoder, Record, RecordLink, SignedRecord};
 use proptest::prelude::*;
@@ -78,13 +78,10 @@ impl Network {
             let mut net = Overlay::new(&mut core, SharedCache::default(), 1);
             for (other, _) in neighbours(node) {
                 let (id, peer) = (LinkId(other as u64), keypairs[other].peer());
-                let mut link = Link::new(id, peer, None, true, &core.config, now.mono);
-                link.stage = Stage::Up;
-                net.links.insert(id, link);
-                net.up.insert(peer, id);
+                net.begin_link_up(&core, id, peer);
             }
             for record in &records {
-                net.database.replace_own(record.clone(), now.mono);
+                net.put_own(record.clone(), now.mono);
             }
             net.refresh_view(&mut core);
             core.actions.clear();
@@ -179,8 +176,7 @@ impl Network {
     fn lose(&mut self, node: usize, other: usize) {
         let key = self.key(other);
         let net = &mut self.peers[node].net;
-        net.up.remove(&key);
-        net.links.remove(&LinkId(other as u64));
+        net.forget_link(LinkId(other as u64), key);
     }
 }
 
@@ -307,7 +303,9 @@ fn a_full_lane_drops_and_the_link_stays() {
     }
     assert!(forwarded > 10);
     assert_eq!(network.count(1, "routed_dropped"), 1);
-    assert!(network.peers[1].net.links.values().all(Link::is_up));
+    let net = &network.peers[1].net;
+    let links = net.connections().filter_map(|link| net.link(link));
+    assert!(links.into_iter().all(Link::is_up));
     let bulk = Routed {
         class: 1,
         ..network.frame(0, 3, TTL_MAX)

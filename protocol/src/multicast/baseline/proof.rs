@@ -67,7 +67,7 @@ impl Multicast {
                 return cx.net.on_malformed(cx.core, from, &error);
             }
         }
-        let Some(peer) = cx.net.links.get(&from).map(|link| link.peer) else {
+        let Some(peer) = cx.net.peer_of(from) else {
             return;
         };
         if !self.proof_checks.shares.take(from, peer, FRAMES_MAX) {

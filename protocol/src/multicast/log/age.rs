@@ -11,9 +11,9 @@ use crate::overlay::clocks::AHEAD_MS;
 /// The clocks by which entries are listed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ListClock {
-    pub(crate) now: Micros,
+    pub(in crate::multicast) now: Micros,
     /// Network time, ms since the Unix epoch.
-    pub(crate) network_ms: u64,
+    pub(in crate::multicast) network_ms: u64,
 }
 
 impl ListClock {

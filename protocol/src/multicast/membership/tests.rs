@@ -52,7 +52,7 @@ fn a_join_that_is_refused_changes_nothing() {
     config.groups.groups_max = 0;
     let mut peer = Peer::member_with(config);
     let link = peer.neighbour(2);
-    peer.net.adverts_changed = false;
+    peer.net.take_adverts_changed();
     let count = HISTORY_LAST_MAX + 1;
     let too_long = JoinError::HistoryTooLong {
         count,
@@ -70,7 +70,7 @@ fn a_join_that_is_refused_changes_nothing() {
     assert_eq!(stopped, Err(JoinError::Stopped));
     assert_eq!(peer.multicast.groups.len(), 1);
     assert_eq!(peer.heard(link), []);
-    assert!(!peer.net.adverts_changed);
+    assert!(!peer.net.take_adverts_changed());
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_joiner_asks_every_neighbour_where_to_begin() {
     for link in links {
         assert_eq!(peer.heard(link), from_ref(&question));
     }
-    assert!(peer.net.adverts_changed);
+    assert!(peer.net.take_adverts_changed());
     // Whoever comes meanwhile is asked as well.
     let late = peer.link(4);
     peer.call(|groups, cx| groups.on_link_up_for_groups(cx, late));
@@ -135,7 +135,7 @@ fn a_member_that_has_published_nothing_leaves_no_trace() {
     let first = peer.messages(ORIGIN, 1).remove(0);
     peer.push(link, &first);
     peer.heard(link);
-    peer.net.adverts_changed = false;
+    peer.net.take_adverts_changed();
     let left = peer.call(|groups, cx| groups.leave_group(cx, &news()));
     assert_eq!(left, Ok(()));
     assert!(peer.multicast.groups.is_empty());
@@ -144,7 +144,7 @@ fn a_member_that_has_published_nothing_leaves_no_trace() {
         (peer.multicast.held_bytes, peer.multicast.retained_bytes),
         (0, 0)
     );
-    assert!(peer.net.adverts_changed);
+    assert!(peer.net.take_adverts_changed());
     let again = peer.call(|groups, cx| groups.leave_group(cx, &news()));
     assert_eq!(again, Err(JoinError::NotMember(news())));
 }

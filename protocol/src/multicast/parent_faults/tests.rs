@@ -62,10 +62,10 @@ fn parent(peer: &mut Peer) -> &mut Link {
 fn nobody_owes_what_it_may_not_have_known_to_owe() {
     let excuses: [Excuse; 6] = [
         ("its database never equalled ours", |peer| {
-            parent(peer).equal_at = None;
+            parent(peer).set_equal_at(None);
         }),
         ("not since the graph changed", |peer| {
-            parent(peer).equal_at = Some(Micros(1));
+            parent(peer).set_equal_at(Some(Micros(1)));
         }),
         ("not for long", |peer| peer.wait_ms(STALE_MS + 1)),
         ("the graph is new", |peer| {
@@ -77,7 +77,7 @@ fn nobody_owes_what_it_may_not_have_known_to_owe() {
             peer.agree_still(&[PARENT, SERVER]);
         }),
         ("a frame of it is coming in", |peer| {
-            parent(peer).decoder.push(vec![0].into());
+            parent(peer).begin_frame();
         }),
     ];
     for (why, excuse) in excuses {
@@ -115,7 +115,7 @@ fn a_parent_does_not_owe_what_it_is_not_known_to_have_or_got_under_another_tree(
     assert_eq!(faults(&peer), 0);
     // It tells of it while trees differ: it may have got it when this peer was no child of it.
     let mut peer = child();
-    parent(&mut peer).equal_at = None;
+    parent(&mut peer).set_equal_at(None);
     let all = told(&mut peer, 1);
     peer.agree_still(&[PARENT, SERVER]);
     peer.serve(SERVER, &all[0]);
@@ -168,7 +168,7 @@ fn run(peer: &mut Peer) {
 }
 
 fn raised(peer: &Peer) -> Option<u32> {
-    peer.net.surcharges.get(&key(2).peer()).copied()
+    peer.net.surcharge(key(2).peer())
 }
 
 fn ended(peer: &Peer) -> Vec<(LinkId, LinkEnd)> {
@@ -184,10 +184,10 @@ fn a_run_of_faults_raises_the_cost_of_the_link_and_the_third_drops_it() {
     let mut peer = child();
     for step in 1..=RAISES {
         assert_eq!(raised(&peer), (step > 1).then(|| step - 1));
-        peer.net.adverts_changed = false;
+        peer.net.take_adverts_changed();
         run(&mut peer);
         assert_eq!(raised(&peer), Some(step));
-        assert!(peer.net.adverts_changed, "the record states it");
+        assert!(peer.net.take_adverts_changed(), "the record states it");
         assert_eq!(
             peer.multicast.parent_faults.against(key(2).peer()).pulled,
             0
@@ -287,7 +287,7 @@ fn a_parent_is_not_asked_for_what_it_does_not_owe_or_serves_anyway() {
         ..all.clone()
     };
     assert_eq!(question(&mut peer, &nothing), []);
-    parent(&mut peer).equal_at = None;
+    parent(&mut peer).set_equal_at(None);
     assert_eq!(question(&mut peer, &all), []);
     assert_eq!(peer.counted("parents_questioned"), 0);
 }

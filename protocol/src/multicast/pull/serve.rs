@@ -19,7 +19,7 @@ const ENTRIES_PER_PULL: usize = 8_192;
 impl Multicast {
     pub(crate) fn on_pull(&mut self, cx: &mut Cx<'_>, from: LinkId, pull: Pull) {
         let id = pull.group;
-        let Some(peer) = cx.net.links.get(&from).map(|link| link.peer) else {
+        let Some(peer) = cx.net.peer_of(from) else {
             return;
         };
         // A peer that may not pull is told that nothing is held.
@@ -102,8 +102,8 @@ impl Multicast {
         }
         cx.core.count(counter!("bundles_served"));
         let key = (header.origin, header.epoch);
-        if let Some(link) = cx.net.links.get_mut(&to) {
-            link.bundles[1] += 1;
+        if let Some(link) = cx.net.link_mut(to) {
+            link.note_bundle_sent();
         }
         if let Some(remote) = self.remote_mut(to, id) {
             remote.has(key, header.seq, header.last_seq());

@@ -51,7 +51,7 @@ fn the_nearest_that_holds_it_is_asked_first_and_another_when_no_answer_comes() {
     peer.tell(far, vec![held(ORIGIN, 1, 3, &[])]);
     peer.measure(near, 5_000);
     peer.measure(far, 50_000);
-    let budget = peer.link_mut(near).pull_budget;
+    let budget = peer.link_mut(near).pull_budget();
     peer.repair_after_ms(GRACE_MS);
     assert_eq!(peer.pulls(near), [wanted(ORIGIN, &[(2, 2)])]);
     assert_eq!(peer.pulls(far), []);
@@ -63,7 +63,7 @@ fn the_nearest_that_holds_it_is_asked_first_and_another_when_no_answer_comes() {
     assert_eq!(peer.pulls(near), []);
     assert_eq!(peer.pulls(far), [wanted(ORIGIN, &[(2, 2)])]);
     assert_eq!(peer.counted("pulls_unanswered"), 1);
-    assert_eq!(peer.link_mut(near).pull_budget, budget / 2);
+    assert_eq!(peer.link_mut(near).pull_budget(), budget / 2);
 }
 
 #[test]
@@ -72,7 +72,8 @@ fn a_link_on_which_bulk_flows_is_slow_and_not_silent() {
     let link = lacking_one(&mut peer);
     peer.repair_after_ms(GRACE_MS);
     peer.wait_ms(500);
-    peer.link_mut(link).bulk_heard = peer.core.now.mono;
+    let now = peer.core.now.mono;
+    peer.link_mut(link).note_bundle_received(now);
     peer.repair_after_ms(LATE_MS - 1);
     assert_eq!(peer.counted("pulls_unanswered"), 0);
     peer.repair_after_ms(1);
@@ -167,14 +168,14 @@ fn no_more_is_asked_of_a_link_than_may_be_on_its_way() {
     peer.push(link, &all[4]);
     peer.tell(link, vec![held(ORIGIN, 1, 5, &[])]);
     let weight = all[0].weight();
-    peer.link_mut(link).pull_budget = 2 * weight + weight / 2;
+    peer.link_mut(link).set_pull_budget(2 * weight + weight / 2);
     peer.repair_after_ms(GRACE_MS);
     assert_eq!(peer.pulls(link), [wanted(ORIGIN, &[(2, 3)])]);
     peer.repair_after_ms(ROUND_MS);
     assert_eq!(peer.pulls(link), []);
     // What has come makes room.
     peer.serve(link, &all[1]);
-    peer.link_mut(link).pull_budget = 2 * weight + weight / 2;
+    peer.link_mut(link).set_pull_budget(2 * weight + weight / 2);
     peer.repair_after_ms(ROUND_MS);
     assert_eq!(peer.pulls(link), [wanted(ORIGIN, &[(4, 4)])]);
 }

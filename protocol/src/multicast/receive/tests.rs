@@ -52,7 +52,7 @@ fn a_message_of_this_life_does_not_come_back_and_one_of_another_life_may() {
 #[test]
 fn of_an_origin_that_was_cut_off_only_later_lives_are_taken() {
     let (mut peer, link) = watched();
-    peer.net.cut_off.insert(key(ORIGIN).peer(), EPOCH);
+    peer.net.note_cut_off(key(ORIGIN).peer(), EPOCH, 1);
     for (epoch, checks) in [(EPOCH - 1, 0), (EPOCH, 0), (EPOCH + 1, 1)] {
         let mut header = peer.header(ORIGIN, 1);
         header.epoch = epoch;
@@ -290,15 +290,15 @@ fn an_answer_to_a_pull_lets_more_be_asked_for_and_a_push_does_not() {
     let mut peer = Peer::member();
     let link = peer.subscriber(2);
     let all = peer.messages(ORIGIN, 2);
-    peer.link_mut(link).pull_budget = 1_000;
+    peer.link_mut(link).set_pull_budget(1_000);
     peer.push(link, &all[0]);
-    assert_eq!(peer.link_mut(link).pull_budget, 1_000);
+    assert_eq!(peer.link_mut(link).pull_budget(), 1_000);
     peer.serve(link, &all[1]);
-    assert_eq!(peer.link_mut(link).pull_budget, 1_064);
+    assert_eq!(peer.link_mut(link).pull_budget(), 1_064);
     let most = peer.core.config.groups.pull_bytes;
-    peer.link_mut(link).pull_budget = most;
+    peer.link_mut(link).set_pull_budget(most);
     peer.serve(link, &all[1]);
-    assert_eq!(peer.link_mut(link).pull_budget, most);
+    assert_eq!(peer.link_mut(link).pull_budget(), most);
 }
 
 #[test]

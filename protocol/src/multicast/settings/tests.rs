@@ -9,7 +9,6 @@ use crate::core::config::Config;
 use crate::multicast::Group;
 use crate::overlay::Overlay;
 use crate::overlay::cache::SharedCache;
-use crate::overlay::records::Standing;
 use crate::wire::record::{GroupExt, RecordExt};
 use crate::wire::{Record, SignedRecord};
 
@@ -131,7 +130,7 @@ impl Fixture {
     fn states(&mut self, number: u8, role: u8, settings_version: u64, wire: &WireSettings) {
         let keypair = Keypair::from_secret([number; 32]);
         let peer = keypair.peer();
-        let version = self.net.database.get(peer).map_or(0, |held| held.order().1) + 1;
+        let version = self.net.record(peer).map_or(0, |held| held.order().1) + 1;
         let group = RecordGroup {
             name: news(),
             role,
@@ -155,9 +154,8 @@ impl Fixture {
             ext: RecordExt::default(),
         };
         let record = Arc::new(SignedRecord::sign(record, &keypair));
-        let (now, standing) = (self.core.now.mono, Standing::Linked);
-        let put = (self.net.database).replace(record, 0, now, standing, |_| true);
-        assert!(put.is_ok());
+        let now = self.core.now.mono;
+        assert!(self.net.put(record, now));
         self.call(|multicast, cx| multicast.on_record_for_groups(cx, peer));
     }
 

@@ -37,9 +37,9 @@ impl Algorithm {
 /// What the peers of a view have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Agreed {
-    pub(crate) algorithm: Algorithm,
+    pub(in crate::overlay) algorithm: Algorithm,
     /// Peers whose highest version is below all that this build supports.
-    pub(crate) unsupported: usize,
+    pub(in crate::overlay) unsupported: usize,
 }
 
 impl Default for Agreed {

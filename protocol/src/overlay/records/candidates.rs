@@ -59,7 +59,7 @@ pub(crate) struct Candidates {
     /// Since when this minute runs, the most members that the view had in it, and in the minute
     /// before: a sudden drop is trouble.
     most: (Micros, usize, usize),
-    pub(crate) evicted: u64,
+    pub(in crate::overlay) evicted: u64,
 }
 
 impl Candidates {

@@ -108,20 +108,20 @@ impl Drift {
 /// What is stated, and what would be.
 #[derive(Debug)]
 pub(crate) struct OwnRecord {
-    pub(crate) epoch: u64,
-    pub(crate) version: u64,
-    pub(crate) addresses: Vec<Address>,
-    pub(crate) capacity: u16,
+    pub(in crate::overlay) epoch: u64,
+    pub(in crate::overlay) version: u64,
+    pub(in crate::overlay) addresses: Vec<Address>,
+    pub(in crate::overlay) capacity: u16,
     /// As heartbeats tell it, shaken by every sample.
-    pub(crate) coordinate: Coordinate,
+    pub(in crate::overlay) coordinate: Coordinate,
     /// As records tell it.
-    pub(crate) steady: Coordinate,
-    pub(crate) flaps: Flaps,
+    pub(in crate::overlay) steady: Coordinate,
+    pub(in crate::overlay) flaps: Flaps,
     /// Peers to whom links are stated that do not stand; see `Engine::state_links`.
     #[cfg(feature = "warm")]
-    pub(crate) besides: Vec<PeerKey>,
+    pub(in crate::overlay) besides: Vec<PeerKey>,
     /// A link was lost since the last record: the next is due at once.
-    pub(crate) lost_a_link: bool,
+    pub(in crate::overlay) lost_a_link: bool,
     drift: Drift,
     /// What the last record said.
     stated: Option<Record>,

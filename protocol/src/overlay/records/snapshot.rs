@@ -22,13 +22,13 @@ use std::sync::{Arc, OnceLock};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Component {
     /// How many there are.
-    pub(crate) peers: usize,
+    pub(in crate::overlay) peers: usize,
     /// The sum of their records' shapes.
-    pub(crate) hash: u64,
+    pub(in crate::overlay) hash: u64,
     /// A hash of who they are.
-    pub(crate) who: u64,
+    pub(in crate::overlay) who: u64,
     /// What they agree on.
-    pub(crate) agreed: Agreed,
+    pub(in crate::overlay) agreed: Agreed,
 }
 
 /// All living records and the links that both ends state.

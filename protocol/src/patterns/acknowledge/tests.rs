@@ -53,7 +53,9 @@ impl Peer {
             self.groups.settle();
             let checks = std::mem::take(&mut self.groups.for_patterns);
             let below = std::mem::take(&mut self.groups.happened);
-            let events: Vec<MulticastEvent> = self.groups.multicast.events.drain(..).collect();
+            let multicast = &mut self.groups.multicast;
+            let events: Vec<MulticastEvent> =
+                std::iter::from_fn(|| multicast.next_event()).collect();
             if checks.is_empty() && below.is_empty() && events.is_empty() {
                 return;
             }
@@ -391,7 +393,7 @@ fn an_acknowledgement_names_what_is_lost_and_what_was_before_the_member() {
 fn whoever_is_no_member_acknowledges_nothing() {
     for role in [Role::Sender, Role::Relay] {
         let (mut peer, [parent, _]) = below();
-        peer.group_mut().role = role;
+        peer.set_role(role);
         let all = wanting(&peer, 1);
         peer.push(parent, &all[0]);
         assert_eq!(flushed(&mut peer, parent), []);

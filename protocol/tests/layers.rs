@@ -2,6 +2,11 @@
 //!
 //! ARCHITECTURE.md draws the layers. What a folder may name stands in [`MAY_NAME`]; `mod.rs` files and
 //! tests beside the code count as well, but for what stands behind `#[cfg(test)]`.
+//!
+//! State does not cross layers either. A field of `overlay`, `multicast`, `unicast` or `patterns` is
+//! visible in its own layer at most: the layers above ask by methods (`outlook.rs`). What is common
+//! ground is not state of a layer: all that `base`, `wire` and `access` have, `Core` and the rest of
+//! `core` (clock, configuration, counters, actions), and the plain values in [`PLAIN`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -41,6 +46,25 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "patterns",
         ],
     ),
+];
+
+/// The layers whose fields do not leave them.
+const HOLD_STATE: &[&str] = &["overlay", "multicast", "unicast", "patterns"];
+
+/// Structs of these layers whose fields all may read, and why that shares no state.
+const PLAIN: &[(&str, &str)] = &[
+    (
+        "Adverts",
+        "an argument: what the record is to say of groups",
+    ),
+    ("Arrived", "an answer: a frame for this peer"),
+    ("Cx", "what is lent for one call"),
+    ("CxRef", "what is lent for one call"),
+    ("FlowId", "a name"),
+    ("FrameContents", "an argument: what a queued frame carries"),
+    ("GroupGraph", "computed once and shared; nobody changes it"),
+    ("Outgoing", "an argument: what a frame is to say"),
+    ("Snapshot", "computed once and shared; nobody changes it"),
 ];
 
 /// Code without comments, texts and what is compiled for tests only.
@@ -142,6 +166,47 @@ fn broken(module: &str, pattern: Option<&str>, depth: usize, code: &str) -> Vec<
     broken
 }
 
+/// Structs of a file, but for [`PLAIN`] ones, with the fields that leave the layer. A field that is
+/// `pub` leaves it as well, unless the struct is public, as simulations' arguments are.
+fn fields_that_leave(code: &str) -> Vec<(String, String)> {
+    let code = stripped(code);
+    let mut found = Vec::new();
+    // A struct, and whether it is public.
+    let mut within: Option<(&str, bool)> = None;
+    for line in code.lines() {
+        let plain = line.trim_start();
+        if plain.starts_with('}') {
+            within = None;
+        }
+        let mut fields = plain;
+        if let Some((before, rest)) = plain.split_once("struct ")
+            && (before.is_empty() || before.starts_with("pub"))
+        {
+            let is_word = |c: char| c.is_alphanumeric() || c == '_';
+            let name = rest.split(|c| !is_word(c)).next().unwrap_or_default();
+            let opened = (name, before == "pub ");
+            within = Some(opened);
+            // The fields of a tuple stand on the same line.
+            fields = rest[name.len()..].trim_start_matches(|c| c != '(');
+        }
+        let Some((name, is_public)) = within else {
+            continue;
+        };
+        let leaves = |field: &str| {
+            let field = field.trim_start_matches(['(', ' ']);
+            field.starts_with("pub(crate) ") || field.starts_with("pub ") && !is_public
+        };
+        if PLAIN.iter().all(|(plain, _)| *plain != name) {
+            let fields = fields.split(", ").filter(|field| leaves(field));
+            found.extend(fields.map(|field| (name.to_owned(), field.trim().to_owned())));
+        }
+        if plain.ends_with(';') || plain.ends_with("{}") {
+            within = None;
+        }
+    }
+    found
+}
+
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
@@ -153,25 +218,36 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-#[test]
-fn arrows_point_down() {
+/// Each file of the layers that is not for tests only: its path, and what it has.
+fn sources() -> Vec<(PathBuf, String)> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
     files(&source, &mut found);
     assert!(found.len() > 80, "{} files", found.len());
-    let mut all = BTreeMap::new();
-    for path in found {
+    let sources = found.into_iter().map(|path| {
         let within = path.strip_prefix(&source).expect("below it").to_owned();
-        let is_test = within.to_string_lossy().contains("tests");
-        let mut parts = within
-            .iter()
-            .map(|part| part.to_string_lossy().replace(".rs", ""));
+        (within, fs::read_to_string(&path).expect("a text"))
+    });
+    let is_of_a_layer =
+        |path: &Path| !path.to_string_lossy().contains("tests") && path != Path::new("lib.rs");
+    sources.filter(|(path, _)| is_of_a_layer(path)).collect()
+}
+
+/// The modules that a file is in, the first-level one first.
+fn modules(within: &Path) -> Vec<String> {
+    let parts = within.iter();
+    parts
+        .map(|part| part.to_string_lossy().replace(".rs", ""))
+        .collect()
+}
+
+#[test]
+fn arrows_point_down() {
+    let mut all = BTreeMap::new();
+    for (within, code) in sources() {
+        let mut parts = modules(&within).into_iter();
         let module = parts.next().unwrap_or_default();
-        if is_test || module == "lib" {
-            continue;
-        }
         let pattern = parts.next().filter(|_| module == "patterns");
-        let code = fs::read_to_string(&path).expect("a text");
         let depth = within.iter().count();
         let broken = broken(&module, pattern.as_deref(), depth, &code);
         if !broken.is_empty() {
@@ -234,5 +310,58 @@ fn an_arrow_that_points_up_is_found() {
             [""; 0],
             "{module}: {code}"
         );
+    }
+}
+
+#[test]
+fn fields_stay_in_their_layer() {
+    let (mut all, mut structs) = (BTreeMap::new(), BTreeSet::new());
+    for (within, code) in sources() {
+        for (name, _) in PLAIN {
+            if code.contains(&format!("pub(crate) struct {name}")) {
+                structs.insert(*name);
+            }
+        }
+        let module = modules(&within).remove(0);
+        // What tests only have may reach further.
+        if !HOLD_STATE.contains(&module.as_str()) || within.ends_with("fixture.rs") {
+            continue;
+        }
+        let found = fields_that_leave(&code);
+        if !found.is_empty() {
+            let told = found.into_iter().map(|(name, field)| {
+                format!(
+                    "`{name}` shows a field outside `{module}` (state stays in its layer): {field}"
+                )
+            });
+            all.insert(within.display().to_string(), told.collect::<Vec<_>>());
+        }
+    }
+    assert!(all.is_empty(), "{all:#?}");
+    let listed: BTreeSet<&str> = PLAIN.iter().map(|(name, _)| *name).collect();
+    assert_eq!(structs, listed, "PLAIN names structs that there are");
+}
+
+#[test]
+fn a_field_that_leaves_its_layer_is_found() {
+    for code in [
+        "pub(crate) struct Overlay {\n    pub(crate) up: Vec<u8>,\n}",
+        "pub(crate) struct Link {\n    id: u8,\n    /// Text.\n    pub bytes: u64,\n}",
+        "struct Group<T> {\n    pub(crate) logs: T,\n}",
+        "pub(in crate::overlay) struct View(u8, pub(crate) u8);",
+        "pub(super) struct View(pub u8);",
+        "pub struct Status {\n    pub(crate) up: u8,\n}",
+    ] {
+        assert_eq!(fields_that_leave(code).len(), 1, "{code}");
+    }
+    for code in [
+        "pub(crate) struct Overlay {\n    pub(in crate::overlay) up: Vec<u8>,\n}",
+        "pub(crate) struct Link {\n    pub(super) id: u8,\n}\npub(crate) const A: u8 = 1;",
+        "pub struct WarmLink {\n    pub link: u8,\n}",
+        "pub(crate) struct FlowId(pub(crate) [u8; 48]);",
+        "pub(crate) struct Full;\npub(crate) fn f() {}",
+        "pub(crate) struct View {}\nimpl View {\n    pub(crate) fn peers(&self) {}\n}",
+    ] {
+        assert_eq!(fields_that_leave(code), [], "{code}");
     }
 }

@@ -4,7 +4,9 @@ mod ring;
 mod rings;
 mod subscription;
 
-pub(crate) use ring::{Membership, Ring};
+#[cfg(feature = "cli")]
+pub(crate) use ring::Membership;
+pub(crate) use ring::Ring;
 pub(crate) use rings::Rings;
 pub use subscription::{Gap, Subscription};
 

@@ -4,8 +4,10 @@ use super::Gap;
 use crate::options::DeliveryConfig;
 use hedgerow_protocol::{Delivery, History};
 use std::collections::{HashMap, VecDeque};
+#[cfg(feature = "cli")]
+use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -40,6 +42,7 @@ struct State {
 }
 
 /// A membership as long as it lasts: however it ends, its ring is closed.
+#[cfg(feature = "cli")]
 #[derive(Clone, Debug)]
 pub(crate) struct Membership(Weak<Ring>);
 
@@ -238,6 +241,7 @@ impl Ring {
     }
 }
 
+#[cfg(feature = "cli")]
 impl Membership {
     pub(crate) fn new(ring: &Arc<Ring>) -> Self {
         Self(Arc::downgrade(ring))

@@ -1,7 +1,9 @@
 //! A local subscriber of a group.
 
+#[cfg(feature = "cli")]
+use super::Membership;
+use super::Ring;
 use super::ring::{Cursor, Next};
-use super::{Membership, Ring};
 use futures::Stream;
 use hedgerow_protocol::{Delivery, History, PeerKey};
 use serde::Serialize;
@@ -51,6 +53,7 @@ impl Subscription {
     }
 
     /// The membership that it was made in.
+    #[cfg(feature = "cli")]
     pub(crate) fn membership(&self) -> Membership {
         Membership::new(&self.ring)
     }

@@ -54,7 +54,7 @@ pub(crate) use retention::Retention;
 pub(crate) use verifying::BundleChecks;
 
 use crate::base::identity::PeerKey;
-use crate::base::name::GroupId;
+use crate::base::name::{GroupId, GroupName};
 use crate::core::Core;
 use crate::overlay::Overlay;
 use crate::overlay::links::FlowId;
@@ -90,7 +90,7 @@ pub(crate) struct Multicast {
     finished: BTreeMap<GroupId, OwnLog>,
     parent_faults: ParentFaults,
     /// Groups whose publisher was told `Busy`, and for messages of which class.
-    busy: BTreeSet<(GroupId, Class)>,
+    busy: BTreeMap<(GroupId, Class), GroupName>,
     /// Whether one of those waits for memory.
     starved: bool,
     /// Groups with bundles that wait to be released.

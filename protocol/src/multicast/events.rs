@@ -2,7 +2,7 @@
 
 use super::LogKey;
 use crate::base::message::MessageId;
-use crate::base::name::GroupId;
+use crate::base::name::{GroupId, GroupName};
 
 /// What patterns may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,5 +39,8 @@ pub(crate) enum MulticastEvent {
     /// A log is gone.
     LogClosed { group: GroupId, key: LogKey },
     /// A group is gone, with all its logs.
-    GroupClosed { group: GroupId },
+    GroupClosed {
+        group: GroupId,
+        name: Option<GroupName>,
+    },
 }

@@ -367,8 +367,9 @@ impl Multicast {
             }
             let closed = self.groups.remove(&id);
             self.watched.remove(&id);
+            let name = closed.as_ref().and_then(|group| group.name.clone());
             self.events
-                .push_back(MulticastEvent::GroupClosed { group: id });
+                .push_back(MulticastEvent::GroupClosed { group: id, name });
             if let Some(own) = closed.map(|group| group.own).filter(OwnLog::has_released) {
                 self.finished.insert(id, own);
             }

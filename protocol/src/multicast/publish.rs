@@ -55,7 +55,7 @@ impl Multicast {
         let mut first = None;
         let mut count = 0;
         let piece = cx.core.config.groups.fragment_bytes;
-        for message in messages {
+        while let Some(message) = messages.get(count) {
             // It takes more than one seq.
             if count > 0 && message.len() > piece {
                 break;
@@ -69,6 +69,7 @@ impl Multicast {
             if message.len() > piece {
                 break;
             }
+            count += self.take_what_fits(cx, id, &messages[count..]);
         }
         self.release_or_wait(cx, id);
         let first = first.unwrap_or_else(|| self.next_seq(id));
@@ -80,6 +81,29 @@ impl Multicast {
 
     fn next_seq(&self, id: GroupId) -> u64 {
         self.groups.get(&id).map_or(1, |group| group.own.next_seq())
+    }
+
+    /// Takes the next messages as far as they share a bundle with those before; gives how many. Whoever
+    /// publishes them may, and most messages of a busy publisher come this way.
+    fn take_what_fits(&mut self, cx: &Cx<'_>, id: GroupId, messages: &[Bytes]) -> usize {
+        let bytes_max = self.batch_bytes_max(cx.as_ref(), id);
+        let one_max = bytes_max.min(cx.core.config.groups.bulk_bytes);
+        let wall_ms = cx.core.now.wall_ms;
+        let known = self.groups.get_mut(&id);
+        let Some(group) = known.filter(|group| !group.own.batch.is_empty()) else {
+            return 0;
+        };
+        let batch = &mut group.own.batch;
+        let mut taken = 0;
+        for message in messages {
+            if message.len() > one_max || !batch.fits(message.len(), bytes_max) {
+                break;
+            }
+            batch.push(message.clone(), wall_ms);
+            taken += 1;
+        }
+        group.stats.published += taken as u64;
+        taken
     }
 
     /// Takes a message that has neither headers nor a wish; gives its seq. Whoever `goes_on` was
@@ -293,7 +317,7 @@ impl Multicast {
             return Err(PublishError::Stopped);
         }
         if self.is_busy(cx.as_ref(), id, class) {
-            self.busy.insert((id, class));
+            self.busy.insert((id, class), name.clone());
             self.starved |= self.is_out_of_room(cx.as_ref());
             cx.core.count(counter!("publishers_told_busy"));
             return Err(PublishError::Busy);
@@ -434,14 +458,13 @@ impl Multicast {
     /// Publishers that were told `Busy` may go on where there is room.
     pub(crate) fn wake_publishers(&mut self, cx: &mut Cx<'_>) {
         self.release_all(cx);
-        for (id, class) in self.busy.clone() {
+        for ((id, class), group) in self.busy.clone() {
             if self.is_busy(cx.as_ref(), id, class) {
                 continue;
             }
             self.busy.remove(&(id, class));
-            if let Some(name) = self.groups.get(&id).and_then(|group| group.name.clone()) {
-                cx.core.event(Event::Sendable { group: name });
-            }
+            // By the name that was refused: the group may not be open yet.
+            cx.core.event(Event::Sendable { group });
         }
     }
 
@@ -484,3 +507,6 @@ fn message_id(cx: &Cx<'_>, seq: u64) -> MessageId {
         seq,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use super::{Cx, Module};
 use crate::base::identity::PeerKey;
 use crate::base::interface::{Action, Event, LinkId, VerifyId};
 use crate::base::message::{AckResult, MessageId};
-use crate::base::name::GroupId;
+use crate::base::name::{GroupId, GroupName};
 use crate::base::ranges::RangeSet;
 use crate::base::shares::Shares;
 use crate::base::time::Micros;
@@ -64,6 +64,28 @@ struct Tracking {
 }
 
 impl Tracking {
+    /// The group is gone: whoever waits learns that nobody is waited for any more.
+    fn end(self, cx: &mut Cx<'_>, name: Option<&GroupName>) {
+        let Some(name) = name else { return };
+        for tracked in self.tracked {
+            let mut missing = tracked.lost;
+            missing.extend(tracked.waiting);
+            missing.sort_unstable();
+            let have = tracked.holders.len();
+            cx.core.event(Event::Acknowledged {
+                group: name.clone(),
+                result: AckResult {
+                    id: tracked.message,
+                    have,
+                    of: have + missing.len(),
+                    holders: tracked.holders,
+                    missing,
+                    timed_out: true,
+                },
+            });
+        }
+    }
+
     /// The message that began with the entry `former` (epoch and seq) begins with `now`.
     fn restart(&mut self, former: (u64, u64), now: (u64, u64)) {
         for tracked in &mut self.tracked {
@@ -126,8 +148,10 @@ impl Module for Acknowledgements {
                     cx.multicast.watch(*group, !tracking.wanted.is_empty());
                 }
             }
-            MulticastEvent::GroupClosed { group } => {
-                self.groups.remove(group);
+            MulticastEvent::GroupClosed { group, name } => {
+                if let Some(tracking) = self.groups.remove(group) {
+                    tracking.end(cx, name.as_ref());
+                }
             }
         }
     }
@@ -192,8 +216,9 @@ impl Acknowledgements {
             until,
             next_ask,
         });
-        if tracked.len() > TRACKED_MAX {
-            tracked[0].until = Micros(0);
+        let over = tracked.len().saturating_sub(TRACKED_MAX);
+        for oldest in &mut tracked[..over] {
+            oldest.until = Micros(0);
         }
         // Settled with the next timeout at the earliest: the caller learns the name first.
         if is_nobody && let Some(last) = tracked.last_mut() {

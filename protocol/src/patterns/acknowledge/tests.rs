@@ -275,9 +275,11 @@ fn waiting_ends_by_time_and_for_the_oldest_when_there_are_too_many() {
     }
     peer.run_timers();
     assert_eq!(results(&mut peer), []);
+    track(&mut peer, 9_998, 9_998);
     track(&mut peer, 9_999, 9_999);
     peer.run_timers();
-    assert_eq!(results(&mut peer), [(2, vec![], vec![2, 3], true)]);
+    let oldest = [2, 3].map(|seq| (seq, vec![], vec![2, 3], true));
+    assert_eq!(results(&mut peer), oldest);
 }
 
 #[test]
@@ -504,4 +506,17 @@ fn a_log_that_is_displaced_is_not_acknowledged_any_more() {
     let said = ack(&peer, log_key(ORIGIN), ME, 1, &[]);
     let said = frame(&peer, log_key(ORIGIN), vec![said]);
     assert_eq!(flushed(&mut peer, parent), [said], "the first alone");
+}
+
+#[test]
+fn a_group_that_is_gone_keeps_nobody_waiting() {
+    let (mut peer, link) = origin();
+    track(&mut peer, 1, 1);
+    let said = ack(&peer, own_log(), 2, 1, &[]);
+    let said = frame(&peer, own_log(), vec![said]);
+    peer.say(link, said);
+    assert_eq!(results(&mut peer), []);
+    peer.call(|groups, cx| groups.leave_group(cx, &news()).expect("leaves"));
+    peer.tell();
+    assert_eq!(results(&mut peer), [(1, vec![2], vec![3], true)]);
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// by.
 const FRAMES_PER_SECOND: u32 = 2_000;
 /// Next hops are computed for frames from one link for so many peers per second: twice in a view of
-/// 10,000, where it takes some 2 ms, and for most frames in one of ten. Only what avoids peers, or would
+/// 10,000, where it costs most, and for most frames in one of ten. Only what avoids peers, or would
 /// go back, asks for it; the rest share one computation per view.
 const PEERS_PER_SECOND: usize = 20_000;
 

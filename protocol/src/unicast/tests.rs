@@ -346,6 +346,16 @@ fn a_neighbour_makes_a_relay_compute_only_so_often() {
     assert_eq!(network.count(1, "routed_dropped"), 1, "and one that is not");
 }
 
+#[test]
+fn a_neighbour_that_sends_too_many_frames_takes_nothing_from_another() {
+    let mut network = ring();
+    let frame = network.frame(0, 1, TTL_MAX);
+    let taken = (0..2_100).filter(|_| network.receive(1, 0, frame.clone()).is_some());
+    assert_eq!(taken.count(), 2_000);
+    assert_eq!(network.count(1, "routed_dropped"), 100);
+    assert!(network.receive(1, 2, frame).is_some());
+}
+
 /// A connected network of few different costs, so that many paths are equally long.
 fn connected() -> impl Strategy<Value = (usize, Vec<TestLink>)> {
     (3_usize..12).prop_flat_map(|nodes| {

@@ -104,6 +104,10 @@ pub(crate) struct Peer {
     pub(crate) delivered: Vec<Delivery>,
     /// Links that were closed here.
     pub(crate) closed: Vec<LinkId>,
+    /// Links that are to tell when they have written.
+    pub(crate) awaited: Vec<LinkId>,
+    /// Links that are to be read more slowly.
+    pub(crate) slowed: Vec<LinkId>,
     /// For patterns: what has happened in the overlay, and checks that they have asked for.
     pub(crate) happened: Vec<OverlayEvent>,
     pub(crate) for_patterns: Vec<(VerifyId, bool)>,
@@ -149,6 +153,8 @@ impl Peer {
             events: Vec::new(),
             delivered: Vec::new(),
             closed: Vec::new(),
+            awaited: Vec::new(),
+            slowed: Vec::new(),
             happened: Vec::new(),
             for_patterns: Vec::new(),
             heard: BTreeMap::new(),
@@ -439,6 +445,24 @@ impl Peer {
         self.heard.remove(&link).unwrap_or_default()
     }
 
+    /// Of that, the headers of bundles.
+    pub(crate) fn headers(&mut self, link: LinkId) -> Vec<BundleHeader> {
+        let frames = self.heard(link).into_iter();
+        let headers = frames.filter_map(|frame| match frame {
+            Frame::Bundle(bundle, _) => Some(BundleHeader::decode(&bundle.signed)),
+            _ => None,
+        });
+        let headers: Result<_, _> = headers.collect();
+        headers.expect("well formed")
+    }
+
+    /// Of that, the first seq of each bundle, and how many messages or fragments it holds.
+    pub(crate) fn bundles(&mut self, link: LinkId) -> Vec<(u64, usize)> {
+        let headers = self.headers(link).into_iter();
+        let bundles = headers.map(|header| (header.seq, header.lengths.len()));
+        bundles.collect()
+    }
+
     /// Of that, what it was asked for: origins and ranges.
     pub(crate) fn pulls(&mut self, link: LinkId) -> Vec<Wanted> {
         let frames = self.heard(link).into_iter();
@@ -539,6 +563,8 @@ impl Peer {
             Command::Deliver(delivery) => self.delivered.push(delivery),
             Command::Event(event) => self.events.push(event),
             Command::Close(link) => self.closed.push(link),
+            Command::AwaitWritten(link) => self.awaited.push(link),
+            Command::Slow(link, _) => self.slowed.push(link),
             _ => {}
         }
     }

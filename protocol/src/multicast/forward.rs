@@ -125,3 +125,6 @@ impl Multicast {
         self.remotes.get_mut(link, id)
     }
 }
+
+#[cfg(test)]
+mod tests;

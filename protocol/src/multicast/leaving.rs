@@ -65,3 +65,33 @@ impl Multicast {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::base::message::PublishOptions;
+    use crate::multicast::fixture::{Peer, held, news};
+    use bytes::Bytes;
+
+    fn is_confirmed(peer: &Peer, is_acknowledged: bool) -> bool {
+        peer.look(|groups, cx| groups.is_confirmed(cx, |_, _, _| is_acknowledged))
+    }
+
+    #[test]
+    fn what_was_published_is_confirmed_by_two_holders_or_by_acknowledgements() {
+        let mut peer = Peer::member();
+        let links = [2, 3, 4].map(|number| peer.subscriber(number));
+        assert!(is_confirmed(&peer, false), "nothing was published");
+        let payload = Bytes::from_static(b"x");
+        let options = PublishOptions::default();
+        let published = peer.call(|groups, cx| groups.publish_one(cx, &news(), payload, options));
+        published.expect("taken");
+        assert!(is_confirmed(&peer, true));
+        for link in &links[..2] {
+            assert!(!is_confirmed(&peer, false));
+            let mut entry = held(1, 1, 1, &[]);
+            entry.epoch = peer.net.epoch();
+            peer.tell(*link, vec![entry]);
+        }
+        assert!(is_confirmed(&peer, false));
+    }
+}

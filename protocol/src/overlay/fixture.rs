@@ -291,6 +291,16 @@ impl Fixture {
         self.net.on_sent(&mut self.core, link, bytes);
     }
 
+    /// Whether data for a link is announced, not pushed.
+    pub(crate) fn is_lazy(&self, link: LinkId) -> bool {
+        self.net.links[&link].lazy
+    }
+
+    /// A new epoch of this peer, as if it were stored.
+    pub(crate) fn begin_epoch(&mut self, epoch: u64) {
+        self.net.own.epoch = epoch;
+    }
+
     /// Moves both clocks. No timer runs.
     pub(crate) fn wait_ms(&mut self, ms: u64) {
         self.core.now.mono = self.core.in_ms(ms);

@@ -6,9 +6,9 @@ use hedgerow_protocol::wire::bundle::{FLAG_ACKNOWLEDGE, FLAG_BULK};
 use hedgerow_protocol::wire::delta::{RecordDelta, RecordDeltas};
 use hedgerow_protocol::wire::frame::{
     Acknowledge, AskAcknowledge, AskProof, Baseline, BaselineOrigin, BucketRecords, Buckets,
-    BundleFrame, Bye, Digest, DigestEntry, Equivocation, Heartbeat, Hello, MemberAck, NotHeld, Probe,
-    ProbeAnswer, Proof, Pull, RecordAnnounce, RecordPull, Records, Refuse, SignedHeader, Subscribe,
-    Wanted, Wants,
+    BundleFrame, Bye, Digest, DigestEntry, Equivocation, Heartbeat, Hello, MemberAck, NotHeld,
+    Probe, ProbeAnswer, Proof, Pull, RecordAnnounce, RecordPull, Records, Refuse, SignedHeader,
+    Subscribe, Wanted, Wants,
 };
 use hedgerow_protocol::wire::record::GroupExt;
 use hedgerow_protocol::wire::record::RecordExt;
@@ -183,12 +183,18 @@ fn record(key: usize, input: Input<'_, '_>) -> Result<WireRecord> {
         ext: RecordExt::default(),
     };
     let signed = SignedRecord::sign(record, &keypair(key));
-    Ok(WireRecord::new(signed.signed, signed.signature, number(input)?))
+    Ok(WireRecord::new(
+        signed.signed,
+        signed.signature,
+        number(input)?,
+    ))
 }
 
 /// What turns one of a peer's records into another; sometimes not quite.
 fn record_delta(key: usize, input: Input<'_, '_>) -> Result<Option<RecordDelta>> {
-    let decode = |WireRecord { signed, signature, .. }| SignedRecord::decode(signed, signature).ok();
+    let decode = |WireRecord {
+                      signed, signature, ..
+                  }| SignedRecord::decode(signed, signature).ok();
     let (base, next) = (decode(record(key, input)?), decode(record(key, input)?));
     let (Some(base), Some(next)) = (base, next) else {
         return Ok(None);
@@ -472,7 +478,12 @@ pub fn any(key: usize, now_ms: u64, input: Input<'_, '_>) -> Result<Frame> {
             let member = |input: Input<'_, '_>| {
                 let (peer, up_to) = (peer(input)?, number(input)?);
                 let lost = ranges(input)?.try_into().ok();
-                Ok(lost.map(|lost| MemberAck { member: peer, up_to, lost, signature: [3; 64] }))
+                Ok(lost.map(|lost| MemberAck {
+                    member: peer,
+                    up_to,
+                    lost,
+                    signature: [3; 64],
+                }))
             };
             Frame::Acknowledge(Acknowledge {
                 group: group_id(input)?,

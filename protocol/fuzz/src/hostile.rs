@@ -5,9 +5,8 @@ use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
 use hedgerow_protocol::wire::{FRAME_BYTES_MAX, Frame};
 use hedgerow_protocol::{
-    Action, Address, BatchId, Config, DialId, Engine, GroupName, Headers, History, Input, JoinOptions,
-    LinkId, Micros, PublishOptions, SettingsPatch, StoreError, Time,
-    VerifyId,
+    Action, Address, BatchId, Config, DialId, Engine, GroupName, Headers, History, Input,
+    JoinOptions, LinkId, Micros, PublishOptions, SettingsPatch, StoreError, Time, VerifyId,
 };
 use hedgerow_testnet::check::{self, Snapshot};
 use std::collections::BTreeMap;
@@ -122,7 +121,9 @@ impl Hostile {
             13 => {
                 if let Some(batch) = self.stores.pop() {
                     let fits = input.ratio(7, 8)?;
-                    let result = fits.then_some(()).ok_or_else(|| StoreError::NoRoom("full".to_owned()));
+                    let result = fits
+                        .then_some(())
+                        .ok_or_else(|| StoreError::NoRoom("full".to_owned()));
                     self.feed(Input::Stored { batch, result });
                 }
             }

@@ -117,7 +117,7 @@ impl Multicast {
         Some(group.graph_seen.1)
     }
 
-    /// [`Engine::trees_agreed_at`] where this peer has had its graph since a moment.
+    /// [`Multicast::trees_agreed_at`] where this peer has had its graph since a moment.
     pub(crate) fn trees_agreed_since(
         cx: CxRef<'_>,
         link: LinkId,

@@ -18,7 +18,7 @@ pub struct WarmLink {
     pub link: LinkId,
     /// The neighbour.
     pub peer: PeerKey,
-    /// The neighbour's epoch, [`Engine::epoch`].
+    /// The neighbour's epoch, [`Engine::epoch`](crate::Engine::epoch).
     pub epoch: u64,
     /// Where it was dialled, or came from.
     pub address: Option<Address>,

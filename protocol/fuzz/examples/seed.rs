@@ -55,7 +55,7 @@ fn main() -> io::Result<()> {
     for frame in &frames {
         match frame {
             Frame::Records(records) => {
-                signed.extend(records.records.iter().map(|record| record.0.to_vec()));
+                signed.extend(records.records.iter().map(|record| record.signed.to_vec()));
             }
             // The target takes three quarters as the header, the rest as the payload.
             Frame::Bundle(bundle, payload) if payload.len() == bundle.signed.len() / 3 => {

@@ -1,4 +1,4 @@
-//! Who may do what: one rule book, asked at four gates.
+//! Access control: one policy decides who may do what, and is asked at four gates.
 //!
 //! | gate | asked in | a denial |
 //! |---|---|---|

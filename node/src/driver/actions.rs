@@ -159,7 +159,7 @@ impl Driver {
             }
             Event::Acknowledged { group, result } => {
                 if let Some(waiting) = self.acknowledging.remove(&(group.clone(), result.id)) {
-                    // Who asked may have gone.
+                    // The caller may have gone.
                     let _ = waiting.send(result.clone());
                 }
             }
@@ -188,7 +188,7 @@ impl Driver {
                 hops,
             } => {
                 if let Some(waiting) = self.pings.remove(ping) {
-                    // Who asked may have gone.
+                    // The caller may have gone.
                     let _ = waiting.send(Some(Pong {
                         peer: *peer,
                         round_trip_us: *round_trip_us,

@@ -150,7 +150,7 @@ pub enum Action {
     Store {
         /// Names the batch.
         batch: BatchId,
-        /// Whose keys they are.
+        /// The module that owns the keys.
         namespace: Namespace,
         /// The changes: at most [`crate::store::BATCH_OPS_MAX`] with
         /// [`crate::store::BATCH_BYTES_MAX`] bytes.
@@ -316,7 +316,7 @@ pub enum Event {
     PingLost {
         /// Names the ping.
         ping: u64,
-        /// Who did not answer.
+        /// The peer that did not answer.
         peer: PeerKey,
     },
     /// A neighbour has no room for what this peer publishes in a group: `groups.origins_max` logs
@@ -359,7 +359,7 @@ pub enum Event {
     /// Something could not be stored; the engine asks again. As long as the own epoch is not stored,
     /// nothing is sent under it.
     StoreFailed {
-        /// Whose it is.
+        /// The module that asked for it.
         namespace: Namespace,
         /// What the driver said.
         why: String,

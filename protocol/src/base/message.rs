@@ -32,7 +32,7 @@ pub struct AckResult {
     /// Members at publication, in the view or linked. Zero: nobody else was known in the group, so
     /// nobody is known to have the message.
     pub of: usize,
-    /// Who has it.
+    /// The members that have it.
     pub holders: Vec<PeerKey>,
     /// Members at publication that left, vanished, or reported it as a gap.
     pub missing: Vec<PeerKey>,

@@ -13,7 +13,7 @@ pub const BATCH_OPS_MAX: usize = 1_024;
 /// stored inline.
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// Whose keys they are. A module has a namespace of its own and sees no other; a pattern that stores
+/// The module that owns the keys. A module has a namespace of its own and sees no other; a pattern that stores
 /// something adds a line here and in [`Namespace::ALL`], and its answers to `on_stored` in `engine.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -47,7 +47,7 @@ impl BatchId {
         Self(number << Namespace::BITS | namespace as u64)
     }
 
-    /// Whose it is; `None` for a number that no engine gives.
+    /// The namespace it belongs to; `None` for a number that no engine gives.
     pub fn namespace(self) -> Option<Namespace> {
         let number = self.0 & ((1 << Namespace::BITS) - 1);
         let mut all = Namespace::ALL.into_iter();

@@ -50,6 +50,25 @@ struct Tracked {
     next_ask: Micros,
 }
 
+impl Tracked {
+    /// What became of it, if waiting ends now.
+    fn result(&self, timed_out: bool) -> AckResult {
+        let mut holders = self.holders.clone();
+        holders.sort_unstable();
+        let mut missing = self.lost.clone();
+        missing.extend(self.waiting.iter().copied());
+        missing.sort_unstable();
+        AckResult {
+            id: self.message,
+            have: holders.len(),
+            of: holders.len() + missing.len(),
+            holders,
+            missing,
+            timed_out,
+        }
+    }
+}
+
 /// A group's acknowledgements: as origin, as member, as hop.
 #[derive(Debug, Default)]
 struct Tracking {
@@ -67,21 +86,10 @@ impl Tracking {
     /// The group is gone: whoever waits learns that nobody is waited for any more.
     fn end(self, cx: &mut Cx<'_>, name: Option<&GroupName>) {
         let Some(name) = name else { return };
-        for tracked in self.tracked {
-            let mut missing = tracked.lost;
-            missing.extend(tracked.waiting);
-            missing.sort_unstable();
-            let have = tracked.holders.len();
+        for tracked in &self.tracked {
             cx.core.event(Event::Acknowledged {
                 group: name.clone(),
-                result: AckResult {
-                    id: tracked.message,
-                    have,
-                    of: have + missing.len(),
-                    holders: tracked.holders,
-                    missing,
-                    timed_out: true,
-                },
+                result: tracked.result(true),
             });
         }
     }
@@ -386,33 +394,20 @@ impl Acknowledgements {
         };
         let mut confirmed = group.confirmed;
         let mut events = Vec::new();
-        group.tracked.retain_mut(|tracked| {
+        group.tracked.retain(|tracked| {
             let is_member = |peer: &PeerKey| graph.is_member(*peer) || linked.contains(peer);
             let open = tracked.waiting.iter().any(is_member);
             let timed_out = open && tracked.until <= now;
             if open && !timed_out {
                 return true;
             }
-            let mut missing = tracked.lost.clone();
-            missing.extend(tracked.waiting.iter().copied());
-            missing.sort_unstable();
-            let mut holders = std::mem::take(&mut tracked.holders);
-            holders.sort_unstable();
-            let have = holders.len();
-            let of = have + missing.len();
-            if have >= HOLDERS.min(of) && have > 0 {
+            let result = tracked.result(timed_out);
+            if result.have >= HOLDERS.min(result.of) && result.have > 0 {
                 confirmed = confirmed.max((tracked.epoch, tracked.last));
             }
             events.push(Event::Acknowledged {
                 group: name.clone(),
-                result: AckResult {
-                    id: tracked.message,
-                    have,
-                    of,
-                    holders,
-                    missing,
-                    timed_out,
-                },
+                result,
             });
             false
         });
